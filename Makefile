@@ -1,0 +1,63 @@
+# Every target sets up what it needs. `make` lists them.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+JOBS   ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
+PORT   ?= 5000
+BIN    := .venv/bin
+READY  := .venv/ready
+
+# Everything the targets run comes from the environment below, also what DVC starts
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export MLFLOW_DISABLE_TELEMETRY := true
+
+.PHONY: help setup repro params test smoke lint format ui lock clean
+
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## Install the locked packages into .venv (the other targets do it by themselves)
+
+$(READY): requirements.lock
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else \
+	    "Retrace needs Python 3.11, 3.12 or 3.13; $(PYTHON) is %d.%d. Name another: make PYTHON=python3.11" % v[:2])'
+	@echo "setting up .venv (once)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install -q --disable-pip-version-check uv
+	@$(BIN)/uv pip sync -q --python $(BIN)/python --compile-bytecode --require-hashes requirements.lock
+	@touch $@
+
+repro: $(READY) ## Run the study: every stage that is out of date (JOBS=n side by side)
+	@python -m stages --jobs $(JOBS)
+
+params: $(READY) ## Compose conf/ into params.yaml
+	@python -m mlcore.config
+
+test: $(READY) ## Run the tests
+	@python -m pytest -n $(JOBS) --dist loadgroup
+
+smoke: $(READY) ## Run the whole pipeline on a small part of the data, in build/smoke
+	@sh tests/smoke.sh $(JOBS)
+
+lint: $(READY) ## Check format, style, types and import boundaries
+	@ruff format --check .
+	@ruff check .
+	@mypy
+	@lint-imports
+
+format: $(READY) ## Format the code
+	@ruff format .
+	@ruff check --fix .
+
+ui: $(READY) ## Compare runs in the browser (PORT=5000)
+	@mlflow ui --backend-store-uri sqlite:///$(CURDIR)/mlflow.db --host 127.0.0.1 --port $(PORT) --workers 1
+
+lock: $(READY) ## Pin requirements.in into requirements.lock
+	@uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate \
+	    --no-emit-index-url --generate-hashes --upgrade requirements.in -o requirements.lock
+
+clean: ## Remove the environment and everything built; data and results stay
+	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,90 @@
+"""From the command line to a stage's `run` function, and from there to the tracker.
+
+Stages do not know how they were started. DVC sets DVC_STAGE: parameters then come from params.yaml
+and results go to the pipeline's paths. Otherwise the stage is a Hydra application: parameters are
+composed from conf/, results go to Hydra's output folder, and the pipeline's own stay untouched.
+"""
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlcore import config as configuration
+from mlcore.config import Config
+from mlcore.errors import RetraceError
+from mlcore.record import Training
+from mlcore.runtime import pin_threads
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Where a stage reads and writes; paths inside it are relative, as in dvc.yaml.
+
+    Attributes
+    ----------
+    root : Path
+        Top of the checkout: what earlier stages made is read here.
+    out : Path
+        Results go here: `root` under DVC, the job's own folder under Hydra.
+    """
+
+    root: Path
+    out: Path
+
+    def input(self, path: str) -> Path:
+        """Give the path of an earlier stage's result; raises RetraceError if it is not there."""
+        full = self.root / path
+        if not full.exists():
+            raise RetraceError(
+                f"{path} does not exist yet; `make repro` makes it, and so does "
+                f"`dvc repro` of the stage that has it among its outs in dvc.yaml"
+            )
+        return full
+
+    def output(self, path: str) -> Path:
+        """Give the path to write a result to, its folder made."""
+        full = self.out / path
+        full.parent.mkdir(parents=True, exist_ok=True)
+        return full
+
+
+Stage = Callable[[Config, Workspace], Training | None]
+
+ROOT = Path(__file__).parents[1]
+
+
+def main(run: Stage) -> None:
+    """Run the stage that was started with ``python -m``, and record what it trained.
+
+    Parameters
+    ----------
+    run : callable
+        ``run(config, workspace)``; returns a `Training` to record, or None.
+    """
+    module = sys.modules["__main__"].__spec__.name
+
+    def task(config: Config, out: Path) -> None:
+        pin_threads()  # again, for workers in which NumPy was loaded before
+        started = time.time()
+        training = run(config, Workspace(ROOT, out))
+        if training is not None and config.tracking.backend == "mlflow":
+            from mlcore import tracking
+
+            tracking.record(training, config.tracking.uri, ROOT, module, started)
+
+    try:
+        if "DVC_STAGE" in os.environ:
+            logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+            task(configuration.load(ROOT / "params.yaml", sys.argv[1:]), ROOT)
+        else:
+            configuration.run_as_hydra_app(task, module, ROOT / "conf")
+    except RetraceError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,184 @@
+"""The only reader and writer of the project's files: JSON, CSV, arrays, models.
+
+Every write goes to a temporary name and is renamed when complete, so a file is whole or absent.
+The same values give the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import yaml
+from numpy.typing import NDArray
+
+from mlcore.errors import RetraceError
+
+if TYPE_CHECKING:  # stages that read and write other things should not depend on the network
+    from sklearn.neural_network import MLPClassifier, MLPRegressor
+
+    from mlcore.nn import NeuralNetwork
+
+PICKLE_PROTOCOL = 5
+
+NETWORK = ("mlcore.nn.network", "NeuralNetwork")
+
+ALLOWED_IN_PICKLES = {
+    NETWORK,
+    ("mlcore.nn.training", "EpochStats"),
+    ("numpy", "dtype"),
+    ("numpy", "ndarray"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy._core.numeric", "_frombuffer"),
+}
+"""All that the pickle of a fitted network refers to; anything else is refused unread."""
+
+
+class MLPWeights(NamedTuple):
+    """A fitted scikit-learn MLP as plain data.
+
+    Attributes
+    ----------
+    weights : list of ndarrays of shape (fan_in, fan_out)
+    biases : list of ndarrays of shape (fan_out,)
+    activation : str
+        scikit-learn's name for the hidden activation.
+    """
+
+    weights: list[NDArray[Any]]
+    biases: list[NDArray[Any]]
+    activation: str
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; rename it to `path` if the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        os.chmod(temporary, 0o644)  # mkstemp makes it private
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` with sorted keys; NaN and infinity raise ValueError."""
+    with atomic_path(path) as temporary:
+        text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; raises RetraceError if it is not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RetraceError(f"{path} is not valid JSON: {error}") from None
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a YAML file; raises RetraceError if it is not YAML."""
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RetraceError(f"{path} is not valid YAML: {error}") from None
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows of equal keys as CSV, numbers with the digits that give them back exactly."""
+    with atomic_path(path) as temporary:
+        pd.DataFrame(list(rows)).to_csv(temporary, index=False, lineterminator="\n")
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a CSV file; raises RetraceError if it is not one."""
+    try:
+        return pd.read_csv(path, float_precision="round_trip")
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise RetraceError(f"{path} is not a valid CSV table: {error}") from None
+
+
+def save_arrays(path: Path, **arrays: NDArray[Any]) -> None:
+    """Write named arrays as an uncompressed .npz without pickled objects."""
+    with atomic_path(path) as temporary:
+        np.savez(temporary, allow_pickle=False, **arrays)
+
+
+def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Read the arrays of an .npz.
+
+    Raises
+    ------
+    RetraceError
+        If the file is truncated, is not an .npz or holds pickled objects.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile, AttributeError) as error:
+        raise RetraceError(f"{path} is not a valid array file (.npz): {error}") from None
+
+
+def save_network(path: Path, network: NeuralNetwork) -> None:
+    """Pickle a fitted network (report, section 2.4: "saved as a .pkl file")."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(pickle.dumps(network, protocol=PICKLE_PROTOCOL))
+
+
+class _NetworkUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in ALLOWED_IN_PICKLES:
+            raise pickle.UnpicklingError(f"it refers to {module}.{name}, which no network needs")
+        return super().find_class(module, name)
+
+
+def load_network(path: Path) -> NeuralNetwork:
+    """Read a pickled network through an unpickler that allows only what a network needs.
+
+    Raises
+    ------
+    RetraceError
+        If the file is truncated, refers to any other class or function, or is not a network.
+    """
+    with path.open("rb") as file:
+        try:
+            network: NeuralNetwork = _NetworkUnpickler(file).load()
+        except Exception as error:  # a damaged pickle can raise nearly anything
+            raise RetraceError(f"{path} is not the pickle of a network: {error}") from None
+    if (type(network).__module__, type(network).__qualname__) != NETWORK:
+        raise RetraceError(f"{path} holds a {type(network).__qualname__}, not a NeuralNetwork")
+    return network
+
+
+def save_mlp(path: Path, model: MLPClassifier | MLPRegressor) -> None:
+    """Write the weights of a fitted scikit-learn MLP (its skops file differs at every write)."""
+    arrays = {f"weights_{i}": W for i, W in enumerate(model.coefs_)}
+    arrays |= {f"biases_{i}": b for i, b in enumerate(model.intercepts_)}
+    save_arrays(path, activation=np.array(model.activation), **arrays)
+
+
+def load_mlp(path: Path) -> MLPWeights:
+    """Read what `save_mlp` wrote; raises RetraceError as `load_arrays` does."""
+    arrays = load_arrays(path)
+    try:
+        layers = range((len(arrays) - 1) // 2)
+        return MLPWeights(
+            [arrays[f"weights_{i}"] for i in layers],
+            [arrays[f"biases_{i}"] for i in layers],
+            str(arrays["activation"]),
+        )
+    except KeyError as error:
+        raise RetraceError(f"{path} is not a saved MLP: it lacks {error}") from None

@@ -1,0 +1,348 @@
+"""The schema of every parameter, and the ways to get a valid set of them.
+
+`conf/` is the one source. Hydra composes it; `params.yaml` is what it composes to, and what DVC
+and its stages read. Every way ends in `validate`, so that a wrong value is one clear line before
+any work starts.
+"""
+
+import difflib
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import hydra
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.utils import get_args
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from yaml import YAMLError
+
+from mlcore.errors import RetraceError
+
+T = TypeVar("T")
+
+
+def _distinct(values: list[T]) -> list[T]:
+    if len(set(values)) < len(values):
+        raise ValueError("should not hold a value twice")
+    return values
+
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Several = Annotated[list[T], Field(min_length=1), AfterValidator(_distinct)]
+Layers = Annotated[list[Count], Field(min_length=1)]
+
+NetworkActivation = Literal["sigmoid", "tanh", "relu", "leaky_relu", "softmax", "identity"]
+WeightInit = Literal["zero", "random", "normal", "he", "xavier"]
+MLPActivation = Literal["logistic", "tanh", "relu", "identity"]
+Solver = Literal["adam", "sgd"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class FetchConfig(_Section):
+    """The data set to fetch."""
+
+    dataset: Literal["mnist", "fashion_mnist"]
+
+
+class MnistConfig(_Section):
+    """The 70,000 images of MNIST and their split (report, section 2.4)."""
+
+    n_samples: Annotated[int, Field(ge=100, le=70_000)]
+    test_size: Fraction
+    seed: Seed
+
+
+class FashionMnistConfig(_Section):
+    """The subset of Fashion-MNIST (report, section 3)."""
+
+    n_train: Annotated[int, Field(ge=100, le=60_000)]
+    n_test: Annotated[int, Field(ge=20, le=10_000)]
+    validation_size: Fraction
+    seed: Seed
+
+
+class GridConfig(_Section):
+    """What the matrix stages run over."""
+
+    activation: Several[NetworkActivation]
+    init: Several[WeightInit]
+    classifier_activation: Several[MLPActivation]
+    autoencoder_activation: Several[MLPActivation]
+
+
+class NetworkConfig(_Section):
+    """The network from scratch (report, section 2.4)."""
+
+    activation: NetworkActivation
+    init: WeightInit
+    hidden_layer_sizes: Layers
+    learning_rate: Positive
+    batch_size: Count
+    max_epochs: Count
+    patience: Count
+    restore_best: bool
+    seed: Seed
+
+
+class ClassifierConfig(_Section):
+    """scikit-learn's MLPClassifier (report, sections 3.2 and 3.5)."""
+
+    activation: MLPActivation
+    hidden_layer_sizes: Layers
+    solver: Solver
+    learning_rate: Positive
+    batch_size: Count
+    max_epochs: Count
+    seed: Seed
+
+
+class SearchConfig(_Section):
+    """The grid search (report, section 3.3)."""
+
+    activation: MLPActivation
+    hidden_layer_sizes: Layers
+    solver: Several[Solver]
+    learning_rate: Several[Positive]
+    batch_size: Several[Count]
+    cv: Annotated[int, Field(ge=2)]
+    max_epochs: Count
+    seed: Seed
+
+
+class AutoencoderConfig(_Section):
+    """scikit-learn's MLPRegressor as an autoencoder (report, section 3.4)."""
+
+    activation: MLPActivation
+    hidden_layer_sizes: Layers
+    solver: Solver
+    learning_rate: Positive
+    batch_size: Count
+    max_epochs: Count
+    early_stop: bool
+    seed: Seed
+
+
+class FeaturesConfig(_Section):
+    """Where the code is read: the number of a hidden layer, the first being 1."""
+
+    layer: Count
+
+
+class FiguresConfig(_Section):
+    """The test images that figures show."""
+
+    n_images: Annotated[int, Field(ge=1, le=20)]
+    seed: Seed
+
+
+class TrackingConfig(_Section):
+    """Where runs are recorded."""
+
+    backend: Literal["mlflow", "none"]
+    uri: str | None
+
+
+class Config(_Section):
+    """Every parameter of the study, by the part that uses it."""
+
+    seed: Seed
+    fetch: FetchConfig
+    mnist: MnistConfig
+    fashion_mnist: FashionMnistConfig
+    grid: GridConfig
+    network: NetworkConfig
+    classifier: ClassifierConfig
+    search: SearchConfig
+    autoencoder: AutoencoderConfig
+    features: FeaturesConfig
+    feature_classifier: ClassifierConfig
+    figures: FiguresConfig
+    tracking: TrackingConfig
+
+    @model_validator(mode="after")
+    def _layer_exists(self) -> "Config":
+        n_layers = len(self.autoencoder.hidden_layer_sizes)
+        if self.features.layer > n_layers:
+            raise ValueError(
+                f"features.layer={self.features.layer}: should be at most {n_layers}, "
+                "the number of autoencoder.hidden_layer_sizes"
+            )
+        return self
+
+
+def validate(config: DictConfig, source: str) -> Config:
+    """Check a composed configuration against the schema.
+
+    Parameters
+    ----------
+    config : omegaconf.DictConfig
+    source : str
+        Where it came from, for the message.
+
+    Raises
+    ------
+    RetraceError
+        One line naming each wrong key, its value, and what is allowed.
+    """
+    try:
+        values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise RetraceError(f"{source}: {_one_line(error)}") from None
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        problems = "; ".join(_describe(problem) for problem in error.errors())
+        raise RetraceError(f"{source}: {problems}") from None
+
+
+def _describe(problem: Any) -> str:
+    key = ".".join(str(part) for part in problem["loc"])
+    match problem["type"]:
+        case "missing":
+            return f"{key} is missing"
+        case "extra_forbidden":
+            return f"unknown parameter {key}={problem['input']}{_suggest(problem['loc'])}"
+        case "value_error" if not key:  # a check across sections, which names its own keys
+            return str(problem["ctx"]["error"])
+    wanted = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    return f"{key}={problem['input']!r}: {wanted}"
+
+
+def _suggest(location: Sequence[str | int]) -> str:
+    """List the keys that exist beside an unknown one, the likeliest first where one is near."""
+    section: Any = Config
+    for part in location[:-1]:
+        section = section.model_fields[part].annotation
+    near = difflib.get_close_matches(str(location[-1]), section.model_fields, n=1)
+    if near:
+        return f"; did you mean {'.'.join([*map(str, location[:-1]), near[0]])}?"
+    return f"; known here are {', '.join(section.model_fields)}"
+
+
+def _one_line(error: Exception) -> str:
+    """Take what an exception of Hydra or OmegaConf says first; the rest is about Python types."""
+    lines = [line.strip() for line in str(error.__cause__ or error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def compose_raw(conf: Path, overrides: Sequence[str] = ()) -> DictConfig:
+    """Compose the folder `conf` with Hydra overrides such as ``network.learning_rate=0.05``.
+
+    Raises
+    ------
+    RetraceError
+        If the files or the overrides cannot be composed.
+    """
+    try:
+        with hydra.initialize_config_dir(str(conf), version_base="1.3"):
+            config = hydra.compose("config", overrides=list(overrides))
+            OmegaConf.resolve(config)
+            return config
+    except (HydraException, OmegaConfBaseException) as error:
+        raise RetraceError(_composition_problem(error, conf, overrides)) from None
+
+
+def _composition_problem(error: Exception, conf: Path, overrides: Sequence[str]) -> str:
+    """Say in one line which override could not be applied, if one is to blame."""
+    source = f"overrides {' '.join(overrides)}" if overrides else conf.name
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if f"'{key}'" in str(error) and key.partition(".")[0] in Config.model_fields:
+            extra = {"type": "extra_forbidden", "loc": key.split("."), "input": value}
+            return f"command line: {_describe(extra)}"
+    return f"{source}: {_one_line(error)}"
+
+
+def compose(conf: Path, overrides: Sequence[str] = ()) -> Config:
+    """Compose and validate; see `compose_raw` and `validate`."""
+    source = " ".join(overrides) or f"{conf.name}/"
+    return validate(compose_raw(conf, overrides), source)
+
+
+def dump(config: DictConfig) -> str:
+    """Write a composed configuration as YAML, in the bytes that `dvc exp run` writes."""
+    return OmegaConf.to_yaml(config, resolve=True)
+
+
+def load(params: Path, overrides: Sequence[str] = ()) -> Config:
+    """Read and validate params.yaml, with overrides in dot notation.
+
+    Raises
+    ------
+    RetraceError
+        If the file is absent, is not YAML or does not fit the schema.
+    """
+    try:
+        # OmegaConf's own reader: for PyYAML 1e-5 is a string
+        config = OmegaConf.merge(OmegaConf.load(params), OmegaConf.from_dotlist(list(overrides)))
+    except FileNotFoundError:
+        raise RetraceError(f"{params.name} does not exist; `make params` writes it") from None
+    except (YAMLError, OmegaConfBaseException, ValueError) as error:
+        raise RetraceError(f"{params.name} cannot be read: {_one_line(error)}") from None
+    if not isinstance(config, DictConfig):
+        raise RetraceError(f"{params.name} should hold a mapping; `make params` writes it")
+    return validate(config, " ".join([params.name, *overrides]))
+
+
+def run_as_hydra_app(task: Callable[[Config, Path], None], name: str, conf: Path) -> None:
+    """Run `task(config, output folder)` as a Hydra application, once or as a multirun.
+
+    Every job of a sweep is composed and checked before the first one starts.
+
+    Parameters
+    ----------
+    task : callable
+    name : str
+        Module that is being run, as in ``python -m name``; Hydra names the job after it.
+    conf : Path
+
+    Raises
+    ------
+    RetraceError
+        If the overrides of any job are wrong.
+    """
+    args = get_args()
+    overrides = OverridesParser.create().parse_overrides(args.overrides)
+    if args.multirun:
+        jobs = BasicSweeper.split_arguments(overrides, max_batch_size=None)[0]
+    else:
+        jobs = [args.overrides]
+    for job in jobs:
+        compose(conf, [override for override in job if not override.startswith("hydra")])
+
+    def job_of_hydra(config: DictConfig) -> None:
+        hydra_config = HydraConfig.get()
+        source = " ".join(hydra_config.overrides.task) or f"{conf.name}/"
+        try:
+            task(validate(config, source), Path(hydra_config.runtime.output_dir))
+        except RetraceError as error:
+            if hydra_config.mode == hydra.types.RunMode.MULTIRUN:
+                raise
+            sys.exit(f"error: {error}")
+
+    job_of_hydra.__module__ = name
+    hydra.main(version_base="1.3", config_path=str(conf), config_name="config")(job_of_hydra)()
+
+
+if __name__ == "__main__":
+    from mlcore.artifacts import atomic_path
+
+    root = Path(__file__).parents[1]
+    try:
+        compose(root / "conf")
+    except RetraceError as error:
+        sys.exit(f"error: {error}")
+    with atomic_path(root / "params.yaml") as temporary:
+        temporary.write_text(dump(compose_raw(root / "conf")), encoding="utf-8")

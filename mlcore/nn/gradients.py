@@ -1,0 +1,112 @@
+"""Forward and backward passes through a fully connected network, as functions of arrays.
+
+A network is two lists: ``weights[l]`` of shape (fan_in, fan_out) and ``biases[l]`` of shape
+(fan_out,). Hidden layers share one activation; the output layer is linear, and what its scores
+mean is the loss's business.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlcore.nn.activations import Activation, Array
+from mlcore.nn.losses import Loss
+
+
+def forward(
+    X: Array,
+    weights: Sequence[Array],
+    biases: Sequence[Array],
+    hidden: Activation,
+    out: Sequence[Array] | None = None,
+) -> list[Array]:
+    """Compute the output of every layer.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+    weights, biases : sequences of ndarrays
+    hidden : Activation
+        Applied to every layer but the last.
+    out : sequence of ndarrays of shape (n_samples, fan_out of the layer), optional
+        Buffers to write the outputs to; allocated where not given.
+
+    Returns
+    -------
+    list of ndarrays
+        `X`, the output of each hidden layer, and the scores of the linear output layer.
+    """
+    outputs = [X]
+    for layer, (W, b) in enumerate(zip(weights, biases, strict=True)):
+        z = np.matmul(outputs[-1], W, out=None if out is None else out[layer])
+        z += b
+        if layer < len(weights) - 1:
+            hidden.function(z)
+        outputs.append(z)
+    return outputs
+
+
+def backward(
+    outputs: Sequence[Array],
+    weights: Sequence[Array],
+    delta: Array,
+    hidden: Activation,
+    out: Sequence[Array] | None = None,
+) -> Iterator[tuple[int, Array]]:
+    """Propagate an error back, from the last layer to the first.
+
+    Parameters
+    ----------
+    outputs : sequence of ndarrays
+        What `forward` returned.
+    weights : sequence of ndarrays
+    delta : ndarray of shape (n_samples, n_outputs)
+        dE/d scores.
+    hidden : Activation
+    out : sequence of ndarrays of shape (n_samples, fan_out of the layer), optional
+        Buffers for the deltas of the hidden layers.
+
+    Yields
+    ------
+    layer : int
+    delta : ndarray of shape (n_samples, fan_out of the layer)
+        dE/dz of the layer, so that dE/dW is ``outputs[layer].T @ delta`` and dE/db is
+        ``delta.sum(axis=0)``. The delta below is already computed by then: the caller may change
+        ``weights[layer]``.
+    """
+    for layer in range(len(weights) - 1, 0, -1):
+        below = np.matmul(delta, weights[layer].T, out=None if out is None else out[layer - 1])
+        hidden.gradient(outputs[layer], below)
+        yield layer, delta
+        delta = below
+    yield 0, delta
+
+
+def gradients(
+    X: Array,
+    y: NDArray[Any],
+    weights: Sequence[Array],
+    biases: Sequence[Array],
+    hidden: Activation,
+    loss: Loss,
+) -> tuple[float, list[Array], list[Array]]:
+    """Compute the loss of a batch and its gradient.
+
+    Returns
+    -------
+    loss : float
+        Mean loss of the batch.
+    weight_gradients, bias_gradients : lists of ndarrays
+        In the shapes of `weights` and `biases`.
+    """
+    outputs = forward(X, weights, biases, hidden)
+    value = loss(outputs[-1], y)
+    steps = dict(backward(outputs, weights, outputs[-1], hidden))
+    layers = range(len(weights))
+    return (
+        value,
+        [outputs[layer].T @ steps[layer] for layer in layers],
+        [steps[layer].sum(axis=0) for layer in layers],
+    )

@@ -1,0 +1,65 @@
+"""Losses on the network's linear outputs ("scores"), with their gradients.
+
+A loss takes scores of shape (n_samples, n_outputs), returns the mean loss of the batch and
+replaces the scores in place by dE/d scores: the delta that back-propagation starts from.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlcore.nn.activations import Array
+
+
+def cross_entropy(scores: Array, labels: NDArray[np.intp]) -> float:
+    """Mean softmax cross-entropy, fused so that no logarithm of a rounded 0 is ever taken.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_samples, n_classes)
+        Logits; overwritten by (softmax(scores) - one-hot(labels)) / n_samples.
+    labels : ndarray of shape (n_samples,), integer
+        Class indices from 0 to n_classes - 1.
+
+    Returns
+    -------
+    float
+        -1/n sum_i log softmax(scores_i)[labels_i], in nats.
+    """
+    rows = np.arange(len(labels))
+    scores -= scores.max(axis=1, keepdims=True)
+    shifted = scores[rows, labels]
+    np.exp(scores, out=scores)
+    total = scores.sum(axis=1, keepdims=True)
+    loss = float(np.mean(np.log(total[:, 0]) - shifted))
+    scores /= total
+    scores[rows, labels] -= 1.0
+    scores /= len(labels)
+    return loss
+
+
+def squared_error(scores: Array, targets: Array) -> float:
+    """Mean squared error over samples and outputs.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_samples, n_outputs)
+        Predictions; overwritten by 2 (scores - targets) / (n_samples * n_outputs).
+    targets : ndarray of shape (n_samples, n_outputs)
+
+    Returns
+    -------
+    float
+        mean((scores - targets)^2), as in the report's section A.
+    """
+    scores -= targets
+    loss = float(np.mean(scores * scores))
+    scores *= 2.0 / scores.size
+    return loss
+
+
+Loss = Callable[[Array, NDArray[Any]], float]
+
+LOSSES: dict[str, Loss] = {"cross_entropy": cross_entropy, "squared_error": squared_error}

@@ -1,0 +1,269 @@
+"""Every figure. The only module that imports matplotlib.
+
+Functions take arrays and tables and return a Figure; `save` writes the same bytes for the same
+figure. Colours are those of Okabe and Ito (2008), which colour-blind readers can tell apart.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from mlcore.artifacts import atomic_path
+
+Array = NDArray[Any]
+
+ORANGE, SKY, GREEN, BLUE, VERMILION = "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00"
+GREY = "#6b6b6b"
+ACTIVATION_COLOURS = dict(
+    zip(("sigmoid", "tanh", "relu", "leaky_relu"), (ORANGE, BLUE, VERMILION, GREEN), strict=True)
+)
+INIT_STYLES = {"zero": ":", "random": "--", "normal": "-"}
+INIT_TINTS = {"zero": 0.55, "random": 0.3, "normal": 0.0}
+"""Share of white mixed into an activation's colour for each scheme of the study."""
+
+DISPLAY = {
+    "relu": "ReLU",
+    "leaky_relu": "leaky ReLU",
+}
+"""Names that read better than their keys."""
+
+
+def display(name: str) -> str:
+    """Give the name of an activation or initialisation as it is written in text."""
+    return DISPLAY.get(name, name)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG without date or version, atomically."""
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=150, metadata={"Software": None})
+
+
+def _figure(width: float, height: float) -> Figure:
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _plain(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def _losses(axes: Axes, history: pd.DataFrame) -> None:
+    axes.plot(history["epoch"], history["train_loss"], color=BLUE, label="training")
+    if history["val_loss"].notna().any():
+        axes.plot(history["epoch"], history["val_loss"], color=VERMILION, label="validation")
+    axes.set_xlabel("epoch")
+    axes.set_xlim(0, history["epoch"].max() + 1)
+    _plain(axes)
+
+
+def loss_curves(history: pd.DataFrame, title: str, unit: str = "cross-entropy (nats)") -> Figure:
+    """Draw training and validation loss over epochs.
+
+    Parameters
+    ----------
+    history : DataFrame
+        Columns "epoch", "train_loss" and "val_loss".
+    title : str
+    unit : str
+        What the loss is; labels the vertical axis.
+    """
+    figure = _figure(5.6, 3.6)
+    axes = figure.subplots()
+    _losses(axes, history)
+    axes.set_ylabel(unit)
+    axes.set_ylim(bottom=0)
+    axes.set_title(title, loc="left")
+    axes.legend(frameon=False)
+    return figure
+
+
+def loss_panels(histories: Mapping[str, pd.DataFrame], unit: str) -> Figure:
+    """Draw one panel of loss curves per name, side by side on a common scale."""
+    figure = _figure(3.0 * len(histories) + 0.6, 3.2)
+    row = figure.subplots(1, len(histories), sharey=True, squeeze=False)[0]
+    for axes, (name, history) in zip(row, histories.items(), strict=True):
+        _losses(axes, history)
+        axes.set_title(display(name), loc="left")
+    row[0].set_ylabel(unit)
+    row[0].set_ylim(bottom=0)
+    row[-1].legend(frameon=False)
+    return figure
+
+
+def accuracy_heatmap(
+    accuracies: pd.DataFrame, published: pd.DataFrame | None = None, title: str = ""
+) -> Figure:
+    """Draw test accuracy over activation (rows) and initialisation (columns).
+
+    Parameters
+    ----------
+    accuracies : DataFrame
+        Fractions.
+    published : DataFrame, optional
+        The study's fractions in the same layout, written below ours in small.
+    title : str
+    """
+    figure = _figure(6.4, 4.6)
+    axes = figure.subplots()
+    values = 100 * accuracies.to_numpy(float)
+    image = axes.imshow(values, cmap="cividis", vmin=0, vmax=100, aspect="auto")
+    for (row, column), value in np.ndenumerate(values):
+        colour = "black" if value > 55 else "white"
+        axes.text(
+            column, row, f"{value:.2f}", ha="center", va="bottom", color=colour, fontsize=13
+        )
+        theirs = np.nan if published is None else 100 * published.iloc[row, column]
+        if np.isfinite(theirs):
+            axes.text(
+                column,
+                row + 0.08,
+                f"study {theirs:.2f}",
+                ha="center",
+                va="top",
+                color=colour,
+                fontsize=9,
+            )
+    axes.set_xticks(range(accuracies.shape[1]), [display(name) for name in accuracies.columns])
+    axes.set_yticks(range(accuracies.shape[0]), [display(name) for name in accuracies.index])
+    axes.set_xlabel("weight initialisation")
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    figure.colorbar(image, ax=axes, label="test accuracy (%)", fraction=0.05)
+    axes.set_title(title, loc="left")
+    return figure
+
+
+def _tint(colour: str, share: float) -> tuple[float, ...]:
+    return tuple(channel + (1 - channel) * share for channel in to_rgb(colour))
+
+
+def grid_curves(histories: Mapping[tuple[str, str], pd.DataFrame], title: str) -> Figure:
+    """Draw the validation loss of all cells together: activation is colour, scheme is line style.
+
+    Parameters
+    ----------
+    histories : mapping of (activation, init) to DataFrame
+        Columns "epoch" and "val_loss".
+    title : str
+    """
+    figure = _figure(8.4, 4.8)
+    axes = figure.subplots()
+    for (activation, init), history in histories.items():
+        axes.plot(
+            history["epoch"],
+            history["val_loss"],
+            color=_tint(ACTIVATION_COLOURS.get(activation, GREY), INIT_TINTS.get(init, 0.15)),
+            linestyle=INIT_STYLES.get(init, "-."),
+            linewidth=1.6,
+            label=f"{display(activation)}, {display(init)}",
+        )
+    axes.set_yscale("log")
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("validation loss (nats, log scale)")
+    axes.set_title(title, loc="left")
+    _plain(axes)
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=2.6)
+    return figure
+
+
+def image_samples(images: Array, labels: Sequence[str], title: str) -> Figure:
+    """Draw images with their class names, five to a row.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n_images, 784)
+        In [0, 1].
+    labels : sequence of str
+    title : str
+    """
+    n_rows = -(-len(images) // 5)
+    figure = _figure(7.0, 1.75 * n_rows + 0.4)
+    grid = figure.subplots(n_rows, 5, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for axes, image, label in zip(grid.flat, images, labels, strict=False):
+        axes.imshow(image.reshape(28, 28), cmap="gray_r", vmin=0, vmax=1)
+        axes.set_title(label, fontsize=10)
+    figure.suptitle(title, x=0.01, ha="left")
+    return figure
+
+
+def reconstructions(originals: Array, versions: Mapping[str, Array], title: str) -> Figure:
+    """Draw images above their reconstructions.
+
+    Parameters
+    ----------
+    originals : ndarray of shape (n_images, 784)
+    versions : mapping of str to ndarray of that shape
+        One row of images per name.
+    title : str
+    """
+    rows = {"original": originals, **versions}
+    figure = _figure(0.95 * len(originals) + 0.9, 1.02 * len(rows) + 0.4)
+    grid = figure.subplots(len(rows), len(originals), squeeze=False)
+    for (name, images), line in zip(rows.items(), grid, strict=True):
+        for axes, image in zip(line, images, strict=True):
+            axes.imshow(image.reshape(28, 28), cmap="gray_r", vmin=0, vmax=1)
+            axes.set_xticks([])
+            axes.set_yticks([])
+            axes.spines[:].set_visible(False)
+        line[0].set_ylabel(display(name))
+    figure.suptitle(title, x=0.01, ha="left")
+    return figure
+
+
+def search_heatmaps(candidates: pd.DataFrame, title: str) -> Figure:
+    """Draw cross-validated accuracy over learning rate and batch size, one panel per solver.
+
+    Parameters
+    ----------
+    candidates : DataFrame
+        Columns "solver", "learning_rate_init", "batch_size", "mean_accuracy" and "rank".
+    title : str
+    """
+    solvers = sorted(candidates["solver"].unique())
+    figure = _figure(4.4 * len(solvers) + 1.0, 4.2)
+    row = figure.subplots(1, len(solvers), sharey=True, squeeze=False)[0]
+    low, high = 100 * candidates["mean_accuracy"].min(), 100 * candidates["mean_accuracy"].max()
+    best = candidates.loc[candidates["rank"].idxmin()]
+    image = None
+    for axes, solver in zip(row, solvers, strict=True):
+        table = candidates[candidates["solver"] == solver].pivot(
+            index="learning_rate_init", columns="batch_size", values="mean_accuracy"
+        )
+        values = 100 * table.to_numpy()
+        image = axes.imshow(values, cmap="cividis", vmin=low, vmax=high, aspect="auto")
+        for (i, j), value in np.ndenumerate(values):
+            is_best = (solver, table.index[i], table.columns[j]) == (
+                best["solver"],
+                best["learning_rate_init"],
+                best["batch_size"],
+            )
+            axes.text(
+                j,
+                i,
+                f"{value:.1f}" + (" (best)" if is_best else ""),
+                ha="center",
+                va="center",
+                color="black" if value > (low + high) / 2 else "white",
+                fontweight="bold" if is_best else "normal",
+            )
+        axes.set_xticks(range(table.shape[1]), [str(size) for size in table.columns])
+        axes.set_yticks(range(table.shape[0]), [f"{rate:g}" for rate in table.index])
+        axes.set_xlabel("batch size")
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        axes.set_title(solver, loc="left")
+    row[0].set_ylabel("learning rate")
+    figure.colorbar(image, ax=list(row), label="cross-validated accuracy (%)", fraction=0.05)
+    figure.suptitle(title, x=0.01, ha="left")
+    return figure

@@ -1,0 +1,81 @@
+"""The process: one BLAS thread, and a fingerprint of what the bits depend on."""
+
+import os
+import platform
+import sys
+from typing import Any
+
+THREAD_VARIABLES = (
+    "OPENBLAS_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "BLIS_NUM_THREADS",
+)
+
+
+def pin_threads() -> None:
+    """Hold BLAS and OpenMP to one thread in this process and in those it starts.
+
+    The number of threads changes the order of summation and with it the bits. The environment
+    counts for libraries loaded from now on and for child processes, threadpoolctl for what is
+    loaded already.
+    """
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+    if "numpy" in sys.modules:
+        from threadpoolctl import threadpool_limits
+
+        threadpool_limits(limits=1)
+
+
+def derive_seed(seed: int, *names: str) -> int:
+    """Derive the seed of one random choice from the study's seed and the choice's name.
+
+    Every choice gets a stream of its own, so that adding one leaves the others as they were.
+
+    Parameters
+    ----------
+    seed : int
+    *names : str
+        For example the stage and its activation.
+
+    Returns
+    -------
+    int
+        In 0 .. 2**32 - 1, as scikit-learn's `random_state` takes it.
+    """
+    import numpy
+
+    digits = [int.from_bytes(name.encode(), "big") for name in names]
+    return int(numpy.random.SeedSequence([seed, *digits]).generate_state(1)[0])
+
+
+def fingerprint() -> dict[str, Any]:
+    """Describe what the bits of a result depend on besides code, parameters and data.
+
+    Returns
+    -------
+    dict
+        Machine architecture, versions of Python and of the numerical libraries, the BLAS kernel
+        in use and the SIMD extensions that NumPy found.
+    """
+    import numpy
+    import scipy
+    import sklearn
+    import threadpoolctl
+
+    blas = [
+        f"{pool['internal_api']} {pool['version']} {pool.get('architecture', '')}".strip()
+        for pool in threadpoolctl.threadpool_info()
+        if pool["user_api"] == "blas"
+    ]
+    simd = numpy.show_config(mode="dicts")["SIMD Extensions"]
+    return {
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "numpy": numpy.__version__,
+        "scipy": scipy.__version__,
+        "scikit-learn": sklearn.__version__,
+        "blas": sorted(set(blas)),
+        "simd": sorted({*simd.get("baseline", []), *simd.get("found", [])}),
+    }

@@ -1,0 +1,103 @@
+"""Section A of the study: worked by hand there, computed here by the code that trains networks.
+
+Each function returns plain numbers in the layout of metrics/published.yaml.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.svm import SVC
+
+from mlcore.nn.activations import ACTIVATIONS
+from mlcore.nn.gradients import forward, gradients
+from mlcore.nn.losses import squared_error
+
+Array = NDArray[np.float64]
+
+HARD_MARGIN = 1e10
+"""Penalty C at which the soft-margin SVM leaves no slack on separable data."""
+
+
+def backprop(
+    w1: float, b1: float, w2: float, b2: float, points: list[list[float]], learning_rate: float
+) -> dict[str, Any]:
+    """Train a 1-1-1 network (ReLU, linear output, squared error) for one step (Q1 a).
+
+    Parameters
+    ----------
+    w1, b1, w2, b2 : float
+        Initial weight and bias of the hidden and of the output unit.
+    points : list of [x, y]
+    learning_rate : float
+
+    Returns
+    -------
+    dict
+        Predictions and loss before the step, gradient, updated parameters, loss after it.
+    """
+    x, y = np.array(points, float).T.reshape(2, -1, 1)
+    weights, biases = [np.array([[w1]]), np.array([[w2]])], [np.array([b1]), np.array([b2])]
+    relu = ACTIVATIONS["relu"]
+    predictions = forward(x, weights, biases, relu)[-1]
+    before, weight_grads, bias_grads = gradients(x, y, weights, biases, relu, squared_error)
+    for values, grads in ((weights, weight_grads), (biases, bias_grads)):
+        for value, grad in zip(values, grads, strict=True):
+            value -= learning_rate * grad
+    after = squared_error(forward(x, weights, biases, relu)[-1], y)
+
+    def named(ws: list[Array], bs: list[Array]) -> dict[str, float]:
+        names = {"w1": ws[0], "b1": bs[0], "w2": ws[1], "b2": bs[1]}
+        return {name: float(value.item()) for name, value in names.items()}
+
+    return {
+        "predictions": predictions[:, 0].tolist(),
+        "loss_before": before,
+        "grad": named(weight_grads, bias_grads),
+        "updated": named(weights, biases),
+        "loss_after": after,
+    }
+
+
+def max_margin(points: list[list[float]], labels: list[int]) -> dict[str, Any]:
+    """Find the line of maximum margin between two classes of points (Q1 b).
+
+    Returns
+    -------
+    dict
+        "w" and "b" of the line w x + b = 0 at which the nearest points score +1 and -1, and
+        "support_vectors": the points that do, in the order given.
+    """
+    X = np.array(points, float)
+    svm = SVC(kernel="linear", C=HARD_MARGIN, tol=1e-9).fit(X, labels)
+    w, b = svm.coef_[0], svm.intercept_[0]
+    on_margin = np.isclose(np.abs(X @ w + b), 1.0, atol=1e-6)
+    # libsvm stops within a tolerance: the solution is exact to nine digits
+    return {
+        "support_vectors": X[on_margin].tolist(),
+        "w": np.round(w, 9).tolist(),
+        "b": round(float(b), 9),
+    }
+
+
+def given_hyperplane(
+    w: list[float], b: float, samples: list[list[float]], query: list[float]
+) -> dict[str, Any]:
+    """Score points against a given hyperplane w x + b = 0 (Q1 c).
+
+    Returns
+    -------
+    dict
+        Scores of `samples`, the width 2 / |w| of the margin, the support vectors (|score| = 1),
+        and score and label of `query`.
+    """
+    normal = np.array(w, float)
+    scores = np.array(samples, float) @ normal + b
+    query_score = float(np.array(query, float) @ normal + b)
+    return {
+        "scores": scores.tolist(),
+        "margin": float(2.0 / np.linalg.norm(normal)),
+        "support_vectors": np.array(samples, float)[np.isclose(np.abs(scores), 1.0)].tolist(),
+        "query_score": query_score,
+        "query_label": 1 if query_score > 0 else -1,
+    }

@@ -1,0 +1,31 @@
+"""Fetch the four IDX files of a data set."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlcore import sources
+
+if TYPE_CHECKING:
+    from mlcore.app import Workspace
+    from mlcore.config import Config
+
+log = logging.getLogger(__name__)
+
+
+def run(config: Config, workspace: Workspace) -> None:
+    """Write data/raw/{dataset}; a folder named by RETRACE_DATA is tried first."""
+    dataset = config.fetch.dataset
+    local = os.environ.get("RETRACE_DATA")
+    folder = Path(local).expanduser().resolve() if local else None
+    source = sources.fetch(dataset, workspace.output(f"data/raw/{dataset}"), folder)
+    log.info("%s: complete and verified, from %s", dataset, source)
+
+
+if __name__ == "__main__":
+    from mlcore.app import main
+
+    main(run)

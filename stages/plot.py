@@ -1,0 +1,112 @@
+"""Draw the study's figures from the results of the other stages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from mlcore import plotting
+from mlcore.artifacts import load_arrays, load_mlp, read_json, read_table
+from mlcore.autoencoder import reconstruct
+from mlcore.datasets import FASHION_CLASSES, from_arrays
+from mlcore.runtime import derive_seed
+
+if TYPE_CHECKING:
+    from mlcore.app import Workspace
+    from mlcore.config import Config
+
+
+def run(config: Config, workspace: Workspace) -> None:
+    """Write metrics/figures."""
+    for name, figure in {
+        **network_figures(config, workspace),
+        **classifier_figures(config, workspace),
+        **image_figures(config, workspace),
+    }.items():
+        plotting.save(figure, workspace.output(f"metrics/figures/{name}.png"))
+
+
+def network_figures(config: Config, workspace: Workspace) -> dict[str, Any]:
+    """Draw the loss curves of each cell (report, figure 5), of all together, and the heatmap."""
+    activations, inits = config.grid.activation, config.grid.init
+    summary = read_json(workspace.input("metrics/summary.json"))["mnist_grid"]["test_accuracy"]
+    cells = [(activation, init) for activation in activations for init in inits]
+    histories = {
+        cell: read_table(workspace.input(f"metrics/history/network/{'-'.join(cell)}.csv"))
+        for cell in cells
+    }
+    ours = {
+        cell: read_json(workspace.input(f"metrics/network/{'-'.join(cell)}.json")) for cell in cells
+    }
+
+    def table(value: Any) -> pd.DataFrame:
+        return pd.DataFrame({i: {a: value(a, i) for a in activations} for i in inits})
+
+    return {
+        **{
+            f"network/{activation}-{init}": plotting.loss_curves(
+                history, f"{plotting.display(activation)}, {plotting.display(init)} init"
+            )
+            for (activation, init), history in histories.items()
+        },
+        "network": plotting.grid_curves(histories, "MNIST: validation loss of the grid"),
+        "heatmap": plotting.accuracy_heatmap(
+            table(lambda a, i: ours[a, i]["test_accuracy"]),
+            table(lambda a, i: summary.get(a, {}).get(i, {}).get("published", np.nan)),
+            "MNIST test accuracy of the network from scratch (%)",
+        ),
+    }
+
+
+def classifier_figures(config: Config, workspace: Workspace) -> dict[str, Any]:
+    """Draw the losses of scikit-learn's MLPs (report, figures 7 and 8) and the search."""
+
+    def panels(part: str, names: list[Any], unit: str) -> Any:
+        return plotting.loss_panels(
+            {n: read_table(workspace.input(f"metrics/history/{part}/{n}.csv")) for n in names}, unit
+        )
+
+    grid = config.grid
+    entropy = "cross-entropy (nats)"
+    return {
+        "classifier": panels("classifier", grid.classifier_activation, entropy),
+        "autoencoder": panels("autoencoder", grid.autoencoder_activation, "half mean squared error"),
+        "feature_classifier": panels("feature_classifier", grid.autoencoder_activation, entropy),
+        "search": plotting.search_heatmaps(
+            read_table(workspace.input("metrics/search.csv")),
+            "Fashion-MNIST: grid search, cross-validated accuracy (%)",
+        ),
+    }
+
+
+def image_figures(config: Config, workspace: Workspace) -> dict[str, Any]:
+    """Draw random test images (report, figure 6) and their reconstructions (figure 9)."""
+    data = workspace.input("data/fashion_mnist.npz")
+    test = from_arrays(load_arrays(data), str(data))["test"]
+    rng = np.random.default_rng(derive_seed(config.figures.seed, "figures"))
+    chosen = rng.choice(len(test.X), config.figures.n_images, replace=False)
+    versions = {
+        activation: reconstruct(
+            test.X[chosen],
+            *load_mlp(workspace.input(f"models/autoencoder/{activation}.npz")),
+        )
+        for activation in config.grid.autoencoder_activation
+    }
+    return {
+        "samples": plotting.image_samples(
+            test.X[chosen],
+            [FASHION_CLASSES[label] for label in test.y[chosen]],
+            "Fashion-MNIST: random test images",
+        ),
+        "reconstructions": plotting.reconstructions(
+            test.X[chosen], versions, "Fashion-MNIST: test images and their reconstructions"
+        ),
+    }
+
+
+if __name__ == "__main__":
+    from mlcore.app import main
+
+    main(run)

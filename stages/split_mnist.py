@@ -1,0 +1,34 @@
+"""Split MNIST 80:10:10 as the study did (report, section 2.4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mlcore import datasets, sources
+from mlcore.artifacts import save_arrays, write_json
+
+if TYPE_CHECKING:
+    from mlcore.app import Workspace
+    from mlcore.config import Config
+
+
+def run(config: Config, workspace: Workspace) -> None:
+    """Write data/mnist.npz and the counts of its parts."""
+    raw = workspace.input("data/raw/mnist")
+    train = datasets.read_idx_pair(raw / sources.IMAGES_TRAIN, raw / sources.LABELS_TRAIN)
+    test = datasets.read_idx_pair(raw / sources.IMAGES_TEST, raw / sources.LABELS_TEST)
+    parts = datasets.split_mnist(
+        train,
+        test,
+        n_samples=config.mnist.n_samples,
+        test_size=config.mnist.test_size,
+        seed=config.mnist.seed,
+    )
+    save_arrays(workspace.output("data/mnist.npz"), **datasets.to_arrays(parts))
+    write_json(workspace.output("metrics/mnist.json"), datasets.describe(parts))
+
+
+if __name__ == "__main__":
+    from mlcore.app import main
+
+    main(run)

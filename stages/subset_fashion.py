@@ -1,0 +1,35 @@
+"""Take the study's subset of Fashion-MNIST (report, section 3)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mlcore import datasets, sources
+from mlcore.artifacts import save_arrays, write_json
+
+if TYPE_CHECKING:
+    from mlcore.app import Workspace
+    from mlcore.config import Config
+
+
+def run(config: Config, workspace: Workspace) -> None:
+    """Write data/fashion_mnist.npz and the counts of its parts."""
+    raw = workspace.input("data/raw/fashion_mnist")
+    train = datasets.read_idx_pair(raw / sources.IMAGES_TRAIN, raw / sources.LABELS_TRAIN)
+    test = datasets.read_idx_pair(raw / sources.IMAGES_TEST, raw / sources.LABELS_TEST)
+    parts = datasets.subset_fashion(
+        train,
+        test,
+        n_train=config.fashion_mnist.n_train,
+        n_test=config.fashion_mnist.n_test,
+        validation_size=config.fashion_mnist.validation_size,
+        seed=config.fashion_mnist.seed,
+    )
+    save_arrays(workspace.output("data/fashion_mnist.npz"), **datasets.to_arrays(parts))
+    write_json(workspace.output("metrics/fashion_mnist.json"), datasets.describe(parts))
+
+
+if __name__ == "__main__":
+    from mlcore.app import main
+
+    main(run)
