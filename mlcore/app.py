@@ -67,7 +67,9 @@ def main(run: Stage) -> None:
     run : callable
         ``run(config, workspace)``; returns a `Training` to record, or None.
     """
-    module = sys.modules["__main__"].__spec__.name
+    spec = sys.modules["__main__"].__spec__
+    assert spec is not None, "stages are run with python -m"
+    module = spec.name
 
     def task(config: Config, out: Path) -> None:
         pin_threads()  # again, for workers in which NumPy was loaded before

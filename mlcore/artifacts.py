@@ -68,8 +68,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        os.chmod(temporary, 0o644)  # mkstemp makes it private
-        os.replace(temporary, path)
+        temporary.chmod(0o644)  # mkstemp makes it private
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 

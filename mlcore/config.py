@@ -336,13 +336,13 @@ def run_as_hydra_app(task: Callable[[Config, Path], None], name: str, conf: Path
     hydra.main(version_base="1.3", config_path=str(conf), config_name="config")(job_of_hydra)()
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # python -m mlcore.config [overrides]: write params.yaml
     from mlcore.artifacts import atomic_path
 
     root = Path(__file__).parents[1]
     try:
-        compose(root / "conf")
+        compose(root / "conf", sys.argv[1:])
     except RetraceError as error:
         sys.exit(f"error: {error}")
     with atomic_path(root / "params.yaml") as temporary:
-        temporary.write_text(dump(compose_raw(root / "conf")), encoding="utf-8")
+        temporary.write_text(dump(compose_raw(root / "conf", sys.argv[1:])), encoding="utf-8")

@@ -66,7 +66,9 @@ def parse_idx(content: bytes, source: str) -> NDArray[np.uint8]:
     for size in shape:
         expected *= size  # in Python's integers: a hostile header cannot overflow
     if len(values) != expected:
-        raise RetraceError(f"{source}: the IDX header says {shape}, the file has {len(values)} values")
+        raise RetraceError(
+            f"{source}: the IDX header says {shape}, the file has {len(values)} values"
+        )
     return values.reshape(shape)
 
 
@@ -161,7 +163,7 @@ def describe(parts: dict[str, Part]) -> dict[str, Any]:
 
 def scale(images: Images) -> NDArray[np.float32]:
     """Divide pixel values by 255 (report, section 3.1); returns float32 in [0, 1]."""
-    return images / np.float32(255)
+    return np.divide(images, 255, dtype=np.float32)
 
 
 def to_arrays(parts: dict[str, Part]) -> dict[str, NDArray[Any]]:
@@ -185,7 +187,8 @@ def from_arrays(arrays: dict[str, NDArray[Any]], source: str) -> dict[str, Part]
     """
     try:
         parts = {
-            name: Part(arrays[f"X_{name}"], arrays[f"y_{name}"]) for name in ("train", "val", "test")
+            name: Part(arrays[f"X_{name}"], arrays[f"y_{name}"])
+            for name in ("train", "val", "test")
         }
     except KeyError as error:
         raise RetraceError(f"{source} is not a split: it lacks {error}") from None

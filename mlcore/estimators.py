@@ -75,7 +75,8 @@ class ValidatedMLPClassifier(_ValidationCurve, MLPClassifier):  # type: ignore[m
 class ValidatedMLPRegressor(_ValidationCurve, MLPRegressor):  # type: ignore[misc]
     """MLPRegressor with `history_`: train_loss, val_loss and val_mse per epoch.
 
-    The losses are in scikit-learn's unit, half the mean squared error (train_loss plus its L2 term).
+    The losses are in scikit-learn's unit, half the mean squared error; train_loss includes its L2
+    term.
     """
 
     def evaluate(self, X: Array, y: Array) -> dict[str, float]:

@@ -118,9 +118,7 @@ def accuracy_heatmap(
     image = axes.imshow(values, cmap="cividis", vmin=0, vmax=100, aspect="auto")
     for (row, column), value in np.ndenumerate(values):
         colour = "black" if value > 55 else "white"
-        axes.text(
-            column, row, f"{value:.2f}", ha="center", va="bottom", color=colour, fontsize=13
-        )
+        axes.text(column, row, f"{value:.2f}", ha="center", va="bottom", color=colour, fontsize=13)
         theirs = np.nan if published is None else 100 * published.iloc[row, column]
         if np.isfinite(theirs):
             axes.text(
@@ -235,7 +233,7 @@ def search_heatmaps(candidates: pd.DataFrame, title: str) -> Figure:
     row = figure.subplots(1, len(solvers), sharey=True, squeeze=False)[0]
     low, high = 100 * candidates["mean_accuracy"].min(), 100 * candidates["mean_accuracy"].max()
     best = candidates.loc[candidates["rank"].idxmin()]
-    image = None
+    image: Any = None
     for axes, solver in zip(row, solvers, strict=True):
         table = candidates[candidates["solver"] == solver].pivot(
             index="learning_rate_init", columns="batch_size", values="mean_accuracy"

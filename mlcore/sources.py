@@ -29,7 +29,12 @@ CLIENT_TIMEOUT = 180
 IMAGES_TRAIN, LABELS_TRAIN = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 IMAGES_TEST, LABELS_TEST = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
 
-SIZES = {IMAGES_TRAIN: 47_040_016, LABELS_TRAIN: 60_008, IMAGES_TEST: 7_840_016, LABELS_TEST: 10_008}
+SIZES = {
+    IMAGES_TRAIN: 47_040_016,
+    LABELS_TRAIN: 60_008,
+    IMAGES_TEST: 7_840_016,
+    LABELS_TEST: 10_008,
+}
 """Bytes of each uncompressed file, the same for both data sets."""
 
 SHA256 = {
@@ -185,9 +190,7 @@ SOURCES = {
         ),
         Source(
             "Debian package dataset-fashion-mnist",
-            partial(
-                from_debian, "dataset-fashion-mnist", "./usr/share/datasets/fashion-mnist/"
-            ),
+            partial(from_debian, "dataset-fashion-mnist", "./usr/share/datasets/fashion-mnist/"),
         ),
     ],
 }
@@ -267,10 +270,11 @@ def fetch(dataset: str, out: Path, local: Path | None = None) -> str:
         shutil.rmtree(work, ignore_errors=True)
     raise RetraceError(
         "\n  ".join(
-            [f"no source has {dataset}:", *reasons]
-            + [
-                "To supply the files yourself, put " + ", ".join(SIZES) + " (gzipped or not) "
-                f"into a folder DIR or DIR/{dataset} and run: RETRACE_DATA=DIR make repro"
+            [
+                f"no source has {dataset}:",
+                *reasons,
+                f"To supply the files yourself, put {', '.join(SIZES)} (gzipped or not) "
+                f"into a folder DIR or DIR/{dataset} and run: RETRACE_DATA=DIR make repro",
             ]
         )
     )

@@ -22,17 +22,19 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 import mlflow
 from filelock import FileLock
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 from sqlalchemy.exc import SQLAlchemyError
 
 from mlcore import plotting
-from mlcore.errors import RetraceError
 from mlcore.nn import NeuralNetwork
 from mlcore.record import Dataset, Training
 
 log = logging.getLogger(__name__)
+
+for chatty in ("mlflow", "alembic"):
+    logging.getLogger(chatty).setLevel(logging.WARNING)
 
 BATCH_LIMIT = 1000
 """Metrics that MLflow takes in one call."""
@@ -108,9 +110,9 @@ def open_store(uri: str, root: Path) -> MlflowClient:
     The first use is under a lock: of several processes that start on an empty database, all but
     one would fail.
     """
-    mlflow.set_tracking_uri(uri)
-    client = MlflowClient(uri)
     with FileLock(checkout_root(root) / ".mlflow.lock"):
+        mlflow.set_tracking_uri(uri)
+        client = MlflowClient(uri)
         client.search_experiments(max_results=1)
     return client
 
@@ -118,7 +120,9 @@ def open_store(uri: str, root: Path) -> MlflowClient:
 def _experiment(client: MlflowClient, name: str, root: Path, uri: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
-        local = (checkout_root(root) / "mlruns" / name).as_uri() if uri.startswith("sqlite") else None
+        local = (
+            (checkout_root(root) / "mlruns" / name).as_uri() if uri.startswith("sqlite") else None
+        )
         try:
             return str(client.create_experiment(name, artifact_location=local))
         except MlflowException:  # another process was faster
@@ -239,7 +243,9 @@ def _git_tags(root: Path) -> dict[str, str]:
     try:
         commit = git("rev-parse", "HEAD")
         # Results that the pipeline is just writing are no change of the code
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!metrics", ":!dvc.lock")
+        changed = git(
+            "status", "--porcelain", "--untracked-files=no", "--", ".", ":!metrics", ":!dvc.lock"
+        )
     except (OSError, subprocess.CalledProcessError):
         return {}
     return {"mlflow.source.git.commit": commit, "git.dirty": str(bool(changed)).lower()}

@@ -46,7 +46,7 @@ def backprop(
             value -= learning_rate * grad
     after = squared_error(forward(x, weights, biases, relu)[-1], y)
 
-    def named(ws: list[Array], bs: list[Array]) -> dict[str, float]:
+    def named(ws: list[Any], bs: list[Any]) -> dict[str, float]:
         names = {"w1": ws[0], "b1": bs[0], "w2": ws[1], "b2": bs[1]}
         return {name: float(value.item()) for name, value in names.items()}
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -58,10 +59,8 @@ class Runner:
         """Start no further stage and interrupt those that run."""
         self.stopped = True
         for process in list(self.running.values()):
-            try:
+            with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGINT)
-            except ProcessLookupError:
-                pass
 
 
 def run_side_by_side(graph: dict[str, set[str]], alone: set[str], jobs: int) -> list[str]:
@@ -128,7 +127,9 @@ def main() -> int:
         with Repo() as repo:
             graph = stale_graph(repo)
             names = {stage.addressing for stage in repo.index.stages}
-            alone = {s.addressing for s in repo.index.stages if (s.meta or {}).get("uses_all_cores")}
+            alone = {
+                s.addressing for s in repo.index.stages if (s.meta or {}).get("uses_all_cores")
+            }
     except (RetraceError, DvcException) as error:
         sys.exit(f"error: {error}")
     lock = ROOT / "dvc.lock"

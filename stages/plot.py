@@ -32,7 +32,9 @@ def network_figures(config: Config, workspace: Workspace) -> dict[str, Any]:
     """Draw the loss curves of each cell (report, figure 5), of all together, and the heatmap."""
     activations, inits = config.grid.activation, config.grid.init
     summary = read_json(workspace.input("metrics/summary.json"))["mnist_grid"]["test_accuracy"]
-    cells = [(activation, init) for activation in activations for init in inits]
+    cells: list[tuple[str, str]] = [
+        (activation, init) for activation in activations for init in inits
+    ]
     histories = {
         cell: read_table(workspace.input(f"metrics/history/network/{'-'.join(cell)}.csv"))
         for cell in cells
@@ -72,7 +74,9 @@ def classifier_figures(config: Config, workspace: Workspace) -> dict[str, Any]:
     entropy = "cross-entropy (nats)"
     return {
         "classifier": panels("classifier", grid.classifier_activation, entropy),
-        "autoencoder": panels("autoencoder", grid.autoencoder_activation, "half mean squared error"),
+        "autoencoder": panels(
+            "autoencoder", grid.autoencoder_activation, "half mean squared error"
+        ),
         "feature_classifier": panels("feature_classifier", grid.autoencoder_activation, entropy),
         "search": plotting.search_heatmaps(
             read_table(workspace.input("metrics/search.csv")),
@@ -87,7 +91,7 @@ def image_figures(config: Config, workspace: Workspace) -> dict[str, Any]:
     test = from_arrays(load_arrays(data), str(data))["test"]
     rng = np.random.default_rng(derive_seed(config.figures.seed, "figures"))
     chosen = rng.choice(len(test.X), config.figures.n_images, replace=False)
-    versions = {
+    versions: dict[str, Any] = {
         activation: reconstruct(
             test.X[chosen],
             *load_mlp(workspace.input(f"models/autoencoder/{activation}.npz")),

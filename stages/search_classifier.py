@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.metrics import accuracy_score, log_loss
@@ -34,7 +34,7 @@ def run(config: Config, workspace: Workspace) -> Training:
         max_iter=params.max_epochs,
         random_state=derive_seed(params.seed, "search"),
     )
-    grid = {
+    grid: dict[str, list[Any]] = {
         "solver": params.solver,
         "learning_rate_init": params.learning_rate,
         "batch_size": params.batch_size,

@@ -1,13 +1,14 @@
 """The network as scikit-learn estimators."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from numbers import Integral, Real
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.utils import check_array, check_random_state, gen_batches
+from sklearn.utils import check_array, check_random_state, column_or_1d, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
@@ -25,7 +26,7 @@ class _Network(BaseEstimator):  # type: ignore[misc]
     """What the classifier and the regressor share: parameters, training, scoring."""
 
     _loss: str
-    _parameter_constraints = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "activation": [StrOptions(set(ACTIVATIONS))],
@@ -86,7 +87,7 @@ class _Network(BaseEstimator):  # type: ignore[misc]
         initialize = INITIALIZERS[self.weight_init]
         self.weights_ = [
             initialize(init_rng, fan_in, fan_out).astype(X.dtype, order="C")
-            for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True)
+            for fan_in, fan_out in pairwise(sizes)
         ]
         self.biases_ = [np.zeros(size, X.dtype) for size in sizes[1:]]
         self.history_: list[EpochStats] = []
@@ -122,13 +123,12 @@ class _Network(BaseEstimator):  # type: ignore[misc]
     def _scores(self, X: ArrayLike) -> Array:
         """Compute the linear outputs for `X`, shape (n_samples, n_outputs)."""
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=FLOATS, reset=False)
-        X = X.astype(self.weights_[0].dtype, copy=False)
-        scores = np.empty((len(X), len(self.biases_[-1])), X.dtype)
-        for rows in gen_batches(len(X), EVALUATION_BATCH):
-            scores[rows] = forward(
-                X[rows], self.weights_, self.biases_, ACTIVATIONS[self.activation]
-            )[-1]
+        features = validate_data(self, X, dtype=FLOATS, reset=False)
+        features = features.astype(self.weights_[0].dtype, copy=False)
+        scores = np.empty((len(features), len(self.biases_[-1])), features.dtype)
+        hidden = ACTIVATIONS[self.activation]
+        for rows in gen_batches(len(features), EVALUATION_BATCH):
+            scores[rows] = forward(features[rows], self.weights_, self.biases_, hidden)[-1]
         return scores
 
     def _checked_validation(
@@ -136,11 +136,10 @@ class _Network(BaseEstimator):  # type: ignore[misc]
     ) -> tuple[Array, NDArray[Any]] | None:
         if validation is None:
             return None
-        X, y = validation
-        X = validate_data(self, X, dtype=FLOATS, reset=False, order="C")
-        y = check_array(y, ensure_2d=False, dtype=None)
-        check_consistent_length(X, y)
-        return X.astype(dtype, copy=False), y
+        features = validate_data(self, validation[0], dtype=FLOATS, reset=False, order="C")
+        y = check_array(validation[1], ensure_2d=False, dtype=None)
+        check_consistent_length(features, y)
+        return features.astype(dtype, copy=False), y
 
 
 class NeuralNetwork(ClassifierMixin, _Network):  # type: ignore[misc]
@@ -217,16 +216,16 @@ class NeuralNetwork(ClassifierMixin, _Network):  # type: ignore[misc]
             When training diverges.
         """
         self._validate_params()
-        X, y = validate_data(self, X, y, dtype=FLOATS, order="C")
-        check_classification_targets(y)
-        self.classes_, labels = np.unique(y, return_inverse=True)
-        checked = self._checked_validation(validation, X.dtype)
+        features, given_labels = validate_data(self, X, y, dtype=FLOATS, order="C")
+        check_classification_targets(given_labels)
+        self.classes_, labels = np.unique(given_labels, return_inverse=True)
+        checked = self._checked_validation(validation, features.dtype)
         if checked is not None:
             unknown = np.setdiff1d(checked[1], self.classes_)
             if unknown.size:
                 raise ValueError(f"validation has labels unknown to training: {unknown.tolist()}")
             checked = checked[0], np.searchsorted(self.classes_, checked[1])
-        return self._fit(X, labels, len(self.classes_), checked)
+        return self._fit(features, labels, len(self.classes_), checked)
 
     def predict_proba(self, X: ArrayLike) -> Array:
         """Compute the probability of each class, shape (n_samples, n_classes)."""
@@ -237,17 +236,51 @@ class NeuralNetwork(ClassifierMixin, _Network):  # type: ignore[misc]
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Predict the class label of each row of `X`, shape (n_samples,)."""
         scores = self._scores(X)
-        return self.classes_[scores.argmax(axis=1)]
+        labels: NDArray[Any] = self.classes_[scores.argmax(axis=1)]
+        return labels
+
+
+def _as_columns(y: NDArray[Any], dtype: Any) -> Array:
+    """Give targets as (n_samples, n_outputs) of a dtype."""
+    return y.reshape(len(y), -1).astype(dtype, copy=False)
 
 
 class NeuralNetworkRegressor(RegressorMixin, _Network):  # type: ignore[misc]
     """The same network with a linear output, trained on the mean squared error.
 
-    Parameters and attributes are those of `NeuralNetwork`, without `classes_`. Targets may have
-    one output or several.
+    Parameters and attributes are those of `NeuralNetwork`, without `classes_`. Only the defaults
+    differ: targets have no natural scale, so steps are smaller and tanh bounds the hidden outputs.
+    Targets may have one output or several.
     """
 
     _loss = "squared_error"
+
+    def __init__(
+        self,
+        hidden_layer_sizes: tuple[int, ...] = (256, 128, 64, 32),
+        *,
+        learning_rate: float = 0.001,
+        activation: str = "tanh",
+        weight_init: str = "he",
+        max_epochs: int = 100,
+        batch_size: int = 128,
+        patience: int = 20,
+        restore_best: bool = False,
+        on_epoch: Callable[[EpochStats], None] | None = None,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        super().__init__(
+            hidden_layer_sizes,
+            learning_rate=learning_rate,
+            activation=activation,
+            weight_init=weight_init,
+            max_epochs=max_epochs,
+            batch_size=batch_size,
+            patience=patience,
+            restore_best=restore_best,
+            on_epoch=on_epoch,
+            random_state=random_state,
+        )
 
     def fit(
         self,
@@ -261,21 +294,21 @@ class NeuralNetworkRegressor(RegressorMixin, _Network):  # type: ignore[misc]
         `validation`, return value and errors are those of `NeuralNetwork.fit`.
         """
         self._validate_params()
-        X, y = validate_data(
+        features, given_targets = validate_data(
             self, X, y, dtype=FLOATS, order="C", multi_output=True, y_numeric=True
         )
-        self._y_ndim = y.ndim
-        targets = y.reshape(len(y), -1).astype(X.dtype, copy=False)
-        checked = self._checked_validation(validation, X.dtype)
+        if given_targets.ndim == 2 and given_targets.shape[1] == 1:
+            given_targets = column_or_1d(given_targets, warn=True)
+        self._y_ndim = given_targets.ndim
+        targets = _as_columns(given_targets, features.dtype)
+        checked = self._checked_validation(validation, features.dtype)
         if checked is not None:
-            X_val, y_val = checked
-            y_val = y_val.reshape(len(y_val), -1).astype(X.dtype, copy=False)
-            if y_val.shape[1] != targets.shape[1]:
+            checked = checked[0], _as_columns(checked[1], features.dtype)
+            if checked[1].shape[1] != targets.shape[1]:
                 raise ValueError(
-                    f"validation has {y_val.shape[1]} outputs, training {targets.shape[1]}"
+                    f"validation has {checked[1].shape[1]} outputs, training {targets.shape[1]}"
                 )
-            checked = X_val, y_val
-        return self._fit(X, targets, targets.shape[1], checked)
+        return self._fit(features, targets, targets.shape[1], checked)
 
     def predict(self, X: ArrayLike) -> Array:
         """Predict the targets of each row of `X`, in the shape of the training targets."""
