@@ -74,7 +74,10 @@ def main(run: Stage) -> None:
     def task(config: Config, out: Path) -> None:
         pin_threads()  # again, for workers in which NumPy was loaded before
         started = time.time()
-        training = run(config, Workspace(ROOT, out))
+        try:
+            training = run(config, Workspace(ROOT, out))
+        except FloatingPointError as error:  # a training that diverged
+            raise RetraceError(f"{module}: {error}") from None
         if training is not None and config.tracking.backend == "mlflow":
             from mlcore import tracking
 

@@ -9,11 +9,11 @@ import difflib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import hydra
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra._internal.utils import get_args
+from hydra._internal.utils import get_args as hydra_args
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -208,33 +208,58 @@ def validate(config: DictConfig, source: str) -> Config:
 
 
 def _describe(problem: Any) -> str:
+    """Say in one clause what is wrong with one key, and what would be right."""
     key = ".".join(str(part) for part in problem["loc"])
     match problem["type"]:
         case "missing":
             return f"{key} is missing"
         case "extra_forbidden":
-            return f"unknown parameter {key}={problem['input']}{_suggest(problem['loc'])}"
+            return _unknown(problem["loc"], problem["input"])
+        case "too_short":
+            choices = _choices(problem["loc"])
+            return f"{key}={problem['input']}: should hold at least one value{choices}"
         case "value_error" if not key:  # a check across sections, which names its own keys
             return str(problem["ctx"]["error"])
     wanted = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
     return f"{key}={problem['input']!r}: {wanted}"
 
 
-def _suggest(location: Sequence[str | int]) -> str:
-    """List the keys that exist beside an unknown one, the likeliest first where one is near."""
+def _unknown(location: Sequence[str | int], value: Any) -> str:
+    """Name an unknown key, and the nearest known one or all that stand beside it."""
     section: Any = Config
-    for part in location[:-1]:
+    above: list[str] = []
+    for part in map(str, location):
+        if part not in section.model_fields:
+            break
+        above.append(part)
         section = section.model_fields[part].annotation
-    near = difflib.get_close_matches(str(location[-1]), section.model_fields, n=1)
+        if not hasattr(section, "model_fields"):
+            return f"{'.'.join(above)} holds a value and has no parameters of its own"
+    else:
+        return (
+            f"{'.'.join(above)} is a section; name one of {', '.join(section.model_fields)} in it"
+        )
+    key = ".".join(map(str, location))
+    near = difflib.get_close_matches(part, section.model_fields, n=1)
     if near:
-        return f"; did you mean {'.'.join([*map(str, location[:-1]), near[0]])}?"
-    return f"; known here are {', '.join(section.model_fields)}"
+        return f"unknown parameter {key}={value}; did you mean {'.'.join([*above, near[0]])}?"
+    return f"unknown parameter {key}={value}; known here are {', '.join(section.model_fields)}"
 
 
-def _one_line(error: Exception) -> str:
-    """Take what an exception of Hydra or OmegaConf says first; the rest is about Python types."""
-    lines = [line.strip() for line in str(error.__cause__ or error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+def _choices(location: Sequence[str | int]) -> str:
+    """Give the values that a list of names may hold, if they are few."""
+    section, name = Config.model_fields[str(location[0])].annotation, str(location[1])
+    inner = get_args(section.model_fields[name].annotation)  # type: ignore[union-attr]
+    names = get_args(inner[0]) if inner and get_origin(inner[0]) is Literal else ()
+    return f" of {', '.join(names)}" if names else ""
+
+
+def _one_line(error: BaseException) -> str:
+    """Fold a message of Hydra or OmegaConf into one line, without what it says about types."""
+    noise = ("full_key", "object_type", "See ", "Config search path", "provider=")
+    lines = [line.strip() for line in str(error).splitlines()]
+    kept = [line for line in lines if line and not line.startswith(noise)]
+    return " ".join(kept) or type(error).__name__
 
 
 def compose_raw(conf: Path, overrides: Sequence[str] = ()) -> DictConfig:
@@ -250,25 +275,23 @@ def compose_raw(conf: Path, overrides: Sequence[str] = ()) -> DictConfig:
             config = hydra.compose("config", overrides=list(overrides))
             OmegaConf.resolve(config)
             return config
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
         raise RetraceError(_composition_problem(error, conf, overrides)) from None
 
 
 def _composition_problem(error: Exception, conf: Path, overrides: Sequence[str]) -> str:
     """Say in one line which override could not be applied, if one is to blame."""
-    source = f"overrides {' '.join(overrides)}" if overrides else conf.name
     for override in overrides:
         key, _, value = override.partition("=")
-        if f"'{key}'" in str(error) and key.partition(".")[0] in Config.model_fields:
-            extra = {"type": "extra_forbidden", "loc": key.split("."), "input": value}
-            return f"command line: {_describe(extra)}"
+        if f"Could not override '{key}'" in str(error):
+            return f"command line: {_unknown(key.split('.'), value)}"
+    source = f"command line: {' '.join(overrides)}" if overrides else f"{conf.name}/"
     return f"{source}: {_one_line(error)}"
 
 
 def compose(conf: Path, overrides: Sequence[str] = ()) -> Config:
     """Compose and validate; see `compose_raw` and `validate`."""
-    source = " ".join(overrides) or f"{conf.name}/"
-    return validate(compose_raw(conf, overrides), source)
+    return validate(compose_raw(conf, overrides), "command line" if overrides else f"{conf.name}/")
 
 
 def dump(config: DictConfig) -> str:
@@ -293,7 +316,7 @@ def load(params: Path, overrides: Sequence[str] = ()) -> Config:
         raise RetraceError(f"{params.name} cannot be read: {_one_line(error)}") from None
     if not isinstance(config, DictConfig):
         raise RetraceError(f"{params.name} should hold a mapping; `make params` writes it")
-    return validate(config, " ".join([params.name, *overrides]))
+    return validate(config, params.name)
 
 
 def run_as_hydra_app(task: Callable[[Config, Path], None], name: str, conf: Path) -> None:
@@ -313,8 +336,11 @@ def run_as_hydra_app(task: Callable[[Config, Path], None], name: str, conf: Path
     RetraceError
         If the overrides of any job are wrong.
     """
-    args = get_args()
-    overrides = OverridesParser.create().parse_overrides(args.overrides)
+    args = hydra_args()
+    try:
+        overrides = OverridesParser.create().parse_overrides(args.overrides)
+    except HydraException as error:
+        raise RetraceError(f"command line: {_one_line(error)}") from None
     if args.multirun:
         jobs = BasicSweeper.split_arguments(overrides, max_batch_size=None)[0]
     else:
@@ -324,9 +350,8 @@ def run_as_hydra_app(task: Callable[[Config, Path], None], name: str, conf: Path
 
     def job_of_hydra(config: DictConfig) -> None:
         hydra_config = HydraConfig.get()
-        source = " ".join(hydra_config.overrides.task) or f"{conf.name}/"
         try:
-            task(validate(config, source), Path(hydra_config.runtime.output_dir))
+            task(validate(config, "command line"), Path(hydra_config.runtime.output_dir))
         except RetraceError as error:
             if hydra_config.mode == hydra.types.RunMode.MULTIRUN:
                 raise

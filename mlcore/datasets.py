@@ -127,13 +127,14 @@ def subset_fashion(
     Returns
     -------
     dict of str to Part
-        "train" and "val" share the first `n_train` training images; "test" is the first `n_test`
-        test images.
+        "full" is the first `n_train` training images in their order, "train" and "val" share them;
+        "test" is the first `n_test` test images.
     """
     X_train, X_val, y_train, y_val = train_test_split(
         train.X[:n_train], train.y[:n_train], test_size=validation_size, random_state=seed
     )
     return {
+        "full": Part(train.X[:n_train], train.y[:n_train]),
         "train": Part(X_train, y_train),
         "val": Part(X_val, y_val),
         "test": Part(test.X[:n_test], test.y[:n_test]),
@@ -175,8 +176,12 @@ def to_arrays(parts: dict[str, Part]) -> dict[str, NDArray[Any]]:
     }
 
 
-def from_arrays(arrays: dict[str, NDArray[Any]], source: str) -> dict[str, Part]:
-    """Read a stored split: "train", "val" and "test", pixels scaled to [0, 1].
+def from_arrays(
+    arrays: dict[str, NDArray[Any]],
+    source: str,
+    names: tuple[str, ...] = ("train", "val", "test"),
+) -> dict[str, Part]:
+    """Read parts of a stored split, pixels scaled to [0, 1].
 
     Values that are floats already, as the autoencoder's codes are, stay as they are.
 
@@ -186,10 +191,7 @@ def from_arrays(arrays: dict[str, NDArray[Any]], source: str) -> dict[str, Part]
         If an array is missing.
     """
     try:
-        parts = {
-            name: Part(arrays[f"X_{name}"], arrays[f"y_{name}"])
-            for name in ("train", "val", "test")
-        }
+        parts = {name: Part(arrays[f"X_{name}"], arrays[f"y_{name}"]) for name in names}
     except KeyError as error:
         raise RetraceError(f"{source} is not a split: it lacks {error}") from None
     return {

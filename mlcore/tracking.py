@@ -10,6 +10,7 @@ import os
 import subprocess
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -200,28 +201,29 @@ def _mlflow_dataset(dataset: Dataset) -> Any:
 def _log_model(model: Any, dataset: Dataset, files: Any, root: Path) -> None:
     example = dataset.X[:N_EXAMPLES]
     signature = infer_signature(example, model.predict(example))
-    code = [str(root / "mlcore")]
+    shared = {
+        "name": "model",
+        "code_paths": [str(root / "mlcore")],
+        "signature": signature,
+        "input_example": example,
+        "pip_requirements": REQUIREMENTS,
+    }
     if isinstance(model, NeuralNetwork):
-        mlflow.pyfunc.log_model(
-            name="model",
-            python_model=str(root / "mlcore" / "serving.py"),
-            artifacts={"network": str(files[0])},
-            code_paths=code,
-            signature=signature,
-            input_example=example,
-            pip_requirements=REQUIREMENTS,
+        with warnings.catch_warnings():
+            # Type hints would replace the signature that is given here
+            warnings.filterwarnings("ignore", message=".*type hints to the `predict` method")
+            mlflow.pyfunc.log_model(
+                python_model=str(root / "mlcore" / "serving.py"),
+                artifacts={"network": str(files[0])},
+                **shared,
+            )
+    else:
+        mlflow.sklearn.log_model(
+            model,
+            serialization_format="skops",
+            skops_trusted_types=TRUSTED_TYPES,
+            **shared,
         )
-        return
-    mlflow.sklearn.log_model(
-        model,
-        name="model",
-        serialization_format="skops",
-        skops_trusted_types=TRUSTED_TYPES,
-        code_paths=code,
-        signature=signature,
-        input_example=example,
-        pip_requirements=REQUIREMENTS,
-    )
 
 
 def _dvc_tags() -> dict[str, str]:

@@ -120,6 +120,9 @@ def main() -> int:
     jobs = parser.parse_args().jobs
     if jobs < 1:
         parser.error(f"--jobs should be at least 1, not {jobs}")
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # Also where a shell's background job ignores Ctrl-C: the stages must not be left behind
+        signal.signal(number, signal.default_int_handler)
     os.chdir(ROOT)
     os.environ["LOKY_MAX_CPU_COUNT"] = str(jobs)  # joblib's own limit, for the grid search
     try:

@@ -43,7 +43,7 @@ def run(config: Config, workspace: Workspace) -> None:
         },
         "fashion_classifier": {
             "subset": {
-                "train": fashion["train"]["n_samples"] + fashion["val"]["n_samples"],
+                "train": fashion["full"]["n_samples"],
                 "test": fashion["test"]["n_samples"],
             },
             **{

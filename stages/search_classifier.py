@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from sklearn.metrics import accuracy_score, log_loss
 from sklearn.neural_network import MLPClassifier
 
@@ -13,7 +12,6 @@ from mlcore.artifacts import load_arrays, save_mlp, write_json, write_table
 from mlcore.datasets import from_arrays
 from mlcore.estimators import grid_search
 from mlcore.record import Dataset, Training
-from mlcore.runtime import derive_seed
 
 if TYPE_CHECKING:
     from mlcore.app import Workspace
@@ -26,20 +24,19 @@ def run(config: Config, workspace: Workspace) -> Training:
     """Write models/search.npz, metrics/search.json and the table of all candidates."""
     params = config.search
     data = workspace.input("data/fashion_mnist.npz")
-    train, val, test = from_arrays(load_arrays(data), str(data)).values()
-    X, y = np.concatenate([train.X, val.X]), np.concatenate([train.y, val.y])
+    full, test = from_arrays(load_arrays(data), str(data), ("full", "test")).values()
     model = MLPClassifier(
         hidden_layer_sizes=tuple(params.hidden_layer_sizes),
         activation=params.activation,
         max_iter=params.max_epochs,
-        random_state=derive_seed(params.seed, "search"),
+        random_state=params.seed,
     )
     grid: dict[str, list[Any]] = {
         "solver": params.solver,
         "learning_rate_init": params.learning_rate,
         "batch_size": params.batch_size,
     }
-    result = grid_search(model, grid, X, y, cv=params.cv)
+    result = grid_search(model, grid, full.X, full.y, cv=params.cv)
 
     probabilities = result.best_model.predict_proba(test.X)
     predicted = result.best_model.classes_[probabilities.argmax(axis=1)]
@@ -68,7 +65,7 @@ def run(config: Config, workspace: Workspace) -> Training:
         name="search",
         params=params.model_dump(),
         metrics=metrics,
-        dataset=Dataset("fashion_mnist", data, X, y),
+        dataset=Dataset("fashion_mnist", data, full.X, full.y),
         model=result.best_model,
         files=[workspace.output("metrics/search.csv")],
         children=[_candidate(row, list(grid)) for row in table],

@@ -9,7 +9,6 @@ from mlcore.artifacts import load_arrays, save_mlp, write_json, write_table
 from mlcore.datasets import from_arrays
 from mlcore.estimators import ValidatedMLPRegressor, fit_and_evaluate
 from mlcore.record import Dataset, Training
-from mlcore.runtime import derive_seed
 
 if TYPE_CHECKING:
     from mlcore.app import Workspace
@@ -33,7 +32,7 @@ def run(config: Config, workspace: Workspace) -> Training:
         learning_rate_init=params.learning_rate,
         batch_size=params.batch_size,
         max_iter=params.max_epochs,
-        random_state=derive_seed(params.seed, "autoencoder", name),
+        random_state=params.seed,
         **stop,
     )
     model, metrics = fit_and_evaluate(model, parts)

@@ -1,0 +1,155 @@
+"""Activations and their gradients against textbook formulas and numerical derivatives."""
+
+import numpy as np
+import pytest
+import scipy.special
+
+from mlcore.nn.activations import ACTIVATIONS
+
+TEXTBOOK = {
+    "identity": lambda z: z,
+    "sigmoid": scipy.special.expit,
+    "tanh": np.tanh,
+    "relu": lambda z: np.where(z > 0, z, 0.0),
+    "leaky_relu": lambda z: np.where(z > 0, z, 0.01 * z),
+    "softmax": lambda z: scipy.special.softmax(z, axis=1),
+}
+ELEMENTWISE = sorted(TEXTBOOK.keys() - {"softmax"})
+SLOPE_AT_ZERO = {"identity": 1.0, "sigmoid": 0.25, "tanh": 1.0, "relu": 0.0, "leaky_relu": 0.01}
+SATURATED_SLOPES = {
+    "identity": (1.0, 1.0),
+    "sigmoid": (0.0, 0.0),
+    "tanh": (0.0, 0.0),
+    "relu": (0.0, 1.0),
+    "leaky_relu": (0.01, 1.0),
+}
+EXTREMES = [[0.0, 0.0, 0.0], [1e4, -1e4, 0.0], [-1e4, -1e4, -1e4], [1e4, 1e4, 1e4], [-1e4, 0, 1]]
+
+every_activation = pytest.mark.parametrize("name", sorted(TEXTBOOK))
+every_elementwise = pytest.mark.parametrize("name", ELEMENTWISE)
+both_floats = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+
+
+def samples(shape=(40, 7), seed=0):
+    return np.random.default_rng(seed).normal(0.0, 4.0, shape)
+
+
+def test_every_activation_of_the_table_has_a_reference():
+    assert ACTIVATIONS.keys() == TEXTBOOK.keys()
+
+
+@every_activation
+@both_floats
+def test_function_is_the_textbook_formula(name, dtype):
+    z = samples().astype(dtype)
+    expected = TEXTBOOK[name](z.astype(np.float64))
+    ACTIVATIONS[name].function(z)
+    eps = np.finfo(dtype).eps
+    np.testing.assert_allclose(z, expected, rtol=16 * eps, atol=eps)
+
+
+@every_activation
+@both_floats
+def test_function_at_extreme_inputs(name, dtype):
+    z = np.array(EXTREMES, dtype)
+    expected = TEXTBOOK[name](z.astype(np.float64))
+    ACTIVATIONS[name].function(z)
+    eps = np.finfo(dtype).eps
+    np.testing.assert_allclose(z, expected, rtol=4 * eps, atol=eps)
+
+
+@every_activation
+@both_floats
+def test_function_works_in_place_on_a_view(name, dtype):
+    buffer = samples().astype(dtype)
+    before = buffer.copy()
+    assert ACTIVATIONS[name].function(buffer[:25]) is None
+    assert buffer.dtype == dtype
+    expected = TEXTBOOK[name](before[:25].astype(np.float64))
+    np.testing.assert_allclose(buffer[:25], expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(buffer[25:], before[25:])
+
+
+@both_floats
+def test_leaky_relu_reads_each_input_before_writing_it(dtype):
+    z = np.array([[-3.0, 2.0, -0.5, 0.0, -1e-3, 7.0]], dtype)
+    ACTIVATIONS["leaky_relu"].function(z)
+    expected = np.array([[-0.03, 2.0, -0.005, 0.0, -1e-5, 7.0]])
+    np.testing.assert_allclose(z, expected, rtol=4 * np.finfo(dtype).eps)
+
+
+@every_elementwise
+def test_gradient_is_the_numerical_derivative(name):
+    z = samples()
+    z[np.abs(z) < 1e-3] = 1.0
+    upstream = samples(seed=1)
+    step = 1e-5
+    slope = (TEXTBOOK[name](z + step) - TEXTBOOK[name](z - step)) / (2 * step)
+    delta = upstream.copy()
+    ACTIVATIONS[name].gradient(TEXTBOOK[name](z), delta)
+    np.testing.assert_allclose(delta, upstream * slope, rtol=1e-6, atol=1e-9)
+
+
+@every_elementwise
+@both_floats
+def test_gradient_at_zero(name, dtype):
+    z = np.zeros((2, 3), dtype)
+    delta = np.full((2, 3), 3.0, dtype)
+    ACTIVATIONS[name].gradient(TEXTBOOK[name](z), delta)
+    np.testing.assert_allclose(delta, 3.0 * SLOPE_AT_ZERO[name], rtol=1e-6)
+
+
+@every_elementwise
+@both_floats
+def test_gradient_at_extreme_inputs(name, dtype):
+    output = TEXTBOOK[name](np.array([[-1e4, 1e4]], dtype)).astype(dtype)
+    delta = np.array([[2.0, 2.0]], dtype)
+    ACTIVATIONS[name].gradient(output, delta)
+    np.testing.assert_allclose(delta, 2.0 * np.array([SATURATED_SLOPES[name]]), rtol=1e-6)
+
+
+def test_softmax_gradient_is_the_full_jacobian():
+    upstream = samples(seed=1)
+    outputs = TEXTBOOK["softmax"](samples())
+    expected = [
+        (np.diag(s) - np.outer(s, s)) @ row for s, row in zip(outputs, upstream, strict=True)
+    ]
+    delta = upstream.copy()
+    ACTIVATIONS["softmax"].gradient(outputs, delta)
+    np.testing.assert_allclose(delta, expected, rtol=1e-10, atol=1e-14)
+
+
+def test_softmax_gradient_is_the_numerical_derivative(central_differences):
+    z, upstream = samples((6, 5)) / 4, samples((6, 5), seed=1)
+    expected = central_differences(lambda: np.sum(TEXTBOOK["softmax"](z) * upstream), z)
+    delta = upstream.copy()
+    ACTIVATIONS["softmax"].gradient(TEXTBOOK["softmax"](z), delta)
+    np.testing.assert_allclose(delta, expected, rtol=1e-6, atol=1e-9)
+
+
+def test_softmax_gradient_of_a_single_unit_is_zero():
+    delta = samples((4, 1))
+    ACTIVATIONS["softmax"].gradient(np.ones((4, 1)), delta)
+    np.testing.assert_array_equal(delta, np.zeros((4, 1)))
+
+
+@both_floats
+def test_softmax_gradient_at_extreme_inputs(dtype):
+    output = np.array([[1.0, 0.0, 0.0], [0.5, 0.5, 0.0]], dtype)
+    delta = np.array([[3.0, 5.0, 7.0], [3.0, 5.0, 7.0]], dtype)
+    ACTIVATIONS["softmax"].gradient(output, delta)
+    np.testing.assert_array_equal(delta, [[0.0, 0.0, 0.0], [-0.5, 0.5, 0.0]])
+
+
+@every_activation
+@both_floats
+def test_gradient_changes_only_the_delta_and_keeps_its_dtype(name, dtype):
+    output = TEXTBOOK[name](samples()).astype(dtype)
+    kept = output.copy()
+    buffer = samples(seed=1).astype(dtype)
+    before = buffer.copy()
+    assert ACTIVATIONS[name].gradient(output[:25], buffer[:25]) is None
+    assert buffer.dtype == dtype
+    np.testing.assert_array_equal(output, kept)
+    np.testing.assert_array_equal(buffer[25:], before[25:])
+    assert (name == "identity") == np.array_equal(buffer[:25], before[:25])

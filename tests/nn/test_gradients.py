@@ -1,0 +1,214 @@
+"""Forward and backward passes against plain formulas, numerical derivatives and work by hand."""
+
+import numpy as np
+import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+from scipy.special import expit, log_softmax, softmax
+
+from mlcore.nn.activations import ACTIVATIONS
+from mlcore.nn.gradients import backward, forward, gradients
+from mlcore.nn.losses import LOSSES, squared_error
+
+TEXTBOOK = {
+    "identity": lambda z: z,
+    "sigmoid": expit,
+    "tanh": np.tanh,
+    "relu": lambda z: np.where(z > 0, z, 0.0),
+    "leaky_relu": lambda z: np.where(z > 0, z, 0.01 * z),
+    "softmax": lambda z: softmax(z, axis=1),
+}
+KINKED = {"relu", "leaky_relu"}
+WIDTH = st.integers(1, 6)
+
+every_activation = pytest.mark.parametrize("name", sorted(ACTIVATIONS))
+
+
+def network(sizes, seed):
+    rng = np.random.default_rng(seed)
+    pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
+    weights = [rng.normal(0.0, 1.5 / fan_in**0.5, (fan_in, fan_out)) for fan_in, fan_out in pairs]
+    return weights, [rng.normal(0.0, 0.5, fan_out) for _, fan_out in pairs]
+
+
+def pre_activations(X, weights, biases, function):
+    layers = []
+    for W, b in zip(weights, biases, strict=True):
+        layers.append(X @ W + b)
+        X = function(layers[-1])
+    return layers
+
+
+def reference_loss(loss, scores, y):
+    if loss == "squared_error":
+        return ((scores - y) ** 2).mean()
+    return -log_softmax(scores, axis=1)[np.arange(len(y)), y].mean()
+
+
+def targets(loss, n, n_outputs, rng):
+    if loss == "squared_error":
+        return rng.normal(size=(n, n_outputs))
+    return rng.integers(0, n_outputs, n)
+
+
+def hand_worked_network():
+    X, y = np.array([[1.0], [2.0], [3.0]]), np.array([[3.0], [4.0], [5.0]])
+    weights, biases = [np.array([[0.5]]), np.array([[0.5]])], [np.array([1.0]), np.array([1.0])]
+    return X, y, weights, biases
+
+
+@every_activation
+@pytest.mark.parametrize("loss", sorted(LOSSES))
+@settings(deadline=None, max_examples=12, derandomize=True)
+@given(st.lists(WIDTH, min_size=1, max_size=6), WIDTH, WIDTH, st.integers(1, 9), st.integers(0, 99))
+@example([4], 3, 5, 8, 0)
+@example([5, 4], 6, 3, 9, 1)
+@example([3, 4, 3, 5, 2, 4], 4, 3, 5, 2)
+def test_gradients_are_numerical_derivatives(
+    central_differences, name, loss, hidden, n_features, n_outputs, n, seed
+):
+    rng = np.random.default_rng([seed, n])
+    X = rng.normal(size=(n, n_features))
+    y = targets(loss, n, n_outputs, rng)
+    weights, biases = network([n_features, *hidden, n_outputs], seed)
+    function = TEXTBOOK[name]
+
+    def value():
+        return reference_loss(loss, pre_activations(X, weights, biases, function)[-1], y)
+
+    if name in KINKED:
+        layers = pre_activations(X, weights, biases, function)[:-1]
+        assume(min(np.abs(z).min() for z in layers) > 1e-3)
+    mean_loss, weight_gradients, bias_gradients = gradients(
+        X, y, weights, biases, ACTIVATIONS[name], LOSSES[loss]
+    )
+    assert mean_loss == pytest.approx(value(), rel=1e-12)
+    for parameters, computed in ((weights, weight_gradients), (biases, bias_gradients)):
+        for parameter, gradient in zip(parameters, computed, strict=True):
+            expected = central_differences(value, parameter)
+            np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=2e-9)
+
+
+@pytest.mark.parametrize("loss", sorted(LOSSES))
+def test_gradients_leave_data_and_parameters_alone(loss):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(5, 3)), targets(loss, 5, 2, rng)
+    weights, biases = network([3, 4, 4, 2], 0)
+    arrays = [X, y, *weights, *biases]
+    before = [a.copy() for a in arrays]
+    gradients(X, y, weights, biases, ACTIVATIONS["tanh"], LOSSES[loss])
+    for array, kept in zip(arrays, before, strict=True):
+        np.testing.assert_array_equal(array, kept)
+
+
+@every_activation
+def test_forward_is_the_composition_of_layers(name):
+    X = np.random.default_rng(0).normal(size=(7, 3))
+    weights, biases = network([3, 5, 4, 6, 2], 0)
+    layers = pre_activations(X, weights, biases, TEXTBOOK[name])
+    outputs = forward(X, weights, biases, ACTIVATIONS[name])
+    assert outputs[0] is X
+    assert len(outputs) == 5
+    for z, output in zip(layers[:-1], outputs[1:-1], strict=True):
+        np.testing.assert_allclose(output, TEXTBOOK[name](z), rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(outputs[-1], layers[-1], rtol=1e-12)
+
+
+@every_activation
+def test_forward_writes_to_the_buffers(name):
+    X = np.random.default_rng(0).normal(size=(7, 3))
+    weights, biases = network([3, 5, 4, 2], 0)
+    buffers = [np.full((9, width), np.nan) for width in (5, 4, 2)]
+    outputs = forward(X, weights, biases, ACTIVATIONS[name], [b[:7] for b in buffers])
+    layers = pre_activations(X, weights, biases, TEXTBOOK[name])
+    expected = [*map(TEXTBOOK[name], layers[:-1]), layers[-1]]
+    for buffer, output, values in zip(buffers, outputs[1:], expected, strict=True):
+        assert np.shares_memory(buffer, output)
+        np.testing.assert_allclose(buffer[:7], values, rtol=1e-12, atol=1e-15)
+        assert np.isnan(buffer[7:]).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@every_activation
+def test_passes_keep_the_dtype(name, dtype):
+    X = np.random.default_rng(0).normal(size=(7, 3)).astype(dtype)
+    weights, biases = network([3, 5, 4, 2], 0)
+    weights, biases = [W.astype(dtype) for W in weights], [b.astype(dtype) for b in biases]
+    hidden = ACTIVATIONS[name]
+    outputs = forward(X, weights, biases, hidden)
+    deltas = [delta for _, delta in backward(outputs, weights, outputs[-1].copy(), hidden)]
+    assert {a.dtype for a in [*outputs, *deltas]} == {np.dtype(dtype)}
+
+
+def test_backward_goes_from_the_last_layer_to_the_first():
+    X = np.random.default_rng(0).normal(size=(7, 3))
+    weights, biases = network([3, 5, 4, 2], 0)
+    hidden = ACTIVATIONS["tanh"]
+    outputs = forward(X, weights, biases, hidden)
+    steps = [(layer, d.shape) for layer, d in backward(outputs, weights, outputs[-1], hidden)]
+    assert steps == [(2, (7, 2)), (1, (7, 4)), (0, (7, 5))]
+
+
+@every_activation
+@pytest.mark.parametrize("buffered", [False, True])
+def test_deltas_are_unaffected_by_updates_after_each_yield(name, buffered, central_differences):
+    X = np.random.default_rng(0).normal(size=(7, 3))
+    upstream = np.random.default_rng(1).normal(size=(7, 2))
+    weights, biases = network([3, 5, 4, 2], 0)
+    function = TEXTBOOK[name]
+    row_biases = [np.tile(b, (7, 1)) for b in biases]
+
+    def error():
+        return np.sum(upstream * pre_activations(X, weights, row_biases, function)[-1])
+
+    expected = [central_differences(error, b) for b in row_biases]
+    outputs = forward(X, weights, biases, ACTIVATIONS[name])
+    buffers = [np.full((7, width), np.nan) for width in (5, 4)] if buffered else None
+    seen = []
+    for layer, delta in backward(outputs, weights, upstream.copy(), ACTIVATIONS[name], buffers):
+        np.testing.assert_allclose(delta, expected[layer], rtol=1e-6, atol=1e-9)
+        if buffered and layer < 2:
+            assert np.shares_memory(delta, buffers[layer])
+        weights[layer][...] = np.nan
+        seen.append(layer)
+    assert seen == [2, 1, 0]
+
+
+def test_network_without_hidden_layers_is_softmax_regression():
+    rng = np.random.default_rng(0)
+    X, labels = rng.normal(size=(6, 4)), rng.integers(0, 3, 6)
+    weights, biases = network([4, 3], 0)
+    residuals = softmax(X @ weights[0] + biases[0], axis=1) - np.eye(3)[labels]
+    _, (dW,), (db,) = gradients(
+        X, labels, weights, biases, ACTIVATIONS["relu"], LOSSES["cross_entropy"]
+    )
+    np.testing.assert_allclose(dW, X.T @ residuals / 6, rtol=1e-12)
+    np.testing.assert_allclose(db, residuals.mean(axis=0), rtol=1e-12)
+
+
+def test_hand_worked_predictions():
+    X, _, weights, biases = hand_worked_network()
+    outputs = forward(X, weights, biases, ACTIVATIONS["relu"])
+    np.testing.assert_array_equal(outputs[1], [[1.5], [2.0], [2.5]])
+    np.testing.assert_array_equal(outputs[2], [[1.75], [2.0], [2.25]])
+
+
+def test_hand_worked_loss_and_gradients():
+    X, y, weights, biases = hand_worked_network()
+    loss, (dw1, dw2), (db1, db2) = gradients(
+        X, y, weights, biases, ACTIVATIONS["relu"], squared_error
+    )
+    assert loss == pytest.approx(4.375, rel=1e-12)
+    found = [dw1.item(), db1.item(), dw2.item(), db2.item()]
+    assert found == pytest.approx([-4.5, -2.0, -8.5, -4.0], rel=1e-12)
+
+
+def test_hand_worked_example_with_an_inactive_unit():
+    X, y, weights, biases = hand_worked_network()
+    biases[0][...] = -1.0
+    loss, (dw1, dw2), (db1, db2) = gradients(
+        X, y, weights, biases, ACTIVATIONS["relu"], squared_error
+    )
+    assert loss == pytest.approx((4 + 9 + 3.75**2) / 3, rel=1e-12)
+    found = [dw1.item(), db1.item(), dw2.item(), db2.item()]
+    assert found == pytest.approx([-3.75, -1.25, -1.25, -2 * (2 + 3 + 3.75) / 3], rel=1e-12)

@@ -1,0 +1,83 @@
+"""Initial weights against the distributions that their papers give."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from mlcore.nn.initializers import INITIALIZERS
+
+FAN_IN, FAN_OUT = 400, 250
+DISTRIBUTIONS = {
+    "random": stats.uniform(0.0, 0.01),
+    "normal": stats.norm(0.0, (2 / FAN_OUT) ** 0.5),
+    "he": stats.norm(0.0, (2 / FAN_IN) ** 0.5),
+    "xavier": stats.uniform(-((6 / 650) ** 0.5), 2 * (6 / 650) ** 0.5),
+}
+
+every_random = pytest.mark.parametrize("name", sorted(DISTRIBUTIONS))
+
+
+def draw(name, seed=0, fan_in=FAN_IN, fan_out=FAN_OUT):
+    return INITIALIZERS[name](np.random.default_rng(seed), fan_in, fan_out)
+
+
+def test_every_scheme_of_the_table_has_a_reference():
+    assert INITIALIZERS.keys() == DISTRIBUTIONS.keys() | {"zero"}
+
+
+@pytest.mark.parametrize("name", sorted(INITIALIZERS))
+@pytest.mark.parametrize(("fan_in", "fan_out"), [(3, 5), (5, 3), (1, 1)])
+def test_shape_and_dtype(name, fan_in, fan_out):
+    W = draw(name, fan_in=fan_in, fan_out=fan_out)
+    assert W.shape == (fan_in, fan_out)
+    assert W.dtype == np.float64
+
+
+def test_zero_is_all_zeros():
+    np.testing.assert_array_equal(draw("zero"), np.zeros((FAN_IN, FAN_OUT)))
+
+
+@every_random
+def test_values_follow_the_distribution(name):
+    assert stats.kstest(draw(name).ravel(), DISTRIBUTIONS[name].cdf).pvalue > 1e-3
+
+
+@every_random
+def test_mean_and_standard_deviation(name):
+    W, expected = draw(name), DISTRIBUTIONS[name]
+    assert W.std() == pytest.approx(expected.std(), rel=0.01)
+    assert W.mean() == pytest.approx(expected.mean(), abs=5 * expected.std() / W.size**0.5)
+
+
+@pytest.mark.parametrize("name", ["random", "xavier"])
+def test_uniform_values_fill_their_bounds_and_stay_within(name):
+    W = draw(name)
+    lowest, highest = DISTRIBUTIONS[name].support()
+    width = highest - lowest
+    assert lowest <= W.min() < lowest + 1e-3 * width
+    assert highest - 1e-3 * width < W.max() < highest
+
+
+@every_random
+def test_values_are_independent_over_rows_and_columns(name):
+    W = draw(name)
+    limit = 6 / 250**0.5
+    assert np.abs(np.corrcoef(W[:20]) - np.eye(20)).max() < limit
+    assert np.abs(np.corrcoef(W[:, :20].T) - np.eye(20)).max() < limit
+
+
+@every_random
+def test_same_seed_same_values(name):
+    assert draw(name, seed=7).tobytes() == draw(name, seed=7).tobytes()
+
+
+@every_random
+def test_other_seed_other_values(name):
+    assert not np.any(draw(name, seed=7) == draw(name, seed=8))
+
+
+@every_random
+def test_a_generator_is_drawn_from_anew(name):
+    rng = np.random.default_rng(7)
+    first, second = INITIALIZERS[name](rng, 10, 10), INITIALIZERS[name](rng, 10, 10)
+    assert not np.any(first == second)

@@ -1,0 +1,109 @@
+"""Losses and their gradients against scikit-learn, SciPy and numerical derivatives."""
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax, softmax
+from sklearn.metrics import log_loss, mean_squared_error
+
+from mlcore.nn.losses import LOSSES, cross_entropy, squared_error
+
+both_floats = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+SHAPES = pytest.mark.parametrize("shape", [(1, 3), (9, 2), (50, 10)])
+
+
+def classification(shape, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(0.0, 3.0, shape), rng.integers(0, shape[1], shape[0])
+
+
+def regression(shape, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(0.0, 3.0, shape), rng.normal(0.0, 3.0, shape)
+
+
+def tolerance(dtype):
+    return {"rtol": 32 * np.finfo(dtype).eps, "atol": 8 * np.finfo(dtype).eps}
+
+
+def test_table_of_losses():
+    assert LOSSES == {"cross_entropy": cross_entropy, "squared_error": squared_error}
+
+
+@SHAPES
+@both_floats
+def test_cross_entropy_is_the_log_loss_of_the_softmax(shape, dtype):
+    scores, labels = classification(shape)
+    scores = scores.astype(dtype)
+    expected = log_loss(labels, softmax(scores.astype(float), axis=1), labels=range(shape[1]))
+    np.testing.assert_allclose(cross_entropy(scores, labels), expected, **tolerance(dtype))
+
+
+@SHAPES
+def test_cross_entropy_gradient_is_the_numerical_derivative(shape, central_differences):
+    scores, labels = classification(shape)
+    rows = np.arange(len(labels))
+    expected = central_differences(lambda: -log_softmax(scores, axis=1)[rows, labels].mean(), scores)
+    cross_entropy(scores, labels)
+    np.testing.assert_allclose(scores, expected, rtol=1e-6, atol=1e-9)
+
+
+@both_floats
+def test_cross_entropy_overwrites_the_scores_by_the_gradient(dtype):
+    scores = np.log(np.array([[1.0, 2.0, 5.0], [6.0, 1.0, 1.0]])).astype(dtype)
+    labels = np.array([2, 1])
+    cross_entropy(scores, labels)
+    assert scores.dtype == dtype
+    expected = [[0.125 / 2, 0.25 / 2, -0.375 / 2], [0.75 / 2, -0.875 / 2, 0.125 / 2]]
+    np.testing.assert_allclose(scores, expected, rtol=1e-5)
+    np.testing.assert_array_equal(labels, [2, 1])
+
+
+@both_floats
+def test_cross_entropy_at_extreme_logits(dtype):
+    scores = np.array([[1e4, -1e4, 0.0], [1e4, -1e4, 0.0], [-1e4, -1e4, -1e4]], dtype)
+    loss = cross_entropy(scores, np.array([0, 1, 2]))
+    assert loss == pytest.approx((0.0 + 2e4 + np.log(3)) / 3, rel=1e-6)
+    expected = np.array([[0, 0, 0], [1, -1, 0], [1 / 3, 1 / 3, -2 / 3]]) / 3
+    np.testing.assert_allclose(scores, expected, rtol=1e-6)
+
+
+@both_floats
+def test_cross_entropy_of_a_certain_and_right_answer_is_zero(dtype):
+    assert cross_entropy(np.array([[1e4, -1e4]], dtype), np.array([0])) == 0.0
+
+
+def test_cross_entropy_keeps_the_digits_that_a_rounded_probability_loses():
+    scores, labels = np.array([[0.0, -50.0]]), np.array([1])
+    assert cross_entropy(scores, labels) == pytest.approx(50.0, rel=1e-14)
+
+
+@SHAPES
+@both_floats
+def test_squared_error_is_the_mean_over_samples_and_outputs(shape, dtype):
+    scores, targets = (a.astype(dtype) for a in regression(shape))
+    expected = mean_squared_error(targets.astype(float), scores.astype(float))
+    np.testing.assert_allclose(squared_error(scores, targets), expected, **tolerance(dtype))
+
+
+@SHAPES
+def test_squared_error_gradient_is_the_numerical_derivative(shape, central_differences):
+    scores, targets = regression(shape)
+    expected = central_differences(lambda: ((scores - targets) ** 2).mean(), scores)
+    squared_error(scores, targets)
+    np.testing.assert_allclose(scores, expected, rtol=1e-6, atol=1e-8)
+
+
+@both_floats
+def test_squared_error_overwrites_the_scores_by_the_gradient(dtype):
+    scores = np.array([[1.0, 5.0], [2.0, -1.0]], dtype)
+    targets = np.array([[3.0, 4.0], [2.0, 1.0]], dtype)
+    assert squared_error(scores, targets) == pytest.approx((4 + 1 + 0 + 4) / 4)
+    assert scores.dtype == dtype
+    np.testing.assert_array_equal(scores, [[-1.0, 0.5], [0.0, -1.0]])
+    np.testing.assert_array_equal(targets, [[3.0, 4.0], [2.0, 1.0]])
+
+
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+def test_loss_is_a_python_float(loss):
+    y = np.array([0]) if loss is cross_entropy else np.zeros((1, 2))
+    assert type(loss(np.ones((1, 2), np.float32), y)) is float

@@ -1,0 +1,317 @@
+"""The training loop against scikit-learn's, and when it stops."""
+
+import math
+import re
+
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, log_loss, mean_squared_error
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+
+from mlcore.nn.activations import ACTIVATIONS
+from mlcore.nn.losses import cross_entropy, squared_error
+from mlcore.nn.training import EarlyStopping, EpochStats, count_correct, evaluate, train
+
+N, FEATURES, CLASSES, HIDDEN = 23, 4, 3, (5, 6)
+RATE = 0.1
+SKLEARN_NAMES = {"identity": "identity", "sigmoid": "logistic", "tanh": "tanh", "relu": "relu"}
+
+
+class InOrder:
+    """A generator that leaves the samples in their order."""
+
+    def permutation(self, n):
+        return np.arange(n)
+
+
+def data(n=N, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, FEATURES))
+    labels = np.argmax(X[:, :CLASSES] + rng.normal(scale=0.5, size=(n, CLASSES)), axis=1)
+    labels[:CLASSES] = range(CLASSES)
+    return X, labels, rng.normal(size=(n, 2)) + X[:, :2]
+
+
+def network(n_outputs, hidden=HIDDEN, seed=0):
+    rng = np.random.default_rng(seed)
+    sizes = [FEATURES, *hidden, n_outputs]
+    pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
+    weights = [rng.normal(0.0, fan_in**-0.5, (fan_in, fan_out)) for fan_in, fan_out in pairs]
+    return weights, [rng.normal(0.0, 0.3, fan_out) for _, fan_out in pairs]
+
+
+def reference(cls, X, y, weights, biases, activation, learning_rate):
+    """scikit-learn's plain gradient descent from given weights, one step per partial_fit."""
+    mlp = cls(
+        hidden_layer_sizes=[W.shape[1] for W in weights[:-1]],
+        activation=SKLEARN_NAMES[activation],
+        solver="sgd",
+        alpha=0.0,
+        batch_size=len(X),
+        learning_rate_init=learning_rate,
+        momentum=0.0,
+        nesterovs_momentum=False,
+        shuffle=False,
+    )
+    mlp.partial_fit(X, y, **({"classes": np.unique(y)} if cls is MLPClassifier else {}))
+    for mine, given in zip(mlp.coefs_ + mlp.intercepts_, weights + biases, strict=True):
+        mine[...] = given
+    return mlp.set_params(batch_size="auto")
+
+
+def batches(n, batch_size):
+    return [slice(start, min(start + batch_size, n)) for start in range(0, n, batch_size)]
+
+
+def start(X, y, weights, biases, loss, **changes):
+    options = {
+        "hidden": ACTIVATIONS["tanh"],
+        "loss": loss,
+        "learning_rate": RATE,
+        "batch_size": 7,
+        "max_epochs": 3,
+        "rng": InOrder(),
+    }
+    return train(X, y, weights, biases, **options | changes)
+
+
+def assert_same_parameters(weights, biases, mlp):
+    for mine, theirs in zip(weights + biases, mlp.coefs_ + mlp.intercepts_, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("activation", SKLEARN_NAMES)
+def test_one_step_of_a_classifier(activation):
+    X, y, _ = data()
+    weights, biases = network(CLASSES)
+    mlp = reference(MLPClassifier, X, y, weights, biases, activation, RATE)
+    hidden = ACTIVATIONS[activation]
+    list(start(X, y, weights, biases, cross_entropy, hidden=hidden, batch_size=N, max_epochs=1))
+    mlp.partial_fit(X, y)
+    assert_same_parameters(weights, biases, mlp)
+
+
+@pytest.mark.parametrize("activation", SKLEARN_NAMES)
+@pytest.mark.parametrize("batch_size", [1, 7, 11, N, 100])
+def test_trajectory_of_a_classifier(activation, batch_size):
+    X, y, _ = data()
+    weights, biases = network(CLASSES)
+    mlp = reference(MLPClassifier, X, y, weights, biases, activation, RATE)
+    epochs = start(
+        X,
+        y,
+        weights,
+        biases,
+        cross_entropy,
+        hidden=ACTIVATIONS[activation],
+        batch_size=batch_size,
+        rng=np.random.default_rng(5),
+    )
+    rng = np.random.default_rng(5)
+    for epoch, stats in enumerate(epochs, start=1):
+        order, losses, correct = rng.permutation(N), [], 0
+        for rows in batches(N, batch_size):
+            x, labels = X[order[rows]], y[order[rows]]
+            correct += np.sum(mlp.predict(x) == labels)
+            mlp.partial_fit(x, labels)
+            losses += [mlp.loss_] * len(x)
+        assert_same_parameters(weights, biases, mlp)
+        assert stats.epoch == epoch
+        assert stats.train_loss == pytest.approx(np.mean(losses), rel=1e-10)
+        assert stats.train_accuracy == pytest.approx(correct / N, rel=1e-12)
+    assert epoch == 3
+
+
+def test_trajectory_of_whole_epochs_of_scikit_learn():
+    X, y, _ = data()
+    weights, biases = network(CLASSES)
+    mlp = reference(MLPClassifier, X, y, weights, biases, "relu", RATE).set_params(batch_size=7)
+    curve = []
+    hidden = ACTIVATIONS["relu"]
+    for stats in start(X, y, weights, biases, cross_entropy, hidden=hidden):
+        mlp.partial_fit(X, y)
+        assert_same_parameters(weights, biases, mlp)
+        curve.append(stats.train_loss)
+    np.testing.assert_allclose(curve, mlp.loss_curve_[-3:], rtol=1e-10)
+
+
+@pytest.mark.parametrize("activation", SKLEARN_NAMES)
+def test_trajectory_of_a_regressor(activation):
+    X, _, y = data()
+    weights, biases = network(2)
+    # scikit-learn descends sum over outputs of (error^2)/2, here their mean: 2 / n_outputs of it
+    mlp = reference(MLPRegressor, X, y, weights, biases, activation, 0.1 * 2 / 2)
+    mlp.set_params(batch_size=7)
+    hidden = ACTIVATIONS[activation]
+    epochs = start(X, y, weights, biases, squared_error, hidden=hidden, learning_rate=0.1)
+    for stats in epochs:
+        mlp.partial_fit(X, y)
+        assert_same_parameters(weights, biases, mlp)
+        assert stats.train_loss == pytest.approx(2 * mlp.loss_, rel=1e-10)
+        assert math.isnan(stats.train_accuracy)
+
+
+@pytest.mark.parametrize("hidden", [(1,), (1, 1), (6, 1, 4), (2, 2, 2, 2, 2, 2)])
+def test_trajectory_of_networks_of_odd_widths(hidden):
+    X, y, _ = data()
+    weights, biases = network(CLASSES, hidden)
+    mlp = reference(MLPClassifier, X, y, weights, biases, "tanh", RATE).set_params(batch_size=7)
+    for _ in start(X, y, weights, biases, cross_entropy):
+        mlp.partial_fit(X, y)
+    assert_same_parameters(weights, biases, mlp)
+
+
+def test_training_updates_the_given_arrays_and_leaves_the_data_alone():
+    X, y, _ = data()
+    weights, biases = network(CLASSES)
+    before = [a.copy() for a in weights + biases]
+    kept = X.copy(), y.copy()
+    list(start(X, y, weights, biases, cross_entropy, max_epochs=1))
+    assert not any(np.any(a == b) for a, b in zip(weights + biases, before, strict=True))
+    np.testing.assert_array_equal(X, kept[0])
+    np.testing.assert_array_equal(y, kept[1])
+
+
+def test_float32_stays_float32_and_close_to_float64():
+    X, y, _ = data()
+    wide, narrow = network(CLASSES), network(CLASSES)
+    narrow = tuple([a.astype(np.float32) for a in arrays] for arrays in narrow)
+    list(start(X, y, *wide, cross_entropy))
+    list(start(X.astype(np.float32), y, *narrow, cross_entropy))
+    for a, b in zip(wide[0] + wide[1], narrow[0] + narrow[1], strict=True):
+        assert b.dtype == np.float32
+        np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-5)
+
+
+def test_an_epoch_is_not_begun_before_it_is_asked_for():
+    X, y, _ = data()
+    weights, biases = network(CLASSES)
+    initial = weights[0].copy()
+    epochs = start(X, y, weights, biases, cross_entropy)
+    np.testing.assert_array_equal(weights[0], initial)
+    next(epochs)
+    after = weights[0].copy()
+    assert np.any(after != initial)
+    next(epochs)
+    assert np.any(weights[0] != after)
+
+
+def test_validation_is_evaluated_after_each_epoch():
+    X, y, _ = data()
+    X_val, y_val, _ = data(2300, seed=1)
+    weights, biases = network(CLASSES)
+    mlp = reference(MLPClassifier, X, y, weights, biases, "tanh", RATE).set_params(batch_size=7)
+    for stats in start(X, y, weights, biases, cross_entropy, validation=(X_val, y_val)):
+        mlp.partial_fit(X, y)
+        assert stats.val_loss == pytest.approx(log_loss(y_val, mlp.predict_proba(X_val)), rel=1e-10)
+        assert stats.val_accuracy == pytest.approx(mlp.score(X_val, y_val), rel=1e-12)
+
+
+def test_validation_figures_are_nan_without_a_validation_set():
+    X, y, _ = data()
+    for stats in start(X, y, *network(CLASSES), cross_entropy):
+        assert math.isnan(stats.val_loss)
+        assert math.isnan(stats.val_accuracy)
+
+
+@pytest.mark.parametrize("n", [1, 999, 1000, 1001, 2500])
+def test_evaluate_weighs_every_row_the_same(n):
+    X, y, targets = data(n + CLASSES)
+    X, y, targets = X[-n:], y[-n:], targets[-n:]
+    weights, biases = network(CLASSES, hidden=())
+    scores = X @ weights[0] + biases[0]
+    probabilities = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    loss, accuracy = evaluate(X, y, weights, biases, ACTIVATIONS["tanh"], cross_entropy)
+    assert loss == pytest.approx(log_loss(y, probabilities, labels=range(CLASSES)), rel=1e-10)
+    assert accuracy == pytest.approx(accuracy_score(y, scores.argmax(axis=1)), rel=1e-12)
+
+    weights, biases = network(2, hidden=())
+    loss, accuracy = evaluate(X, targets, weights, biases, ACTIVATIONS["tanh"], squared_error)
+    expected = mean_squared_error(targets, X @ weights[0] + biases[0])
+    assert loss == pytest.approx(expected, rel=1e-10)
+    assert math.isnan(accuracy)
+
+
+def test_count_correct():
+    scores = np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7], [-5.0, -6.0]])
+    assert count_correct(scores, np.array([1, 1, 1, 0]), cross_entropy) == 3
+    assert math.isnan(count_correct(scores, scores, squared_error))
+
+
+def epoch_stats(losses):
+    return [EpochStats(epoch, 1.0, 0.5, loss, 0.5) for epoch, loss in enumerate(losses, start=1)]
+
+
+def watch(patience, losses):
+    stopping = EarlyStopping(patience)
+    seen = [(stopping.improved(s), stopping.exhausted(s)) for s in epoch_stats(losses)]
+    return stopping, [improved for improved, _ in seen], [exhausted for _, exhausted in seen]
+
+
+def test_early_stopping_waits_for_patience_epochs_after_the_minimum():
+    stopping, improved, exhausted = watch(3, [2.0, 1.0, 1.5, 1.2, 1.1])
+    assert improved == [True, True, False, False, False]
+    assert exhausted == [False, False, False, False, True]
+    assert (stopping.best_epoch, stopping.best_loss) == (2, 1.0)
+
+
+def test_early_stopping_starts_waiting_anew_at_every_minimum():
+    stopping, improved, exhausted = watch(2, [3.0, 3.5, 2.5, 2.6, 2.4, 2.5, 2.5])
+    assert improved == [True, False, True, False, True, False, False]
+    assert exhausted == [False] * 6 + [True]
+    assert stopping.best_epoch == 5
+
+
+def test_early_stopping_takes_an_equal_loss_for_no_improvement():
+    stopping, improved, exhausted = watch(2, [1.0, 1.0, 1.0])
+    assert improved == [True, False, False]
+    assert exhausted == [False, False, True]
+    assert stopping.best_epoch == 1
+
+
+def test_early_stopping_with_a_patience_of_one():
+    assert watch(1, [3.0, 2.0, 1.0, 1.1])[2] == [False, False, False, True]
+
+
+def test_early_stopping_never_ends_without_a_validation_set():
+    stopping, improved, exhausted = watch(1, [math.nan] * 50)
+    assert not any(improved)
+    assert not any(exhausted)
+    assert stopping.best_epoch == 0
+
+
+# A linear 1-1 network on x = 1, y = 0: each step multiplies the prediction by 1 - 4 rate, so that
+# the loss is beyond float64 at the second one.
+@pytest.mark.parametrize(("batch_size", "where"), [(1, "epoch 1, step 2"), (3, "epoch 2, step 1")])
+@pytest.mark.parametrize("rate", [1e160, 3e200])
+def test_divergence_names_epoch_step_and_learning_rate(batch_size, where, rate):
+    X, y = np.ones((3, 1)), np.zeros((3, 1))
+    epochs = start(
+        X,
+        y,
+        [np.ones((1, 1))],
+        [np.zeros(1)],
+        squared_error,
+        learning_rate=rate,
+        batch_size=batch_size,
+    )
+    message = f"diverged: the loss is inf at {where}; .*learning_rate.*{re.escape(f'{rate:g}')}"
+    with np.errstate(over="ignore"), pytest.raises(FloatingPointError, match=message):
+        list(epochs)
+
+
+def test_divergence_to_nan_is_noticed():
+    X, y, _ = data()
+    weights, biases = network(CLASSES)
+    weights[0][0, 0] = np.nan
+    with pytest.raises(FloatingPointError, match="nan at epoch 1, step 1;"):
+        list(start(X, y, weights, biases, cross_entropy))
+
+
+def test_a_finite_loss_is_no_divergence():
+    X, y = np.ones((2, 1)), np.zeros((2, 1))
+    weights = [np.full((1, 1), 1e150)]
+    epochs = start(X, y, weights, [np.zeros(1)], squared_error, learning_rate=0.25, batch_size=2)
+    first = next(epochs)
+    assert first.train_loss == pytest.approx(1e300)
+    assert weights[0].item() == pytest.approx(0.5e150)

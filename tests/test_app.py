@@ -1,0 +1,133 @@
+"""Stages as they are started: by DVC, by hand, in a sweep; with the same code."""
+
+import json
+import subprocess
+from hashlib import sha256
+
+import pytest
+import yaml
+
+SHORT = ["network.max_epochs=2", "network.hidden_layer_sizes=[8,6]", "tracking=off"]
+CELL = ["network.activation=tanh", "network.init=normal"]
+
+
+def digests(folder):
+    return {
+        str(path.relative_to(folder)): sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.parts[-2] != ".hydra" and path.suffix != ".log"
+    }
+
+
+def jobs(folder):
+    """The outputs of the only run or sweep below a folder, by job."""
+    (run,) = (path for path in folder.glob("*/*") if path.is_dir())
+    return [digests(job) for job in sorted(run.glob("[0-9]"))] or [digests(run)]
+
+
+def test_a_stage_started_by_hand_writes_below_hydras_folder_only(project):
+    before = digests(project.root)
+    project.run("stages.train_network", *SHORT, *CELL)
+    (outputs,) = jobs(project.root / "outputs")
+    assert set(outputs) == {
+        "models/network/tanh-normal.pkl",
+        "metrics/network/tanh-normal.json",
+        "metrics/history/network/tanh-normal.csv",
+    }
+    after = {k: v for k, v in digests(project.root).items() if not k.startswith("outputs/")}
+    assert after == before
+
+
+def test_dvc_hydra_and_every_launcher_give_the_same_bytes(project):
+    sweep = ["network.activation=relu,tanh"]
+    project.run("stages.train_network", "-m", *SHORT, *sweep, OMP_NUM_THREADS="8")
+    project.run("stages.train_network", "-m", *SHORT, *sweep, "hydra/launcher=joblib",
+                "hydra.sweep.dir=joblib/a/b")  # fmt: skip
+    basic, parallel = jobs(project.root / "multirun"), jobs(project.root / "joblib")
+    assert basic == parallel
+    assert [json_name(job) for job in basic] == ["relu-normal", "tanh-normal"]
+
+    project.run("mlcore.config", *SHORT)
+    project.run("stages.train_network", *CELL, DVC_STAGE="train_network@tanh-normal")
+    assert basic[1].items() <= digests(project.root).items()
+
+
+def json_name(job):
+    (name,) = (path for path in job if path.endswith(".json"))
+    return name.removeprefix("metrics/network/").removesuffix(".json")
+
+
+def test_a_sweep_with_one_wrong_job_starts_none(project):
+    result = project.run(
+        "stages.train_network", "-m", *SHORT, "network.activation=relu,rely", check=False
+    )
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: command line: network.activation='rely': should be")
+    assert len(result.stderr.splitlines()) == 1
+    assert not (project.root / "multirun").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("network.learning_rate=-1", "network.learning_rate=-1: should be greater than 0"),
+        ("network.learnin_rate=1", "did you mean network.learning_rate?"),
+        ("network.learning_rate=[", "'['"),
+    ],
+)
+def test_a_wrong_override_ends_in_one_line(project, override, message):
+    result = project.run("stages.train_network", override, check=False)
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: command line: ")
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_missing_input_names_the_file_and_how_to_make_it(project):
+    (project.root / "data" / "mnist.npz").unlink()
+    result = project.run("stages.train_network", *SHORT, check=False)
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: data/mnist.npz does not exist yet; `make repro`")
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_damaged_input_ends_in_one_line(project):
+    data = project.root / "data" / "mnist.npz"
+    data.write_bytes(data.read_bytes()[:1000])
+    result = project.run("stages.train_network", *SHORT, check=False)
+    assert result.returncode == 1
+    assert "is not a valid array file" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_diverging_training_ends_in_one_line_and_leaves_no_file(project):
+    result = project.run("stages.train_network", *SHORT, "network.learning_rate=1e30", check=False)
+    assert result.returncode == 1
+    assert "diverged" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert not list((project.root / "outputs").rglob("*.pkl"))
+
+
+def test_dvc_exp_run_composes_overrides_into_the_stages(project):
+    study = project.root / "conf" / "network" / "study.yaml"
+    text = study.read_text()
+    study.write_text(text.replace(": 100", ": 2").replace("[256, 128, 64, 32]", "[8, 6]"))
+    # Only the stage at hand: the made-up data come from no stage
+    pipeline = project.root / "dvc.yaml"
+    stages = yaml.safe_load(pipeline.read_text())["stages"]
+    pipeline.write_text(yaml.dump({"stages": {"train_network": stages["train_network"]}}))
+    for command in ("init -q", "add -A", "-c user.name=t -c user.email=t@t commit -qm t"):
+        subprocess.run(["git", *command.split()], cwd=project.root, check=True)
+
+    overrides = ("network.learning_rate=0.05", "grid.init=[normal]", "grid.activation=[relu,tanh]")
+    settings = [word for override in (*overrides, "tracking=off") for word in ("-S", override)]
+    project.run("dvc", "exp", "run", *settings)
+
+    assert "learning_rate: 0.05" in (project.root / "params.yaml").read_text()
+    lock = yaml.safe_load((project.root / "dvc.lock").read_text())["stages"]
+    fresh = {
+        name for name in lock if lock[name]["params"]["params.yaml"]["network.max_epochs"] == 2
+    }
+    assert fresh == {"train_network@relu-normal", "train_network@tanh-normal"}
+    metrics = project.root / "metrics" / "network" / "relu-normal.json"
+    assert json.loads(metrics.read_text())["n_epochs"] == 2

@@ -1,0 +1,162 @@
+"""Parameters: composed, checked, and refused in one line."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from dvc.utils.hydra import compose_and_dump
+
+from mlcore.config import compose, compose_raw, dump, load
+from mlcore.errors import RetraceError
+
+ROOT = Path(__file__).parents[1]
+CONF = ROOT / "conf"
+
+
+def test_params_yaml_is_what_conf_composes_to():
+    assert (ROOT / "params.yaml").read_text() == dump(compose_raw(CONF)), "run `make params`"
+
+
+@pytest.mark.parametrize("overrides", [[], ["experiment=smoke", "grid.init=[normal]"]])
+def test_composition_has_the_bytes_that_dvc_composes(tmp_path, overrides):
+    theirs = tmp_path / "params.yaml"
+    compose_and_dump(theirs, str(CONF), None, "config", str(tmp_path), overrides)
+    assert dump(compose_raw(CONF, overrides)) == theirs.read_text()
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        f"{group.name}={file.stem}"
+        for group in CONF.iterdir()
+        if group.is_dir()
+        for file in group.iterdir()
+    ],
+)
+def test_every_group_option_composes(option):
+    compose(CONF, [option])
+
+
+def test_the_defaults_are_the_values_the_study_states():
+    config = compose(CONF)
+    assert config.network.hidden_layer_sizes == [256, 128, 64, 32]
+    assert (config.network.batch_size, config.network.learning_rate) == (128, 0.02)
+    assert config.network.max_epochs == 100
+    assert config.classifier.hidden_layer_sizes == [128, 64, 32]
+    assert (config.classifier.batch_size, config.classifier.learning_rate) == (128, 2e-5)
+    assert (config.classifier.max_epochs, config.classifier.solver) == (100, "adam")
+    search = config.search
+    n_candidates = len(search.solver) * len(search.learning_rate) * len(search.batch_size)
+    assert n_candidates * search.cv == 108
+    assert config.autoencoder.hidden_layer_sizes == [128, 64, 32, 64, 128]
+    assert config.feature_classifier.hidden_layer_sizes == [32, 32]
+    assert config.feature_classifier.max_epochs == 200
+
+
+def test_one_seed_reaches_every_training():
+    config = compose(CONF, ["seed=7"])
+    parts = ("network", "classifier", "search", "autoencoder", "feature_classifier", "figures")
+    assert {getattr(config, part).seed for part in parts} == {7}
+    assert (config.mnist.seed, config.fashion_mnist.seed) == (42, 42)
+
+
+BAD = {
+    "network.learning_rate=-1": "network.learning_rate=-1: should be greater than 0",
+    "network.learning_rate=0": "network.learning_rate=0: should be greater than 0",
+    "network.learning_rate=nan": "network.learning_rate=nan: should be a finite number",
+    "network.batch_size=0": "network.batch_size=0: should be greater than or equal to 1",
+    "network.batch_size=2.5": "network.batch_size=2.5: should be a valid integer",
+    "network.batch_size=true": "network.batch_size=True: should be a valid integer",
+    "network.max_epochs=many": "network.max_epochs='many': should be a valid integer",
+    "network.max_epochs=null": "network.max_epochs=None: should be a valid integer",
+    "network.activation=rely": "network.activation='rely': should be 'sigmoid', 'tanh'",
+    "network.hidden_layer_sizes=[]": "network.hidden_layer_sizes=[]: should hold at least one",
+    "network.hidden_layer_sizes=[4,0]": "network.hidden_layer_sizes.1=0: should be greater",
+    "grid.init=[]": "grid.init=[]: should hold at least one value of zero, random, normal",
+    "grid.init=[zero,zero]": "grid.init=['zero', 'zero']: should not hold a value twice",
+    "grid.init=[one]": "grid.init.0='one': should be 'zero', 'random'",
+    "search.cv=1": "search.cv=1: should be greater than or equal to 2",
+    "mnist.test_size=1.0": "mnist.test_size=1.0: should be less than 1",
+    "seed=-1": "seed=-1: should be greater than or equal to 0",
+    "features.layer=6": "features.layer=6: should be at most 5",
+    "network.learning_rat=1": "network.learning_rat=1; did you mean network.learning_rate?",
+    "+network.momentum=1": "unknown parameter network.momentum=1; known here are activation,",
+    "nosuch.key=1": "unknown parameter nosuch.key=1; known here are seed,",
+    "network=5": "network=5",
+    "network.learning_rate.x=1": "network.learning_rate holds a value",
+    "experiment=nope": "Available options in 'experiment': report smoke",
+    "~network.seed": "network.seed is missing",
+    "network.seed=???": "seed",
+    "network.seed=${nokey}": "nokey",
+    "network.seed=[": "'['",
+}
+
+
+@pytest.mark.parametrize(("override", "message"), BAD.items())
+def test_a_wrong_override_is_one_line_that_says_what_is_right(override, message):
+    with pytest.raises(RetraceError) as error:
+        compose(CONF, [override])
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_every_wrong_key_is_named_at_once():
+    with pytest.raises(RetraceError, match=r"batch_size=0.*; .*patience=0"):
+        compose(CONF, ["network.batch_size=0", "network.patience=0"])
+
+
+def test_load_reads_what_make_params_wrote():
+    assert load(ROOT / "params.yaml") == compose(CONF)
+
+
+def test_load_applies_the_overrides_of_a_matrix_cell():
+    config = load(ROOT / "params.yaml", ["network.activation=relu", "network.init=zero"])
+    assert (config.network.activation, config.network.init) == ("relu", "zero")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("patience: 20", "patience: '20'", "network.patience='20': should be a valid integer"),
+        ("patience: 20", "patients: 20", "did you mean network.patience"),
+        ("learning_rate: 0.02", "learning_rate: 1e-5x", "network.learning_rate='1e-5x'"),
+        ("seed: 42\n", "seed: [\n", "cannot be read"),
+    ],
+)
+def test_a_params_yaml_edited_by_hand_is_checked(tmp_path, old, new, message):
+    text = (ROOT / "params.yaml").read_text()
+    assert old in text
+    params = tmp_path / "params.yaml"
+    params.write_text(text.replace(old, new, 1))
+    with pytest.raises(RetraceError, match=r"params\.yaml") as error:
+        load(params)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_scientific_notation_is_a_number(tmp_path):
+    params = tmp_path / "params.yaml"
+    text = (ROOT / "params.yaml").read_text()
+    params.write_text(text.replace("learning_rate: 0.02", "learning_rate: 1e-5"))
+    assert load(params).network.learning_rate == 1e-5
+
+
+@pytest.mark.parametrize("content", ["", "just text", "- a\n- list\n", "\x00\xff"])
+def test_a_file_that_is_no_params_yaml_is_refused(tmp_path, content):
+    params = tmp_path / "params.yaml"
+    params.write_text(content, encoding="latin-1")
+    with pytest.raises(RetraceError, match=r"params\.yaml"):
+        load(params)
+
+
+def test_a_missing_params_yaml_says_how_to_write_it(tmp_path):
+    with pytest.raises(RetraceError, match="make params"):
+        load(tmp_path / "params.yaml")
+
+
+def test_a_broken_file_in_conf_is_named(tmp_path):
+    conf = tmp_path / "conf"
+    shutil.copytree(CONF, conf)
+    (conf / "network" / "study.yaml").write_text("activation: [\n")
+    with pytest.raises(RetraceError):
+        compose(conf)
