@@ -52,7 +52,7 @@ format: $(READY) ## Format the code
 	@ruff check --fix .
 
 ui: $(READY) ## Compare runs in the browser (PORT=5000)
-	@mlflow ui --backend-store-uri sqlite:///$(CURDIR)/mlflow.db --host 127.0.0.1 --port $(PORT) --workers 1
+	@mlflow ui --backend-store-uri "sqlite:///$(CURDIR)/mlflow.db" --host 127.0.0.1 --port $(PORT) --workers 1
 
 lock: $(READY) ## Pin requirements.in into requirements.lock
 	@uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate \

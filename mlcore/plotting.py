@@ -11,22 +11,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
 from mlcore.artifacts import atomic_path
 
 Array = NDArray[Any]
 
-ORANGE, SKY, GREEN, BLUE, VERMILION = "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00"
-GREY = "#6b6b6b"
-ACTIVATION_COLOURS = dict(
-    zip(("sigmoid", "tanh", "relu", "leaky_relu"), (ORANGE, BLUE, VERMILION, GREEN), strict=True)
+ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE = (
+    "#E69F00",
+    "#56B4E9",
+    "#009E73",
+    "#0072B2",
+    "#D55E00",
+    "#CC79A7",
 )
-INIT_STYLES = {"zero": ":", "random": "--", "normal": "-"}
-INIT_TINTS = {"zero": 0.55, "random": 0.3, "normal": 0.0}
-"""Share of white mixed into an activation's colour for each scheme of the study."""
+CURVE_COLOURS = (ORANGE, BLUE, VERMILION, GREEN, PURPLE, SKY)
 
 DISPLAY = {
     "relu": "ReLU",
@@ -57,11 +58,14 @@ def _plain(axes: Axes) -> None:
 
 
 def _losses(axes: Axes, history: pd.DataFrame) -> None:
-    axes.plot(history["epoch"], history["train_loss"], color=BLUE, label="training")
-    if history["val_loss"].notna().any():
-        axes.plot(history["epoch"], history["val_loss"], color=VERMILION, label="validation")
+    # The thinner line lies on the wider one: both show where they coincide
+    curves = {"training": ("train_loss", BLUE, 2.8), "validation": ("val_loss", VERMILION, 1.3)}
+    for label, (column, colour, width) in curves.items():
+        axes.plot(history["epoch"], history[column], color=colour, label=label, linewidth=width)
     axes.set_xlabel("epoch")
     axes.set_xlim(0, history["epoch"].max() + 1)
+    highest = history[["train_loss", "val_loss"]].max().max()
+    axes.set_ylim(0, max(axes.get_ylim()[1], 1.08 * highest))
     _plain(axes)
 
 
@@ -80,7 +84,6 @@ def loss_curves(history: pd.DataFrame, title: str, unit: str = "cross-entropy (n
     axes = figure.subplots()
     _losses(axes, history)
     axes.set_ylabel(unit)
-    axes.set_ylim(bottom=0)
     axes.set_title(title, loc="left")
     axes.legend(frameon=False)
     return figure
@@ -94,7 +97,6 @@ def loss_panels(histories: Mapping[str, pd.DataFrame], unit: str) -> Figure:
         _losses(axes, history)
         axes.set_title(display(name), loc="left")
     row[0].set_ylabel(unit)
-    row[0].set_ylim(bottom=0)
     row[-1].legend(frameon=False)
     return figure
 
@@ -140,12 +142,8 @@ def accuracy_heatmap(
     return figure
 
 
-def _tint(colour: str, share: float) -> tuple[float, ...]:
-    return tuple(channel + (1 - channel) * share for channel in to_rgb(colour))
-
-
 def grid_curves(histories: Mapping[tuple[str, str], pd.DataFrame], title: str) -> Figure:
-    """Draw the validation loss of all cells together: activation is colour, scheme is line style.
+    """Draw the validation loss of all cells, one panel per scheme and one colour per activation.
 
     Parameters
     ----------
@@ -153,23 +151,33 @@ def grid_curves(histories: Mapping[tuple[str, str], pd.DataFrame], title: str) -
         Columns "epoch" and "val_loss".
     title : str
     """
-    figure = _figure(8.4, 4.8)
-    axes = figure.subplots()
-    for (activation, init), history in histories.items():
-        axes.plot(
-            history["epoch"],
-            history["val_loss"],
-            color=_tint(ACTIVATION_COLOURS.get(activation, GREY), INIT_TINTS.get(init, 0.15)),
-            linestyle=INIT_STYLES.get(init, "-."),
-            linewidth=1.6,
-            label=f"{display(activation)}, {display(init)}",
-        )
-    axes.set_yscale("log")
-    axes.set_xlabel("epoch")
-    axes.set_ylabel("validation loss (nats, log scale)")
-    axes.set_title(title, loc="left")
-    _plain(axes)
-    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=2.6)
+    activations = list(dict.fromkeys(activation for activation, _ in histories))
+    inits = list(dict.fromkeys(init for _, init in histories))
+    # Cells that collapse coincide: later ones are thinner, so that all of them show
+    widths = dict(zip(activations, np.linspace(5.0, 1.2, len(activations)), strict=True))
+    colours = dict(zip(activations, CURVE_COLOURS, strict=False))
+    figure = _figure(3.4 * len(inits) + 1.2, 4.0)
+    row = figure.subplots(1, len(inits), sharex=True, sharey=True, squeeze=False)[0]
+    for axes, init in zip(row, inits, strict=True):
+        for activation in activations:
+            history = histories[activation, init]
+            axes.plot(
+                history["epoch"],
+                history["val_loss"],
+                color=colours[activation],
+                linewidth=widths[activation],
+                label=display(activation),
+            )
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.set_xlabel("epoch")
+        axes.set_title(f"{display(init)} init", loc="left")
+        _plain(axes)
+    row[0].set_ylabel("validation loss (nats, log scale)")
+    row[-1].legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    figure.suptitle(title, x=0.01, ha="left")
     return figure
 
 

@@ -10,7 +10,6 @@ import os
 import subprocess
 import tempfile
 import time
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -209,14 +208,11 @@ def _log_model(model: Any, dataset: Dataset, files: Any, root: Path) -> None:
         "pip_requirements": REQUIREMENTS,
     }
     if isinstance(model, NeuralNetwork):
-        with warnings.catch_warnings():
-            # Type hints would replace the signature that is given here
-            warnings.filterwarnings("ignore", message=".*type hints to the `predict` method")
-            mlflow.pyfunc.log_model(
-                python_model=str(root / "mlcore" / "serving.py"),
-                artifacts={"network": str(files[0])},
-                **shared,
-            )
+        mlflow.pyfunc.log_model(
+            python_model=str(root / "mlcore" / "serving.py"),
+            artifacts={"network": str(files[0])},
+            **shared,
+        )
     else:
         mlflow.sklearn.log_model(
             model,

@@ -39,7 +39,7 @@ class Project:
         rng = np.random.default_rng(0)
         centres = rng.integers(0, 256, (10, 784))
         arrays = {}
-        for part, n in (("train", 300), ("val", 60), ("test", 60)):
+        for part, n in (("full", 360), ("train", 300), ("val", 60), ("test", 60)):
             y = np.arange(n) % 10
             noisy = centres[y] + rng.integers(-40, 41, (n, 784))
             arrays[f"X_{part}"] = np.clip(noisy, 0, 255).astype(np.uint8)

@@ -1,8 +1,6 @@
 """Contracts of dvc.yaml: what it names is what the code needs, and what is committed fits it."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import grimp

@@ -1,5 +1,7 @@
 """Forward and backward passes against plain formulas, numerical derivatives and work by hand."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import assume, example, given, settings
@@ -26,7 +28,7 @@ every_activation = pytest.mark.parametrize("name", sorted(ACTIVATIONS))
 
 def network(sizes, seed):
     rng = np.random.default_rng(seed)
-    pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
+    pairs = list(pairwise(sizes))
     weights = [rng.normal(0.0, 1.5 / fan_in**0.5, (fan_in, fan_out)) for fan_in, fan_out in pairs]
     return weights, [rng.normal(0.0, 0.5, fan_out) for _, fan_out in pairs]
 

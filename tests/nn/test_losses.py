@@ -8,7 +8,7 @@ from sklearn.metrics import log_loss, mean_squared_error
 from mlcore.nn.losses import LOSSES, cross_entropy, squared_error
 
 both_floats = pytest.mark.parametrize("dtype", [np.float32, np.float64])
-SHAPES = pytest.mark.parametrize("shape", [(1, 3), (9, 2), (50, 10)])
+every_shape = pytest.mark.parametrize("shape", [(1, 3), (9, 2), (50, 10)])
 
 
 def classification(shape, seed=0):
@@ -26,10 +26,11 @@ def tolerance(dtype):
 
 
 def test_table_of_losses():
-    assert LOSSES == {"cross_entropy": cross_entropy, "squared_error": squared_error}
+    table = {"cross_entropy": cross_entropy, "squared_error": squared_error}
+    assert table == LOSSES
 
 
-@SHAPES
+@every_shape
 @both_floats
 def test_cross_entropy_is_the_log_loss_of_the_softmax(shape, dtype):
     scores, labels = classification(shape)
@@ -38,11 +39,13 @@ def test_cross_entropy_is_the_log_loss_of_the_softmax(shape, dtype):
     np.testing.assert_allclose(cross_entropy(scores, labels), expected, **tolerance(dtype))
 
 
-@SHAPES
+@every_shape
 def test_cross_entropy_gradient_is_the_numerical_derivative(shape, central_differences):
     scores, labels = classification(shape)
     rows = np.arange(len(labels))
-    expected = central_differences(lambda: -log_softmax(scores, axis=1)[rows, labels].mean(), scores)
+    expected = central_differences(
+        lambda: -log_softmax(scores, axis=1)[rows, labels].mean(), scores
+    )
     cross_entropy(scores, labels)
     np.testing.assert_allclose(scores, expected, rtol=1e-6, atol=1e-9)
 
@@ -77,7 +80,7 @@ def test_cross_entropy_keeps_the_digits_that_a_rounded_probability_loses():
     assert cross_entropy(scores, labels) == pytest.approx(50.0, rel=1e-14)
 
 
-@SHAPES
+@every_shape
 @both_floats
 def test_squared_error_is_the_mean_over_samples_and_outputs(shape, dtype):
     scores, targets = (a.astype(dtype) for a in regression(shape))
@@ -85,7 +88,7 @@ def test_squared_error_is_the_mean_over_samples_and_outputs(shape, dtype):
     np.testing.assert_allclose(squared_error(scores, targets), expected, **tolerance(dtype))
 
 
-@SHAPES
+@every_shape
 def test_squared_error_gradient_is_the_numerical_derivative(shape, central_differences):
     scores, targets = regression(shape)
     expected = central_differences(lambda: ((scores - targets) ** 2).mean(), scores)

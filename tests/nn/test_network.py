@@ -3,6 +3,7 @@
 import inspect
 import math
 import pickle
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -106,11 +107,28 @@ def test_initial_weights_do_not_depend_on_the_order_of_the_samples(cls):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-10)
 
 
-def test_initial_weights_are_independent_of_the_order_of_the_samples():
+# Without inputs every ReLU stays off: the output biases see nothing but the order of the labels
+@both_estimators
+def test_order_of_the_samples_does_not_depend_on_the_initial_weights(cls):
+    X, y = np.zeros((30, 4)), np.arange(30) % 3
+    networks = [
+        {"hidden_layer_sizes": (8, 6)},
+        {"hidden_layer_sizes": (3,)},
+        {"weight_init": "zero"},
+    ]
+    options = {"activation": "relu", "batch_size": 1}
+    found = [build(cls, **options, **changes).fit(X, y).biases_[-1] for changes in networks]
+    other = build(cls, **options, random_state=1).fit(X, y).biases_[-1]
+    np.testing.assert_allclose(found, [found[0]] * 3, rtol=1e-10)
+    assert not np.allclose(found[0], other, rtol=1e-4, atol=0)
+
+
+def test_random_state_may_be_a_generator():
     X, y = iris()
-    model = build(learning_rate=1e-14, max_epochs=1, hidden_layer_sizes=(150,), weight_init="he")
-    first = model.fit(X, y).weights_[0][0]
-    assert np.abs(np.corrcoef(first, np.random.default_rng(0).permutation(150))[0, 1]) < 0.3
+    state = np.random.RandomState(0)
+    first, second = build(random_state=state).fit(X, y), build(random_state=state).fit(X, y)
+    assert bits(first) == bits(build(random_state=0).fit(X, y))
+    assert bits(first) != bits(second)
 
 
 @pytest.mark.parametrize("scheme", sorted(INITIALIZERS))
@@ -141,7 +159,7 @@ def test_shapes_of_the_parameters(cls, sizes):
     X, y = iris()
     model = build(cls, hidden_layer_sizes=sizes, max_epochs=1).fit(X, y)
     widths = [4, *np.atleast_1d(sizes), 3 if cls is NeuralNetwork else 1]
-    expected = list(zip(widths[:-1], widths[1:], strict=True))
+    expected = list(pairwise(widths))
     assert [W.shape for W in model.weights_] == expected
     assert [b.shape for b in model.biases_] == [(width,) for width in widths[1:]]
 
@@ -186,7 +204,7 @@ def test_layout_of_the_data_does_not_matter(cls, dtype):
         model = build(cls).fit(same, y, validation=(same, y))
         assert bits(model) == bits(expected)
         assert losses(model) == losses(expected)
-        np.testing.assert_allclose(model.predict(same), expected.predict(X), rtol=1e-4)
+        np.testing.assert_allclose(model.predict(same), expected.predict(X), rtol=1e-4, atol=1e-5)
 
 
 @both_estimators
@@ -358,8 +376,8 @@ def test_early_stopping_ends_patience_epochs_after_the_best(patience, restore_be
     assert model.n_epochs_ == len(curve) < 500
     assert model.best_epoch_ == 1 + np.argmin(curve)
     assert model.n_epochs_ == model.best_epoch_ + patience
-    longest_wait = np.diff([i for i, v in enumerate(curve) if v == min(curve[: i + 1])], append=0)
-    assert longest_wait[:-1].max(initial=0) <= patience
+    waits = [n - 1 - np.argmin(curve[:n]) for n in range(1, len(curve))]
+    assert max(waits) < patience
 
 
 def test_no_early_stopping_within_patience():
@@ -411,7 +429,9 @@ def test_zero_init_keeps_the_units_of_a_layer_identical(cls, activation):
     model = build(cls, activation=activation, weight_init="zero", learning_rate=0.5, max_epochs=30)
     model.fit(X, y)
     for W, b in zip(model.weights_[:-1], model.biases_[:-1], strict=True):
-        np.testing.assert_allclose(W, np.repeat(W[:, :1], W.shape[1], axis=1), rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(
+            W, np.repeat(W[:, :1], W.shape[1], axis=1), rtol=1e-9, atol=1e-12
+        )
         np.testing.assert_allclose(b, np.full_like(b, b[0]), rtol=1e-9, atol=1e-12)
     for W in model.weights_[1:]:
         np.testing.assert_allclose(W, np.repeat(W[:1], len(W), axis=0), rtol=1e-9, atol=1e-12)
@@ -423,8 +443,8 @@ def test_zero_init_keeps_the_units_of_a_layer_identical(cls, activation):
 def test_zero_init_learns_the_class_frequencies_only(activation):
     X, y = iris()
     X, y = X[20:], y[20:]
-    model = build(activation=activation, weight_init="zero", batch_size=200, max_epochs=2000)
-    model.fit(X, y)
+    model = build(activation=activation, weight_init="zero", batch_size=200, max_epochs=300)
+    model.set_params(learning_rate=0.5).fit(X, y)
     assert not any(W.any() for W in model.weights_)
     expected = np.tile(np.array([30, 50, 50]) / 130, (len(X), 1))
     np.testing.assert_allclose(model.predict_proba(X), expected, atol=1e-6)
@@ -461,7 +481,7 @@ def test_pickle_round_trip_drops_on_epoch_only(cls):
     assert again.on_epoch is None
     assert model.on_epoch is not None
     assert bits(again) == bits(model)
-    assert again.history_ == model.history_
+    np.testing.assert_array_equal(again.history_, model.history_)
     np.testing.assert_array_equal(again.predict(X_val), model.predict(X_val))
     assert again.get_params() == model.get_params() | {"on_epoch": None}
 
@@ -526,12 +546,11 @@ def test_predictions_of_many_rows_are_those_of_each_row(cls):
     np.testing.assert_allclose(found, np.concatenate([each] * 17), rtol=1e-10)
 
 
-def test_default_classifier_learns_digits():
+def test_default_network_learns_digits():
     X, y = load_digits(return_X_y=True)
-    X_train, X_test, y_train, y_test = train_test_split(X / 16, y, random_state=0)
-    assert NeuralNetwork(random_state=0, max_epochs=30).fit(X_train, y_train).score(
-        X_test, y_test
-    ) == pytest.approx(0.96, abs=0.04)
+    X_train, X_test, y_train, y_test = train_test_split(X / 16, y, random_state=0, stratify=y)
+    model = NeuralNetwork(max_epochs=30, random_state=0).fit(X_train, y_train)
+    assert model.score(X_test, y_test) > 0.93
 
 
 @both_floats
@@ -544,9 +563,9 @@ def test_classifier_learns_digits(activation, dtype):
         (64,),
         activation=activation,
         weight_init="he",
-        learning_rate=0.5,
-        batch_size=32,
-        max_epochs=15,
+        learning_rate=0.1,
+        batch_size=16,
+        max_epochs=20,
         random_state=0,
     ).fit(X_train, y_train)
     assert model.score(X_test, y_test) > 0.93
@@ -570,7 +589,7 @@ def test_regressor_with_several_outputs():
     X = rng.uniform(-2, 2, (600, 2))
     Y = np.column_stack([np.sin(2 * X[:, 0]), X[:, 1] ** 2, X[:, 0] - X[:, 1]])
     model = build(
-        NeuralNetworkRegressor, hidden_layer_sizes=(32,), learning_rate=0.2, max_epochs=100
+        NeuralNetworkRegressor, hidden_layer_sizes=(32,), learning_rate=0.3, max_epochs=200
     ).fit(X[:400], Y[:400], validation=(X[400:], Y[400:]))
     predicted = model.predict(X[400:])
     assert predicted.shape == (200, 3)
@@ -596,13 +615,13 @@ def test_divergence(cls):
         model.fit(1e3 * X, y)
 
 
-def test_one_sample_one_class():
+def test_a_single_class():
     model = build().fit([[1.0, 2.0], [3.0, 4.0]], ["only", "only"])
     assert model.predict([[0.0, 0.0]]).tolist() == ["only"]
     np.testing.assert_array_equal(model.predict_proba([[0.0, 0.0]]), [[1.0]])
 
 
-def test_in_a_pipeline_with_validation_passed_through():
+def test_in_a_pipeline():
     X, y = load_iris(return_X_y=True)
     pipeline = make_pipeline(StandardScaler(), build(max_epochs=60)).fit(X, y)
     alone = build(max_epochs=60).fit(scale(X), y)

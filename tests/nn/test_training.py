@@ -2,6 +2,7 @@
 
 import math
 import re
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ def data(n=N, seed=0):
 def network(n_outputs, hidden=HIDDEN, seed=0):
     rng = np.random.default_rng(seed)
     sizes = [FEATURES, *hidden, n_outputs]
-    pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
+    pairs = list(pairwise(sizes))
     weights = [rng.normal(0.0, fan_in**-0.5, (fan_in, fan_out)) for fan_in, fan_out in pairs]
     return weights, [rng.normal(0.0, 0.3, fan_out) for _, fan_out in pairs]
 

@@ -1,0 +1,418 @@
+"""Files: whole or absent, the same bytes for the same values, and refused when damaged."""
+
+import csv
+import json
+import os
+import pickle
+import subprocess
+import time
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+
+from mlcore import artifacts
+from mlcore.errors import RetraceError
+from mlcore.nn import NeuralNetwork, NeuralNetworkRegressor
+
+FLOATS = [0.1 + 0.2, 1 / 3, -1e-300, 5e-324, 1.7976931348623157e308, 123456789.12345679, 0.0]
+
+
+def dataset():
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    return X, np.arange(40) % 3
+
+
+def fitted():
+    X, y = dataset()
+    network = NeuralNetwork((5, 4), max_epochs=2, batch_size=8, random_state=1)
+    return network.fit(X, y, validation=(X, y))
+
+
+@pytest.fixture
+def network():
+    return fitted()
+
+
+def fit_mlp(model, X, y):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return model.fit(X, y)
+
+
+@pytest.fixture
+def arrays_file(tmp_path):
+    path = tmp_path / "arrays.npz"
+    np.savez(path, x=np.arange(6.0).reshape(2, 3), name=np.array("relu"))
+    return path
+
+
+def names_in(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def refuse(reader, path, match=None):
+    with pytest.raises(RetraceError, match=match) as error:
+        reader(path)
+    assert str(path) in str(error.value)
+
+
+def test_json_is_sorted_indented_and_ends_with_a_newline(tmp_path):
+    path = tmp_path / "a.json"
+    artifacts.write_json(path, {"b": [2.5, None], "a": {"z": 1, "y": "ä"}})
+    assert path.read_bytes() == (
+        b'{\n  "a": {\n    "y": "\\u00e4",\n    "z": 1\n  },\n'
+        b'  "b": [\n    2.5,\n    null\n  ]\n}\n'
+    )
+
+
+def test_json_gives_floats_back_exactly(tmp_path):
+    path = tmp_path / "a.json"
+    artifacts.write_json(path, FLOATS)
+    assert json.loads(path.read_text()) == FLOATS
+    assert artifacts.read_json(path) == FLOATS
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_json_refuses_what_json_has_not(tmp_path, value):
+    path = tmp_path / "a.json"
+    path.write_text("old")
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        artifacts.write_json(path, {"a": [value]})
+    assert path.read_text() == "old"
+    assert names_in(tmp_path) == ["a.json"]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"a": }', b"\xff\xfe", b"[1, 2"])
+def test_json_damaged(tmp_path, content):
+    path = tmp_path / "a.json"
+    path.write_bytes(content)
+    refuse(artifacts.read_json, path, "is not valid JSON")
+
+
+def test_yaml(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("a: [1, 2.5]\nb: {c: adam}\n")
+    assert artifacts.read_yaml(path) == {"a": [1, 2.5], "b": {"c": "adam"}}
+
+
+@pytest.mark.parametrize("content", [b"a: [1", b"a: b: c", b"\xff\xfe\xff", b"a: \x00"])
+def test_yaml_damaged(tmp_path, content):
+    path = tmp_path / "a.yaml"
+    path.write_bytes(content)
+    refuse(artifacts.read_yaml, path, "is not valid YAML")
+
+
+def test_yaml_makes_no_objects(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text(f"a: !!python/object/apply:os.system ['touch {tmp_path / 'sentinel'}']\n")
+    refuse(artifacts.read_yaml, path, "is not valid YAML")
+    assert names_in(tmp_path) == ["a.yaml"]
+
+
+def test_atomic_path_replaces_at_the_end_of_the_block(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with artifacts.atomic_path(path) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+        assert temporary.parent == tmp_path
+        assert temporary.suffix == ".txt"
+    assert path.read_text() == "new"
+    assert names_in(tmp_path) == ["a.txt"]
+
+
+def fail_in_block(path, error):
+    with artifacts.atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise error
+
+
+@pytest.mark.parametrize("error", [RuntimeError, OSError, KeyboardInterrupt])
+def test_atomic_path_leaves_the_old_content_after_an_exception(tmp_path, error):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(error):
+        fail_in_block(path, error)
+    assert path.read_text() == "old"
+    assert names_in(tmp_path) == ["a.txt"]
+
+
+def test_atomic_path_leaves_nothing_where_nothing_was(tmp_path):
+    with pytest.raises(RuntimeError):
+        fail_in_block(tmp_path / "a.txt", RuntimeError)
+    assert names_in(tmp_path) == []
+
+
+def test_atomic_path_makes_the_folders(tmp_path):
+    path = tmp_path / "deep" / "er" / "a.json"
+    artifacts.write_json(path, 1)
+    assert path.read_text() == "1\n"
+
+
+def test_files_are_readable_by_others(tmp_path):
+    artifacts.write_json(tmp_path / "a.json", 1)
+    assert (tmp_path / "a.json").stat().st_mode & 0o777 == 0o644
+
+
+def write_mlp(path):
+    X, y = dataset()
+    artifacts.save_mlp(path, fit_mlp(MLPClassifier((4,), max_iter=2, random_state=0), X, y))
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("a.json", lambda path: artifacts.write_json(path, {"b": 0.1, "a": [1, 2]})),
+        ("a.csv", lambda path: artifacts.write_table(path, [{"b": 0.1, "a": 1}, {"b": 2, "a": 3}])),
+        ("a.npz", lambda path: artifacts.save_arrays(path, b=np.eye(3), a=np.arange(4))),
+        ("a.pkl", lambda path: artifacts.save_network(path, fitted())),
+        ("mlp.npz", write_mlp),
+    ],
+)
+def test_same_values_give_the_same_bytes(monkeypatch, tmp_path, name, write):
+    write(tmp_path / name)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 1e6)
+    write(tmp_path / "later" / name)
+    assert (tmp_path / name).read_bytes() == (tmp_path / "later" / name).read_bytes()
+
+
+def test_table_text(tmp_path):
+    path = tmp_path / "a.csv"
+    artifacts.write_table(path, [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.1 + 0.2}])
+    assert path.read_bytes() == b"epoch,loss\n1,0.5\n2,0.30000000000000004\n"
+
+
+def test_table_keeps_every_digit(tmp_path):
+    path = tmp_path / "a.csv"
+    artifacts.write_table(path, [{"x": x} for x in FLOATS])
+    with path.open(newline="") as file:
+        assert [float(row["x"]) for row in csv.DictReader(file)] == FLOATS
+
+
+def test_arrays_come_back_as_they_were(tmp_path):
+    path = tmp_path / "a.npz"
+    arrays = {
+        "X": np.arange(6, dtype=np.float32).reshape(2, 3),
+        "y": np.array([3, 255], np.uint8),
+        "name": np.array("relu"),
+        "allow": np.zeros(0),
+    }
+    artifacts.save_arrays(path, **arrays)
+    back = artifacts.load_arrays(path)
+    assert set(back) == set(arrays)
+    for name, array in arrays.items():
+        assert back[name].dtype == array.dtype
+        assert back[name].shape == array.shape
+        assert back[name].tobytes() == array.tobytes()
+
+
+def test_arrays_are_readable_by_numpy_alone(tmp_path):
+    artifacts.save_arrays(tmp_path / "a.npz", X=np.arange(3))
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as file:
+        assert file.files == ["X"]
+        assert file["X"].tolist() == [0, 1, 2]
+
+
+def test_arrays_of_objects_are_not_written(tmp_path):
+    with pytest.raises(ValueError, match="Object arrays cannot be saved"):
+        artifacts.save_arrays(tmp_path / "a.npz", X=np.array([{}], dtype=object))
+    assert names_in(tmp_path) == []
+
+
+def test_arrays_of_objects_are_not_read(tmp_path):
+    path, sentinel = tmp_path / "a.npz", tmp_path / "sentinel"
+    np.savez(path, X=np.array([Call(os.system, f"touch {sentinel}")], dtype=object))
+    refuse(artifacts.load_arrays, path, "is not a valid array file")
+    assert not sentinel.exists()
+
+
+def test_arrays_with_a_flipped_value(arrays_file):
+    content = bytearray(arrays_file.read_bytes())
+    content[content.index(np.float64(5).tobytes())] ^= 1
+    arrays_file.write_bytes(content)
+    refuse(artifacts.load_arrays, arrays_file, "is not a valid array file")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", np.random.default_rng(0).bytes(500), b"a,b\n1,2\n", b"\x80\x05."],
+    ids=["empty", "random", "text", "pickle"],
+)
+def test_arrays_of_anything_else(tmp_path, content):
+    path = tmp_path / "a.npz"
+    path.write_bytes(content)
+    refuse(artifacts.load_arrays, path, "is not a valid array file")
+
+
+def test_network_predicts_as_before(tmp_path, network):
+    X, _ = dataset()
+    path = tmp_path / "network.pkl"
+    artifacts.save_network(path, network)
+    back = artifacts.load_network(path)
+    assert type(back) is NeuralNetwork
+    assert back.predict_proba(X).tobytes() == network.predict_proba(X).tobytes()
+    assert back.predict(X).tolist() == network.predict(X).tolist()
+    assert back.get_params() == network.get_params()
+    assert back.history_ == network.history_
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_network_with_named_classes(tmp_path, dtype):
+    X, y = dataset()
+    names = np.array(["bag", "coat", "shirt"])[y]
+    network = NeuralNetwork(4, max_epochs=1, random_state=0).fit(X.astype(dtype), names)
+    artifacts.save_network(tmp_path / "a.pkl", network)
+    back = artifacts.load_network(tmp_path / "a.pkl")
+    assert back.predict(X).tolist() == network.predict(X).tolist()
+    assert back.weights_[0].dtype == dtype
+
+
+def test_network_callback_is_not_kept(tmp_path):
+    X, y = dataset()
+    network = NeuralNetwork(4, max_epochs=1, random_state=0, on_epoch=lambda stats: None).fit(X, y)
+    artifacts.save_network(tmp_path / "a.pkl", network)
+    assert artifacts.load_network(tmp_path / "a.pkl").on_epoch is None
+
+
+class Call:
+    """Pickles as a call of a function."""
+
+    def __init__(self, function, *args):
+        self.function, self.args = function, args
+
+    def __reduce__(self):
+        return self.function, self.args
+
+
+def hostile(sentinel):
+    """Return objects whose unpickling would make a file."""
+    return {
+        "system": Call(os.system, f"touch {sentinel}"),
+        "eval": Call(eval, f"open({str(sentinel)!r}, 'w')"),
+        "popen": Call(subprocess.Popen, ["touch", str(sentinel)]),
+        "open": Call(open, str(sentinel), "w"),
+        "getattr": Call(getattr, Call(__import__, "os"), "system"),
+        "numpy": Call(np.save, str(sentinel), 1),
+        "numpy memmap": Call(np.memmap, str(sentinel), "uint8", "w+", 0, (1,)),
+        "in a list": [1, {"a": Call(os.system, f"touch {sentinel}")}],
+    }
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["alone", "in a network"])
+@pytest.mark.parametrize("name", hostile(""))
+def test_hostile_pickles_are_not_run(tmp_path, network, name, inside):
+    path, sentinel = tmp_path / "network.pkl", tmp_path / "sentinel"
+    value = hostile(sentinel)[name]
+    if inside:
+        network.extra = value
+        value = network
+    path.write_bytes(pickle.dumps(value))
+    refuse(artifacts.load_network, path, "is not the pickle of a network: it refers to ")
+    assert not sentinel.exists()
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        b"cos\nsystem\n",
+        b"cmlcore.artifacts\nos.system\n",
+        b"\x80\x04\x8c\x10mlcore.artifacts\x8c\x09os.system\x93",
+        b"\x80\x04\x8c\x05numpy\x8c\x0ddtype.__new__\x93",
+    ],
+    ids=["protocol 0", "dotted, protocol 0", "dotted, protocol 4", "of an allowed class"],
+)
+def test_hand_made_pickles_are_not_run(tmp_path, function):
+    path, sentinel = tmp_path / "network.pkl", tmp_path / "sentinel"
+    path.write_bytes(function + b"(S'touch " + bytes(sentinel) + b"'\ntR.")
+    refuse(artifacts.load_network, path, "is not the pickle of a network: it refers to ")
+    assert not sentinel.exists()
+
+
+def test_other_estimators_are_refused(tmp_path):
+    X, y = dataset()
+    path = tmp_path / "network.pkl"
+    for model in (
+        fit_mlp(MLPClassifier((4,), max_iter=1), X, y),
+        NeuralNetworkRegressor(4, max_epochs=1).fit(X, X),
+    ):
+        path.write_bytes(pickle.dumps(model))
+        refuse(artifacts.load_network, path, f"refers to .*{type(model).__name__}")
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [([1, 2], "list"), (np.arange(3.0), "ndarray"), (None, "NoneType"), (NeuralNetwork, "type")],
+    ids=["list", "array", "None", "the class itself"],
+)
+def test_pickles_of_anything_else_are_refused(tmp_path, value, name):
+    path = tmp_path / "network.pkl"
+    path.write_bytes(pickle.dumps(value, protocol=5))
+    refuse(artifacts.load_network, path, f"holds a {name}, not a NeuralNetwork")
+
+
+def test_network_truncated_anywhere(tmp_path, network):
+    content = pickle.dumps(network, protocol=5)
+    path = tmp_path / "network.pkl"
+    for length in range(0, len(content), 5):
+        path.write_bytes(content[:length])
+        refuse(artifacts.load_network, path, "is not the pickle of a network")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [np.random.default_rng(0).bytes(500), b"a,b\n1,2\n", b"PK\x03\x04" + bytes(60)],
+    ids=["random", "text", "half a zip"],
+)
+def test_network_of_random_bytes(tmp_path, content):
+    path = tmp_path / "network.pkl"
+    path.write_bytes(content)
+    refuse(artifacts.load_network, path, "is not the pickle of a network")
+
+
+@pytest.mark.parametrize("model_class", [MLPClassifier, MLPRegressor])
+@pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
+def test_mlp_comes_back_as_it_was(tmp_path, model_class, activation):
+    X, y = dataset()
+    model = fit_mlp(
+        model_class(hidden_layer_sizes=(5, 4), activation=activation, max_iter=2, random_state=0),
+        X.astype(np.float32),
+        y,
+    )
+    path = tmp_path / "mlp.npz"
+    artifacts.save_mlp(path, model)
+    back = artifacts.load_mlp(path)
+    assert back.activation == activation
+    assert [W.shape for W in back.weights] == [W.shape for W in model.coefs_]
+    assert [b.shape for b in back.biases] == [b.shape for b in model.intercepts_]
+    for ours, theirs in zip(
+        [*back.weights, *back.biases], [*model.coefs_, *model.intercepts_], strict=True
+    ):
+        assert ours.dtype == theirs.dtype
+        assert ours.tobytes() == theirs.tobytes()
+
+
+def test_mlp_with_many_layers_keeps_their_order(tmp_path):
+    X, y = dataset()
+    sizes = tuple(range(2, 14))
+    path = tmp_path / "mlp.npz"
+    artifacts.save_mlp(path, fit_mlp(MLPClassifier(sizes, max_iter=1), X, y))
+    assert [len(b) for b in artifacts.load_mlp(path).biases] == [*sizes, 3]
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"X_train": np.eye(2), "y_train": np.arange(2), "X_val": np.eye(2)},
+        {"weights_0": np.eye(2), "biases_0": np.zeros(2), "other": np.zeros(1)},
+        {"weights_0": np.eye(2), "activation": np.array("relu"), "other": np.zeros(1)},
+    ],
+    ids=["split", "no activation", "no bias"],
+)
+def test_mlp_of_an_unrelated_file(tmp_path, arrays):
+    path = tmp_path / "mlp.npz"
+    np.savez(path, **arrays)
+    refuse(artifacts.load_mlp, path, "is not a saved MLP: it lacks ")

@@ -1,0 +1,339 @@
+"""IDX files and splits, against hand-made bytes and scikit-learn."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.model_selection import train_test_split
+
+from mlcore import datasets
+from mlcore.datasets import Part
+from mlcore.errors import RetraceError
+
+RAW_MNIST = Path(__file__).parents[1] / "data" / "raw" / "mnist"
+LARGEST = 2**32 - 1
+
+
+def idx(*shape, values=b"", magic=b"\x00\x00\x08"):
+    dimensions = b"".join(size.to_bytes(4, "big") for size in shape)
+    return magic + bytes([len(shape)]) + dimensions + values
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """Write an image and a label file; return their paths."""
+
+    def write(images, labels):
+        paths = tmp_path / "images", tmp_path / "labels"
+        for path, content in zip(paths, (images, labels), strict=True):
+            path.write_bytes(content)
+        return paths
+
+    return write
+
+
+def numbered(start, stop):
+    """A part whose pixels are the numbers of its images."""
+    ids = np.arange(start, stop)
+    return Part(ids.reshape(-1, 1), (ids % 10).astype(np.uint8))
+
+
+def ids_of(part):
+    return part.X[:, 0].tolist()
+
+
+def test_parse_one_dimension():
+    content = b"\x00\x00\x08\x01\x00\x00\x00\x03\x05\x00\xff"
+    array = datasets.parse_idx(content, "file")
+    assert array.dtype == np.uint8
+    assert array.tolist() == [5, 0, 255]
+
+
+def test_parse_three_dimensions_in_c_order():
+    content = (
+        b"\x00\x00\x08\x03\x00\x00\x00\x02\x00\x00\x00\x01\x00\x00\x00\x03\x01\x02\x03\x0a\x0b\x0c"
+    )
+    assert datasets.parse_idx(content, "file").tolist() == [[[1, 2, 3]], [[10, 11, 12]]]
+
+
+def test_parse_reads_dimensions_as_big_endian():
+    assert datasets.parse_idx(idx(258, values=bytes(258)), "file").shape == (258,)
+
+
+def test_parse_dimension_of_size_zero():
+    assert datasets.parse_idx(idx(0), "file").shape == (0,)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x00\x00\x08",
+        b"\x01\x00\x08\x01\x00\x00\x00\x01\x05",
+        b"\x00\x01\x08\x01\x00\x00\x00\x01\x05",
+        b"\x00\x00\x0d\x01\x00\x00\x00\x01\x00\x00\x00\x00",
+        b"\x00\x00\x09\x01\x00\x00\x00\x01\x05",
+        b"\x1f\x8b\x08\x00\x00\x00\x00\x00",
+        b"<html>not found</html>",
+    ],
+    ids=["empty", "cut magic", "magic 0", "magic 1", "floats", "signed", "gzip", "html"],
+)
+def test_parse_refuses_what_is_not_idx_of_bytes(content):
+    with pytest.raises(RetraceError, match=r"^some file is not an IDX file of unsigned bytes$"):
+        datasets.parse_idx(content, "some file")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x00\x00\x08\x00",
+        b"\x00\x00\x08\x00\x07",
+        b"\x00\x00\x08\x01",
+        b"\x00\x00\x08\x01\x00\x00\x00",
+        b"\x00\x00\x08\x03\x00\x00\x00\x01\x00\x00\x00\x01\x00\x00\x00",
+    ],
+    ids=["no dimension", "no dimension, a value", "bare", "cut in the 1st", "cut in the 3rd"],
+)
+def test_parse_refuses_a_cut_header(content):
+    with pytest.raises(RetraceError, match="some file: the IDX header is cut short"):
+        datasets.parse_idx(content, "some file")
+
+
+@pytest.mark.parametrize(
+    ("content", "shape", "count"),
+    [
+        (idx(3), r"\[3\]", 0),
+        (idx(3, values=b"ab"), r"\[3\]", 2),
+        (idx(3, values=b"abcd"), r"\[3\]", 4),
+        (idx(2, 2, values=b"abc"), r"\[2, 2\]", 3),
+        (idx(0, values=b"a"), r"\[0\]", 1),
+    ],
+)
+def test_parse_refuses_a_wrong_length(content, shape, count):
+    with pytest.raises(RetraceError, match=f"header says {shape}, the file has {count} values"):
+        datasets.parse_idx(content, "some file")
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [(LARGEST,), (LARGEST,) * 3, (2**16,) * 4, (2**31, 2**31, 4), (LARGEST,) * 255],
+    ids=["4 GB", "2**96", "2**64, which wraps to 0", "2**64 again", "255 dimensions"],
+)
+def test_parse_refuses_huge_dimensions(shape):
+    with pytest.raises(RetraceError, match="the file has 0 values"):
+        datasets.parse_idx(idx(*shape), "some file")
+
+
+def test_read_pair(pair):
+    pixels = bytes(i % 251 for i in range(2 * 784))
+    X, y = datasets.read_idx_pair(
+        *pair(idx(2, 28, 28, values=pixels), idx(2, values=bytes([9, 0])))
+    )
+    assert X.shape == (2, 784)
+    assert X.dtype == y.dtype == np.uint8
+    assert X.tobytes() == pixels
+    assert y.tolist() == [9, 0]
+
+
+@pytest.mark.parametrize(
+    ("images", "labels"),
+    [
+        (idx(2, 28, 28, values=bytes(2 * 784)), idx(3, values=bytes(3))),
+        (idx(2, 28, 27, values=bytes(2 * 28 * 27)), idx(2, values=bytes(2))),
+        (idx(2, 784, values=bytes(2 * 784)), idx(2, values=bytes(2))),
+        (idx(2, values=bytes(2)), idx(2, 28, 28, values=bytes(2 * 784))),
+        (idx(2, 28, 28, values=bytes(2 * 784)), idx(2, 1, values=bytes(2))),
+    ],
+    ids=["counts", "image shape", "flat images", "exchanged", "label shape"],
+)
+def test_read_pair_refuses_files_that_do_not_belong(pair, images, labels):
+    paths = pair(images, labels)
+    with pytest.raises(RetraceError, match="they do not belong") as error:
+        datasets.read_idx_pair(*paths)
+    assert all(str(path) in str(error.value) for path in paths)
+
+
+def test_read_pair_refuses_a_label_above_nine(pair):
+    paths = pair(idx(2, 28, 28, values=bytes(2 * 784)), idx(2, values=bytes([3, 10])))
+    with pytest.raises(RetraceError, match="has the label 10; labels go from 0 to 9") as error:
+        datasets.read_idx_pair(*paths)
+    assert str(paths[1]) in str(error.value)
+
+
+def test_read_pair_names_the_damaged_file(pair):
+    paths = pair(b"junk", idx(1, values=b"\x01"))
+    with pytest.raises(RetraceError) as error:
+        datasets.read_idx_pair(*paths)
+    assert str(paths[0]) in str(error.value)
+
+
+def split(n_samples=100, test_size=0.2, seed=42):
+    train, test = numbered(0, 60), numbered(60, 100)
+    return datasets.split_mnist(train, test, n_samples=n_samples, test_size=test_size, seed=seed)
+
+
+def test_split_is_80_10_10():
+    assert {name: len(part.y) for name, part in split().items()} == {
+        "train": 80,
+        "val": 10,
+        "test": 10,
+    }
+
+
+def test_split_is_disjoint_and_complete():
+    ids = [i for part in split().values() for i in ids_of(part)]
+    assert sorted(ids) == list(range(100))
+
+
+def test_split_keeps_images_and_labels_together():
+    for part in split().values():
+        assert part.y.tolist() == [i % 10 for i in ids_of(part)]
+
+
+@pytest.mark.parametrize("seed", [0, 42])
+def test_split_equals_scikit_learn_on_train_then_test(seed):
+    train, held = train_test_split(list(range(100)), test_size=0.2, random_state=seed)
+    val, test = train_test_split(held, test_size=0.5, random_state=seed)
+    parts = split(seed=seed)
+    assert {name: ids_of(part) for name, part in parts.items()} == {
+        "train": train,
+        "val": val,
+        "test": test,
+    }
+
+
+def test_split_of_fewer_samples_takes_the_first():
+    ids = [i for part in split(n_samples=70).values() for i in ids_of(part)]
+    assert sorted(ids) == list(range(70))
+
+
+def test_split_test_size_is_what_is_held_out():
+    sizes = {name: len(part.y) for name, part in split(test_size=0.4).items()}
+    assert sizes == {"train": 60, "val": 20, "test": 20}
+
+
+def test_real_mnist_has_820_ones_in_the_test_part():
+    if not RAW_MNIST.is_dir():
+        pytest.skip("MNIST has not been fetched")
+    train, test = (
+        datasets.read_idx_pair(
+            RAW_MNIST / f"{name}-images-idx3-ubyte", RAW_MNIST / f"{name}-labels-idx1-ubyte"
+        )
+        for name in ("train", "t10k")
+    )
+    parts = datasets.split_mnist(train, test, n_samples=70_000, test_size=0.2, seed=42)
+    assert [parts[name].X.shape for name in ("train", "val", "test")] == [
+        (56_000, 784),
+        (7_000, 784),
+        (7_000, 784),
+    ]
+    assert int((parts["test"].y == 1).sum()) == 820
+    assert round(820 / 7_000, 4) == 0.1171
+
+
+def subset(validation_size=0.2, seed=7):
+    return datasets.subset_fashion(
+        numbered(0, 90),
+        numbered(1000, 1040),
+        n_train=50,
+        n_test=20,
+        validation_size=validation_size,
+        seed=seed,
+    )
+
+
+def test_subset_takes_the_first_images():
+    parts = subset()
+    assert sorted(ids_of(parts["train"]) + ids_of(parts["val"])) == list(range(50))
+    assert ids_of(parts["test"]) == list(range(1000, 1020))
+    for part in parts.values():
+        assert part.y.tolist() == [i % 10 for i in ids_of(part)]
+
+
+def test_subset_equals_scikit_learn():
+    train, val = train_test_split(list(range(50)), test_size=0.2, random_state=7)
+    parts = subset()
+    assert ids_of(parts["train"]) == train
+    assert ids_of(parts["val"]) == val
+
+
+def test_describe_counts_images_per_class():
+    X = np.zeros((5, 3), np.uint8)
+    summary = datasets.describe({"train": Part(X, np.array([0, 9, 9, 9, 4], np.uint8))})
+    assert summary == {
+        "train": {
+            "n_samples": 5,
+            "class_counts": [1, 0, 0, 0, 1, 0, 0, 0, 0, 3],
+            "missing_values": 0,
+            "majority_class_share": 0.6,
+        }
+    }
+
+
+def test_describe_counts_missing_values():
+    X = np.array([[0.5, np.nan], [np.inf, -np.inf], [0.0, 1.0]], np.float32)
+    summary = datasets.describe({"val": Part(X, np.array([1, 2, 1], np.uint8))})
+    assert summary["val"]["missing_values"] == 3
+    assert summary["val"]["majority_class_share"] == pytest.approx(2 / 3, abs=1e-15)
+
+
+def test_scale_divides_every_pixel_value_by_255():
+    pixels = np.arange(256, dtype=np.uint8).reshape(2, 128)
+    scaled = datasets.scale(pixels)
+    expected = np.array([value / 255 for value in range(256)]).astype(np.float32)
+    assert scaled.dtype == np.float32
+    assert scaled.shape == (2, 128)
+    assert scaled.ravel().tolist() == expected.tolist()
+    assert (scaled[0, 0], scaled[-1, -1]) == (0.0, 1.0)
+    assert pixels.ravel().tolist() == list(range(256))
+
+
+def arrays_of(X):
+    """A stored split: the same images with one label in every part."""
+    return {
+        f"{kind}_{name}": X if kind == "X" else np.full(len(X), label, np.uint8)
+        for label, name in enumerate(("train", "val", "test"))
+        for kind in "Xy"
+    }
+
+
+def test_arrays_are_named_after_kind_and_part():
+    parts = {name: numbered(i, i + 3) for i, name in enumerate(("train", "val", "test"))}
+    arrays = datasets.to_arrays(parts)
+    assert set(arrays) == {"X_train", "y_train", "X_val", "y_val", "X_test", "y_test"}
+    assert arrays["X_val"][:, 0].tolist() == [1, 2, 3]
+    assert arrays["y_test"].tolist() == [2, 3, 4]
+
+
+def test_stored_bytes_come_back_scaled():
+    parts = datasets.from_arrays(arrays_of(np.array([[0, 51, 255]], np.uint8)), "file")
+    assert list(parts) == ["train", "val", "test"]
+    for label, part in enumerate(parts.values()):
+        assert part.X.dtype == np.float32
+        assert part.X.tolist() == [[0.0, float(np.float32(0.2)), 1.0]]
+        assert part.y.tolist() == [label]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_stored_floats_come_back_as_they_are(dtype):
+    X = np.array([[-3.5, 0.1, 300.0]], dtype)
+    for part in datasets.from_arrays(arrays_of(X), "file").values():
+        assert part.X.dtype == dtype
+        assert part.X.tobytes() == X.tobytes()
+
+
+def test_arrays_round_trip():
+    parts = {name: numbered(i, i + 3) for i, name in enumerate(("train", "val", "test"))}
+    floats = {name: Part(X.astype(float), y) for name, (X, y) in parts.items()}
+    back = datasets.from_arrays(datasets.to_arrays(floats), "file")
+    for name, part in floats.items():
+        assert back[name].X.tolist() == part.X.tolist()
+        assert back[name].y.tolist() == part.y.tolist()
+
+
+@pytest.mark.parametrize("lacking", ["X_train", "y_val", "X_test"])
+def test_lacking_array(lacking):
+    arrays = arrays_of(np.zeros((1, 2), np.uint8))
+    del arrays[lacking]
+    with pytest.raises(RetraceError, match=f"some file is not a split: it lacks '{lacking}'"):
+        datasets.from_arrays(arrays, "some file")

@@ -1,0 +1,330 @@
+"""scikit-learn's MLPs with a validation curve: the same fits, and figures worked out anew."""
+
+import warnings
+from itertools import product
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import accuracy_score, log_loss, mean_squared_error
+from sklearn.model_selection import GridSearchCV, ParameterGrid
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.neural_network._multilayer_perceptron import BaseMultilayerPerceptron
+
+from mlcore.estimators import (
+    ValidatedMLPClassifier,
+    ValidatedMLPRegressor,
+    fit_and_evaluate,
+    fixed_epochs,
+    grid_search,
+    longest_first,
+)
+
+GRID = {"solver": ["adam", "sgd"], "learning_rate_init": [0.001, 0.05], "batch_size": [16, 50]}
+FITS = [
+    {"solver": "adam"},
+    {"solver": "sgd", "learning_rate_init": 0.1, "momentum": 0.5},
+    {"early_stopping": True, "validation_fraction": 0.2},
+    {"n_iter_no_change": 1, "tol": 0.5},
+]
+
+
+@pytest.fixture(scope="module")
+def parts():
+    X, y = load_digits(return_X_y=True)
+    X = (X / 16).astype(np.float32)
+    bounds = {"train": (0, 150), "val": (150, 210), "test": (210, 300)}
+    return {name: (X[a:b], y[a:b]) for name, (a, b) in bounds.items()}
+
+
+@pytest.fixture(scope="module")
+def images(parts):
+    return {name: (X, X) for name, (X, _) in parts.items()}
+
+
+def quietly(model, X, y):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return model.fit(X, y)
+
+
+def params(**more):
+    return {"hidden_layer_sizes": (8, 6), "max_iter": 4, "random_state": 5, **more}
+
+
+def assert_same_fit(ours, theirs):
+    assert ours.n_iter_ == theirs.n_iter_
+    assert ours.loss_curve_ == theirs.loss_curve_
+    pairs = zip(
+        [*ours.coefs_, *ours.intercepts_], [*theirs.coefs_, *theirs.intercepts_], strict=True
+    )
+    assert all(a.dtype == b.dtype and a.tobytes() == b.tobytes() for a, b in pairs)
+
+
+@pytest.mark.parametrize("validated", [True, False])
+@pytest.mark.parametrize("more", FITS, ids=["adam", "sgd", "early stopping", "tolerance"])
+def test_classifier_fits_as_scikit_learn(parts, more, validated):
+    validation = parts["val"] if validated else None
+    with fixed_epochs():
+        ours = ValidatedMLPClassifier(**params(**more)).fit(*parts["train"], validation=validation)
+    assert_same_fit(ours, quietly(MLPClassifier(**params(**more)), *parts["train"]))
+
+
+@pytest.mark.parametrize("validated", [True, False])
+@pytest.mark.parametrize("more", FITS, ids=["adam", "sgd", "early stopping", "tolerance"])
+def test_regressor_fits_as_scikit_learn(images, more, validated):
+    validation = images["val"] if validated else None
+    with fixed_epochs():
+        ours = ValidatedMLPRegressor(**params(**more)).fit(*images["train"], validation=validation)
+    assert_same_fit(ours, quietly(MLPRegressor(**params(**more)), *images["train"]))
+
+
+def test_history_has_one_row_per_epoch(parts):
+    model, _ = fit_and_evaluate(ValidatedMLPClassifier(**params()), parts)
+    assert [row["epoch"] for row in model.history_] == [1, 2, 3, 4]
+    assert [row["train_loss"] for row in model.history_] == model.loss_curve_
+    assert all(
+        set(row) == {"epoch", "train_loss", "val_loss", "val_accuracy"} for row in model.history_
+    )
+
+
+def test_history_ends_where_the_fit_ends(parts):
+    stop = params(max_iter=50, n_iter_no_change=1, tol=0.5)
+    model, metrics = fit_and_evaluate(ValidatedMLPClassifier(**stop), parts)
+    assert 1 < len(model.history_) == model.n_iter_ == metrics["n_epochs"] < 50
+
+
+def test_history_without_validation(parts):
+    with fixed_epochs():
+        model = ValidatedMLPClassifier(**params()).fit(*parts["train"])
+    assert all(set(row) == {"epoch", "train_loss"} for row in model.history_)
+    assert len(model.history_) == 4
+
+
+def test_history_starts_anew_with_every_fit(parts):
+    model = ValidatedMLPClassifier(**params())
+    for _ in range(2):
+        fit_and_evaluate(model, parts)
+    assert len(model.history_) == 4
+
+
+def test_validation_data_is_not_kept(parts):
+    model, _ = fit_and_evaluate(ValidatedMLPClassifier(**params()), parts)
+    held = [value for value in vars(model).values() if isinstance(value, tuple)]
+    assert all(parts["val"][0] is not item for value in held for item in value)
+    assert not hasattr(model, "_validation")
+
+
+@pytest.mark.parametrize("epoch", [1, 2, 3, 4])
+def test_validation_row_is_what_a_fit_of_so_many_epochs_gives(parts, epoch):
+    model, _ = fit_and_evaluate(ValidatedMLPClassifier(**params()), parts)
+    shorter = quietly(MLPClassifier(**params(max_iter=epoch)), *parts["train"])
+    X, y = parts["val"]
+    row = model.history_[epoch - 1]
+    assert row["val_loss"] == pytest.approx(log_loss(y, shorter.predict_proba(X)), rel=1e-6)
+    assert row["val_accuracy"] == accuracy_score(y, shorter.predict(X))
+
+
+def test_last_validation_loss_is_the_mean_negative_log_probability(parts):
+    model, _ = fit_and_evaluate(ValidatedMLPClassifier(**params()), parts)
+    X, y = parts["val"]
+    probabilities = model.predict_proba(X)
+    by_hand = -np.mean(
+        [np.log(float(row[label])) for row, label in zip(probabilities, y, strict=True)]
+    )
+    assert model.history_[-1]["val_loss"] == pytest.approx(by_hand, rel=1e-5)
+    assert model.history_[-1]["val_loss"] == pytest.approx(log_loss(y, probabilities), rel=1e-6)
+
+
+def test_validation_may_lack_classes(parts):
+    X, y = parts["val"]
+    few = (X[y < 3], y[y < 3])
+    with fixed_epochs():
+        model = ValidatedMLPClassifier(**params()).fit(*parts["train"], validation=few)
+    probabilities = model.predict_proba(few[0]).astype(np.float64)
+    by_hand = -np.mean(np.log(probabilities[np.arange(len(few[1])), few[1]]))
+    assert model.history_[-1]["val_loss"] == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_accuracy_with_labels_that_are_not_indices(parts):
+    shifted = {name: (X, y * 10 + 7) for name, (X, y) in parts.items()}
+    model, metrics = fit_and_evaluate(
+        ValidatedMLPClassifier(**params(max_iter=15, learning_rate_init=0.02)), shifted
+    )
+    X, y = shifted["test"]
+    assert metrics["test_accuracy"] == np.mean(model.predict(X) == y)
+    assert metrics["test_accuracy"] > 0.3
+
+
+def test_regressor_losses_are_half_the_mean_squared_error(images):
+    model, metrics = fit_and_evaluate(ValidatedMLPRegressor(**params()), images)
+    assert all(set(row) == {"epoch", "train_loss", "val_loss", "val_mse"} for row in model.history_)
+    for name, (X, _) in images.items():
+        mse = mean_squared_error(X.astype(np.float64), model.predict(X).astype(np.float64))
+        assert metrics[f"{name}_mse"] == pytest.approx(mse, rel=1e-6)
+        assert metrics[f"{name}_loss"] == pytest.approx(mse / 2, rel=1e-6)
+    assert model.history_[-1]["val_mse"] == metrics["val_mse"]
+    assert model.history_[-1]["val_loss"] == metrics["val_mse"] / 2
+
+
+def test_regressor_with_a_single_output(parts):
+    targets = {name: (X, y / 10) for name, (X, y) in parts.items()}
+    model, metrics = fit_and_evaluate(ValidatedMLPRegressor(**params()), targets)
+    X, y = targets["test"]
+    assert metrics["test_mse"] == pytest.approx(mean_squared_error(y, model.predict(X)), rel=1e-6)
+
+
+def test_metrics_of_every_part(parts):
+    model = ValidatedMLPClassifier(**params())
+    returned, metrics = fit_and_evaluate(model, parts)
+    assert returned is model
+    names = product(("train", "val", "test"), ("loss", "accuracy"))
+    assert set(metrics) == {"n_epochs", *(f"{part}_{figure}" for part, figure in names)}
+    assert metrics["n_epochs"] == 4
+    for name, (X, y) in parts.items():
+        expected = log_loss(y, model.predict_proba(X), labels=range(10))
+        assert metrics[f"{name}_loss"] == pytest.approx(expected, rel=1e-6)
+        assert metrics[f"{name}_accuracy"] == accuracy_score(y, model.predict(X))
+
+
+def interrupt_epoch(monkeypatch, number):
+    original = BaseMultilayerPerceptron._update_no_improvement_count
+    epochs = []
+
+    def hook(self, *args):
+        epochs.append(1)
+        if len(epochs) == number:
+            raise KeyboardInterrupt
+        original(self, *args)
+
+    monkeypatch.setattr(BaseMultilayerPerceptron, "_update_no_improvement_count", hook)
+
+
+@pytest.mark.filterwarnings("default")
+def test_interruption_ends_the_fit(monkeypatch, parts):
+    interrupt_epoch(monkeypatch, 2)
+    with pytest.raises(KeyboardInterrupt):
+        fit_and_evaluate(ValidatedMLPClassifier(**params()), parts)
+
+
+@pytest.mark.filterwarnings("default")
+def test_interruption_of_the_evaluation_ends_the_fit(monkeypatch, images):
+    def evaluate(self, X, y):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ValidatedMLPRegressor, "evaluate", evaluate)
+    with pytest.raises(KeyboardInterrupt):
+        fit_and_evaluate(ValidatedMLPRegressor(**params()), images)
+
+
+def test_errors_of_the_fit_come_through(parts):
+    X, y = parts["train"]
+    broken = {**parts, "train": (np.full_like(X, np.nan), y)}
+    with pytest.raises(ValueError, match="NaN"):
+        fit_and_evaluate(ValidatedMLPClassifier(**params()), broken)
+
+
+def test_fits_that_do_not_converge_are_no_news(parts):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fit_and_evaluate(ValidatedMLPClassifier(**params()), parts)
+    assert caught == []
+
+
+def test_convergence_is_news_again_afterwards(parts):
+    fit_and_evaluate(ValidatedMLPClassifier(**params()), parts)
+    with pytest.warns(ConvergenceWarning):
+        MLPClassifier(**params()).fit(*parts["train"])
+
+
+def test_longest_first_starts_with_small_batches_then_small_steps_then_adam():
+    order = [
+        (c["batch_size"], c["learning_rate_init"], c["solver"])
+        for c in longest_first(
+            {"solver": ["sgd", "adam"], "learning_rate_init": [0.1, 0.01], "batch_size": [64, 32]}
+        )
+    ]
+    assert order == [
+        ([32], [0.01], ["adam"]),
+        ([32], [0.01], ["sgd"]),
+        ([32], [0.1], ["adam"]),
+        ([32], [0.1], ["sgd"]),
+        ([64], [0.01], ["adam"]),
+        ([64], [0.01], ["sgd"]),
+        ([64], [0.1], ["adam"]),
+        ([64], [0.1], ["sgd"]),
+    ]
+
+
+def test_longest_first_has_every_candidate_once():
+    grid = {**GRID, "alpha": [0.1, 0.2, 0.3]}
+    listed = [next(iter(ParameterGrid(single))) for single in longest_first(grid)]
+    assert len(listed) == 24
+    assert sorted(map(repr, map(sorted, (c.items() for c in listed)))) == sorted(
+        map(repr, map(sorted, (c.items() for c in ParameterGrid(grid))))
+    )
+
+
+@pytest.fixture(scope="module")
+def searched(parts):
+    """Our search, and scikit-learn's over the grid as it is."""
+    X, y = parts["train"]
+    model = MLPClassifier(hidden_layer_sizes=(8,), max_iter=6, random_state=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOKY_MAX_CPU_COUNT", "1")
+        ours = grid_search(model, GRID, X, y, cv=3)
+    return ours, quietly(GridSearchCV(model, GRID, cv=3), X, y)
+
+
+def key(candidate):
+    return tuple(candidate[name] for name in sorted(GRID))
+
+
+def test_search_scores_as_scikit_learn(searched):
+    ours, theirs = searched
+    results = theirs.cv_results_
+    expected = {
+        key(candidate): {
+            "rank": results["rank_test_score"][i],
+            "mean_accuracy": results["mean_test_score"][i],
+            "std_accuracy": results["std_test_score"][i],
+            "fold_accuracies": [results[f"split{k}_test_score"][i] for k in range(3)],
+        }
+        for i, candidate in enumerate(results["params"])
+    }
+    assert len(ours.candidates) == len(expected) == 8
+    for row in ours.candidates:
+        figures = {name: value for name, value in row.items() if name not in GRID}
+        assert figures == expected[key(row)]
+
+
+def test_search_finds_a_best_candidate(searched):
+    ours, theirs = searched
+    assert ours.candidates[0]["mean_accuracy"] == theirs.best_score_
+    assert ours.candidates[0]["rank"] == 1
+    assert key(ours.best_params) == key(ours.candidates[0])
+
+
+def test_search_lists_the_best_first(searched):
+    rows = searched[0].candidates
+    ranks = [row["rank"] for row in rows]
+    means = [row["mean_accuracy"] for row in rows]
+    assert ranks == sorted(ranks)
+    assert means == sorted(means, reverse=True)
+    assert len(set(means)) > 2
+
+
+def test_search_folds_average_to_the_mean(searched):
+    for row in searched[0].candidates:
+        folds = row["fold_accuracies"]
+        assert len(folds) == 3
+        assert row["mean_accuracy"] == pytest.approx(sum(folds) / 3, rel=1e-12)
+        assert row["std_accuracy"] == pytest.approx(np.std(folds), rel=1e-9, abs=1e-12)
+
+
+def test_search_refits_the_best_on_all_data(searched, parts):
+    ours, _ = searched
+    X, y = parts["train"]
+    model = MLPClassifier(hidden_layer_sizes=(8,), max_iter=6, random_state=2, **ours.best_params)
+    assert_same_fit(ours.best_model, quietly(model, X, y))

@@ -1,0 +1,110 @@
+"""Figures: what they show, in the same bytes each time."""
+
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from mlcore import plotting
+
+
+@pytest.fixture
+def history():
+    epochs = np.arange(1, 6)
+    return pd.DataFrame({"epoch": epochs, "train_loss": 2.0 / epochs, "val_loss": 2.2 / epochs})
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(0).random((10, 784))
+
+
+def candidates():
+    return pd.DataFrame(
+        [
+            {"solver": s, "learning_rate_init": r, "batch_size": b, "mean_accuracy": a, "rank": k}
+            for k, (s, r, b, a) in enumerate(
+                [("sgd", 0.1, 32, 0.9), ("adam", 0.1, 32, 0.8), ("adam", 0.2, 64, 0.7),
+                 ("adam", 0.2, 32, 0.6), ("adam", 0.1, 64, 0.5), ("sgd", 0.2, 32, 0.4),
+                 ("sgd", 0.1, 64, 0.3), ("sgd", 0.2, 64, 0.2)],
+                start=1,
+            )
+        ]
+    )  # fmt: skip
+
+
+def texts(axes):
+    return [text.get_text() for text in axes.texts]
+
+
+def test_loss_curves_show_both_losses_whole(history):
+    (axes,) = plotting.loss_curves(history, "title").axes
+    assert [line.get_label() for line in axes.lines] == ["training", "validation"]
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), history["train_loss"])
+    np.testing.assert_array_equal(axes.lines[1].get_ydata(), history["val_loss"])
+    assert axes.get_ylim()[0] == 0
+    assert axes.get_ylim()[1] > history["val_loss"].max()
+
+
+def test_a_flat_loss_is_inside_the_picture(history):
+    flat = history.assign(train_loss=2.3, val_loss=2.3)
+    (axes,) = plotting.loss_curves(flat, "flat").axes
+    assert axes.get_ylim()[1] >= 1.05 * 2.3
+
+
+def test_panels_share_one_scale(history):
+    figure = plotting.loss_panels({"relu": history, "tanh": 10 * history}, "nats")
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["ReLU", "tanh"]
+    assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()
+    assert figure.axes[0].get_ylim()[1] > 22
+
+
+def test_the_heatmap_writes_our_figure_and_the_studys():
+    ours = pd.DataFrame({"zero": [0.1171, 0.2], "normal": [0.95, 0.97]}, index=["tanh", "relu"])
+    study = pd.DataFrame({"zero": [0.11, np.nan], "normal": [0.9, 0.9733]}, index=["tanh", "relu"])
+    axes = plotting.accuracy_heatmap(ours, study).axes[0]
+    assert texts(axes) == [
+        *("11.71", "study 11.00", "95.00", "study 90.00"),
+        *("20.00", "97.00", "study 97.33"),
+    ]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["tanh", "ReLU"]
+
+
+def test_the_grid_has_a_panel_per_scheme_and_tells_activations_apart(history):
+    activations = ("sigmoid", "tanh", "relu", "leaky_relu")
+    cells = {(a, i): history for i in ("zero", "random", "normal") for a in activations}
+    figure = plotting.grid_curves(cells, "grid")
+    assert len(figure.axes) == 3
+    for axes in figure.axes:
+        assert len(axes.lines) == 4
+        assert len({line.get_color() for line in axes.lines}) == 4
+        assert len({line.get_linewidth() for line in axes.lines}) == 4
+
+
+def test_the_search_marks_the_best_candidate_once():
+    figure = plotting.search_heatmaps(candidates(), "search")
+    adam, sgd = figure.axes[:2]
+    assert (adam.get_title(loc="left"), sgd.get_title(loc="left")) == ("adam", "sgd")
+    assert texts(adam) == ["80.0", "50.0", "60.0", "70.0"]
+    assert texts(sgd) == ["90.0 (best)", "30.0", "40.0", "20.0"]
+
+
+def test_samples_and_reconstructions_show_the_images_given(images):
+    samples = plotting.image_samples(images, [f"name {i}" for i in range(10)], "samples")
+    assert [axes.get_title() for axes in samples.axes] == [f"name {i}" for i in range(10)]
+    np.testing.assert_array_equal(samples.axes[3].images[0].get_array().ravel(), images[3])
+    rows = plotting.reconstructions(images, {"relu": images / 2, "identity": images}, "rows")
+    assert len(rows.axes) == 30
+    assert [rows.axes[k].get_ylabel() for k in (0, 10, 20)] == ["original", "ReLU", "identity"]
+    np.testing.assert_array_equal(rows.axes[14].images[0].get_array().ravel(), images[4] / 2)
+
+
+def test_the_same_figure_is_the_same_bytes_without_a_date(tmp_path, history):
+    for name in ("one.png", "two.png"):
+        plotting.save(plotting.loss_curves(history, "title"), tmp_path / name)
+    content = (tmp_path / "one.png").read_bytes()
+    assert content == (tmp_path / "two.png").read_bytes()
+    assert Image.open(io.BytesIO(content)).text == {}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one.png", "two.png"]
