@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import tempfile
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,11 +36,13 @@ ALLOWED_IN_PICKLES = {
     NETWORK,
     ("mlcore.nn.training", "EpochStats"),
     ("numpy", "dtype"),
-    ("numpy", "ndarray"),
-    ("numpy._core.multiarray", "_reconstruct"),
     ("numpy._core.numeric", "_frombuffer"),
 }
 """All that the pickle of a fitted network refers to; anything else is refused unread."""
+
+
+PLAIN_DTYPES = {"f4", "f8", "i8", "u1"}
+"""Types of a network's arrays; labels can also be strings."""
 
 
 class MLPWeights(NamedTuple):
@@ -106,7 +108,7 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 def read_table(path: Path) -> pd.DataFrame:
     """Read a CSV file; raises RetraceError if it is not one."""
     try:
-        return pd.read_csv(path, float_precision="round_trip")
+        return pd.read_csv(path)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise RetraceError(f"{path} is not a valid CSV table: {error}") from None
 
@@ -126,9 +128,9 @@ def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
         If the file is truncated, is not an .npz or holds pickled objects.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile, AttributeError) as error:
+    except Exception as error:  # a damaged zip can raise nearly anything
         raise RetraceError(f"{path} is not a valid array file (.npz): {error}") from None
 
 
@@ -138,11 +140,32 @@ def save_network(path: Path, network: NeuralNetwork) -> None:
         temporary.write_bytes(pickle.dumps(network, protocol=PICKLE_PROTOCOL))
 
 
+class _PlainDtype:
+    """Stands in for numpy.dtype while unpickling.
+
+    A real dtype takes its inner state from the file, which can make it an array of pointers.
+    """
+
+    def __init__(self, code: str, *_: Any) -> None:
+        if code not in PLAIN_DTYPES and not re.fullmatch(r"U\d+", code):
+            raise pickle.UnpicklingError(f"it holds values of type {code}")
+        self.dtype = np.dtype(code)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        if state[1] not in ("<", "|"):
+            raise pickle.UnpicklingError("it comes from a machine of another byte order")
+
+
+def _plain_frombuffer(buffer: Any, dtype: _PlainDtype, shape: Any, order: str) -> NDArray[Any]:
+    return np.frombuffer(buffer, dtype.dtype).reshape(shape, order=order)  # type: ignore[call-overload,no-any-return]
+
+
 class _NetworkUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in ALLOWED_IN_PICKLES:
             raise pickle.UnpicklingError(f"it refers to {module}.{name}, which no network needs")
-        return super().find_class(module, name)
+        plain = {"dtype": _PlainDtype, "_frombuffer": _plain_frombuffer}
+        return plain.get(name) or super().find_class(module, name)
 
 
 def load_network(path: Path) -> NeuralNetwork:

@@ -69,7 +69,10 @@ def parse_idx(content: bytes, source: str) -> NDArray[np.uint8]:
         raise RetraceError(
             f"{source}: the IDX header says {shape}, the file has {len(values)} values"
         )
-    return values.reshape(shape)
+    try:
+        return values.reshape(shape)
+    except ValueError as error:
+        raise RetraceError(f"{source}: the IDX header says {shape}: {error}") from None
 
 
 def read_idx_pair(images: Path, labels: Path) -> Part:
@@ -91,7 +94,7 @@ def read_idx_pair(images: Path, labels: Path) -> Part:
         raise RetraceError(f"{images} has shape {X.shape}, {labels} {y.shape}: they do not belong")
     if y.max(initial=0) >= N_CLASSES:
         raise RetraceError(f"{labels} has the label {y.max()}; labels go from 0 to 9")
-    return Part(X.reshape(len(X), -1), y)
+    return Part(X.reshape(len(X), IMAGE_SHAPE[0] * IMAGE_SHAPE[1]), y)
 
 
 def split_mnist(

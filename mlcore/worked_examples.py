@@ -37,7 +37,8 @@ def backprop(
         Predictions and loss before the step, gradient, updated parameters, loss after it.
     """
     x, y = np.array(points, float).T.reshape(2, -1, 1)
-    weights, biases = [np.array([[w1]]), np.array([[w2]])], [np.array([b1]), np.array([b2])]
+    weights = [np.array([[w1]], float), np.array([[w2]], float)]
+    biases = [np.array([b1], float), np.array([b2], float)]
     relu = ACTIVATIONS["relu"]
     predictions = forward(x, weights, biases, relu)[-1]
     before, weight_grads, bias_grads = gradients(x, y, weights, biases, relu, squared_error)

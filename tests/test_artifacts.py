@@ -7,6 +7,8 @@ import pickle
 import subprocess
 import time
 import warnings
+from contextlib import suppress
+from itertools import product
 
 import numpy as np
 import pytest
@@ -416,3 +418,88 @@ def test_mlp_of_an_unrelated_file(tmp_path, arrays):
     path = tmp_path / "mlp.npz"
     np.savez(path, **arrays)
     refuse(artifacts.load_mlp, path, "is not a saved MLP: it lacks ")
+
+
+def test_table_gives_floats_back_exactly(tmp_path):
+    path = tmp_path / "a.csv"
+    artifacts.write_table(path, [{"i": i, "x": x} for i, x in enumerate(FLOATS)])
+    table = artifacts.read_table(path)
+    assert list(table) == ["i", "x"]
+    assert table["x"].tolist() == FLOATS
+    assert table["i"].tolist() == list(range(len(FLOATS)))
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"a,b\n1,2\n1,2,3\n", b"a,b\n\xff\xfe,1\n"])
+def test_table_damaged(tmp_path, content):
+    path = tmp_path / "a.csv"
+    path.write_bytes(content)
+    refuse(artifacts.read_table, path, "is not a valid CSV table")
+
+
+def test_arrays_truncated_anywhere(tmp_path, arrays_file):
+    content = arrays_file.read_bytes()
+    path = tmp_path / "cut.npz"
+    for length in range(len(content)):
+        path.write_bytes(content[:length])
+        refuse(artifacts.load_arrays, path, "is not a valid array file")
+
+
+def test_mlp_of_a_damaged_file(tmp_path):
+    path = tmp_path / "mlp.npz"
+    write_mlp(path)
+    path.write_bytes(path.read_bytes()[:-30])
+    refuse(artifacts.load_mlp, path, "is not a valid array file")
+
+
+def test_arrays_of_half_a_zip(tmp_path):
+    path = tmp_path / "a.npz"
+    path.write_bytes(b"PK\x03\x04" + bytes(60))
+    refuse(artifacts.load_arrays, path, "is not a valid array file")
+
+
+def test_arrays_of_a_bare_npy(tmp_path):
+    path = tmp_path / "a.npz"
+    with path.open("wb") as file:
+        np.save(file, np.arange(3.0))
+    refuse(artifacts.load_arrays, path, "is not a valid array file")
+
+
+def test_arrays_with_a_flipped_bit_in_the_directory_load_or_are_refused(tmp_path, arrays_file):
+    content = arrays_file.read_bytes()
+    path = tmp_path / "flipped.npz"
+    for i, bit in product(range(content.index(b"PK\x01\x02"), len(content)), (0, 6)):
+        flipped = bytes([content[i] ^ (1 << bit)])
+        path.write_bytes(content[:i] + flipped + content[i + 1 :])
+        with suppress(RetraceError):
+            artifacts.load_arrays(path)
+
+
+class RawArray:
+    """Pickles as an array of two values of a type with given flags."""
+
+    def __init__(self, code, alignment, flags):
+        state = (3, "|", None, None, None, alignment, alignment, flags)
+        self.dtype = Built(np.dtype, (code, False, True), state)
+
+    def __reduce__(self):
+        return np._core.numeric._frombuffer, (b"\x01" * 16, self.dtype, (2,), "C")
+
+
+class Built:
+    """Pickles as a call of a function and the state its result is given."""
+
+    def __init__(self, *parts):
+        self.parts = parts
+
+    def __reduce__(self):
+        return self.parts
+
+
+@pytest.mark.parametrize(
+    ("code", "alignment"), [("O8", 8), ("m8", -1)], ids=["pointers", "crashes numpy"]
+)
+def test_pickled_arrays_of_other_types_are_refused(tmp_path, network, code, alignment):
+    path = tmp_path / "network.pkl"
+    network.classes_ = RawArray(code, alignment, 0)
+    path.write_bytes(pickle.dumps(network))
+    refuse(artifacts.load_network, path)

@@ -274,6 +274,7 @@ def test_describe_counts_missing_values():
     X = np.array([[0.5, np.nan], [np.inf, -np.inf], [0.0, 1.0]], np.float32)
     summary = datasets.describe({"val": Part(X, np.array([1, 2, 1], np.uint8))})
     assert summary["val"]["missing_values"] == 3
+    assert summary["val"]["class_counts"] == [0, 2, 1, 0, 0, 0, 0, 0, 0, 0]
     assert summary["val"]["majority_class_share"] == pytest.approx(2 / 3, abs=1e-15)
 
 
@@ -337,3 +338,19 @@ def test_lacking_array(lacking):
     del arrays[lacking]
     with pytest.raises(RetraceError, match=f"some file is not a split: it lacks '{lacking}'"):
         datasets.from_arrays(arrays, "some file")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [idx(*[1] * 65, values=b"x"), idx(0, LARGEST, LARGEST, LARGEST)],
+    ids=["65 dimensions", "no value, huge otherwise"],
+)
+def test_parse_refuses_shapes_that_numpy_has_not(content):
+    with pytest.raises(RetraceError, match="some file"):
+        datasets.parse_idx(content, "some file")
+
+
+def test_read_pair_without_images(pair):
+    X, y = datasets.read_idx_pair(*pair(idx(0, 28, 28), idx(0)))
+    assert X.shape == (0, 784)
+    assert y.shape == (0,)

@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, DataConversionWarning
 from sklearn.metrics import accuracy_score, log_loss, mean_squared_error
 from sklearn.model_selection import GridSearchCV, ParameterGrid
 from sklearn.neural_network import MLPClassifier, MLPRegressor
@@ -234,7 +234,7 @@ def test_fits_that_do_not_converge_are_no_news(parts):
 
 def test_convergence_is_news_again_afterwards(parts):
     fit_and_evaluate(ValidatedMLPClassifier(**params()), parts)
-    with pytest.warns(ConvergenceWarning):
+    with pytest.raises(ConvergenceWarning, match="Maximum iterations"):
         MLPClassifier(**params()).fit(*parts["train"])
 
 
@@ -328,3 +328,27 @@ def test_search_refits_the_best_on_all_data(searched, parts):
     X, y = parts["train"]
     model = MLPClassifier(hidden_layer_sizes=(8,), max_iter=6, random_state=2, **ours.best_params)
     assert_same_fit(ours.best_model, quietly(model, X, y))
+
+
+@pytest.mark.filterwarnings("default")
+def test_interruption_ends_the_search(monkeypatch, parts):
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+    interrupt_epoch(monkeypatch, 2)
+    model = MLPClassifier(hidden_layer_sizes=(4,), max_iter=3)
+    with pytest.raises(KeyboardInterrupt):
+        grid_search(model, GRID, *parts["train"], cv=2)
+
+
+def test_other_warnings_turned_errors_are_no_interruption(parts):
+    with pytest.raises(UserWarning, match="larger than sample size"):
+        fit_and_evaluate(ValidatedMLPClassifier(**params(batch_size=1000)), parts)
+
+
+def test_regressor_with_a_single_column(parts):
+    targets = {name: (X, X[:, 20:21]) for name, (X, _) in parts.items()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataConversionWarning)
+        model, metrics = fit_and_evaluate(ValidatedMLPRegressor(**params()), targets)
+    X, y = targets["test"]
+    expected = mean_squared_error(y[:, 0], model.predict(X))
+    assert metrics["test_mse"] == pytest.approx(expected, rel=1e-6)

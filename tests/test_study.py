@@ -79,10 +79,21 @@ def test_arguments_stay_as_they_are():
         ({"x": {"y": {"a": 1}}}, {"x": {"y": {"b": 1}}}, r"x\.y: ours are \['b'\]"),
         ({"x": [1, 2]}, {"x": [1]}, r"x: ours are 1, published 2"),
         ({"x": [1, 2]}, {"x": []}, r"x: ours are 0, published 2"),
+        ({"x": [1, 2]}, {"x": [1, 2, 3]}, r"x: ours are 3, published 2"),
         ({"x": [[1], [2, 3]]}, {"x": [[1], [2]]}, r"x\[1\]: ours are 1, published 2"),
         ({"x": [1, {"a": 2}]}, {"x": [1, {"b": 2}]}, r"x\[1\]: ours are \['b'\]"),
     ],
-    ids=["lacking", "empty", "more", "other", "short list", "empty list", "inner list", "in list"],
+    ids=[
+        "lacking",
+        "empty",
+        "more",
+        "other",
+        "short list",
+        "empty list",
+        "long list",
+        "inner list",
+        "in list",
+    ],
 )
 def test_layouts_that_differ(published, ours, message):
     with pytest.raises(ValueError, match=f"^{message}"):
@@ -102,3 +113,21 @@ def test_published_figures_without_ours():
     compared = leaves(compare(published, None))
     assert len(compared) == count_figures(published)
     assert all(leaf["ours"] is None for leaf in compared)
+
+
+@pytest.mark.parametrize(
+    ("published", "ours"),
+    [
+        ({"x": {"a": 1}}, {"x": 5}),
+        ({"x": {"a": 1}}, {"x": 0}),
+        ({"x": {"a": 1}}, {"x": ["a"]}),
+        ({"x": [1]}, {"x": 5}),
+        ({"x": [1]}, {"x": {"a": 1}}),
+        ({"x": [1]}, {"x": "a"}),
+        ({"x": 1}, {"x": {"a": 1}}),
+        ({"x": 1}, {"x": [1]}),
+    ],
+)
+def test_kinds_that_differ(published, ours):
+    with pytest.raises(ValueError, match=r"^x: "):
+        compare(published, ours)

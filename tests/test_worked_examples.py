@@ -102,3 +102,9 @@ def test_given_hyperplane_margin_is_two_over_the_length_of_w():
     assert found["scores"] == near([3, 1, -1])
     assert found["support_vectors"] == [[0, 0.25], [-1, 0.5]]
     assert found["query_score"] == near(7)
+
+
+def test_whole_numbers_are_numbers():
+    step = backprop(w1=1, b1=0, w2=1, b2=0, points=[[1, 2]], learning_rate=0.5)
+    assert step["grad"] == near({"w1": -2, "b1": -2, "w2": -2, "b2": -2})
+    assert step["updated"] == near({"w1": 2, "b1": 1, "w2": 2, "b2": 1})
