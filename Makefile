@@ -9,7 +9,7 @@ PORT   ?= 5000
 BIN    := .venv/bin
 READY  := .venv/ready
 
-# Everything the targets run comes from the environment below, also what DVC starts
+# For what the targets start in turn: DVC's stages
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
@@ -30,32 +30,32 @@ $(READY): requirements.lock
 	@touch $@
 
 repro: $(READY) ## Run the study: every stage that is out of date (JOBS=n side by side)
-	@python -m stages --jobs $(JOBS)
+	@$(BIN)/python -m stages --jobs $(JOBS)
 
 params: $(READY) ## Compose conf/ into params.yaml
-	@python -m mlcore.config
+	@$(BIN)/python -m mlcore.config
 
 test: $(READY) ## Run the tests
-	@python -m pytest -n $(JOBS) --dist loadgroup
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
 
 smoke: $(READY) ## Run the whole pipeline on a small part of the data, in build/smoke
 	@sh tests/smoke.sh $(JOBS)
 
 lint: $(READY) ## Check format, style, types and import boundaries
-	@ruff format --check .
-	@ruff check .
-	@mypy
-	@lint-imports
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
 
 format: $(READY) ## Format the code
-	@ruff format .
-	@ruff check --fix .
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
 
 ui: $(READY) ## Compare runs in the browser (PORT=5000)
-	@mlflow ui --backend-store-uri "sqlite:///$(CURDIR)/mlflow.db" --host 127.0.0.1 --port $(PORT) --workers 1
+	@$(BIN)/mlflow ui --backend-store-uri "sqlite:///$(CURDIR)/mlflow.db" --host 127.0.0.1 --port $(PORT) --workers 1
 
 lock: $(READY) ## Pin requirements.in into requirements.lock
-	@uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate \
+	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate \
 	    --no-emit-index-url --generate-hashes --upgrade requirements.in -o requirements.lock
 
 clean: ## Remove the environment and everything built; data and results stay

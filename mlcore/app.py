@@ -79,9 +79,9 @@ def main(run: Stage) -> None:
         except FloatingPointError as error:  # a training that diverged
             raise RetraceError(f"{module}: {error}") from None
         if training is not None and config.tracking.backend == "mlflow":
-            from mlcore import tracking
+            from mlcore.tracking import record  # takes seconds, and not every stage needs it
 
-            tracking.record(training, config.tracking.uri, ROOT, module, started)
+            record(training, config.tracking.uri, ROOT, module, started)
 
     try:
         if "DVC_STAGE" in os.environ:

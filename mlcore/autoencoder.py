@@ -47,6 +47,20 @@ def encode(
 def reconstruct(
     X: Array, weights: Sequence[Array], biases: Sequence[Array], activation: str
 ) -> Array:
-    """Compute the network's output for `X`, in the shape of `X`."""
+    """Compute the network's output.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+    weights, biases : sequences of ndarrays
+        The whole network's.
+    activation : str
+        scikit-learn's name for the hidden activation.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_outputs)
+        For an autoencoder the shape of `X`.
+    """
     hidden = ACTIVATIONS[SKLEARN_NAMES.get(activation, activation)]
     return forward(X, weights, biases, hidden)[-1]

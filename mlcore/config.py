@@ -16,7 +16,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import get_args as hydra_args
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
+from hydra.errors import CompactHydraException, HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -354,7 +354,7 @@ def run_as_hydra_app(task: Callable[[Config, Path], None], name: str, conf: Path
             task(validate(config, "command line"), Path(hydra_config.runtime.output_dir))
         except RetraceError as error:
             if hydra_config.mode == hydra.types.RunMode.MULTIRUN:
-                raise
+                raise CompactHydraException(f"error: {error}") from None  # printed as it is
             sys.exit(f"error: {error}")
 
     job_of_hydra.__module__ = name

@@ -106,6 +106,22 @@ def split_mnist(
     first `n_samples` is held out and then halved. Not stratified. With the defaults this gives
     56,000, 7,000 and 7,000 images and 820 ones in the test part, the 11.71 % that the study prints
     for every model that collapsed.
+
+    Parameters
+    ----------
+    train, test : Part
+        The original parts, uint8.
+    n_samples : int
+        Images to use, from the first one on.
+    test_size : float
+        Fraction to hold out for validation and test together.
+    seed : int
+        Of both splits.
+
+    Returns
+    -------
+    dict of str to Part
+        "train", "val" and "test".
     """
     X = np.concatenate([train.X, test.X])[:n_samples]
     y = np.concatenate([train.y, test.y])[:n_samples]
@@ -126,6 +142,16 @@ def subset_fashion(
     train: Part, test: Part, *, n_train: int, n_test: int, validation_size: float, seed: int
 ) -> dict[str, Part]:
     """Take the first images of Fashion-MNIST (report, section 3) and hold out a validation part.
+
+    Parameters
+    ----------
+    train, test : Part
+        The original parts, uint8.
+    n_train, n_test : int
+        Images to take of each.
+    validation_size : float
+        Fraction of the `n_train` images to validate on.
+    seed : int
 
     Returns
     -------

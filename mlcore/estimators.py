@@ -89,13 +89,17 @@ Model = TypeVar("Model", ValidatedMLPClassifier, ValidatedMLPRegressor)
 
 
 @contextmanager
-def fixed_epochs() -> Iterator[None]:
-    """Let MLPs train for the epochs they are given, converged or not, and all of them.
+def whole_training() -> Iterator[None]:
+    """Let scikit-learn's MLPs train as long as they were told to, or fail.
+
+    The study asks for a number of epochs, so that not to have converged is no warning.
 
     Raises
     ------
     KeyboardInterrupt
-        On Ctrl-C. scikit-learn's MLPs catch it, warn, and return half-trained as if they were done.
+        On Ctrl-C. The MLPs catch it, warn, and return half-trained as if they were done.
+    FloatingPointError
+        When training diverges, as the network from scratch has it.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -106,6 +110,13 @@ def fixed_epochs() -> Iterator[None]:
             if "interrupted" not in str(warning):
                 raise
             raise KeyboardInterrupt from warning
+        except ValueError as error:
+            if "non-finite parameter weights" not in str(error):
+                raise
+            raise FloatingPointError(
+                "training diverged: scikit-learn found weights that are not finite; "
+                "try a smaller learning_rate"
+            ) from error
 
 
 def fit_and_evaluate(
@@ -126,7 +137,7 @@ def fit_and_evaluate(
     metrics : dict
         "n_epochs", and "{part}_{figure}" for every part and figure of ``model.evaluate``.
     """
-    with fixed_epochs():
+    with whole_training():
         model.fit(*parts["train"], validation=parts["val"])
     metrics = {"n_epochs": model.n_iter_}
     for part, (X, y) in parts.items():
@@ -185,8 +196,17 @@ def grid_search(
     y : ndarray of shape (n_samples,)
     cv : int
         Folds; stratified, not shuffled (scikit-learn's default for classifiers).
+
+    Returns
+    -------
+    SearchResult
+
+    Raises
+    ------
+    KeyboardInterrupt, FloatingPointError
+        As `whole_training` does.
     """
-    with fixed_epochs():
+    with whole_training():
         search = GridSearchCV(
             model,
             longest_first(grid),

@@ -1,7 +1,7 @@
 """What a training leaves behind for experiment tracking, as plain data."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +46,6 @@ class Training:
     model : fitted estimator, optional
     files : sequence of Path
         Result files to keep with the run.
-    figures : mapping of str to tuple
-        Name of a function of `mlcore.plotting` to its arguments.
     children : sequence of Training
     """
 
@@ -59,5 +57,4 @@ class Training:
     dataset: Dataset | None = None
     model: Any = None
     files: Sequence[Path] = ()
-    figures: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     children: Sequence["Training"] = ()

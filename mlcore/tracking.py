@@ -25,7 +25,6 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
-from sqlalchemy.exc import SQLAlchemyError
 
 from mlcore import plotting
 from mlcore.nn import NeuralNetwork
@@ -93,8 +92,8 @@ def record(training: Training, uri: str | None, root: Path, stage: str, started:
         for child in training.children:
             _write_run(client, experiment, child, tags, started, parent=run_id)
         _attach(run_id, training, root)
-    except (MlflowException, SQLAlchemyError, OSError) as error:
-        first = str(error).strip().splitlines()[0]
+    except Exception as error:  # whatever it is, the training is done and must not be lost
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
         log.error(
             "error: the results of %s %s are complete, but could not be recorded in %s: %s",
             training.part,
@@ -166,9 +165,9 @@ def _chunks(training: Training, now: int) -> Iterator[list[Metric]]:
     last = int(training.history[-1]["epoch"]) if training.history else 0
     per_epoch = set(training.history[-1]) if training.history else set()
     metrics += [
-        Metric(name, value, now, last)
+        # What was evaluated after training is not the last epoch's figure of the same name
+        Metric(f"final_{name}" if name in per_epoch else name, value, now, last)
         for name, value in training.metrics.items()
-        if name not in per_epoch
     ]
     for start in range(0, len(metrics), BATCH_LIMIT):
         yield metrics[start : start + BATCH_LIMIT]

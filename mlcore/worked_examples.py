@@ -12,6 +12,7 @@ from sklearn.svm import SVC
 from mlcore.nn.activations import ACTIVATIONS
 from mlcore.nn.gradients import forward, gradients
 from mlcore.nn.losses import squared_error
+from mlcore.nn.training import train
 
 Array = NDArray[np.float64]
 
@@ -42,9 +43,19 @@ def backprop(
     relu = ACTIVATIONS["relu"]
     predictions = forward(x, weights, biases, relu)[-1]
     before, weight_grads, bias_grads = gradients(x, y, weights, biases, relu, squared_error)
-    for values, grads in ((weights, weight_grads), (biases, bias_grads)):
-        for value, grad in zip(values, grads, strict=True):
-            value -= learning_rate * grad
+    one_step = train(
+        x,
+        y,
+        weights,
+        biases,
+        hidden=relu,
+        loss=squared_error,
+        learning_rate=learning_rate,
+        batch_size=len(x),
+        max_epochs=1,
+        rng=np.random.default_rng(0),  # orders the batch, which does not matter
+    )
+    next(one_step)
     after = squared_error(forward(x, weights, biases, relu)[-1], y)
 
     def named(ws: list[Any], bs: list[Any]) -> dict[str, float]:

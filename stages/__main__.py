@@ -13,6 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from graphlib import TopologicalSorter
 from pathlib import Path
+from threading import Lock
 
 import networkx as nx
 from dvc.exceptions import DvcException
@@ -40,34 +41,46 @@ class Runner:
     """Runs DVC stages as processes of one group each, so that they can be ended together."""
 
     def __init__(self) -> None:
-        self.running: dict[str, subprocess.Popen[bytes]] = {}
+        self.running: set[subprocess.Popen[bytes]] = set()
         self.stopped = False
+        self.lock = Lock()
 
-    def run(self, stage: str) -> int:
-        """Run one stage; returns its exit code."""
-        if self.stopped:
-            return 1
+    def repro(self, *arguments: str) -> int:
+        """Run ``dvc repro`` with these arguments; returns its exit code."""
         # Without --wait-for-lock, stages that start together lose each other's lock
-        command = [*DVC, "--wait-for-lock", "repro", "-q", "-s", stage]
-        process = subprocess.Popen(command, cwd=ROOT, start_new_session=True)
-        self.running[stage] = process
+        command = [*DVC, "--wait-for-lock", "repro", *arguments]
+        with self.lock:
+            if self.stopped:
+                return 1
+            process = subprocess.Popen(command, cwd=ROOT, start_new_session=True)
+            self.running.add(process)
         code = process.wait()
-        del self.running[stage]
+        with self.lock:
+            self.running.discard(process)
         return code
 
     def stop(self) -> None:
-        """Start no further stage and interrupt those that run."""
-        self.stopped = True
-        for process in list(self.running.values()):
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGINT)
+        """Start nothing further, and interrupt what runs until it has ended."""
+        with self.lock:
+            self.stopped = True
+        while self.running:
+            for process in list(self.running):
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGINT)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(5)
+                if process.poll() is not None:
+                    self.running.discard(process)
 
 
-def run_side_by_side(graph: dict[str, set[str]], alone: set[str], jobs: int) -> list[str]:
+def run_side_by_side(
+    runner: Runner, graph: dict[str, set[str]], alone: set[str], jobs: int
+) -> list[str]:
     """Run stages in the order of their graph, up to `jobs` at a time.
 
     Parameters
     ----------
+    runner : Runner
     graph : dict of str to set of str
         Each stage with those it waits for.
     alone : set of str
@@ -84,7 +97,6 @@ def run_side_by_side(graph: dict[str, set[str]], alone: set[str], jobs: int) -> 
     ready: list[str] = []
     failed: list[str] = []
     futures: dict[Future[int], str] = {}
-    runner = Runner()
     with ThreadPoolExecutor(jobs) as pool:
         try:
             while order.is_active() and not failed:
@@ -92,8 +104,7 @@ def run_side_by_side(graph: dict[str, set[str]], alone: set[str], jobs: int) -> 
                 ready.sort(key=lambda name: name in alone)  # stable
                 while ready and len(futures) < jobs and not _blocked(ready[0], futures, alone):
                     name = ready.pop(0)
-                    print(f"running {name}", flush=True)
-                    futures[pool.submit(runner.run, name)] = name
+                    futures[pool.submit(runner.repro, "-s", name)] = name
                 done, _ = wait(futures, return_when=FIRST_COMPLETED)
                 for future in done:
                     name = futures.pop(future)
@@ -102,7 +113,7 @@ def run_side_by_side(graph: dict[str, set[str]], alone: set[str], jobs: int) -> 
                     else:
                         failed.append(name)
         except KeyboardInterrupt:
-            runner.stop()
+            runner.stop()  # before the pool waits for its threads
             raise
     return failed + [futures[f] for f in futures if f.result() != 0]
 
@@ -137,15 +148,20 @@ def main() -> int:
         sys.exit(f"error: {error}")
     lock = ROOT / "dvc.lock"
     ordered = lock.exists() and names <= set(read_yaml(lock).get("stages") or {})
+    runner = Runner()
     if jobs > 1 and len(graph) > 1:
-        failed = run_side_by_side(graph, alone, jobs)
+        failed = run_side_by_side(runner, graph, alone, jobs)
         if failed:
             print(f"error: failed: {', '.join(failed)}; their reasons stand above", file=sys.stderr)
             return 1
     if not ordered:
         # New entries stand in the order of completion; DVC restores its own from the run cache
         lock.unlink(missing_ok=True)
-    return subprocess.run([*DVC, "repro"], cwd=ROOT, check=False).returncode
+    try:
+        return runner.repro()
+    except KeyboardInterrupt:
+        runner.stop()
+        raise
 
 
 if __name__ == "__main__":

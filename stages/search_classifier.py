@@ -43,7 +43,7 @@ def run(config: Config, workspace: Workspace) -> Training:
     metrics = {
         "cv_accuracy": result.candidates[0]["mean_accuracy"],
         "test_accuracy": float(accuracy_score(test.y, predicted)),
-        "test_loss": float(log_loss(test.y, probabilities)),
+        "test_loss": float(log_loss(test.y, probabilities, labels=result.best_model.classes_)),
     }
     n_fits = len(result.candidates) * params.cv
     save_mlp(workspace.output("models/search.npz"), result.best_model)
@@ -65,6 +65,10 @@ def run(config: Config, workspace: Workspace) -> Training:
         name="search",
         params=params.model_dump(),
         metrics=metrics,
+        history=[
+            {"epoch": epoch, "train_loss": loss}
+            for epoch, loss in enumerate(result.best_model.loss_curve_, start=1)
+        ],
         dataset=Dataset("fashion_mnist", data, full.X, full.y),
         model=result.best_model,
         files=[workspace.output("metrics/search.csv")],

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from sklearn.metrics import log_loss
-
 from mlcore.artifacts import load_arrays, save_network, write_json, write_table
 from mlcore.datasets import from_arrays
 from mlcore.nn import NeuralNetwork
@@ -30,14 +28,7 @@ def run(config: Config, workspace: Workspace) -> Training:
 
     def progress(stats: EpochStats) -> None:
         if stats.epoch % 10 == 1:
-            log.info(
-                "%s: epoch %d, loss %.4f, validation %.4f, accuracy %.2f %%",
-                name,
-                stats.epoch,
-                stats.train_loss,
-                stats.val_loss,
-                100 * stats.val_accuracy,
-            )
+            log.info("%s: epoch %d, validation loss %.4f", name, stats.epoch, stats.val_loss)
 
     network = NeuralNetwork(
         hidden_layer_sizes=tuple(params.hidden_layer_sizes),
@@ -53,12 +44,12 @@ def run(config: Config, workspace: Workspace) -> Training:
     ).fit(train.X, train.y, validation=(val.X, val.y))
 
     history = [stats._asdict() for stats in network.history_]
+    kept = history[network.best_epoch_ - 1] if params.restore_best else history[-1]
     metrics = {
         "n_epochs": network.n_epochs_,
         "best_epoch": network.best_epoch_,
-        **{key: value for key, value in history[-1].items() if key != "epoch"},
-        "test_loss": float(log_loss(test.y, network.predict_proba(test.X))),
-        "test_accuracy": float(network.score(test.X, test.y)),
+        **{key: value for key, value in kept.items() if key != "epoch"},
+        **{f"test_{key}": value for key, value in network.evaluate(test.X, test.y).items()},
     }
     model = workspace.output(f"models/network/{name}.pkl")
     save_network(model, network)

@@ -16,9 +16,9 @@ from mlcore.estimators import (
     ValidatedMLPClassifier,
     ValidatedMLPRegressor,
     fit_and_evaluate,
-    fixed_epochs,
     grid_search,
     longest_first,
+    whole_training,
 )
 
 GRID = {"solver": ["adam", "sgd"], "learning_rate_init": [0.001, 0.05], "batch_size": [16, 50]}
@@ -66,7 +66,7 @@ def assert_same_fit(ours, theirs):
 @pytest.mark.parametrize("more", FITS, ids=["adam", "sgd", "early stopping", "tolerance"])
 def test_classifier_fits_as_scikit_learn(parts, more, validated):
     validation = parts["val"] if validated else None
-    with fixed_epochs():
+    with whole_training():
         ours = ValidatedMLPClassifier(**params(**more)).fit(*parts["train"], validation=validation)
     assert_same_fit(ours, quietly(MLPClassifier(**params(**more)), *parts["train"]))
 
@@ -75,7 +75,7 @@ def test_classifier_fits_as_scikit_learn(parts, more, validated):
 @pytest.mark.parametrize("more", FITS, ids=["adam", "sgd", "early stopping", "tolerance"])
 def test_regressor_fits_as_scikit_learn(images, more, validated):
     validation = images["val"] if validated else None
-    with fixed_epochs():
+    with whole_training():
         ours = ValidatedMLPRegressor(**params(**more)).fit(*images["train"], validation=validation)
     assert_same_fit(ours, quietly(MLPRegressor(**params(**more)), *images["train"]))
 
@@ -96,7 +96,7 @@ def test_history_ends_where_the_fit_ends(parts):
 
 
 def test_history_without_validation(parts):
-    with fixed_epochs():
+    with whole_training():
         model = ValidatedMLPClassifier(**params()).fit(*parts["train"])
     assert all(set(row) == {"epoch", "train_loss"} for row in model.history_)
     assert len(model.history_) == 4
@@ -140,7 +140,7 @@ def test_last_validation_loss_is_the_mean_negative_log_probability(parts):
 def test_validation_may_lack_classes(parts):
     X, y = parts["val"]
     few = (X[y < 3], y[y < 3])
-    with fixed_epochs():
+    with whole_training():
         model = ValidatedMLPClassifier(**params()).fit(*parts["train"], validation=few)
     probabilities = model.predict_proba(few[0]).astype(np.float64)
     by_hand = -np.mean(np.log(probabilities[np.arange(len(few[1])), few[1]]))

@@ -31,7 +31,7 @@ class Log:
         self.most, self.beside = 0, {}
         self.lock = threading.Lock()
 
-    def run(self, name):
+    def repro(self, _, name):
         with self.lock:
             self.running.add(name)
             self.most = max(self.most, len(self.running))
@@ -49,16 +49,15 @@ class Log:
         pass
 
 
-def run(monkeypatch, jobs, failing=()):
+def run(jobs, failing=()):
     log = Log(failing)
-    monkeypatch.setattr(pipeline, "Runner", lambda: log)
-    failed = pipeline.run_side_by_side(GRAPH, {"search"}, jobs)
+    failed = pipeline.run_side_by_side(log, GRAPH, {"search"}, jobs)
     return log, failed
 
 
 @pytest.mark.parametrize("jobs", [2, 3, 8])
-def test_every_stage_runs_once_after_what_it_waits_for(monkeypatch, jobs):
-    log, failed = run(monkeypatch, jobs)
+def test_every_stage_runs_once_after_what_it_waits_for(jobs):
+    log, failed = run(jobs)
     assert failed == []
     assert sorted(log.events) == sorted(GRAPH)
     for name, upstream in GRAPH.items():
@@ -66,15 +65,15 @@ def test_every_stage_runs_once_after_what_it_waits_for(monkeypatch, jobs):
     assert log.most <= jobs
 
 
-def test_stages_do_run_side_by_side_but_the_search_alone(monkeypatch):
-    log, _ = run(monkeypatch, 3)
+def test_stages_do_run_side_by_side_but_the_search_alone():
+    log, _ = run(3)
     assert log.beside["a"] == {"b", "c"}
     assert log.beside["search"] == set()
     assert log.events.index("search") > max(log.events.index(name) for name in "abc")
 
 
-def test_after_a_failure_nothing_new_starts(monkeypatch):
-    log, failed = run(monkeypatch, 2, failing={"a"})
+def test_after_a_failure_nothing_new_starts():
+    log, failed = run(2, failing={"a"})
     assert failed == ["a"]
     assert not {"search", "evaluate"} & set(log.events)
 

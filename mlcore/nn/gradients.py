@@ -94,6 +94,15 @@ def gradients(
 ) -> tuple[float, list[Array], list[Array]]:
     """Compute the loss of a batch and its gradient.
 
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Class indices for cross-entropy, targets for the squared error.
+    weights, biases : sequences of ndarrays
+    hidden : Activation
+    loss : Loss
+
     Returns
     -------
     loss : float

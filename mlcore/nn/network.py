@@ -17,7 +17,7 @@ from mlcore.nn.activations import ACTIVATIONS, Array, softmax
 from mlcore.nn.gradients import forward
 from mlcore.nn.initializers import INITIALIZERS
 from mlcore.nn.losses import LOSSES
-from mlcore.nn.training import EVALUATION_BATCH, EarlyStopping, EpochStats, train
+from mlcore.nn.training import EVALUATION_BATCH, EarlyStopping, EpochStats, evaluate, train
 
 FLOATS = (np.float64, np.float32)
 
@@ -131,13 +131,14 @@ class _Network(BaseEstimator):  # type: ignore[misc]
             scores[rows] = forward(features[rows], self.weights_, self.biases_, hidden)[-1]
         return scores
 
-    def _checked_validation(
-        self, validation: tuple[ArrayLike, ArrayLike] | None, dtype: Any
+    def _checked(
+        self, data: tuple[ArrayLike, ArrayLike] | None, dtype: Any
     ) -> tuple[Array, NDArray[Any]] | None:
-        if validation is None:
+        """Check a further data set against the one trained on; None stays None."""
+        if data is None:
             return None
-        features = validate_data(self, validation[0], dtype=FLOATS, reset=False, order="C")
-        y = check_array(validation[1], ensure_2d=False, dtype=None)
+        features = validate_data(self, data[0], dtype=FLOATS, reset=False, order="C")
+        y = check_array(data[1], ensure_2d=False, dtype=None)
         check_consistent_length(features, y)
         return features.astype(dtype, copy=False), y
 
@@ -219,13 +220,43 @@ class NeuralNetwork(ClassifierMixin, _Network):  # type: ignore[misc]
         features, given_labels = validate_data(self, X, y, dtype=FLOATS, order="C")
         check_classification_targets(given_labels)
         self.classes_, labels = np.unique(given_labels, return_inverse=True)
-        checked = self._checked_validation(validation, features.dtype)
+        checked = self._checked(validation, features.dtype)
         if checked is not None:
-            unknown = np.setdiff1d(checked[1], self.classes_)
-            if unknown.size:
-                raise ValueError(f"validation has labels unknown to training: {unknown.tolist()}")
-            checked = checked[0], np.searchsorted(self.classes_, checked[1])
+            checked = checked[0], self._encode(checked[1])
         return self._fit(features, labels, len(self.classes_), checked)
+
+    def _encode(self, y: NDArray[Any]) -> NDArray[np.intp]:
+        """Give the indices of labels in `classes_`."""
+        unknown = np.setdiff1d(y, self.classes_)
+        if unknown.size:
+            raise ValueError(f"there are labels unknown to training: {unknown.tolist()}")
+        return np.searchsorted(self.classes_, y)
+
+    def evaluate(self, X: ArrayLike, y: ArrayLike) -> dict[str, float]:
+        """Compute the mean cross-entropy (nats) and the accuracy (fraction) on a data set.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+
+        Returns
+        -------
+        dict
+            "loss" and "accuracy", as `history_` has them for the validation set.
+
+        Raises
+        ------
+        ValueError
+            For data that is not finite or does not fit, or labels unknown to training.
+        """
+        check_is_fitted(self)
+        features, labels = self._checked((X, y), self.weights_[0].dtype)  # type: ignore[misc]
+        hidden, loss = ACTIVATIONS[self.activation], LOSSES[self._loss]
+        figures = evaluate(
+            features, self._encode(labels), self.weights_, self.biases_, hidden, loss
+        )
+        return dict(zip(("loss", "accuracy"), figures, strict=True))
 
     def predict_proba(self, X: ArrayLike) -> Array:
         """Compute the probability of each class, shape (n_samples, n_classes)."""
@@ -301,7 +332,7 @@ class NeuralNetworkRegressor(RegressorMixin, _Network):  # type: ignore[misc]
             given_targets = column_or_1d(given_targets, warn=True)
         self._y_ndim = given_targets.ndim
         targets = _as_columns(given_targets, features.dtype)
-        checked = self._checked_validation(validation, features.dtype)
+        checked = self._checked(validation, features.dtype)
         if checked is not None:
             checked = checked[0], _as_columns(checked[1], features.dtype)
             if checked[1].shape[1] != targets.shape[1]:

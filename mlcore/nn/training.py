@@ -73,7 +73,24 @@ def evaluate(
     hidden: Activation,
     loss: Loss,
 ) -> tuple[float, float]:
-    """Compute the mean loss and the accuracy (NaN for regression) of a network on a data set."""
+    """Compute the loss of a network on a data set, without training.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        As `train` takes it.
+    weights, biases : sequences of ndarrays
+    hidden : Activation
+    loss : Loss
+
+    Returns
+    -------
+    loss : float
+        Mean over the samples.
+    accuracy : float
+        Fraction of correct labels; NaN for regression.
+    """
     total, correct = 0.0, 0.0
     for rows in gen_batches(len(X), EVALUATION_BATCH):
         scores = forward(X[rows], weights, biases, hidden)[-1]
@@ -123,7 +140,8 @@ def train(
     Raises
     ------
     FloatingPointError
-        When the loss of a batch is not finite; the message names epoch and step.
+        When the loss of a batch or of the validation set is not finite; the message names epoch
+        and step.
     """
     batch_size = min(batch_size, len(X))
     (gemm,) = get_blas_funcs(("gemm",), (X,))
@@ -165,4 +183,9 @@ def train(
         val_loss, val_accuracy = math.nan, math.nan
         if validation is not None:
             val_loss, val_accuracy = evaluate(*validation, weights, biases, hidden, loss)
+            if not math.isfinite(val_loss):
+                raise FloatingPointError(
+                    f"training diverged: the validation loss is {val_loss} after epoch {epoch}; "
+                    f"try a learning_rate smaller than {learning_rate:g}"
+                )
         yield EpochStats(epoch, total / len(X), correct / len(X), val_loss, val_accuracy)

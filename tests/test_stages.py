@@ -1,0 +1,193 @@
+"""The stages that gather results: all of them, and what a narrowed grid leaves."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+
+from mlcore.app import Workspace
+from mlcore.artifacts import save_arrays, save_mlp, write_json, write_table
+from mlcore.config import compose
+from mlcore.estimators import ValidatedMLPRegressor, fit_and_evaluate
+from stages import evaluate, plot, split_mnist, subset_fashion, worked_examples
+
+ROOT = Path(__file__).parents[1]
+CONF = ROOT / "conf"
+PUBLISHED = yaml.safe_load((ROOT / "metrics" / "published.yaml").read_text())
+NARROW = ["grid.init=[normal]", "grid.activation=[tanh,relu]", "grid.classifier_activation=[tanh]",
+          "grid.autoencoder_activation=[relu]"]  # fmt: skip
+
+
+def mlp_metrics(value):
+    return {f"{p}_{f}": value for p in ("train", "val", "test") for f in ("loss", "accuracy")}
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    """Results of all stages before evaluate and plot, made up."""
+    workspace = Workspace(tmp_path, tmp_path)
+    shutil.copytree(ROOT / "metrics", tmp_path / "metrics")
+    shutil.rmtree(tmp_path / "metrics" / "figures", ignore_errors=True)
+    config = compose(CONF)
+    worked_examples.run(config, workspace)
+    counts = {"n_samples": 10}
+    write_json(
+        workspace.output("metrics/mnist.json"), dict.fromkeys(("train", "val", "test"), counts)
+    )
+    write_json(
+        workspace.output("metrics/fashion_mnist.json"), dict.fromkeys(("full", "test"), counts)
+    )
+    epochs = [{"epoch": e, "train_loss": 2 / e, "val_loss": 3 / e} for e in (1, 2, 3)]
+    for i, activation in enumerate(config.grid.activation):
+        for j, init in enumerate(config.grid.init):
+            cell = f"{activation}-{init}"
+            write_json(workspace.output(f"metrics/network/{cell}.json"),
+                       {"test_accuracy": (10 * i + j) / 100})  # fmt: skip
+            write_table(workspace.output(f"metrics/history/network/{cell}.csv"), epochs)
+    for part, names in {
+        "classifier": config.grid.classifier_activation,
+        "feature_classifier": config.grid.autoencoder_activation,
+        "autoencoder": config.grid.autoencoder_activation,
+    }.items():
+        for name in names:
+            write_json(workspace.output(f"metrics/{part}/{name}.json"), mlp_metrics(0.25))
+            write_table(workspace.output(f"metrics/history/{part}/{name}.csv"), epochs)
+    best = {"solver": "sgd", "learning_rate_init": 0.5, "batch_size": 7}
+    write_json(workspace.output("metrics/search.json"), {"best": best, "cv_accuracy": 0.5})
+    table = [{**best, "rank": 1, "mean_accuracy": 0.5}]
+    write_table(workspace.output("metrics/search.csv"), table)
+    return workspace
+
+
+def summary(workspace):
+    return json.loads((workspace.out / "metrics" / "summary.json").read_text())
+
+
+def layout(tree):
+    """The keys of a layout, down to a figure or a pair of figures."""
+    if isinstance(tree, list):
+        return [layout(value) for value in tree]
+    if isinstance(tree, dict) and set(tree) != {"ours", "published"}:
+        return {key: layout(value) for key, value in tree.items()}
+    return "figure"
+
+
+def test_the_summary_has_the_layout_of_the_published_figures(workspace):
+    evaluate.run(compose(CONF), workspace)
+    assert layout(summary(workspace)) == layout(PUBLISHED)
+
+
+def test_the_summary_puts_each_figure_where_it_belongs(workspace):
+    evaluate.run(compose(CONF), workspace)
+    found = summary(workspace)
+    accuracy = found["mnist_grid"]["test_accuracy"]
+    assert accuracy["relu"]["random"] == {"ours": 0.21, "published": 0.9416}
+    assert accuracy["sigmoid"]["normal"] == {"ours": 0.02, "published": 0.9511}
+    assert found["fashion_classifier"]["val_loss"]["tanh"] == {"ours": 0.25, "published": 0.4419}
+    assert found["fashion_search"]["best"]["solver"] == {"ours": "sgd", "published": "adam"}
+    assert found["bottleneck_probe"]["test_accuracy"]["identity"]["published"] == 0.737
+    step = found["worked_examples"]["backprop"]
+    assert step["updated"]["w2"]["ours"] == pytest.approx(0.585)
+    assert step["loss_after"] == {"ours": pytest.approx(3.2872008, abs=1e-7), "published": 3.3}
+
+
+def test_a_narrowed_grid_leaves_gaps_not_old_figures(workspace):
+    evaluate.run(compose(CONF, NARROW), workspace)
+    found = summary(workspace)
+    accuracy = found["mnist_grid"]["test_accuracy"]
+    assert accuracy["relu"]["normal"]["ours"] == 0.22
+    assert accuracy["relu"]["zero"]["ours"] is None
+    assert accuracy["sigmoid"]["normal"]["ours"] is None
+    assert found["fashion_classifier"]["test_loss"]["relu"]["ours"] is None
+    assert found["bottleneck_probe"]["train_accuracy"]["identity"]["ours"] is None
+
+
+def test_a_grid_beyond_the_studys_is_evaluated_for_what_the_study_has(workspace):
+    evaluate.run(compose(CONF, ["grid.init=[normal,he]"]), workspace)
+    assert set(summary(workspace)["mnist_grid"]["test_accuracy"]["tanh"]) == {
+        "zero",
+        "random",
+        "normal",
+    }
+
+
+@pytest.mark.parametrize(("overrides", "n_cells"), [([], 12), (NARROW, 2)])
+def test_every_figure_is_drawn(workspace, overrides, n_cells):
+    config = compose(CONF, overrides)
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for part in ("train", "val", "test"):
+        arrays[f"X_{part}"] = rng.integers(0, 256, (20, 784)).astype(np.uint8)
+        arrays[f"y_{part}"] = (np.arange(20) % 10).astype(np.uint8)
+    save_arrays(workspace.output("data/fashion_mnist.npz"), **arrays)
+    X = arrays["X_train"] / 255
+    for name in config.grid.autoencoder_activation:
+        model = ValidatedMLPRegressor(hidden_layer_sizes=(4,), max_iter=1, activation=name)
+        fit_and_evaluate(model, {"train": (X, X), "val": (X, X)})
+        save_mlp(workspace.output(f"models/autoencoder/{name}.npz"), model)
+    evaluate.run(config, workspace)
+    plot.run(config, workspace)
+    figures = workspace.out / "metrics" / "figures"
+    assert len(list((figures / "network").glob("*.png"))) == n_cells
+    assert {path.stem for path in figures.glob("*.png")} == {
+        *("network", "heatmap", "classifier", "autoencoder", "feature_classifier"),
+        *("search", "samples", "reconstructions"),
+    }
+    for path in figures.rglob("*.png"):
+        Image.open(path).verify()
+
+
+def write_idx(folder, n_train, n_test):
+    """Write the four IDX files of a tiny data set; pixel 0 of image i is i."""
+    folder.mkdir(parents=True)
+    for prefix, n in (("train", n_train), ("t10k", n_test)):
+        images = np.zeros((n, 28, 28), np.uint8)
+        images[:, 0, 0] = np.arange(n)
+        sizes = b"".join(size.to_bytes(4, "big") for size in images.shape)
+        (folder / f"{prefix}-images-idx3-ubyte").write_bytes(
+            b"\0\0\x08\x03" + sizes + images.tobytes()
+        )
+        labels = (np.arange(n) % 10).astype(np.uint8)
+        (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(
+            b"\0\0\x08\x01" + n.to_bytes(4, "big") + labels.tobytes()
+        )
+
+
+def test_the_splits_are_written_with_their_counts(tmp_path):
+    workspace = Workspace(tmp_path, tmp_path)
+    write_idx(tmp_path / "data" / "raw" / "mnist", 160, 40)
+    write_idx(tmp_path / "data" / "raw" / "fashion_mnist", 160, 40)
+    config = compose(
+        CONF, ["mnist.n_samples=100", "fashion_mnist.n_train=100", "fashion_mnist.n_test=20"]
+    )
+    split_mnist.run(config, workspace)
+    subset_fashion.run(config, workspace)
+    mnist = json.loads((tmp_path / "metrics" / "mnist.json").read_text())
+    fashion = json.loads((tmp_path / "metrics" / "fashion_mnist.json").read_text())
+    assert {name: part["n_samples"] for name, part in mnist.items()} == {
+        "train": 80,
+        "val": 10,
+        "test": 10,
+    }
+    assert {name: part["n_samples"] for name, part in fashion.items()} == {
+        "full": 100, "train": 80, "val": 20, "test": 20,
+    }  # fmt: skip
+    with np.load(tmp_path / "data" / "mnist.npz") as file:
+        pixels = np.concatenate([file[f"X_{part}"][:, 0] for part in ("train", "val", "test")])
+    assert sorted(pixels) == list(range(100))
+    with np.load(tmp_path / "data" / "fashion_mnist.npz") as file:
+        assert file["X_full"][:, 0].tolist() == list(range(100))
+        assert file["X_test"][:, 0].tolist() == list(range(20))
+
+
+def test_the_committed_tables_of_the_search_are_complete():
+    table = pd.read_csv(ROOT / "metrics" / "search.csv")
+    assert len(table) == 36
+    assert not table.duplicated(["solver", "learning_rate_init", "batch_size"]).any()
+    folds = table[["fold_1", "fold_2", "fold_3"]].mean(axis=1)
+    np.testing.assert_allclose(folds, table["mean_accuracy"])
