@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mlcore.runtime import pin_threads
+from mlcore.runtime import THREAD_VARIABLES, pin_threads
 
 pin_threads()
 
@@ -49,7 +49,11 @@ class Project:
 
     def run(self, *arguments, check=True, **variables):
         """Run ``python -m ...`` in the copy; returns the completed process."""
-        env = {k: v for k, v in os.environ.items() if not k.startswith("DVC_")}
+        env = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("DVC_") and name not in THREAD_VARIABLES
+        }
         result = subprocess.run(
             [sys.executable, "-m", *arguments],
             cwd=self.root,

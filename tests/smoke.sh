@@ -9,6 +9,10 @@ copy=$top/build/smoke
 rm -rf "$copy"
 mkdir -p "$copy"
 git ls-files -z --cached --others --exclude-standard | xargs -0 tar cf - 2>/dev/null | tar xf - -C "$copy"
+if [ -n "${RETRACE_DATA:-}" ]; then
+    RETRACE_DATA=$(cd "$RETRACE_DATA" && pwd)
+    export RETRACE_DATA
+fi
 cd "$copy"
 dvc config -q --local core.no_scm true
 dvc cache dir -q --local "$top/.dvc/cache"
@@ -16,6 +20,6 @@ dvc cache dir -q --local "$top/.dvc/cache"
 python -m mlcore.config experiment=smoke
 python -m stages --jobs "$1"
 
-left=$(dvc repro --dry 2>&1 | grep -c "Running stage" || true)
-[ "$left" = 0 ] || { echo "error: $left stages would run again" >&2; exit 1; }
+plan=$(dvc repro --dry 2>&1) || { echo "error: $plan" >&2; exit 1; }
+case $plan in *"Running stage"*) echo "error: not all is done: $plan" >&2; exit 1 ;; esac
 echo "smoke: every stage ran; results in build/smoke"

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 SHORT = ["network.max_epochs=2", "network.hidden_layer_sizes=[8,6]", "tracking=off"]
+EIGHT_THREADS = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "8")
 CELL = ["network.activation=tanh", "network.init=normal"]
 
 
@@ -40,7 +41,7 @@ def test_a_stage_started_by_hand_writes_below_hydras_folder_only(project):
 
 def test_dvc_hydra_and_every_launcher_give_the_same_bytes(project):
     sweep = ["network.activation=relu,tanh"]
-    project.run("stages.train_network", "-m", *SHORT, *sweep, OMP_NUM_THREADS="8")
+    project.run("stages.train_network", "-m", *SHORT, *sweep, **EIGHT_THREADS)
     project.run("stages.train_network", "-m", *SHORT, *sweep, "hydra/launcher=joblib",
                 "hydra.sweep.dir=joblib/a/b")  # fmt: skip
     basic, parallel = jobs(project.root / "multirun"), jobs(project.root / "joblib")
@@ -89,6 +90,14 @@ def test_a_missing_input_names_the_file_and_how_to_make_it(project):
     assert result.returncode == 1
     assert result.stderr.startswith("error: data/mnist.npz does not exist yet; `make repro`")
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_sweep_without_its_input_says_so_without_a_traceback(project):
+    (project.root / "data" / "mnist.npz").unlink()
+    result = project.run("stages.train_network", "-m", *SHORT, check=False)
+    assert result.returncode == 1
+    assert "error: data/mnist.npz does not exist yet" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_a_damaged_input_ends_in_one_line(project):

@@ -1,11 +1,15 @@
 """Contracts of dvc.yaml: what it names is what the code needs, and what is committed fits it."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import grimp
 import pytest
 import yaml
+
+from mlcore.config import Config
 
 ROOT = Path(__file__).parents[1]
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
@@ -54,3 +58,51 @@ def test_training_does_not_depend_on_plots_tracking_or_configuration():
         for module in ("app", "config", "tracking"):
             assert f"mlcore/{module}.py" not in spec["deps"], stage
         assert ("mlcore/plotting.py" in spec["deps"]) == (stage == "plot")
+
+
+SECTIONS = {
+    "train_network": "network",
+    "fit_classifier": "classifier",
+    "train_autoencoder": "autoencoder",
+}
+SET_BY_THE_MATRIX = {"activation", "init"}
+
+
+@pytest.mark.parametrize(("stage", "section"), SECTIONS.items())
+def test_a_cell_depends_on_every_parameter_of_its_part(stage, section):
+    fields = set(Config.model_fields[section].annotation.model_fields) - SET_BY_THE_MATRIX
+    assert set(STAGES[stage]["params"]) == {f"{section}.{field}" for field in fields}
+
+
+def test_other_stages_depend_on_whole_sections():
+    for stage, spec in STAGES.items():
+        if stage not in SECTIONS:
+            assert all(p.split(".")[0] in Config.model_fields for p in spec.get("params", []))
+    assert STAGES["search_classifier"]["params"] == ["search"]
+    assert STAGES["classify_features"]["params"] == ["feature_classifier"]
+
+
+@pytest.mark.parametrize(
+    ("package", "importers"),
+    [
+        ("hydra", {"mlcore.config"}),
+        ("matplotlib", {"mlcore.plotting"}),
+        ("mlflow", {"mlcore.tracking", "mlcore.serving"}),
+    ],
+)
+def test_each_framework_enters_in_one_place(package, importers):
+    graph = grimp.build_graph("mlcore", "stages", include_external_packages=True)
+    assert graph.find_modules_that_directly_import(package) == importers
+
+
+def test_the_lock_fits_code_and_parameters():
+    plan = subprocess.run(
+        [sys.executable, "-m", "dvc", "repro", "--dry", "--allow-missing"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    # The exit code is 0 either way
+    stale = re.findall(r"Running stage '(.*)'", plan.stdout + plan.stderr)
+    assert stale == [], "run `make repro` and commit dvc.lock and metrics/ with the change"
