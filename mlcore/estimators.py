@@ -4,6 +4,7 @@ Two things: the validation loss after every epoch, which changes nothing in the 
 search whose longest fits start first, so that no core idles at its end.
 """
 
+import math
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -48,7 +49,15 @@ class _ValidationCurve:
         super()._update_no_improvement_count(*args)  # type: ignore[misc]
         row = {"epoch": len(self.loss_curve_), "train_loss": float(self.loss_curve_[-1])}  # type: ignore[attr-defined]
         if self._validation is not None:
-            row |= {f"val_{name}": v for name, v in self.evaluate(*self._validation).items()}
+            with np.errstate(over="ignore", invalid="ignore"):  # an error below
+                figures = self.evaluate(*self._validation)
+            row |= {f"val_{name}": value for name, value in figures.items()}
+        for name, value in row.items():
+            if not math.isfinite(value):
+                raise FloatingPointError(
+                    f"training diverged: {name} is {value} after epoch {row['epoch']}; "
+                    "try a smaller learning_rate"
+                )
         self.history_.append(row)
 
     def evaluate(self, X: Array, y: Array) -> dict[str, float]:
@@ -83,6 +92,19 @@ class ValidatedMLPRegressor(_ValidationCurve, MLPRegressor):  # type: ignore[mis
         """Compute the loss and the mean squared error over samples and outputs, twice as much."""
         error = float(np.mean((self.predict(X).reshape(y.shape) - y) ** 2, dtype=np.float64))
         return {"loss": error / 2, "mse": error}
+
+
+SKLEARN_NAMES = {
+    "learning_rate": "learning_rate_init",
+    "max_epochs": "max_iter",
+    "seed": "random_state",
+}
+"""What scikit-learn calls the parameters that go by one name in all parts of the study."""
+
+
+def sklearn_arguments(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the parameters of an MLP by the names scikit-learn has for them."""
+    return {SKLEARN_NAMES.get(name, name): value for name, value in params.items()}
 
 
 Model = TypeVar("Model", ValidatedMLPClassifier, ValidatedMLPRegressor)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mlcore.artifacts import load_arrays, save_mlp, write_json, write_table
 from mlcore.datasets import from_arrays
-from mlcore.estimators import ValidatedMLPClassifier, fit_and_evaluate
+from mlcore.estimators import ValidatedMLPClassifier, fit_and_evaluate, sklearn_arguments
 from mlcore.record import Dataset, Training
 
 if TYPE_CHECKING:
@@ -23,16 +23,9 @@ def run(config: Config, workspace: Workspace) -> Training:
     name = config.autoencoder.activation
     data = workspace.input(f"data/features/{name}.npz")
     parts = from_arrays(load_arrays(data), str(data))
-    model = ValidatedMLPClassifier(
-        hidden_layer_sizes=tuple(params.hidden_layer_sizes),
-        activation=params.activation,
-        solver=params.solver,
-        learning_rate_init=params.learning_rate,
-        batch_size=params.batch_size,
-        max_iter=params.max_epochs,
-        random_state=params.seed,
+    model, metrics = fit_and_evaluate(
+        ValidatedMLPClassifier(**sklearn_arguments(params.model_dump())), parts
     )
-    model, metrics = fit_and_evaluate(model, parts)
     save_mlp(workspace.output(f"models/feature_classifier/{name}.npz"), model)
     write_json(workspace.output(f"metrics/feature_classifier/{name}.json"), metrics)
     write_table(workspace.output(f"metrics/history/feature_classifier/{name}.csv"), model.history_)

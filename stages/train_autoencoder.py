@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mlcore.artifacts import load_arrays, save_mlp, write_json, write_table
 from mlcore.datasets import from_arrays
-from mlcore.estimators import ValidatedMLPRegressor, fit_and_evaluate
+from mlcore.estimators import ValidatedMLPRegressor, fit_and_evaluate, sklearn_arguments
 from mlcore.record import Dataset, Training
 
 if TYPE_CHECKING:
@@ -25,17 +25,12 @@ def run(config: Config, workspace: Workspace) -> Training:
     parts = {part: (X, X) for part, (X, _) in from_arrays(load_arrays(data), str(data)).items()}
     # Waiting longer than training lasts switches scikit-learn's stop by tolerance off
     stop = {} if params.early_stop else {"n_iter_no_change": params.max_epochs}
-    model = ValidatedMLPRegressor(
-        hidden_layer_sizes=tuple(params.hidden_layer_sizes),
-        activation=params.activation,
-        solver=params.solver,
-        learning_rate_init=params.learning_rate,
-        batch_size=params.batch_size,
-        max_iter=params.max_epochs,
-        random_state=params.seed,
-        **stop,
+    model, metrics = fit_and_evaluate(
+        ValidatedMLPRegressor(
+            **sklearn_arguments(params.model_dump(exclude={"early_stop"})), **stop
+        ),
+        parts,
     )
-    model, metrics = fit_and_evaluate(model, parts)
     save_mlp(workspace.output(f"models/autoencoder/{name}.npz"), model)
     write_json(workspace.output(f"metrics/autoencoder/{name}.json"), metrics)
     write_table(workspace.output(f"metrics/history/autoencoder/{name}.csv"), model.history_)

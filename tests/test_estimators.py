@@ -18,6 +18,7 @@ from mlcore.estimators import (
     fit_and_evaluate,
     grid_search,
     longest_first,
+    sklearn_arguments,
     whole_training,
 )
 
@@ -352,3 +353,23 @@ def test_regressor_with_a_single_column(parts):
     X, y = targets["test"]
     expected = mean_squared_error(y[:, 0], model.predict(X))
     assert metrics["test_mse"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_every_parameter_reaches_scikit_learn():
+    section = {
+        "activation": "relu", "hidden_layer_sizes": [5, 4], "solver": "sgd", "learning_rate": 0.3,
+        "batch_size": 7, "max_epochs": 9, "seed": 11,
+    }  # fmt: skip
+    model = MLPClassifier(**sklearn_arguments(section))
+    assert (model.activation, model.hidden_layer_sizes, model.solver) == ("relu", [5, 4], "sgd")
+    assert (model.learning_rate_init, model.batch_size) == (0.3, 7)
+    assert (model.max_iter, model.random_state) == (9, 11)
+
+
+def test_diverging_weights_are_an_error_of_their_own(parts):
+    model = ValidatedMLPRegressor(
+        hidden_layer_sizes=(4,), solver="sgd", learning_rate_init=1e30, max_iter=5, random_state=0
+    )
+    numbers = {name: (X, X) for name, (X, _) in parts.items()}
+    with pytest.raises(FloatingPointError, match="diverged"):
+        fit_and_evaluate(model, numbers)

@@ -69,12 +69,12 @@ class _Network(BaseEstimator):  # type: ignore[misc]
         return {**super().__getstate__(), "on_epoch": None}
 
     def _hidden_sizes(self) -> list[int]:
-        sizes = [int(size) for size in np.atleast_1d(self.hidden_layer_sizes)]
-        if not sizes or min(sizes) < 1:
+        sizes = np.atleast_1d(self.hidden_layer_sizes)
+        if sizes.ndim != 1 or not sizes.size or sizes.dtype.kind not in "iu" or sizes.min() < 1:
             raise ValueError(
                 f"hidden_layer_sizes must hold positive integers, got {self.hidden_layer_sizes!r}"
             )
-        return sizes
+        return [int(size) for size in sizes]
 
     def _fit(
         self, X: Array, y: NDArray[Any], n_outputs: int, validation: tuple[Array, Any] | None
@@ -101,7 +101,7 @@ class _Network(BaseEstimator):  # type: ignore[misc]
                 self.biases_,
                 hidden=ACTIVATIONS[self.activation],
                 loss=LOSSES[self._loss],
-                learning_rate=self.learning_rate,
+                learning_rate=float(self.learning_rate),  # a NumPy float would change the bits
                 batch_size=self.batch_size,
                 max_epochs=self.max_epochs,
                 rng=shuffle_rng,
@@ -227,6 +227,7 @@ class NeuralNetwork(ClassifierMixin, _Network):  # type: ignore[misc]
 
     def _encode(self, y: NDArray[Any]) -> NDArray[np.intp]:
         """Give the indices of labels in `classes_`."""
+        y = column_or_1d(y, warn=True)
         unknown = np.setdiff1d(y, self.classes_)
         if unknown.size:
             raise ValueError(f"there are labels unknown to training: {unknown.tolist()}")

@@ -140,8 +140,8 @@ def train(
     Raises
     ------
     FloatingPointError
-        When the loss of a batch or of the validation set is not finite; the message names epoch
-        and step.
+        When the loss of a batch, a weight or the validation loss is not finite; the message names
+        the epoch, and the step if it is known.
     """
     batch_size = min(batch_size, len(X))
     (gemm,) = get_blas_funcs(("gemm",), (X,))
@@ -180,6 +180,12 @@ def train(
                     overwrite_c=True,
                 )
                 biases[layer] -= delta.sum(axis=0)
+        # A batch's loss shows what the steps before it did; this shows what the last one did
+        if not all(np.isfinite(values).all() for values in (*weights, *biases)):
+            raise FloatingPointError(
+                f"training diverged: weights are not finite after epoch {epoch}; "
+                f"try a learning_rate smaller than {learning_rate:g}"
+            )
         val_loss, val_accuracy = math.nan, math.nan
         if validation is not None:
             val_loss, val_accuracy = evaluate(*validation, weights, biases, hidden, loss)

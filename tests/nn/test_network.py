@@ -223,6 +223,23 @@ def test_validation_does_not_change_training(cls):
     assert bits(build(cls).fit(X, y, validation=(X_val, y_val))) == bits(build(cls).fit(X, y))
 
 
+@both_estimators
+def test_validation_is_evaluated_in_the_dtype_of_the_training_data(cls):
+    X, y, X_val, y_val = halves()
+    X, narrow = X.astype(np.float32), X_val.astype(np.float32)
+    expected = build(cls).fit(X, y, validation=(narrow, y_val))
+    found = build(cls).fit(X, y, validation=(narrow.astype(np.float64), y_val))
+    np.testing.assert_array_equal(found.history_, expected.history_)
+
+
+@both_estimators
+def test_a_batch_beyond_the_data_is_the_whole_data(cls):
+    X, y = iris()
+    assert bits(build(cls, batch_size=10**13).fit(X, y)) == bits(
+        build(cls, batch_size=150).fit(X, y)
+    )
+
+
 def test_labels_of_any_type():
     X, y, X_val, y_val = halves()
     names = np.array(["virginica", "setosa", "versicolor"])
@@ -351,6 +368,67 @@ def test_history_of_the_regressor_ends_with_its_validation_figures():
     expected = mean_squared_error(y_val, model.predict(X_val))
     assert last.val_loss == pytest.approx(expected, rel=1e-10)
     assert math.isnan(last.val_accuracy)
+
+
+@both_floats
+def test_evaluate_gives_log_loss_and_accuracy(dtype):
+    X, y, X_val, y_val = halves()
+    names = np.array(["virginica", "setosa", "versicolor"])
+    model = build().fit(X.astype(dtype), names[y])
+    many, labels = np.tile(X_val, (17, 1))[:1100], names[np.tile(y_val, 17)[:1100]]
+    found = model.evaluate(many, labels)
+    probabilities = model.predict_proba(many).astype(np.float64)
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    assert found.keys() == {"loss", "accuracy"}
+    assert found["loss"] == pytest.approx(log_loss(labels, probabilities), rel=1e-5)
+    assert found["accuracy"] == pytest.approx(accuracy_score(labels, model.predict(many)))
+
+
+@both_floats
+def test_evaluate_agrees_with_the_history(dtype):
+    X, y, X_val, y_val = halves()
+    model = build().fit(X.astype(dtype), y, validation=(X_val, y_val))
+    last = model.history_[-1]
+    assert model.evaluate(X_val, y_val) == {"loss": last.val_loss, "accuracy": last.val_accuracy}
+
+
+def test_evaluate_is_exact_where_probabilities_round_to_zero():
+    X, y = iris()
+    model = build().fit(X, y)
+    model.weights_[-1][...] = 0.0
+    model.biases_[-1][...] = [0.0, 2000.0, -1000.0]
+    assert model.evaluate(X[y == 2], y[y == 2]) == {"loss": 3000.0, "accuracy": 0.0}
+
+
+def test_evaluate_leaves_the_model_and_the_data_alone():
+    X, y = iris()
+    model = build().fit(X, y)
+    before, kept = bits(model), (X.copy(), y.copy())
+    model.evaluate(X, y)
+    assert bits(model) == before
+    assert len(model.history_) == 4
+    np.testing.assert_array_equal(X, kept[0])
+    np.testing.assert_array_equal(y, kept[1])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda X, y: (X, y + 1), r"unknown to training: \[3\]"),
+        (lambda X, y: (X[:, :3], y), "features"),
+        (lambda X, y: (X, y[:-1]), "inconsistent numbers of samples"),
+        (lambda X, y: (np.where(X > 1, np.nan, X), y), "NaN"),
+    ],
+)
+def test_evaluate_refuses_data_that_do_not_fit(change, message):
+    X, y = iris()
+    with pytest.raises(ValueError, match=message):
+        build().fit(X, y).evaluate(*change(X, y))
+
+
+def test_evaluate_before_training():
+    with pytest.raises(NotFittedError):
+        build().evaluate(*iris())
 
 
 def test_training_figures_are_of_the_weights_before_each_step():
@@ -661,3 +739,39 @@ def test_in_probability_calibration():
     probabilities = calibrated.predict_proba(X)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1.0)
     assert accuracy_score(y, probabilities.argmax(axis=1)) > 0.9
+
+
+@pytest.mark.filterwarnings("ignore:A column-vector y was passed")
+def test_column_labels_count_as_flat_ones():
+    X, y = load_iris(return_X_y=True)
+    flat = NeuralNetwork((4,), max_epochs=3, random_state=0).fit(X, y, validation=(X, y))
+    column = NeuralNetwork((4,), max_epochs=3, random_state=0).fit(
+        X, y, validation=(X, y[:, np.newaxis])
+    )
+    assert column.history_ == flat.history_
+    assert column.evaluate(X, y[:, np.newaxis]) == flat.evaluate(X, y)
+
+
+def test_divergence_in_the_last_step_is_an_error():
+    X = np.linspace(0, 1, 20)[:, np.newaxis]
+    network = NeuralNetworkRegressor((8,), learning_rate=1e308, max_epochs=1, batch_size=1000)
+    with pytest.raises(FloatingPointError, match=r"not finite after epoch 1.*learning_rate"):
+        network.fit(X, 3 * X[:, 0])
+
+
+@pytest.mark.parametrize("sizes", [(2.7,), [True], [[4, 3]], [float("inf")], [], [0], ["4"]])
+def test_layer_sizes_that_are_no_positive_integers_are_refused(sizes):
+    with pytest.raises(ValueError, match="must hold positive integers"):
+        NeuralNetwork(sizes).fit([[0.0], [1.0]], [0, 1])
+
+
+def test_a_numpy_learning_rate_gives_the_same_bits():
+    X, y = load_iris(return_X_y=True)
+    weights = [
+        NeuralNetwork((4,), learning_rate=rate, max_epochs=3, random_state=0)
+        .fit(X.astype(np.float32), y)
+        .weights_[0]
+        .tobytes()
+        for rate in (0.02, np.float64(0.02))
+    ]
+    assert weights[0] == weights[1]

@@ -301,6 +301,32 @@ def test_divergence_names_epoch_step_and_learning_rate(batch_size, where, rate):
         list(epochs)
 
 
+def test_divergence_of_the_last_step_shows_in_the_validation_loss():
+    X, y = np.ones((3, 1)), np.zeros((3, 1))
+    epochs = start(
+        X,
+        y,
+        [np.ones((1, 1))],
+        [np.zeros(1)],
+        squared_error,
+        learning_rate=1e160,
+        max_epochs=1,
+        validation=(X, y),
+    )
+    message = r"validation loss is inf after epoch 1; .*learning_rate.*1e\+160"
+    with np.errstate(over="ignore"), pytest.raises(FloatingPointError, match=message):
+        list(epochs)
+
+
+def test_validation_loss_of_nan_is_divergence():
+    X, y, _ = data()
+    weights, biases = network(CLASSES)
+    broken = np.full((1, FEATURES), np.nan)
+    epochs = start(X, y, weights, biases, cross_entropy, validation=(broken, y[:1]))
+    with pytest.raises(FloatingPointError, match="validation loss is nan after epoch 1;"):
+        list(epochs)
+
+
 def test_divergence_to_nan_is_noticed():
     X, y, _ = data()
     weights, biases = network(CLASSES)
