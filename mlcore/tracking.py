@@ -162,13 +162,12 @@ def _chunks(training: Training, now: int) -> Iterator[list[Metric]]:
         for name, value in row.items()
         if name != "epoch"
     ]
-    last = int(training.history[-1]["epoch"]) if training.history else 0
-    per_epoch = set(training.history[-1]) if training.history else set()
-    metrics += [
-        # What was evaluated after training is not the last epoch's figure of the same name
-        Metric(f"final_{name}" if name in per_epoch else name, value, now, last)
-        for name, value in training.metrics.items()
-    ]
+    last = training.history[-1] if training.history else {}
+    for name, value in training.metrics.items():
+        if last.get(name) != value:
+            # What was evaluated after training may differ from the last epoch's of that name.
+            # Step 0: single values are then drawn as bars
+            metrics.append(Metric(f"final_{name}" if name in last else name, value, now, 0))
     for start in range(0, len(metrics), BATCH_LIMIT):
         yield metrics[start : start + BATCH_LIMIT]
 

@@ -1,6 +1,7 @@
 """MLflow runs: complete, loadable, race-free, and never in the way of a result."""
 
 import hashlib
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -53,6 +54,7 @@ def test_a_network_run_holds_all_that_is_needed_to_compare_and_reuse_it(project)
     assert {"n_epochs", "test_loss", "test_accuracy"} <= set(run.data.metrics)
     for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy"):
         assert [m.step for m in store.get_metric_history(run.info.run_id, name)] == [1, 2, 3]
+    assert not [name for name in run.data.metrics if name.startswith("final_")]
 
     (entry,) = run.inputs.dataset_inputs
     data = project.root / "data" / "mnist.npz"
@@ -80,6 +82,10 @@ def test_a_scikit_learn_run_holds_its_losses_and_the_full_estimator(project):
     assert run.info.run_name == "tanh"
     for name in ("train_loss", "val_loss", "val_accuracy"):
         assert [m.step for m in store.get_metric_history(run.info.run_id, name)] == [1, 2]
+    metrics = project.root / "outputs"
+    (path,) = metrics.rglob("classifier/tanh.json")
+    evaluated = json.loads(path.read_text())["train_loss"]
+    assert run.data.metrics["final_train_loss"] == evaluated != run.data.metrics["train_loss"]
     (logged,) = run.outputs.model_outputs
     model = mlflow.sklearn.load_model(f"models:/{logged.model_id}")
     arrays = load_arrays(project.root / "data" / "fashion_mnist.npz")
