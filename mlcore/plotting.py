@@ -61,11 +61,11 @@ def _losses(axes: Axes, history: pd.DataFrame) -> None:
     # The thinner line lies on the wider one: both show where they coincide
     curves = {"training": ("train_loss", BLUE, 2.8), "validation": ("val_loss", VERMILION, 1.3)}
     for label, (column, colour, width) in curves.items():
-        axes.plot(history["epoch"], history[column], color=colour, label=label, linewidth=width)
+        if column in history:
+            axes.plot(history["epoch"], history[column], color=colour, label=label, linewidth=width)
+            axes.set_ylim(0, max(axes.get_ylim()[1], 1.08 * history[column].max()))
     axes.set_xlabel("epoch")
     axes.set_xlim(0, history["epoch"].max() + 1)
-    highest = history[["train_loss", "val_loss"]].max().max()
-    axes.set_ylim(0, max(axes.get_ylim()[1], 1.08 * highest))
     _plain(axes)
 
 
@@ -75,7 +75,7 @@ def loss_curves(history: pd.DataFrame, title: str, unit: str = "cross-entropy (n
     Parameters
     ----------
     history : DataFrame
-        Columns "epoch", "train_loss" and "val_loss".
+        Columns "epoch", "train_loss" and, if there was a validation set, "val_loss".
     title : str
     unit : str
         What the loss is; labels the vertical axis.

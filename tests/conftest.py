@@ -63,7 +63,7 @@ class Project:
             check=False,
             timeout=300,
         )
-        if check and result.returncode:
+        if check and (result.returncode or "error:" in result.stdout + result.stderr):
             pytest.fail(f"{arguments} failed:\n{result.stdout}\n{result.stderr}")
         return result
 

@@ -48,6 +48,11 @@ def test_loss_curves_show_both_losses_whole(history):
     assert axes.get_ylim()[1] > history["val_loss"].max()
 
 
+def test_a_training_without_validation_has_one_curve(history):
+    (axes,) = plotting.loss_curves(history.drop(columns="val_loss"), "title").axes
+    assert [line.get_label() for line in axes.lines] == ["training"]
+
+
 def test_a_flat_loss_is_inside_the_picture(history):
     flat = history.assign(train_loss=2.3, val_loss=2.3)
     (axes,) = plotting.loss_curves(flat, "flat").axes
