@@ -82,6 +82,8 @@ def main(run: Stage) -> None:
             from mlcore.tracking import record  # takes seconds, and not every stage needs it
 
             record(training, config.tracking.uri, ROOT, module, started)
+        if out != ROOT:
+            log.info("results in %s", out)
 
     try:
         if "DVC_STAGE" in os.environ:

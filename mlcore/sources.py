@@ -239,7 +239,8 @@ def fetch(dataset: str, out: Path, local: Path | None = None) -> str:
     out : Path
         Made by renaming a complete folder: it has all four files, or does not exist.
     local : Path, optional
-        Folder that is tried first: the files in it, or in a subfolder named as the data set.
+        Folder to take the files from, and from nowhere else: the files in it, or in a subfolder
+        named as the data set.
 
     Returns
     -------
@@ -251,10 +252,11 @@ def fetch(dataset: str, out: Path, local: Path | None = None) -> str:
     RetraceError
         If no source has them: with the reason of each, and how to supply the files by hand.
     """
-    sources = SOURCES[dataset]
-    if local is not None:
+    if local is None:
+        sources = SOURCES[dataset]
+    else:
         folder = local / dataset if (local / dataset).is_dir() else local
-        sources = [Source(f"folder {folder}", partial(from_folder, folder)), *sources]
+        sources = [Source(f"folder {folder}", partial(from_folder, folder))]
     work = out.parent / f".fetch-{dataset}"
     reasons = []
     try:

@@ -84,6 +84,7 @@ def record(training: Training, uri: str | None, root: Path, stage: str, started:
         When the training started, in seconds since 1970.
     """
     uri = uri or default_uri(root)
+    log.info("%s %s: recording in %s", training.part, training.name, uri)
     try:
         client = open_store(uri, root)
         experiment = _experiment(client, training.part, root, uri)

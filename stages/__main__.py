@@ -148,6 +148,10 @@ def main() -> int:
         sys.exit(f"error: {error}")
     lock = ROOT / "dvc.lock"
     ordered = lock.exists() and names <= set(read_yaml(lock).get("stages") or {})
+    if graph:
+        print(
+            f"{len(graph)} of {len(names)} stages to bring up to date, {jobs} at a time", flush=True
+        )
     runner = Runner()
     if jobs > 1 and len(graph) > 1:
         failed = run_side_by_side(runner, graph, alone, jobs)
@@ -168,4 +172,9 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt:
+        print(
+            "interrupted: finished stages are kept, and the next run goes on from there; "
+            "`git restore metrics` brings back the committed results of the others",
+            file=sys.stderr,
+        )
         sys.exit(130)

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def run(config: Config, workspace: Workspace) -> None:
-    """Write data/raw/{dataset}; a folder named by RETRACE_DATA is tried first."""
+    """Write data/raw/{dataset}; from the folder RETRACE_DATA if that is set."""
     dataset = config.fetch.dataset
     local = os.environ.get("RETRACE_DATA")
     folder = Path(local).expanduser().resolve() if local else None

@@ -136,10 +136,11 @@ def test_given_folder_goes_before_the_sources(monkeypatch, tmp_path, out, folder
     assert sources.fetch("mnist", out, folder) == f"folder {folder}"
 
 
-def test_given_folder_that_is_wrong_falls_over_to_the_sources(monkeypatch, tmp_path, out):
+def test_given_folder_is_binding(monkeypatch, tmp_path, out):
     use(monkeypatch, offer_folder(put(tmp_path / "other")))
-    assert sources.fetch("mnist", out, tmp_path / "absent") == "source 1"
-    assert read_all(out) == CONTENT
+    text = refusal(out, tmp_path / "absent")
+    assert f"folder {tmp_path / 'absent'}: there is no such folder" in text
+    assert "source 1" not in text
 
 
 def test_no_such_folder(tmp_path, out):
@@ -282,11 +283,10 @@ def test_later_sources_are_not_asked(monkeypatch, out, folder):
     assert sources.fetch("mnist", out) == "source 1"
 
 
-def test_error_lists_every_source_and_the_way_out(monkeypatch, tmp_path, out):
+def test_error_lists_every_source_and_the_way_out(monkeypatch, out):
     use(monkeypatch, raising(sources.SourceError("gone")), raising(OSError("disk on fire"), 2))
-    text = refusal(out, tmp_path / "absent")
+    text = refusal(out)
     assert text.startswith("no source has mnist:")
-    assert f"folder {tmp_path / 'absent'}: there is no such folder" in text
     assert "source 1: gone" in text
     assert "source 2: disk on fire" in text
     assert "RETRACE_DATA=DIR" in text
