@@ -134,9 +134,11 @@ def test_dvc_exp_run_composes_overrides_into_the_stages(project):
 
     assert "learning_rate: 0.05" in (project.root / "params.yaml").read_text()
     lock = yaml.safe_load((project.root / "dvc.lock").read_text())["stages"]
-    fresh = {
-        name for name in lock if lock[name]["params"]["params.yaml"]["network.max_epochs"] == 2
+    epochs = {
+        name: stage.get("params", {}).get("params.yaml", {}).get("network.max_epochs")
+        for name, stage in lock.items()
     }
+    fresh = {name for name, value in epochs.items() if value == 2}
     assert fresh == {"train_network@relu-normal", "train_network@tanh-normal"}
     metrics = project.root / "metrics" / "network" / "relu-normal.json"
     assert json.loads(metrics.read_text())["n_epochs"] == 2
