@@ -158,9 +158,9 @@ def main() -> int:
         if failed:
             print(f"error: failed: {', '.join(failed)}; their reasons stand above", file=sys.stderr)
             return 1
-    if not ordered:
-        # New entries stand in the order of completion; DVC restores its own from the run cache
-        lock.unlink(missing_ok=True)
+        if not ordered:
+            # New entries stand in the order of completion; DVC restores its own from the run cache
+            lock.unlink()
     try:
         return runner.repro()
     except KeyboardInterrupt:

@@ -82,7 +82,7 @@ BAD = {
     "network.learning_rat=1": "network.learning_rat=1; did you mean network.learning_rate?",
     "+network.momentum=1": "unknown parameter network.momentum=1; known here are activation,",
     "nosuch.key=1": "unknown parameter nosuch.key=1; known here are seed,",
-    "network=5": "network=5",
+    "network=5": "must be a string or a list. Got int",
     "network.learning_rate.x=1": "network.learning_rate holds a value",
     "experiment=nope": "Available options in 'experiment': report smoke",
     "~network.seed": "network.seed is missing",
@@ -158,5 +158,5 @@ def test_a_broken_file_in_conf_is_named(tmp_path):
     conf = tmp_path / "conf"
     shutil.copytree(CONF, conf)
     (conf / "network" / "study.yaml").write_text("activation: [\n")
-    with pytest.raises(RetraceError):
+    with pytest.raises(RetraceError, match=r"network/study\.yaml"):
         compose(conf)
