@@ -4,10 +4,13 @@ SHELL := /bin/sh
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
-JOBS   ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 PORT   ?= 5000
+# Package caches are kept under HOME: do without where nothing can be written there
+NO_CACHE := $(shell mkdir -p "$$HOME/.cache" 2>/dev/null && test -w "$$HOME/.cache" || echo --no-cache-dir)
 BIN    := .venv/bin
 READY  := .venv/ready
+# The cores that this process may use: affinity and a container's limits count
+CORES  := $(BIN)/python -c 'import joblib; print(joblib.cpu_count())'
 
 # For what the targets start in turn: DVC's stages
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -25,21 +28,21 @@ $(READY): requirements.lock
 	    "Retrace needs Python 3.11, 3.12 or 3.13; $(PYTHON) is %d.%d. Name another: make PYTHON=python3.11" % v[:2])'
 	@echo "setting up .venv (once; about a minute)"
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install -q --disable-pip-version-check uv
-	@$(BIN)/uv pip sync -q --python $(BIN)/python --compile-bytecode --require-hashes requirements.lock
+	@$(BIN)/python -m pip install -q --disable-pip-version-check $(NO_CACHE) uv
+	@$(BIN)/uv pip sync $(NO_CACHE) -q --python $(BIN)/python --compile-bytecode --require-hashes requirements.lock
 	@touch $@
 
 repro: $(READY) ## Run the study: every stage that is out of date (JOBS=n side by side)
-	@$(BIN)/python -m stages --jobs $(JOBS)
+	@$(BIN)/python -m stages $(JOBS:%=--jobs %)
 
 params: $(READY) ## Compose conf/ into params.yaml
 	@$(BIN)/python -m mlcore.config
 
 test: $(READY) ## Run the tests
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
+	@$(BIN)/python -m pytest -n $(or $(JOBS),$$($(CORES))) --dist loadgroup
 
 smoke: $(READY) ## Run the whole pipeline on a small part of the data, in build/smoke
-	@sh tests/smoke.sh $(JOBS)
+	@sh tests/smoke.sh $(JOBS:%=--jobs %)
 
 lint: $(READY) ## Check format, style, types and import boundaries
 	@$(BIN)/ruff format --check .
@@ -53,7 +56,7 @@ format: $(READY) ## Format the code
 
 ui: $(READY) ## Compare runs in the browser (PORT=5000)
 	@echo "http://127.0.0.1:$(PORT) answers in about half a minute; Ctrl-C ends it; PORT=n for another port"
-	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --backend-store-uri "sqlite:///$(CURDIR)/mlflow.db" --host 127.0.0.1 --port $(PORT) --workers 1
+	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(PORT) --workers 1
 
 lock: $(READY) ## Pin requirements.in into requirements.lock
 	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate \

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlcore import config as configuration
-from mlcore.config import Config
+from mlcore.config import Config, load
+from mlcore.config.hydra_app import run_as_hydra_app
+from mlcore.config.messages import one_line
 from mlcore.errors import RetraceError
 from mlcore.record import Training
 from mlcore.runtime import pin_threads
@@ -76,8 +77,10 @@ def main(run: Stage) -> None:
         started = time.time()
         try:
             training = run(config, Workspace(ROOT, out))
-        except FloatingPointError as error:  # a training that diverged
-            raise RetraceError(f"{module}: {error}") from None
+        except (FloatingPointError, ValueError) as error:  # a training that diverged, bad values
+            if os.environ.get("HYDRA_FULL_ERROR") == "1":  # Hydra's own switch for tracebacks
+                raise
+            raise RetraceError(f"{module}: {one_line(error)}") from None
         if training is not None and config.tracking.backend == "mlflow":
             from mlcore.tracking import record  # takes seconds, and not every stage needs it
 
@@ -88,9 +91,9 @@ def main(run: Stage) -> None:
     try:
         if "DVC_STAGE" in os.environ:
             logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-            task(configuration.load(ROOT / "params.yaml", sys.argv[1:]), ROOT)
+            task(load(ROOT / "params.yaml", sys.argv[1:]), ROOT)
         else:
-            configuration.run_as_hydra_app(task, module, ROOT / "conf")
+            run_as_hydra_app(task, module, ROOT / "conf")
     except RetraceError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Run every stage on a small part of the real data, in a copy of the working tree: the committed
 # results, params.yaml and the MLflow store stay as they are. Downloads are shared through the cache.
-# Usage: sh tests/smoke.sh JOBS
+# Usage: sh tests/smoke.sh [--jobs N]
 set -eu
 top=$PWD
 copy=$top/build/smoke
@@ -15,10 +15,10 @@ if [ -n "${RETRACE_DATA:-}" ]; then
 fi
 cd "$copy"
 dvc config -q --local core.no_scm true
-dvc cache dir -q --local "$top/.dvc/cache"
+dvc cache dir -q --local ../../.dvc/cache  # relative: dvc cannot write every path in every locale
 
 python -m mlcore.config experiment=smoke
-python -m stages --jobs "$1"
+python -m stages "$@"
 
 plan=$(dvc repro --dry 2>&1) || { echo "error: $plan" >&2; exit 1; }
 case $plan in *"Running stage"*) echo "error: not all is done: $plan" >&2; exit 1 ;; esac

@@ -4,8 +4,11 @@ import json
 import subprocess
 from hashlib import sha256
 
+import numpy as np
 import pytest
 import yaml
+
+from mlcore.artifacts import save_arrays
 
 SHORT = ["network.max_epochs=2", "network.hidden_layer_sizes=[8,6]", "tracking=off"]
 EIGHT_THREADS = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "8")
@@ -82,6 +85,61 @@ def test_a_wrong_override_ends_in_one_line(project, override, message):
     assert result.stderr.startswith("error: command line: ")
     assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_sweep_that_the_sweeper_does_not_offer_ends_in_one_line(project):
+    sweep = "network.learning_rate=interval(0.1,1)"
+    result = project.run("stages.train_network", "-m", *SHORT, sweep, check=False)
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: command line: BasicSweeper does not support")
+    assert len(result.stderr.splitlines()) == 1
+
+
+SWEEPER = """
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
+
+class TwoRates(Sweeper):
+    def __init__(self):
+        pass
+    def setup(self, *, hydra_context, task_function, config):
+        self.launcher = Plugins.instance().instantiate_launcher(
+            config=config, hydra_context=hydra_context, task_function=task_function
+        )
+    def sweep(self, arguments):
+        fixed = [a for a in arguments if "interval" not in a]
+        jobs = [[*fixed, f"network.learning_rate={rate}"] for rate in (0.01, 0.02)]
+        return [job.return_value for job in self.launcher.launch(jobs, initial_job_idx=0)]
+
+ConfigStore.instance().store(
+    "two", {"_target_": f"{TwoRates.__module__}.TwoRates"}, group="hydra/sweeper"
+)
+"""
+
+
+def test_a_sweeper_other_than_hydras_own_chooses_its_jobs(project):
+    plugins = project.root / "plugins" / "hydra_plugins"
+    plugins.mkdir(parents=True)
+    (plugins / "two.py").write_text(SWEEPER)
+    sweep = ["hydra/sweeper=two", "network.learning_rate=interval(0.01,0.02)"]
+    result = project.run(
+        "stages.train_network", "-m", *SHORT, *sweep, PYTHONPATH=str(plugins.parent)
+    )
+    assert len(jobs(project.root / "multirun")) == 2, result.stderr
+
+
+def test_values_that_data_do_not_allow_end_in_one_line(project):
+    data = project.root / "data" / "mnist.npz"
+    arrays = dict(np.load(data))
+    arrays["y_train"] = np.zeros_like(arrays["y_train"])  # one class is nothing to learn
+    save_arrays(data, **arrays)
+    result = project.run("stages.train_network", *SHORT, check=False)
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: stages.train_network: ")
+    assert len(result.stderr.splitlines()) == 1
+    full = project.run("stages.train_network", *SHORT, check=False, HYDRA_FULL_ERROR="1")
+    assert "Traceback" in full.stderr
 
 
 def test_a_missing_input_names_the_file_and_how_to_make_it(project):

@@ -2,12 +2,16 @@
 
 import shutil
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from dvc.utils.hydra import compose_and_dump
 
 from mlcore.config import compose, compose_raw, dump, load
+from mlcore.config.schema import NetworkActivation, WeightInit
 from mlcore.errors import RetraceError
+from mlcore.nn.activations import ACTIVATIONS
+from mlcore.nn.initializers import INITIALIZERS
 
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
@@ -78,6 +82,10 @@ BAD = {
     "search.cv=1": "search.cv=1: should be greater than or equal to 2",
     "mnist.test_size=1.0": "mnist.test_size=1.0: should be less than 1",
     "seed=-1": "seed=-1: should be greater than or equal to 0",
+    "mnist.test_size=0.00001": "test_size=1e-05: should hold out 2 to 69999 of 70000 images, not 1",
+    "mnist.test_size=0.999999": "should hold out 2 to 69999 of 70000 images, not 70000",
+    "fashion_mnist.validation_size=0.99999": "should hold out 1 to 7999 of 8000 images, not 8000",
+    "search.cv=5000": "search.cv=5000: should be at most 800: of fashion_mnist.n_train=8000 images",
     "features.layer=6": "features.layer=6: should be at most 5",
     "network.learning_rat=1": "network.learning_rat=1; did you mean network.learning_rate?",
     "+network.momentum=1": "unknown parameter network.momentum=1; known here are activation,",
@@ -160,3 +168,11 @@ def test_a_broken_file_in_conf_is_named(tmp_path):
     (conf / "network" / "study.yaml").write_text("activation: [\n")
     with pytest.raises(RetraceError, match=r"network/study\.yaml"):
         compose(conf)
+
+
+@pytest.mark.parametrize(
+    ("schema", "table"),
+    [(NetworkActivation, ACTIVATIONS), (WeightInit, INITIALIZERS)],
+)
+def test_the_schema_offers_what_the_network_has(schema, table):
+    assert set(get_args(schema)) == set(table)

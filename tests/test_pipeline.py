@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[1]
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 STAGES = PIPELINE["stages"]
 
-CARRIERS = {"mlcore.app", "mlcore.config", "mlcore.tracking"}
-"""Modules that bring parameters to a stage and results to the tracker, and change neither."""
+WITHOUT_INFLUENCE = ("mlcore.app", "mlcore.config", "mlcore.tracking")
+"""They bring parameters to a stage and results to the tracker, and can change neither."""
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +29,13 @@ def module_of(stage):
 
 
 def reached(graph, module):
-    """Every mlcore module that a stage imports, directly or not, but through the carriers."""
+    """Every mlcore module with influence that a stage imports, directly or not."""
     found, queue = set(), [module]
     while queue:
         for name in graph.find_modules_directly_imported_by(queue.pop()):
-            if name.startswith("mlcore.") and name not in found | CARRIERS:
+            if not name.startswith("mlcore.") or name.startswith(WITHOUT_INFLUENCE):
+                continue
+            if name not in found:
                 found.add(name)
                 queue.append(name)
     return found
@@ -55,8 +57,9 @@ def test_code_dependencies_are_the_imports(imports, stage):
 
 def test_training_does_not_depend_on_plots_tracking_or_configuration():
     for stage, spec in STAGES.items():
-        for module in ("app", "config", "tracking"):
-            assert f"mlcore/{module}.py" not in spec["deps"], stage
+        assert not any(
+            dep.replace("/", ".").startswith(WITHOUT_INFLUENCE) for dep in spec["deps"]
+        ), stage
         assert ("mlcore/plotting.py" in spec["deps"]) == (stage == "plot")
 
 
@@ -85,7 +88,7 @@ def test_other_stages_depend_on_whole_sections():
 @pytest.mark.parametrize(
     ("package", "importers"),
     [
-        ("hydra", {"mlcore.config"}),
+        ("hydra", {"mlcore.config.compose", "mlcore.config.hydra_app"}),
         ("matplotlib", {"mlcore.plotting"}),
         ("mlflow", {"mlcore.tracking", "mlcore.serving"}),
     ],

@@ -1,16 +1,20 @@
 """The pipeline with stages side by side: in order, within its limits, and as `dvc repro` has it."""
 
+import asyncio
+import contextlib
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
 import yaml
+from dvc.repo import Repo
 
-from stages import __main__ as pipeline
+from mlcore import pipeline
 
 GRAPH = {
     "fetch": set(),
@@ -24,34 +28,27 @@ GRAPH = {
 
 
 class Log:
-    """Stands in for the runner: notes when each stage starts and ends."""
+    """Stands in for DVC: notes when each stage starts and ends."""
 
     def __init__(self, failing=()):
         self.failing, self.events, self.running = failing, [], set()
         self.most, self.beside = 0, {}
-        self.lock = threading.Lock()
 
-    def repro(self, _, name):
-        with self.lock:
-            self.running.add(name)
-            self.most = max(self.most, len(self.running))
-            for other in self.running:
-                self.beside.setdefault(other, set()).update(self.running - {other})
-            for other in self.running - {name}:
-                self.beside[other].add(name)
-        time.sleep(0.02)
-        with self.lock:
-            self.running.discard(name)
-            self.events.append(name)
+    async def start(self, name):
+        self.running.add(name)
+        self.most = max(self.most, len(self.running))
+        for other in self.running:
+            self.beside.setdefault(other, set()).update(self.running - {other})
+        await asyncio.sleep(0.02)
+        self.running.discard(name)
+        self.events.append(name)
         return int(name in self.failing)
-
-    def stop(self):
-        pass
 
 
 def run(jobs, failing=()):
     log = Log(failing)
-    failed = pipeline.run_side_by_side(log, GRAPH, {"search"}, jobs)
+    plan = pipeline.Plan(GRAPH, {"search"}, sorted(GRAPH))
+    failed = asyncio.run(pipeline.run_side_by_side(plan, jobs, log.start))
     return log, failed
 
 
@@ -72,10 +69,10 @@ def test_stages_do_run_side_by_side_but_the_search_alone():
     assert log.events.index("search") > max(log.events.index(name) for name in "abc")
 
 
-def test_after_a_failure_nothing_new_starts():
-    log, failed = run(2, failing={"a"})
-    assert failed == ["a"]
-    assert not {"search", "evaluate"} & set(log.events)
+def test_after_a_failure_nothing_new_starts_and_all_failures_are_named():
+    log, failed = run(2, failing={"a", "b"})
+    assert sorted(failed) == ["a", "b"]
+    assert not {"c", "search", "evaluate"} & set(log.events)
 
 
 def small_pipeline(project, commands):
@@ -108,6 +105,22 @@ def test_the_lock_is_that_of_plain_dvc_repro(project):
     assert "running" not in again.stdout.lower()
 
 
+def test_a_lock_in_another_order_is_put_in_order_and_keeps_every_byte_of_its_entries(project):
+    lock = project.root / "dvc.lock"
+    small_pipeline(
+        project, {"a": ("cat params.yaml > a", ["params.yaml"]), "b": ("cat a > b", ["a"])}
+    )
+    project.run("dvc", "repro")
+    ordered = lock.read_text()
+    head, first, second = re.split(r"^(?=  [ab]:$)", ordered, flags=re.MULTILINE)
+    lock.write_text(head + second + first)
+    with contextlib.chdir(project.root), Repo() as repo:
+        pipeline.order_lock(repo, ["a", "b"])
+        assert lock.read_text() == ordered
+        pipeline.order_lock(repo, ["b"])  # as after the grid was narrowed
+    assert lock.read_text() == head + second + first
+
+
 def test_a_failing_stage_is_named_and_ends_with_an_error(project):
     small_pipeline(
         project,
@@ -132,27 +145,132 @@ def test_wrong_parameters_stop_it_before_any_work(project):
     assert "running" not in result.stdout
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interruption_ends_the_stages_too(project, number):
-    mark = f"sleep 98{os.getpid()}"
-    small_pipeline(
-        project,
-        {name: (f"{mark}; echo > {name}", ["params.yaml"]) for name in ("one", "two")},
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-m", "stages", "--jobs", "2"],
+def start(project, *before):
+    return subprocess.Popen(
+        [*before, sys.executable, "-m", "stages", "--jobs", "2"],
         cwd=project.root,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and count(mark) < 2:
-        time.sleep(0.2)
-    assert count(mark) >= 2
+
+
+def wait_for(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def mark():
+    """The command of a stage that sleeps, in words that no other test's has."""
+    return f"sleep 98{os.getpid()}"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_stages_too(project, mark, number):
+    small_pipeline(
+        project,
+        {name: (f"{mark}; echo > {name}", ["params.yaml"]) for name in ("one", "two")},
+    )
+    process = start(project)
+    wait_for(lambda: count(mark) == 2)
     process.send_signal(number)
-    assert process.wait(60) == 130
+    assert process.wait(60) == 128 + number
     assert count(mark) == 0
     assert not (project.root / "one").exists()
+
+
+def test_a_signal_after_a_failure_ends_what_still_runs(project, mark):
+    failed = project.root / "failed"
+    small_pipeline(
+        project,
+        {
+            "bad": (f"sleep 1; touch {shlex.quote(str(failed))}; exit 3", ["params.yaml"]),
+            "long": (f"{mark}; echo > long", ["params.yaml"]),
+        },
+    )
+    process = start(project)
+    wait_for(lambda: failed.exists() and count(mark) == 1)
+    time.sleep(2)  # for the runner to learn of the failure
+    process.terminate()
+    assert process.wait(60) == 143
+    assert count(mark) == 0
+
+
+def test_further_signals_do_not_break_the_stopping(project, mark):
+    deaf = f"trap '' INT; {mark}; {mark}"
+    small_pipeline(project, {n: (deaf, ["params.yaml"]) for n in ("one", "two")})
+    process = start(project)
+    wait_for(lambda: count(mark) == 2)
+    for _ in range(5):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.2)
+    assert process.wait(60) == 130
+    assert count(mark) == 0
+
+
+def test_under_nohup_a_hangup_changes_nothing(project):
+    small_pipeline(project, {n: (f"sleep 3; echo > {n}", ["params.yaml"]) for n in ("one", "two")})
+    process = start(project, "nohup")
+    wait_for(lambda: count("sleep 3") >= 1)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(60) == 0
+    assert (project.root / "two").exists()
+
+
+def test_an_interrupted_run_leaves_the_committed_lock_and_ends_clean_when_run_again(project, mark):
+    slow = project.root / "slow"
+    small_pipeline(
+        project,
+        {
+            "a": ("echo a > a", ["params.yaml"]),
+            "b": (f"test -e slow && {mark}; cat a > b", ["a", "more"]),
+            "c": ("cat a > c", ["a"]),
+        },
+    )
+    (project.root / "more").write_text("1")
+    project.run("stages", "--jobs", "2")
+    committed = (project.root / "dvc.lock").read_text()
+    (project.root / "more").write_text("2")
+    slow.touch()
+    process = start(project)
+    wait_for(lambda: count(mark) == 1)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    assert (project.root / "dvc.lock").read_text() == committed
+    slow.unlink()
+    (project.root / "more").write_text("1")
+    project.run("stages", "--jobs", "2")
+    assert (project.root / "dvc.lock").read_text() == committed
+    assert (project.root / "b").read_text() == "a\n"
+
+
+def test_stages_run_in_the_runners_own_interpreter(project):
+    other = project.root / "other"
+    other.mkdir()
+    (other / "python").write_text("#!/bin/sh\nexit 9\n")
+    (other / "python").chmod(0o755)
+    small_pipeline(project, {"one": ("python -c 1 && echo > one", ["params.yaml"])})
+    project.run("stages", PATH=f"{other}:{os.environ['PATH']}")
+
+
+def test_the_number_of_jobs_heeds_the_cores_that_the_process_may_use(project):
+    result = project.run("stages", "--help", LOKY_MAX_CPU_COUNT="1", COLUMNS="200")
+    assert "may use: 1)" in result.stdout
+
+
+def test_an_edit_in_conf_is_not_overlooked(project):
+    small_pipeline(project, {"one": ("echo > one", ["params.yaml"])})
+    quiet = project.run("stages")
+    assert "warning" not in quiet.stderr
+    study = project.root / "conf" / "network" / "study.yaml"
+    study.write_text(study.read_text().replace("patience: 20", "patience: 21"))
+    (warning,) = [line for line in project.run("stages").stderr.splitlines() if "warning:" in line]
+    assert "`make params`" in warning
+    study.write_text("patience: [")
+    (warning,) = [line for line in project.run("stages").stderr.splitlines() if "warning:" in line]
+    assert "network/study.yaml" in warning
 
 
 def count(mark):

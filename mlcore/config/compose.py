@@ -1,0 +1,120 @@
+"""The ways to a valid set of parameters.
+
+`conf/` is the one source. Hydra composes it; `params.yaml` is what it composes to, and what DVC
+and its stages read. Every way ends in `validate`, so that a wrong value is one clear line before
+any work starts.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import ValidationError
+from yaml import YAMLError
+
+from mlcore.config.messages import composition_problem, describe, one_line
+from mlcore.config.schema import Config
+from mlcore.errors import RetraceError
+
+
+def validate(config: DictConfig, source: str) -> Config:
+    """Check a composed configuration against the schema.
+
+    Parameters
+    ----------
+    config : omegaconf.DictConfig
+    source : str
+        Where it came from, for the message.
+
+    Raises
+    ------
+    RetraceError
+        One line naming each wrong key, its value, and what is allowed.
+    """
+    try:
+        values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise RetraceError(f"{source}: {one_line(error)}") from None
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        problems = "; ".join(describe(problem) for problem in error.errors())
+        raise RetraceError(f"{source}: {problems}") from None
+
+
+def compose_raw(
+    conf: Path, overrides: Sequence[str] = (), *, with_hydra: bool = False
+) -> DictConfig:
+    """Compose the folder `conf` with Hydra overrides such as ``network.learning_rate=0.05``.
+
+    Parameters
+    ----------
+    conf : Path
+    overrides : sequence of str
+    with_hydra : bool
+        Whether to give Hydra's own section too, unresolved as it is before a run.
+
+    Raises
+    ------
+    RetraceError
+        If the files or the overrides cannot be composed.
+    """
+    try:
+        with hydra.initialize_config_dir(str(conf), version_base="1.3"):
+            config = hydra.compose(
+                "config", overrides=list(overrides), return_hydra_config=with_hydra
+            )
+            if not with_hydra:
+                OmegaConf.resolve(config)
+            return config
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
+        raise RetraceError(composition_problem(error, conf, overrides)) from None
+
+
+def compose(conf: Path, overrides: Sequence[str] = ()) -> Config:
+    """Compose and validate; see `compose_raw` and `validate`."""
+    return validate(compose_raw(conf, overrides), "command line" if overrides else f"{conf.name}/")
+
+
+def dump(config: DictConfig) -> str:
+    """Write a composed configuration as YAML, in the bytes that `dvc exp run` writes."""
+    return OmegaConf.to_yaml(config, resolve=True)
+
+
+def load(params: Path, overrides: Sequence[str] = ()) -> Config:
+    """Read and validate params.yaml, with overrides in dot notation.
+
+    Raises
+    ------
+    RetraceError
+        If the file is absent, is not YAML or does not fit the schema.
+    """
+    try:
+        # OmegaConf's own reader: for PyYAML 1e-5 is a string
+        config = OmegaConf.merge(OmegaConf.load(params), OmegaConf.from_dotlist(list(overrides)))
+    except FileNotFoundError:
+        raise RetraceError(f"{params.name} does not exist; `make params` writes it") from None
+    except (YAMLError, OmegaConfBaseException, ValueError) as error:
+        raise RetraceError(f"{params.name} cannot be read: {one_line(error)}") from None
+    if not isinstance(config, DictConfig):
+        raise RetraceError(f"{params.name} should hold a mapping; `make params` writes it")
+    return validate(config, params.name)
+
+
+def warn_of_change(conf: Path, params: Path) -> str | None:
+    """Say in one line that `params` is not what `conf` composes to, if it is not.
+
+    No error: after ``dvc exp run -S`` and in a smaller copy of the study they differ on purpose.
+    """
+    try:
+        if dump(compose_raw(conf)) == params.read_text(encoding="utf-8"):
+            return None
+    except RetraceError as error:
+        return f"warning: {error}; {params.name} is used as it is"
+    return (
+        f"warning: {params.name} is used, and {conf.name}/ composes to something else: "
+        f"`make params` takes over an edit in {conf.name}/"
+    )

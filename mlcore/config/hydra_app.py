@@ -1,0 +1,89 @@
+"""A stage as a Hydra application: one run, or a sweep."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import hydra
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.utils import get_args
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import CompactHydraException, HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from mlcore.config.compose import compose, compose_raw, validate
+from mlcore.config.messages import one_line
+from mlcore.config.schema import Config
+from mlcore.errors import RetraceError
+
+
+def run_as_hydra_app(task: Callable[[Config, Path], None], name: str, conf: Path) -> None:
+    """Run `task(config, output folder)` as a Hydra application, once or as a multirun.
+
+    Every job is checked before it runs; those of Hydra's own sweeper all before the first one.
+
+    Parameters
+    ----------
+    task : callable
+    name : str
+        Module that is being run, as in ``python -m name``; Hydra names the job after it.
+    conf : Path
+
+    Raises
+    ------
+    RetraceError
+        If the overrides of any job are wrong.
+    """
+    args = get_args()
+    for job in jobs_known_beforehand(args.overrides, args.multirun, conf):
+        compose(conf, [override for override in job if not override.startswith("hydra")])
+
+    def job_of_hydra(config: DictConfig) -> None:
+        hydra_config = HydraConfig.get()
+        try:
+            task(validate(config, "command line"), Path(hydra_config.runtime.output_dir))
+        except RetraceError as error:
+            if hydra_config.mode == RunMode.MULTIRUN:
+                raise CompactHydraException(f"error: {error}") from None  # printed as it is
+            sys.exit(f"error: {error}")
+
+    job_of_hydra.__module__ = name
+    hydra.main(version_base="1.3", config_path=str(conf), config_name="config")(job_of_hydra)()
+
+
+def jobs_known_beforehand(arguments: list[str], multirun: bool, conf: Path) -> list[list[str]]:
+    """Give the overrides of every job, as far as they are known before the first one runs.
+
+    Parameters
+    ----------
+    arguments : list of str
+        Overrides of the command line.
+    multirun : bool
+    conf : Path
+
+    Returns
+    -------
+    list of list of str
+        Empty for a sweeper that chooses its jobs while it runs, as optimisers do.
+
+    Raises
+    ------
+    RetraceError
+        If the overrides cannot be read, or the sweeper does not offer what they ask for.
+    """
+    parse = OverridesParser.create().parse_overrides
+    try:
+        overrides = parse(arguments)
+        if not multirun:
+            return [arguments]
+        hydras = [o.input_line or "" for o in overrides if o.key_or_group.startswith("hydra")]
+        sweeper = compose_raw(conf, hydras, with_hydra=True).hydra.sweeper
+        if sweeper._target_ != f"{BasicSweeper.__module__}.{BasicSweeper.__qualname__}":
+            return []
+        configured = [f"{key}={value}" for key, value in (sweeper.params or {}).items()]
+        (jobs,) = BasicSweeper.split_arguments(parse(configured + arguments), max_batch_size=None)
+    except HydraException as error:
+        raise RetraceError(f"command line: {one_line(error)}") from None
+    return jobs

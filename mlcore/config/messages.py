@@ -1,0 +1,73 @@
+"""The wording of what is wrong with a configuration: one line that says what would be right."""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from mlcore.config.schema import Config
+
+
+def describe(problem: Any) -> str:
+    """Say in one clause what is wrong with one key, and what would be right."""
+    key = ".".join(str(part) for part in problem["loc"])
+    match problem["type"]:
+        case "missing":
+            return f"{key} is missing"
+        case "extra_forbidden":
+            return unknown(problem["loc"], problem["input"])
+        case "too_short":
+            choices = _choices(problem["loc"])
+            return f"{key}={problem['input']}: should hold at least one value{choices}"
+        case "value_error" if not key:  # a check across sections, which names its own keys
+            return str(problem["ctx"]["error"])
+    wanted = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    return f"{key}={problem['input']!r}: {wanted}"
+
+
+def unknown(location: Sequence[str | int], value: Any) -> str:
+    """Name an unknown key, and the nearest known one or all that stand beside it."""
+    section: Any = Config
+    above: list[str] = []
+    for part in map(str, location):
+        if part not in section.model_fields:
+            break
+        above.append(part)
+        section = section.model_fields[part].annotation
+        if not hasattr(section, "model_fields"):
+            return f"{'.'.join(above)} holds a value and has no parameters of its own"
+    else:
+        return (
+            f"{'.'.join(above)} is a section; name one of {', '.join(section.model_fields)} in it"
+        )
+    key = ".".join(map(str, location))
+    near = difflib.get_close_matches(part, section.model_fields, n=1)
+    if near:
+        return f"unknown parameter {key}={value}; did you mean {'.'.join([*above, near[0]])}?"
+    return f"unknown parameter {key}={value}; known here are {', '.join(section.model_fields)}"
+
+
+def _choices(location: Sequence[str | int]) -> str:
+    """Give the values that a list of names may hold, if they are few."""
+    section, name = Config.model_fields[str(location[0])].annotation, str(location[1])
+    inner = get_args(section.model_fields[name].annotation)  # type: ignore[union-attr]
+    names = get_args(inner[0]) if inner and get_origin(inner[0]) is Literal else ()
+    return f" of {', '.join(names)}" if names else ""
+
+
+def one_line(error: BaseException) -> str:
+    """Fold a message of Hydra or OmegaConf into one line, without what it says about types."""
+    noise = ("full_key", "object_type", "See ", "Config search path", "provider=")
+    lines = [line.strip() for line in str(error).splitlines()]
+    kept = [line for line in lines if line and not line.startswith(noise)]
+    return " ".join(kept) or type(error).__name__
+
+
+def composition_problem(error: Exception, conf: Path, overrides: Sequence[str]) -> str:
+    """Say in one line which override could not be applied, if one is to blame."""
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if f"Could not override '{key}'" in str(error):
+            return f"command line: {unknown(key.split('.'), value)}"
+    source = f"command line: {' '.join(overrides)}" if overrides else f"{conf.name}/"
+    return f"{source}: {one_line(error)}"

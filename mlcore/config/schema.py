@@ -1,0 +1,196 @@
+"""The schema of every parameter: its type, its range, and what parameters demand of each other."""
+
+import math
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+T = TypeVar("T")
+
+N_CLASSES = 10
+"""Of both data sets."""
+
+
+def _distinct(values: list[T]) -> list[T]:
+    if len(set(values)) < len(values):
+        raise ValueError("should not hold a value twice")
+    return values
+
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Several = Annotated[list[T], Field(min_length=1), AfterValidator(_distinct)]
+Layers = Annotated[list[Count], Field(min_length=1)]
+
+NetworkActivation = Literal["sigmoid", "tanh", "relu", "leaky_relu", "softmax", "identity"]
+WeightInit = Literal["zero", "random", "normal", "he", "xavier"]
+MLPActivation = Literal["logistic", "tanh", "relu", "identity"]
+Solver = Literal["adam", "sgd"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class FetchConfig(_Section):
+    """The data set to fetch."""
+
+    dataset: Literal["mnist", "fashion_mnist"]
+
+
+class MnistConfig(_Section):
+    """The 70,000 images of MNIST and their split (report, section 2.4)."""
+
+    n_samples: Annotated[int, Field(ge=100, le=70_000)]
+    test_size: Fraction
+    seed: Seed
+
+
+class FashionMnistConfig(_Section):
+    """The subset of Fashion-MNIST (report, section 3)."""
+
+    n_train: Annotated[int, Field(ge=100, le=60_000)]
+    n_test: Annotated[int, Field(ge=20, le=10_000)]
+    validation_size: Fraction
+    seed: Seed
+
+
+class GridConfig(_Section):
+    """What the matrix stages run over."""
+
+    activation: Several[NetworkActivation]
+    init: Several[WeightInit]
+    classifier_activation: Several[MLPActivation]
+    autoencoder_activation: Several[MLPActivation]
+
+
+class NetworkConfig(_Section):
+    """The network from scratch (report, section 2.4)."""
+
+    activation: NetworkActivation
+    init: WeightInit
+    hidden_layer_sizes: Layers
+    learning_rate: Positive
+    batch_size: Count
+    max_epochs: Count
+    patience: Count
+    restore_best: bool
+    seed: Seed
+
+
+class ClassifierConfig(_Section):
+    """scikit-learn's MLPClassifier (report, sections 3.2 and 3.5)."""
+
+    activation: MLPActivation
+    hidden_layer_sizes: Layers
+    solver: Solver
+    learning_rate: Positive
+    batch_size: Count
+    max_epochs: Count
+    seed: Seed
+
+
+class SearchConfig(_Section):
+    """The grid search (report, section 3.3)."""
+
+    activation: MLPActivation
+    hidden_layer_sizes: Layers
+    solver: Several[Solver]
+    learning_rate: Several[Positive]
+    batch_size: Several[Count]
+    cv: Annotated[int, Field(ge=2)]
+    max_epochs: Count
+    seed: Seed
+
+
+class AutoencoderConfig(_Section):
+    """scikit-learn's MLPRegressor as an autoencoder (report, section 3.4)."""
+
+    activation: MLPActivation
+    hidden_layer_sizes: Layers
+    solver: Solver
+    learning_rate: Positive
+    batch_size: Count
+    max_epochs: Count
+    early_stop: bool
+    seed: Seed
+
+
+class FeaturesConfig(_Section):
+    """Where the code is read: the number of a hidden layer, the first being 1."""
+
+    layer: Count
+
+
+class FiguresConfig(_Section):
+    """The test images that figures show."""
+
+    n_images: Annotated[int, Field(ge=1, le=20)]
+    seed: Seed
+
+
+class TrackingConfig(_Section):
+    """Where runs are recorded."""
+
+    backend: Literal["mlflow", "none"]
+    uri: str | None
+
+
+class Config(_Section):
+    """Every parameter of the study, by the part that uses it."""
+
+    seed: Seed
+    fetch: FetchConfig
+    mnist: MnistConfig
+    fashion_mnist: FashionMnistConfig
+    grid: GridConfig
+    network: NetworkConfig
+    classifier: ClassifierConfig
+    search: SearchConfig
+    autoencoder: AutoencoderConfig
+    features: FeaturesConfig
+    feature_classifier: ClassifierConfig
+    figures: FiguresConfig
+    tracking: TrackingConfig
+
+    @model_validator(mode="after")
+    def _parts_have_images(self) -> "Config":
+        for key, share, n_samples, n_parts in (
+            ("mnist.test_size", self.mnist.test_size, self.mnist.n_samples, 2),
+            (
+                "fashion_mnist.validation_size",
+                self.fashion_mnist.validation_size,
+                self.fashion_mnist.n_train,
+                1,
+            ),
+        ):
+            held_out = math.ceil(share * n_samples)  # as train_test_split rounds
+            if not n_parts <= held_out < n_samples:
+                raise ValueError(
+                    f"{key}={share}: should hold out {n_parts} to {n_samples - 1} of "
+                    f"{n_samples} images, not {held_out}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _folds_have_every_class(self) -> "Config":
+        most = self.fashion_mnist.n_train // N_CLASSES
+        if self.search.cv > most:
+            raise ValueError(
+                f"search.cv={self.search.cv}: should be at most {most}: of "
+                f"fashion_mnist.n_train={self.fashion_mnist.n_train} images the rarest of "
+                f"{N_CLASSES} classes has no more"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _layer_exists(self) -> "Config":
+        n_layers = len(self.autoencoder.hidden_layer_sizes)
+        if self.features.layer > n_layers:
+            raise ValueError(
+                f"features.layer={self.features.layer}: should be at most {n_layers}, "
+                "the number of autoencoder.hidden_layer_sizes"
+            )
+        return self
