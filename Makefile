@@ -5,8 +5,11 @@ SHELL := /bin/sh
 
 PYTHON ?= python3
 PORT   ?= 5000
-# Package caches are kept under HOME: do without where nothing can be written there
-NO_CACHE := $(shell mkdir -p "$$HOME/.cache" 2>/dev/null && test -w "$$HOME/.cache" || echo --no-cache-dir)
+# Where HOME is not there to keep caches in, do without them
+ifneq ($(shell test -n "$$HOME" && test -w "$$HOME" && echo ok),ok)
+NO_CACHE := --no-cache-dir
+export MPLCONFIGDIR := $(CURDIR)/build/matplotlib
+endif
 BIN    := .venv/bin
 READY  := .venv/ready
 # The cores that this process may use: affinity and a container's limits count
@@ -30,6 +33,9 @@ $(READY): requirements.lock
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install -q --disable-pip-version-check $(NO_CACHE) uv
 	@$(BIN)/uv pip sync $(NO_CACHE) -q --python $(BIN)/python --compile-bytecode --require-hashes requirements.lock
+	@# MLflow gives the path of its migrations to Alembic, for which a % in it is special
+	@case "$(CURDIR)" in *%*) sed -i.orig 's/"script_location", final_alembic_dir)/"script_location", final_alembic_dir.replace("%", "%%"))/' \
+	    .venv/lib/python3.*/site-packages/mlflow/store/db/utils.py ;; esac
 	@touch $@
 
 repro: $(READY) ## Run the study: every stage that is out of date (JOBS=n side by side)

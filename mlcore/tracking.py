@@ -25,6 +25,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
+from sqlalchemy import URL
 
 from mlcore import plotting
 from mlcore.nn import NeuralNetwork
@@ -62,7 +63,10 @@ def checkout_root(root: Path) -> Path:
 
 def default_uri(root: Path) -> str:
     """Give the URI of the SQLite store at the top of the checkout: always absolute."""
-    return f"sqlite:///{checkout_root(root) / 'mlflow.db'}"
+    database = str(checkout_root(root) / "mlflow.db")
+    return URL.create(
+        "sqlite", database=database
+    ).render_as_string()  # escapes what a path may hold
 
 
 def record(training: Training, uri: str | None, root: Path, stage: str, started: float) -> None:
