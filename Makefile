@@ -12,6 +12,7 @@ export MPLCONFIGDIR := $(CURDIR)/build/matplotlib
 endif
 BIN    := .venv/bin
 READY  := .venv/ready
+BENCH_READY := .venv-bench/ready
 # The cores that this process may use: affinity and a container's limits count
 CORES  := $(BIN)/python -c 'import joblib; print(joblib.cpu_count())'
 
@@ -19,7 +20,7 @@ CORES  := $(BIN)/python -c 'import joblib; print(joblib.cpu_count())'
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup repro params test smoke lint format ui lock clean
+.PHONY: help setup repro params test smoke bench lint format ui plots sync lock clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +51,22 @@ test: $(READY) ## Run the tests
 smoke: $(READY) ## Run the whole pipeline on a small part of the data, in build/smoke
 	@sh tests/smoke.sh $(JOBS:%=--jobs %)
 
+bench: $(BENCH_READY) ## Time the network beside its peers: a quarter of an hour, on an idle machine
+	@test -f data/mnist.npz || $(BIN)/python -m dvc repro -q split_mnist
+	@.venv-bench/bin/python -m benchmarks
+
+# An environment of its own, because the peers are large. One that cannot be installed is reported
+# as absent
+$(BENCH_READY): requirements.lock benchmarks/requirements.txt | $(READY)
+	@echo "setting up .venv-bench (once; a few minutes)"
+	@$(PYTHON) -m venv --clear .venv-bench
+	@$(BIN)/uv pip sync $(NO_CACHE) -q --python .venv-bench/bin/python --compile-bytecode --require-hashes requirements.lock
+	@$(BIN)/uv pip install $(NO_CACHE) -q --python .venv-bench/bin/python pip
+	@grep -v '^#' benchmarks/requirements.txt | while read -r peer; do \
+	    .venv-bench/bin/python -m pip install -q --disable-pip-version-check $(NO_CACHE) "$$peer" </dev/null \
+	    || echo "could not install $$peer: to try again, rm -r .venv-bench"; done
+	@touch $@
+
 lint: $(READY) ## Check format, style, types and import boundaries
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -64,10 +81,20 @@ ui: $(READY) ## Compare runs in the browser (PORT=5000)
 	@echo "http://127.0.0.1:$(PORT) answers in about half a minute; Ctrl-C ends it; PORT=n for another port"
 	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(PORT) --workers 1
 
+plots: $(READY) ## Draw DVC's plots on one page, dvc_plots/index.html, that needs no network
+	@$(BIN)/python -m mlcore.plots_page build/plots.html
+	@$(BIN)/dvc plots show -q --html-template build/plots.html --out dvc_plots
+	@echo "dvc_plots/index.html"
+
+sync: $(READY) ## Record the runs that the MLflow store missed
+	@$(BIN)/python -m mlcore.mlflow_writer
+
+# The stages depend on requirements.numeric.txt: a new version of these re-runs what it may change
 lock: $(READY) ## Pin requirements.in into requirements.lock
 	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate \
 	    --no-emit-index-url --generate-hashes --upgrade requirements.in -o requirements.lock
+	@grep -oE '^(numpy|pandas|scikit-learn|scipy)==[^ ]+' requirements.lock > requirements.numeric.txt
 
 clean: ## Remove the environment and everything built; data and results stay
-	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-bench build dvc_plots .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -8,17 +8,19 @@ composed from conf/, results go to Hydra's output folder, and the pipeline's own
 import logging
 import os
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from mlcore.config import Config, load
-from mlcore.config.hydra_app import run_as_hydra_app
+from mlcore.config.hydra_app import check_jobs, run_as_hydra_app
 from mlcore.config.messages import one_line
 from mlcore.errors import RetraceError
-from mlcore.record import Training
+from mlcore.observers import Context, make_observers
+from mlcore.observers.tracking import session
 from mlcore.runtime import pin_threads
+from mlcore.training import Training
+from mlcore.training import run as run_training
 
 log = logging.getLogger(__name__)
 
@@ -61,39 +63,43 @@ ROOT = Path(__file__).parents[1]
 
 
 def main(run: Stage) -> None:
-    """Run the stage that was started with ``python -m``, and record what it trained.
+    """Run the stage that was started with ``python -m``, and train what it declares.
 
     Parameters
     ----------
     run : callable
-        ``run(config, workspace)``; returns a `Training` to record, or None.
+        ``run(config, workspace)``; writes its results itself and returns None, or returns what is
+        to be trained.
     """
     spec = sys.modules["__main__"].__spec__
     assert spec is not None, "stages are run with python -m"
     module = spec.name
 
-    def task(config: Config, out: Path) -> None:
+    def task(config: Config, out: Path, origin: str, overrides: list[str]) -> None:
         pin_threads()  # again, for workers in which NumPy was loaded before
-        started = time.time()
+        workspace = Workspace(ROOT, out)
         try:
-            training = run(config, Workspace(ROOT, out))
+            training = run(config, workspace)
+            if training is not None:
+                context = Context(ROOT, out, module, origin, overrides)
+                run_training(training, workspace.output, make_observers(config, context))
         except (FloatingPointError, ValueError) as error:  # a training that diverged, bad values
             if os.environ.get("HYDRA_FULL_ERROR") == "1":  # Hydra's own switch for tracebacks
                 raise
             raise RetraceError(f"{module}: {one_line(error)}") from None
-        if training is not None and config.tracking.backend == "mlflow":
-            from mlcore.tracking import record  # takes seconds, and not every stage needs it
-
-            record(training, config.tracking.uri, ROOT, module, started)
         if out != ROOT:
             log.info("results in %s", out)
 
     try:
         if "DVC_STAGE" in os.environ:
             logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-            task(load(ROOT / "params.yaml", sys.argv[1:]), ROOT)
+            config = load(ROOT / "params.yaml", sys.argv[1:])
+            with session(config, ROOT):
+                task(config, ROOT, "dvc", sys.argv[1:])
         else:
-            run_as_hydra_app(task, module, ROOT / "conf")
+            config = check_jobs(ROOT / "conf")
+            with session(config, ROOT):
+                run_as_hydra_app(task, module, ROOT / "conf")
     except RetraceError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:

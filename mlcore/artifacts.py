@@ -1,4 +1,4 @@
-"""The only reader and writer of the project's files: JSON, CSV, arrays, models.
+"""Reads and writes the project's files: JSON, CSV, arrays, scikit-learn's models.
 
 Every write goes to a temporary name and is renamed when complete, so a file is whole or absent.
 The same values give the same bytes.
@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
-import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,26 +21,8 @@ from numpy.typing import NDArray
 
 from mlcore.errors import RetraceError
 
-if TYPE_CHECKING:  # stages that read and write other things should not depend on the network
+if TYPE_CHECKING:
     from sklearn.neural_network import MLPClassifier, MLPRegressor
-
-    from mlcore.nn import NeuralNetwork
-
-PICKLE_PROTOCOL = 5
-
-NETWORK = ("mlcore.nn.network", "NeuralNetwork")
-
-ALLOWED_IN_PICKLES = {
-    NETWORK,
-    ("mlcore.nn.training", "EpochStats"),
-    ("numpy", "dtype"),
-    ("numpy._core.numeric", "_frombuffer"),
-}
-"""All that the pickle of a fitted network refers to; anything else is refused unread."""
-
-
-PLAIN_DTYPES = {"f4", "f8", "i8", "u1"}
-"""Types of a network's arrays; labels can also be strings."""
 
 
 class MLPWeights(NamedTuple):
@@ -132,58 +112,6 @@ def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
             return {name: file[name] for name in file.files}
     except Exception as error:  # a damaged zip can raise nearly anything
         raise RetraceError(f"{path} is not a valid array file (.npz): {error}") from None
-
-
-def save_network(path: Path, network: NeuralNetwork) -> None:
-    """Pickle a fitted network (report, section 2.4: "saved as a .pkl file")."""
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(pickle.dumps(network, protocol=PICKLE_PROTOCOL))
-
-
-class _PlainDtype:
-    """Stands in for numpy.dtype while unpickling.
-
-    A real dtype takes its inner state from the file, which can make it an array of pointers.
-    """
-
-    def __init__(self, code: str, *_: Any) -> None:
-        if code not in PLAIN_DTYPES and not re.fullmatch(r"U\d+", code):
-            raise pickle.UnpicklingError(f"it holds values of type {code}")
-        self.dtype = np.dtype(code)
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        if state[1] not in ("<", "|"):
-            raise pickle.UnpicklingError("it comes from a machine of another byte order")
-
-
-def _plain_frombuffer(buffer: Any, dtype: _PlainDtype, shape: Any, order: str) -> NDArray[Any]:
-    return np.frombuffer(buffer, dtype.dtype).reshape(shape, order=order)  # type: ignore[call-overload,no-any-return]
-
-
-class _NetworkUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in ALLOWED_IN_PICKLES:
-            raise pickle.UnpicklingError(f"it refers to {module}.{name}, which no network needs")
-        plain = {"dtype": _PlainDtype, "_frombuffer": _plain_frombuffer}
-        return plain.get(name) or super().find_class(module, name)
-
-
-def load_network(path: Path) -> NeuralNetwork:
-    """Read a pickled network through an unpickler that allows only what a network needs.
-
-    Raises
-    ------
-    RetraceError
-        If the file is truncated, refers to any other class or function, or is not a network.
-    """
-    with path.open("rb") as file:
-        try:
-            network: NeuralNetwork = _NetworkUnpickler(file).load()
-        except Exception as error:  # a damaged pickle can raise nearly anything
-            raise RetraceError(f"{path} is not the pickle of a network: {error}") from None
-    if (type(network).__module__, type(network).__qualname__) != NETWORK:
-        raise RetraceError(f"{path} holds a {type(network).__qualname__}, not a NeuralNetwork")
-    return network
 
 
 def save_mlp(path: Path, model: MLPClassifier | MLPRegressor) -> None:

@@ -171,13 +171,17 @@ def subset_fashion(
 
 
 def describe(parts: dict[str, Part]) -> dict[str, Any]:
-    """Count the images of each part and class, and the values that are missing.
+    """Count the images of each part and class, and those that a data set should not have.
+
+    Bytes cannot be missing: what the report calls null values, the format has no way to hold.
+    What can be wrong with an image is that nothing is on it, or that it is there twice. Labels
+    outside 0 to 9 are refused when the files are read.
 
     Returns
     -------
     dict
-        Per part: "n_samples", "class_counts" (list of 10), "missing_values" (non-finite pixels)
-        and "majority_class_share".
+        Per part: "n_samples", "class_counts" (list of 10), "majority_class_share",
+        "constant_images" (all pixels alike) and "repeated_images" (equal to an earlier one).
     """
     summary = {}
     for name, part in parts.items():
@@ -185,8 +189,9 @@ def describe(parts: dict[str, Part]) -> dict[str, Any]:
         summary[name] = {
             "n_samples": len(part.y),
             "class_counts": counts.tolist(),
-            "missing_values": int(np.size(part.X) - np.count_nonzero(np.isfinite(part.X))),
             "majority_class_share": float(counts.max() / counts.sum()),
+            "constant_images": int(np.count_nonzero(np.ptp(part.X, axis=1) == 0)),
+            "repeated_images": len(part.X) - len({image.tobytes() for image in part.X}),
         }
     return summary
 

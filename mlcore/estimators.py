@@ -1,113 +1,31 @@
 """scikit-learn's multilayer perceptrons, with what the study needs and they do not offer.
 
-Two things: the validation loss after every epoch, which changes nothing in the fit, and a grid
-search whose longest fits start first, so that no core idles at its end.
+Three things: figures after every epoch, which change nothing in the fit; an end by Ctrl-C or
+divergence that is an error; and a grid search that is watched fit by fit, its longest fits first,
+so that no core idles at its end.
 """
 
 import math
+import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, Self
 
 import numpy as np
+from joblib import Parallel, delayed
 from numpy.typing import NDArray
+from scipy.stats import rankdata
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import accuracy_score, log_loss
-from sklearn.model_selection import GridSearchCV, ParameterGrid
+from sklearn.model_selection import ParameterGrid, StratifiedKFold
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 Array = NDArray[Any]
 
-
-class _ValidationCurve:
-    """Evaluate a validation set after every epoch of an MLP's `fit`.
-
-    `_update_no_improvement_count` is scikit-learn's own per-epoch hook. It is private, so a test
-    holds that it is called once per epoch and that the fit stays bit-identical.
-    """
-
-    def fit(self, X: Array, y: Array, *, validation: tuple[Array, Array] | None = None) -> Self:
-        """Fit as scikit-learn does, and fill `history_`.
-
-        Parameters
-        ----------
-        X : ndarray of shape (n_samples, n_features)
-            float32 stays float32.
-        y : ndarray
-            Labels of shape (n_samples,) or targets of shape (n_samples, n_outputs).
-        validation : tuple (X, y), optional
-        """
-        self.history_: list[dict[str, float]] = []
-        self._validation = validation
-        try:
-            return super().fit(X, y)  # type: ignore[misc, no-any-return]
-        finally:
-            del self._validation
-
-    def _update_no_improvement_count(self, *args: Any) -> None:
-        super()._update_no_improvement_count(*args)  # type: ignore[misc]
-        row = {"epoch": len(self.loss_curve_), "train_loss": float(self.loss_curve_[-1])}  # type: ignore[attr-defined]
-        if self._validation is not None:
-            with np.errstate(over="ignore", invalid="ignore"):  # an error below
-                figures = self.evaluate(*self._validation)
-            row |= {f"val_{name}": value for name, value in figures.items()}
-        for name, value in row.items():
-            if not math.isfinite(value):
-                raise FloatingPointError(
-                    f"training diverged: {name} is {value} after epoch {row['epoch']}; "
-                    "try a smaller learning_rate"
-                )
-        self.history_.append(row)
-
-    def evaluate(self, X: Array, y: Array) -> dict[str, float]:
-        """Compute the figures that `history_` and the final metrics hold."""
-        raise NotImplementedError
-
-
-class ValidatedMLPClassifier(_ValidationCurve, MLPClassifier):  # type: ignore[misc]
-    """MLPClassifier with `history_`: train_loss, val_loss and val_accuracy per epoch.
-
-    train_loss is scikit-learn's `loss_curve_`: cross-entropy plus its small L2 term.
-    """
-
-    def evaluate(self, X: Array, y: Array) -> dict[str, float]:
-        """Compute cross-entropy (nats) and accuracy (fraction)."""
-        probabilities = self.predict_proba(X)
-        predicted = self.classes_[probabilities.argmax(axis=1)]
-        return {
-            "loss": float(log_loss(y, probabilities, labels=self.classes_)),
-            "accuracy": float(accuracy_score(y, predicted)),
-        }
-
-
-class ValidatedMLPRegressor(_ValidationCurve, MLPRegressor):  # type: ignore[misc]
-    """MLPRegressor with `history_`: train_loss, val_loss and val_mse per epoch.
-
-    The losses are in scikit-learn's unit, half the mean squared error; train_loss includes its L2
-    term.
-    """
-
-    def evaluate(self, X: Array, y: Array) -> dict[str, float]:
-        """Compute the loss and the mean squared error over samples and outputs, twice as much."""
-        error = float(np.mean((self.predict(X).reshape(y.shape) - y) ** 2, dtype=np.float64))
-        return {"loss": error / 2, "mse": error}
-
-
-SKLEARN_NAMES = {
-    "learning_rate": "learning_rate_init",
-    "max_epochs": "max_iter",
-    "seed": "random_state",
-}
-"""What scikit-learn calls the parameters that go by one name in all parts of the study."""
-
-
-def sklearn_arguments(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the parameters of an MLP by the names scikit-learn has for them."""
-    return {SKLEARN_NAMES.get(name, name): value for name, value in params.items()}
-
-
-Model = TypeVar("Model", ValidatedMLPClassifier, ValidatedMLPRegressor)
+Row = dict[str, float]
+"""Figures of one step, which its first key names and numbers: {"epoch": 3, "train_loss": ...}."""
 
 
 @contextmanager
@@ -141,51 +59,133 @@ def whole_training() -> Iterator[None]:
             ) from error
 
 
-def fit_and_evaluate(
-    model: Model, parts: Mapping[str, tuple[Array, Array]]
-) -> tuple[Model, dict[str, float]]:
-    """Fit an MLP and evaluate it on every part.
+class _Observed:
+    """Give figures after every epoch of an MLP's `fit`.
 
-    Parameters
-    ----------
-    model : ValidatedMLPClassifier or ValidatedMLPRegressor
-        Unfitted; fitted in place.
-    parts : mapping of str to (X, y)
-        "train" is fitted, "val" evaluated after every epoch.
-
-    Returns
-    -------
-    model
-    metrics : dict
-        "n_epochs", and "{part}_{figure}" for every part and figure of ``model.evaluate``.
-    """
-    with whole_training():
-        model.fit(*parts["train"], validation=parts["val"])
-    metrics = {"n_epochs": model.n_iter_}
-    for part, (X, y) in parts.items():
-        metrics |= {f"{part}_{figure}": v for figure, v in model.evaluate(X, y).items()}
-    return model, metrics
-
-
-class SearchResult(NamedTuple):
-    """Outcome of a grid search.
-
-    Attributes
-    ----------
-    candidates : list of dict
-        One row per candidate, the best first: its parameters, "rank", "mean_accuracy",
-        "std_accuracy" and "fold_accuracies" (list of float, in the order of the folds).
-    best_params : dict
-    best_model : MLPClassifier
-        Refitted on all of the data.
+    `_update_no_improvement_count` is scikit-learn's own per-epoch hook, `_backprop` its pass over
+    a batch. Both are private, so a test holds that they are called so and that the fit stays
+    bit-identical.
     """
 
-    candidates: list[dict[str, Any]]
-    best_params: dict[str, Any]
-    best_model: MLPClassifier
+    def fit(
+        self,
+        X: Array,
+        y: Array,
+        *,
+        validation: tuple[Array, Array] | None = None,
+        on_epoch: Callable[[Row], None] | None = None,
+    ) -> Self:
+        """Fit as scikit-learn does, and fill `history_`.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, n_features)
+            float32 stays float32.
+        y : ndarray
+            Labels of shape (n_samples,) or targets of shape (n_samples, n_outputs).
+        validation : tuple (X, y), optional
+            Evaluated after every epoch.
+        on_epoch : callable, optional
+            Called after every epoch with its row of `history_`.
+
+        Raises
+        ------
+        KeyboardInterrupt, FloatingPointError
+            As `whole_training` does.
+        """
+        self.history_: list[Row] = []
+        self._n_seen = self._n_correct = 0
+        self._validation, self._on_epoch = validation, on_epoch
+        try:
+            with whole_training():
+                return super().fit(X, y)  # type: ignore[misc, no-any-return]
+        finally:
+            del self._validation, self._on_epoch, self._n_seen, self._n_correct
+
+    def _update_no_improvement_count(self, *args: Any) -> None:
+        super()._update_no_improvement_count(*args)  # type: ignore[misc]
+        row: Row = {
+            "epoch": len(self.loss_curve_),  # type: ignore[attr-defined]
+            "train_loss": float(self.loss_curve_[-1]),  # type: ignore[attr-defined]
+        }
+        if self._n_seen:
+            row["train_accuracy"] = self._n_correct / self._n_seen
+        self._n_seen = self._n_correct = 0
+        if self._validation is not None:
+            with np.errstate(over="ignore", invalid="ignore"):  # an error below
+                figures = self.evaluate(*self._validation)
+            row |= {
+                f"val_{name}": figures[name] for name in ("loss", "accuracy") if name in figures
+            }
+        for name, value in row.items():
+            if not math.isfinite(value):
+                raise FloatingPointError(
+                    f"training diverged: {name} is {value} after epoch {row['epoch']}; "
+                    "try a smaller learning_rate"
+                )
+        self.history_.append(row)
+        if self._on_epoch is not None:
+            self._on_epoch(row)
+
+    def evaluate(self, X: Array, y: Array) -> dict[str, float]:
+        """Compute the figures that `history_` and the final metrics hold."""
+        raise NotImplementedError
 
 
-def longest_first(grid: dict[str, list[Any]]) -> list[dict[str, list[Any]]]:
+class ObservedMLPClassifier(_Observed, MLPClassifier):  # type: ignore[misc]
+    """MLPClassifier with `history_`: losses and accuracies of every epoch.
+
+    train_loss is scikit-learn's `loss_curve_`, cross-entropy plus its small L2 term. It and
+    train_accuracy are means over the epoch's batches, each taken before its update.
+    """
+
+    def _backprop(
+        self, X: Array, y: Array, sample_weight: Any, activations: Any, *args: Any
+    ) -> Any:
+        result = super()._backprop(X, y, sample_weight, activations, *args)
+        scores = activations[-1]
+        hits = (scores > 0.5) == y if y.shape[1] == 1 else scores.argmax(axis=1) == y.argmax(axis=1)
+        self._n_correct += int(np.count_nonzero(hits))
+        self._n_seen += len(y)
+        return result
+
+    def evaluate(self, X: Array, y: Array) -> dict[str, float]:
+        """Compute cross-entropy (nats) and accuracy (fraction)."""
+        probabilities = self.predict_proba(X)
+        predicted = self.classes_[probabilities.argmax(axis=1)]
+        return {
+            "loss": float(log_loss(y, probabilities, labels=self.classes_)),
+            "accuracy": float(accuracy_score(y, predicted)),
+        }
+
+
+class ObservedMLPRegressor(_Observed, MLPRegressor):  # type: ignore[misc]
+    """MLPRegressor with `history_`: train_loss and val_loss of every epoch.
+
+    The losses are in scikit-learn's unit, half the mean squared error; train_loss includes its L2
+    term.
+    """
+
+    def evaluate(self, X: Array, y: Array) -> dict[str, float]:
+        """Compute the loss and the mean squared error over samples and outputs, twice as much."""
+        error = float(np.mean((self.predict(X).reshape(y.shape) - y) ** 2, dtype=np.float64))
+        return {"loss": error / 2, "mse": error}
+
+
+SKLEARN_NAMES = {
+    "learning_rate": "learning_rate_init",
+    "max_epochs": "max_iter",
+    "seed": "random_state",
+}
+"""What scikit-learn calls the parameters that go by one name in all parts of the study."""
+
+
+def sklearn_arguments(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the parameters of an MLP by the names scikit-learn has for them."""
+    return {SKLEARN_NAMES.get(name, name): value for name, value in params.items()}
+
+
+def longest_first(grid: dict[str, list[Any]]) -> list[dict[str, Any]]:
     """Order the candidates of a grid by the time their fits take, the longest first.
 
     Small batches mean more updates, small learning rates later convergence, and adam's update
@@ -194,59 +194,123 @@ def longest_first(grid: dict[str, list[Any]]) -> list[dict[str, list[Any]]]:
     Returns
     -------
     list of dict
-        One single-candidate grid per candidate, as GridSearchCV takes them.
+        Each candidate's parameters.
     """
-    candidates = sorted(
+    return sorted(
         ParameterGrid(grid),
-        key=lambda c: (c["batch_size"], c["learning_rate_init"], c["solver"] != "adam"),
+        key=lambda c: (c["batch_size"], c["learning_rate"], c["solver"] != "adam"),
     )
-    return [{name: [value] for name, value in candidate.items()} for candidate in candidates]
 
 
-def grid_search(
-    model: MLPClassifier, grid: dict[str, list[Any]], X: Array, y: Array, *, cv: int
-) -> SearchResult:
-    """Search a grid by cross-validated accuracy, on all cores that joblib may use.
+def _fit_fold(
+    model: Any, X: Array, y: Array, train: Array, test: Array
+) -> tuple[float, float, float]:
+    """Fit on one fold; returns accuracy on the rest, and when the fit started and ended."""
+    started = time.time()
+    with whole_training():
+        model.fit(X[train], y[train])
+    return float(model.score(X[test], y[test])), started, time.time()
+
+
+def _numbered(task: tuple[int, int], *arguments: Any) -> tuple[tuple[int, int], Any]:
+    """Fit a fold and say which it was: fits end in any order."""
+    return task, _fit_fold(*arguments)
+
+
+class GridSearch:
+    """Cross-validated grid search of MLPClassifier on all cores that joblib may use.
+
+    Finds what GridSearchCV finds with the same folds (stratified, not shuffled), and tells of
+    every fit as it ends.
 
     Parameters
     ----------
-    model : MLPClassifier
-        Unfitted, with the parameters all candidates share.
-    grid : dict
-        Lists for "solver", "learning_rate_init" and "batch_size".
-    X : ndarray of shape (n_samples, n_features)
-    y : ndarray of shape (n_samples,)
+    estimator : ObservedMLPClassifier
+        Unfitted, with the parameters that all candidates share.
+    grid : dict of str to list
+        "solver", "learning_rate" and "batch_size".
     cv : int
-        Folds; stratified, not shuffled (scikit-learn's default for classifiers).
+        Folds.
 
-    Returns
-    -------
-    SearchResult
-
-    Raises
-    ------
-    KeyboardInterrupt, FloatingPointError
-        As `whole_training` does.
+    Attributes
+    ----------
+    candidates_ : list of dict
+        One row per candidate, the best first: its parameters, "rank", "mean_accuracy",
+        "std_accuracy" and "fold_1" ... of the folds' accuracies.
+    times_ : list of (float, float)
+        When the first fit of each candidate started and its last one ended, in seconds since 1970.
+    best_ : ObservedMLPClassifier
+        The best candidate, refitted on all of the data.
     """
-    with whole_training():
-        search = GridSearchCV(
-            model,
-            longest_first(grid),
-            cv=cv,
-            n_jobs=-1,
-            error_score="raise",  # else an interrupted fit would count as a bad candidate
-            verbose=2,
-        ).fit(X, y)
-    results = search.cv_results_
-    candidates = [
-        {
-            **params,
-            "rank": int(results["rank_test_score"][i]),
-            "mean_accuracy": float(results["mean_test_score"][i]),
-            "std_accuracy": float(results["std_test_score"][i]),
-            "fold_accuracies": [float(results[f"split{k}_test_score"][i]) for k in range(cv)],
-        }
-        for i, params in enumerate(results["params"])
-    ]
-    candidates.sort(key=lambda row: row["rank"])  # stable: ties stay in a fixed order
-    return SearchResult(candidates, search.best_params_, search.best_estimator_)
+
+    def __init__(self, estimator: ObservedMLPClassifier, grid: dict[str, list[Any]], cv: int):
+        self.estimator, self.grid, self.cv = estimator, grid, cv
+
+    def fit(
+        self,
+        X: Array,
+        y: Array,
+        *,
+        validation: None = None,
+        on_epoch: Callable[[Row], None] | None = None,
+    ) -> Self:
+        """Search, then refit the best candidate.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, n_features)
+        y : ndarray of shape (n_samples,)
+        validation : None
+            There is none: the folds are.
+        on_epoch : callable, optional
+            Called after every fit with {"fit": number of fits done}, then after every epoch of
+            the refit.
+
+        Raises
+        ------
+        KeyboardInterrupt, FloatingPointError
+            As `whole_training` does.
+        """
+        candidates = longest_first(self.grid)
+        models = [clone(self.estimator).set_params(**sklearn_arguments(c)) for c in candidates]
+        folds = list(StratifiedKFold(self.cv).split(X, y))
+        outcomes = Parallel(n_jobs=-1, return_as="generator_unordered")(
+            delayed(_numbered)((i, k), model, X, y, *fold)
+            for i, model in enumerate(models)
+            for k, fold in enumerate(folds)
+        )
+        results = np.empty((len(candidates), self.cv, 3))
+        for done, ((i, k), outcome) in enumerate(outcomes, start=1):
+            results[i, k] = outcome
+            if on_epoch is not None:
+                on_epoch({"fit": done})
+        accuracies = results[..., 0]
+        means = accuracies.mean(axis=1)
+        ranks = rankdata(-means, method="min")
+        best_first = np.argsort(ranks, kind="stable")  # ties stay in a fixed order
+        self.candidates_ = [
+            {
+                **candidates[i],
+                "rank": int(ranks[i]),
+                "mean_accuracy": float(means[i]),
+                "std_accuracy": float(accuracies[i].std()),
+                **{f"fold_{k}": float(a) for k, a in enumerate(accuracies[i], start=1)},
+            }
+            for i in best_first
+        ]
+        self.times_ = [
+            (float(results[i, :, 1].min()), float(results[i, :, 2].max())) for i in best_first
+        ]
+        self.best_ = clone(models[best_first[0]]).fit(X, y, on_epoch=on_epoch)
+        return self
+
+    @property
+    def history_(self) -> list[Row]:
+        """The epochs of the refit."""
+        rows: list[Row] = self.best_.history_
+        return rows
+
+    def evaluate(self, X: Array, y: Array) -> dict[str, float]:
+        """Evaluate the refitted model."""
+        figures: dict[str, float] = self.best_.evaluate(X, y)
+        return figures

@@ -7,7 +7,7 @@ plain ``dvc repro`` leaves.
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -107,9 +107,9 @@ class Processes:
     def __init__(self) -> None:
         self.running: set[asyncio.subprocess.Process] = set()
 
-    async def run(self, *command: str) -> int:
+    async def run(self, *command: str, env: Mapping[str, str] | None = None) -> int:
         """Run a command; returns its exit code. What it leaves behind is killed."""
-        process = await asyncio.create_subprocess_exec(*command, start_new_session=True)
+        process = await asyncio.create_subprocess_exec(*command, env=env, start_new_session=True)
         self.running.add(process)
         code = await process.wait()
         self._ended(process)

@@ -29,6 +29,9 @@ ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE = (
 )
 CURVE_COLOURS = (ORANGE, BLUE, VERMILION, GREEN, PURPLE, SKY)
 
+DIAGNOSTIC_FLOOR = 1e-9
+"""Smallest norm that is drawn."""
+
 DISPLAY = {
     "relu": "ReLU",
     "leaky_relu": "leaky ReLU",
@@ -233,7 +236,7 @@ def search_heatmaps(candidates: pd.DataFrame, title: str) -> Figure:
     Parameters
     ----------
     candidates : DataFrame
-        Columns "solver", "learning_rate_init", "batch_size", "mean_accuracy" and "rank".
+        Columns "solver", "learning_rate", "batch_size", "mean_accuracy" and "rank".
     title : str
     """
     solvers = sorted(candidates["solver"].unique())
@@ -244,14 +247,14 @@ def search_heatmaps(candidates: pd.DataFrame, title: str) -> Figure:
     image: Any = None
     for axes, solver in zip(row, solvers, strict=True):
         table = candidates[candidates["solver"] == solver].pivot(
-            index="learning_rate_init", columns="batch_size", values="mean_accuracy"
+            index="learning_rate", columns="batch_size", values="mean_accuracy"
         )
         values = 100 * table.to_numpy()
         image = axes.imshow(values, cmap="cividis", vmin=low, vmax=high, aspect="auto")
         for (i, j), value in np.ndenumerate(values):
             is_best = (solver, table.index[i], table.columns[j]) == (
                 best["solver"],
-                best["learning_rate_init"],
+                best["learning_rate"],
                 best["batch_size"],
             )
             axes.text(
@@ -272,4 +275,46 @@ def search_heatmaps(candidates: pd.DataFrame, title: str) -> Figure:
     row[0].set_ylabel("learning rate")
     figure.colorbar(image, ax=list(row), label="cross-validated accuracy (%)", fraction=0.05)
     figure.suptitle(title, x=0.01, ha="left")
+    return figure
+
+
+def diagnostic_grid(
+    tables: Mapping[tuple[str, str], pd.DataFrame], sentences: Mapping[tuple[str, str], str]
+) -> Figure:
+    """Draw why cells of the grid learn or fail: one panel each, over epochs.
+
+    Parameters
+    ----------
+    tables : mapping of (activation, init) to DataFrame
+        Columns "epoch", "gradient_norm_{layer}" and "unit_spread_{layer}", see
+        `mlcore.nn.diagnostics.diagnose`.
+    sentences : mapping of (activation, init) to str
+        What the numbers say; written below the panel.
+    """
+    rows = list(dict.fromkeys(activation for activation, _ in tables))
+    columns = list(dict.fromkeys(init for _, init in tables))
+    figure = _figure(3.9 * len(columns) + 0.4, 2.9 * len(rows) + 0.5)
+    panels = figure.subplots(len(rows), len(columns), sharey=True, squeeze=False)
+    for (activation, init), table in tables.items():
+        axes = panels[rows.index(activation)][columns.index(init)]
+        norms = sorted(table.filter(like="gradient_norm_"), key=lambda n: int(n.split("_")[-1]))
+        spread = table.filter(like="unit_spread_").min(axis=1)
+        for label, values, colour, style in (
+            ("gradient, first layer", table[norms[0]], BLUE, "-"),
+            ("gradient, output layer", table[norms[-1]], VERMILION, "-"),
+            ("spread of the units, smallest", spread, GREEN, "--"),
+        ):
+            # A logarithm has no 0: what is as good as 0 lies on the floor
+            axes.plot(table["epoch"], values.clip(lower=DIAGNOSTIC_FLOOR), style, color=colour,
+                      label=label)  # fmt: skip
+        axes.set_yscale("log")
+        axes.set_ylim(DIAGNOSTIC_FLOOR / 2, 1e2)
+        axes.set_title(f"{display(activation)}, {display(init)} init", loc="left")
+        axes.set_xlabel(f"epoch\n{sentences[activation, init]}", fontsize="small")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        _plain(axes)
+    for row in panels:
+        row[0].set_ylabel("norm, or spread")
+    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside upper center",
+                  ncols=3, frameon=False)  # fmt: skip
     return figure

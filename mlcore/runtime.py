@@ -1,5 +1,7 @@
 """The process: one BLAS thread, and a fingerprint of what the bits depend on."""
 
+import hashlib
+import json
 import os
 import platform
 import sys
@@ -46,8 +48,9 @@ def derive_seed(seed: int, *names: str) -> int:
     """
     import numpy
 
-    digits = [int.from_bytes(name.encode(), "big") for name in names]
-    return int(numpy.random.SeedSequence([seed, *digits]).generate_state(1)[0])
+    # Hashed as a list: ("ab",) and ("a", "b") are different choices
+    digest = hashlib.sha256(json.dumps(names).encode()).digest()
+    return int(numpy.random.SeedSequence([seed, *digest]).generate_state(1)[0])
 
 
 def fingerprint() -> dict[str, Any]:

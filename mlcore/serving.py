@@ -5,7 +5,7 @@ from pathlib import Path
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
-from mlcore.artifacts import load_network
+from mlcore.network_files import load_network
 
 
 class NetworkModel(PythonModel):  # type: ignore[misc]

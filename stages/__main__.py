@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Coroutine
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from dvc.repo import Repo
 
 from mlcore.config import load, warn_of_change
 from mlcore.errors import RetraceError
+from mlcore.observers.progress import NO_LIVE_LINE
+from mlcore.observers.tracking import session
 from mlcore.pipeline import Plan, Processes, order_lock, plan, run_side_by_side
 
 ROOT = Path(__file__).parents[1]
@@ -37,9 +40,12 @@ async def bring_up_to_date(plan: Plan, jobs: int) -> int:
     processes = Processes()
     try:
         if jobs > 1 and len(plan.graph) > 1:
-            failed = await run_side_by_side(
-                plan, jobs, lambda name: processes.run(*REPRO, "-s", name)
-            )
+
+            def start(name: str) -> Coroutine[Any, Any, int]:
+                env = os.environ if name in plan.alone else os.environ | {NO_LIVE_LINE: "1"}
+                return processes.run(*REPRO, "-s", name, env=env)
+
+            failed = await run_side_by_side(plan, jobs, start)
             if failed:
                 print(
                     f"error: failed: {', '.join(failed)}; their reasons stand above",
@@ -94,7 +100,7 @@ def main() -> int:
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     os.environ["LOKY_MAX_CPU_COUNT"] = str(jobs)  # joblib's own limit, for the grid search
     try:
-        load(ROOT / "params.yaml")
+        config = load(ROOT / "params.yaml")
         if warning := warn_of_change(ROOT / "conf", ROOT / "params.yaml"):
             print(warning, file=sys.stderr)
         with Repo() as repo:
@@ -105,7 +111,8 @@ def main() -> int:
                 f"{jobs} at a time",
                 flush=True,
             )
-        return asyncio.run(until_interrupted(bring_up_to_date(todo, jobs)))
+        with session(config, ROOT) if todo.graph else nullcontext():
+            return asyncio.run(until_interrupted(bring_up_to_date(todo, jobs)))
     except (RetraceError, DvcException) as error:
         sys.exit(f"error: {error}")
 

@@ -2,42 +2,38 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
-from mlcore.artifacts import load_arrays, save_mlp, write_json, write_table
+from mlcore.artifacts import load_arrays, save_mlp
 from mlcore.datasets import from_arrays
-from mlcore.estimators import ValidatedMLPClassifier, fit_and_evaluate, sklearn_arguments
-from mlcore.record import Dataset, Training
+from mlcore.estimators import ObservedMLPClassifier, sklearn_arguments
+from mlcore.training import Dataset, Training
 
 if TYPE_CHECKING:
     from mlcore.app import Workspace
     from mlcore.config import Config
 
-log = logging.getLogger(__name__)
-
 
 def run(config: Config, workspace: Workspace) -> Training:
-    """Write models/feature_classifier/{activation}.npz, its metrics and its history."""
-    params = config.feature_classifier
-    name = config.autoencoder.activation
-    data = workspace.input(f"data/features/{name}.npz")
-    parts = from_arrays(load_arrays(data), str(data))
-    model, metrics = fit_and_evaluate(
-        ValidatedMLPClassifier(**sklearn_arguments(params.model_dump())), parts
-    )
-    save_mlp(workspace.output(f"models/feature_classifier/{name}.npz"), model)
-    write_json(workspace.output(f"metrics/feature_classifier/{name}.json"), metrics)
-    write_table(workspace.output(f"metrics/history/feature_classifier/{name}.csv"), model.history_)
-    log.info("feature_classifier %s: test accuracy %.2f %%", name, 100 * metrics["test_accuracy"])
+    """Declare the training on the codes of one autoencoder."""
+    params = config.feature_classifier.model_dump()
+    source = config.autoencoder.activation
+    data = workspace.input(f"data/features/{source}.npz")
     return Training(
         part="feature_classifier",
-        name=name,
-        params=params.model_dump(),
-        metrics=metrics,
-        history=model.history_,
-        dataset=Dataset(f"features-{name}", data, *parts["train"]),
-        model=model,
+        name=source,
+        estimator=ObservedMLPClassifier(**sklearn_arguments(params)),
+        n_steps=config.feature_classifier.max_epochs,
+        data=from_arrays(load_arrays(data), str(data)),
+        dataset=Dataset(f"features-{source}", data),
+        params=params
+        | {
+            "autoencoder_activation": source,
+            "layer": config.features.layer,
+            "split_seed": config.fashion_mnist.seed,
+        },
+        save_model=save_mlp,
+        model_suffix=".npz",
     )
 
 

@@ -11,6 +11,7 @@ from mlcore import plotting
 from mlcore.artifacts import load_arrays, load_mlp, read_json, read_table
 from mlcore.autoencoder import reconstruct
 from mlcore.datasets import FASHION_CLASSES, from_arrays
+from mlcore.nn.diagnostics import explain
 from mlcore.runtime import derive_seed
 
 if TYPE_CHECKING:
@@ -29,17 +30,16 @@ def run(config: Config, workspace: Workspace) -> None:
 
 
 def network_figures(config: Config, workspace: Workspace) -> dict[str, Any]:
-    """Draw the loss curves of each cell (report, figure 5), of all together, and the heatmap."""
+    """Draw the loss curves of each cell (report, figure 5), the heatmap, and why cells fail."""
     activations, inits = config.grid.activation, config.grid.init
     summary = read_json(workspace.input("metrics/summary.json"))["mnist_grid"]["test_accuracy"]
     cells: list[tuple[str, str]] = [
         (activation, init) for activation in activations for init in inits
     ]
-    histories = {
-        cell: read_table(workspace.input(f"metrics/history/network/{'-'.join(cell)}.csv"))
-        for cell in cells
-    }
-    ours = {
+    histories = _by_cell(read_table(workspace.input("metrics/history/network.csv")), cells)
+    diagnostics = _by_cell(read_table(workspace.input("metrics/diagnostics.csv")), cells)
+
+    metrics = {
         cell: read_json(workspace.input(f"metrics/network/{'-'.join(cell)}.json")) for cell in cells
     }
 
@@ -53,22 +53,29 @@ def network_figures(config: Config, workspace: Workspace) -> dict[str, Any]:
             )
             for (activation, init), history in histories.items()
         },
+        "diagnostics": plotting.diagnostic_grid(
+            diagnostics,
+            {cell: explain(rows.iloc[-1].to_dict()) for cell, rows in diagnostics.items()},
+        ),
         "network": plotting.grid_curves(histories, "MNIST: validation loss of the grid"),
         "heatmap": plotting.accuracy_heatmap(
-            table(lambda a, i: ours[a, i]["test_accuracy"]),
+            table(lambda a, i: metrics[a, i]["test_accuracy"]),
             table(lambda a, i: summary.get(a, {}).get(i, {}).get("published", np.nan)),
             "MNIST test accuracy of the network from scratch (%)",
         ),
     }
 
 
+def _by_cell(table: pd.DataFrame, cells: list[tuple[str, str]]) -> dict[tuple[str, str], Any]:
+    return {cell: table[table["run"] == "-".join(cell)] for cell in cells}
+
+
 def classifier_figures(config: Config, workspace: Workspace) -> dict[str, Any]:
     """Draw the losses of scikit-learn's MLPs (report, figures 7 and 8) and the search."""
 
     def panels(part: str, names: list[Any], unit: str) -> Any:
-        return plotting.loss_panels(
-            {n: read_table(workspace.input(f"metrics/history/{part}/{n}.csv")) for n in names}, unit
-        )
+        table = read_table(workspace.input(f"metrics/history/{part}.csv"))
+        return plotting.loss_panels({n: table[table["run"] == n] for n in names}, unit)
 
     grid = config.grid
     entropy = "cross-entropy (nats)"

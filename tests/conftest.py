@@ -47,17 +47,22 @@ class Project:
         save_arrays(root / "data" / "mnist.npz", **arrays)
         save_arrays(root / "data" / "fashion_mnist.npz", **arrays)
 
-    def run(self, *arguments, check=True, **variables):
-        """Run ``python -m ...`` in the copy; returns the completed process."""
+    @staticmethod
+    def environment(**variables):
+        """The environment of a shell, without what tests and their libraries set in it."""
         env = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith("DVC_") and name not in THREAD_VARIABLES
+            if not name.startswith(("DVC_", "MLFLOW_")) and name not in THREAD_VARIABLES
         }
+        return env | {"PATH": f"{Path(sys.executable).parent}:{env['PATH']}"} | variables
+
+    def run(self, *arguments, check=True, **variables):
+        """Run ``python -m ...`` in the copy; returns the completed process."""
         result = subprocess.run(
             [sys.executable, "-m", *arguments],
             cwd=self.root,
-            env=env | {"PATH": f"{Path(sys.executable).parent}:{env['PATH']}"} | variables,
+            env=self.environment(**variables),
             capture_output=True,
             text=True,
             check=False,

@@ -36,7 +36,7 @@ def test_a_stage_started_by_hand_writes_below_hydras_folder_only(project):
     assert set(outputs) == {
         "models/network/tanh-normal.pkl",
         "metrics/network/tanh-normal.json",
-        "metrics/history/network/tanh-normal.csv",
+        "history/network/tanh-normal.csv",
     }
     after = {k: v for k, v in digests(project.root).items() if not k.startswith("outputs/")}
     assert after == before

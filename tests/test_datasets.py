@@ -258,24 +258,25 @@ def test_subset_equals_scikit_learn():
 
 
 def test_describe_counts_images_per_class():
-    X = np.zeros((5, 3), np.uint8)
+    X = np.arange(15, dtype=np.uint8).reshape(5, 3)
     summary = datasets.describe({"train": Part(X, np.array([0, 9, 9, 9, 4], np.uint8))})
     assert summary == {
         "train": {
             "n_samples": 5,
             "class_counts": [1, 0, 0, 0, 1, 0, 0, 0, 0, 3],
-            "missing_values": 0,
+            "constant_images": 0,
+            "repeated_images": 0,
             "majority_class_share": 0.6,
         }
     }
 
 
-def test_describe_counts_missing_values():
-    X = np.array([[0.5, np.nan], [np.inf, -np.inf], [0.0, 1.0]], np.float32)
-    summary = datasets.describe({"val": Part(X, np.array([1, 2, 1], np.uint8))})
-    assert summary["val"]["missing_values"] == 3
-    assert summary["val"]["class_counts"] == [0, 2, 1, 0, 0, 0, 0, 0, 0, 0]
-    assert summary["val"]["majority_class_share"] == pytest.approx(2 / 3, abs=1e-15)
+def test_describe_counts_images_that_should_not_be_there():
+    X = np.array([[0, 0], [1, 2], [1, 2], [7, 7], [1, 2], [2, 1]], np.uint8)
+    summary = datasets.describe({"val": Part(X, np.array([1, 2, 1, 1, 1, 1], np.uint8))})
+    assert summary["val"]["constant_images"] == 2
+    assert summary["val"]["repeated_images"] == 2
+    assert summary["val"]["majority_class_share"] == pytest.approx(5 / 6, abs=1e-15)
 
 
 def test_scale_divides_every_pixel_value_by_255():

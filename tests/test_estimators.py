@@ -1,7 +1,7 @@
-"""scikit-learn's MLPs with a validation curve: the same fits, and figures worked out anew."""
+"""scikit-learn's MLPs, observed: the same fits, and figures worked out anew."""
 
 import warnings
-from itertools import product
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -13,16 +13,15 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.neural_network._multilayer_perceptron import BaseMultilayerPerceptron
 
 from mlcore.estimators import (
-    ValidatedMLPClassifier,
-    ValidatedMLPRegressor,
-    fit_and_evaluate,
-    grid_search,
+    GridSearch,
+    ObservedMLPClassifier,
+    ObservedMLPRegressor,
     longest_first,
     sklearn_arguments,
     whole_training,
 )
 
-GRID = {"solver": ["adam", "sgd"], "learning_rate_init": [0.001, 0.05], "batch_size": [16, 50]}
+GRID = {"solver": ["adam", "sgd"], "learning_rate": [0.001, 0.05], "batch_size": [16, 50]}
 FITS = [
     {"solver": "adam"},
     {"solver": "sgd", "learning_rate_init": 0.1, "momentum": 0.5},
@@ -42,6 +41,12 @@ def parts():
 @pytest.fixture(scope="module")
 def images(parts):
     return {name: (X, X) for name, (X, _) in parts.items()}
+
+
+def fit_and_evaluate(model, parts):
+    model.fit(*parts["train"], validation=parts["val"])
+    metrics = {f"{n}_{k}": v for n, xy in parts.items() for k, v in model.evaluate(*xy).items()}
+    return model, metrics
 
 
 def quietly(model, X, y):
@@ -68,7 +73,7 @@ def assert_same_fit(ours, theirs):
 def test_classifier_fits_as_scikit_learn(parts, more, validated):
     validation = parts["val"] if validated else None
     with whole_training():
-        ours = ValidatedMLPClassifier(**params(**more)).fit(*parts["train"], validation=validation)
+        ours = ObservedMLPClassifier(**params(**more)).fit(*parts["train"], validation=validation)
     assert_same_fit(ours, quietly(MLPClassifier(**params(**more)), *parts["train"]))
 
 
@@ -77,41 +82,40 @@ def test_classifier_fits_as_scikit_learn(parts, more, validated):
 def test_regressor_fits_as_scikit_learn(images, more, validated):
     validation = images["val"] if validated else None
     with whole_training():
-        ours = ValidatedMLPRegressor(**params(**more)).fit(*images["train"], validation=validation)
+        ours = ObservedMLPRegressor(**params(**more)).fit(*images["train"], validation=validation)
     assert_same_fit(ours, quietly(MLPRegressor(**params(**more)), *images["train"]))
 
 
 def test_history_has_one_row_per_epoch(parts):
-    model, _ = fit_and_evaluate(ValidatedMLPClassifier(**params()), parts)
+    model, _ = fit_and_evaluate(ObservedMLPClassifier(**params()), parts)
     assert [row["epoch"] for row in model.history_] == [1, 2, 3, 4]
     assert [row["train_loss"] for row in model.history_] == model.loss_curve_
-    assert all(
-        set(row) == {"epoch", "train_loss", "val_loss", "val_accuracy"} for row in model.history_
-    )
+    names = ["epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy"]
+    assert all(list(row) == names for row in model.history_)
 
 
 def test_history_ends_where_the_fit_ends(parts):
     stop = params(max_iter=50, n_iter_no_change=1, tol=0.5)
-    model, metrics = fit_and_evaluate(ValidatedMLPClassifier(**stop), parts)
-    assert 1 < len(model.history_) == model.n_iter_ == metrics["n_epochs"] < 50
+    model, _ = fit_and_evaluate(ObservedMLPClassifier(**stop), parts)
+    assert 1 < len(model.history_) == model.n_iter_ < 50
 
 
 def test_history_without_validation(parts):
     with whole_training():
-        model = ValidatedMLPClassifier(**params()).fit(*parts["train"])
-    assert all(set(row) == {"epoch", "train_loss"} for row in model.history_)
+        model = ObservedMLPClassifier(**params()).fit(*parts["train"])
+    assert all(set(row) == {"epoch", "train_loss", "train_accuracy"} for row in model.history_)
     assert len(model.history_) == 4
 
 
 def test_history_starts_anew_with_every_fit(parts):
-    model = ValidatedMLPClassifier(**params())
+    model = ObservedMLPClassifier(**params())
     for _ in range(2):
         fit_and_evaluate(model, parts)
     assert len(model.history_) == 4
 
 
 def test_validation_data_is_not_kept(parts):
-    model, _ = fit_and_evaluate(ValidatedMLPClassifier(**params()), parts)
+    model, _ = fit_and_evaluate(ObservedMLPClassifier(**params()), parts)
     held = [value for value in vars(model).values() if isinstance(value, tuple)]
     assert all(parts["val"][0] is not item for value in held for item in value)
     assert not hasattr(model, "_validation")
@@ -119,7 +123,7 @@ def test_validation_data_is_not_kept(parts):
 
 @pytest.mark.parametrize("epoch", [1, 2, 3, 4])
 def test_validation_row_is_what_a_fit_of_so_many_epochs_gives(parts, epoch):
-    model, _ = fit_and_evaluate(ValidatedMLPClassifier(**params()), parts)
+    model, _ = fit_and_evaluate(ObservedMLPClassifier(**params()), parts)
     shorter = quietly(MLPClassifier(**params(max_iter=epoch)), *parts["train"])
     X, y = parts["val"]
     row = model.history_[epoch - 1]
@@ -128,7 +132,7 @@ def test_validation_row_is_what_a_fit_of_so_many_epochs_gives(parts, epoch):
 
 
 def test_last_validation_loss_is_the_mean_negative_log_probability(parts):
-    model, _ = fit_and_evaluate(ValidatedMLPClassifier(**params()), parts)
+    model, _ = fit_and_evaluate(ObservedMLPClassifier(**params()), parts)
     X, y = parts["val"]
     probabilities = model.predict_proba(X)
     by_hand = -np.mean(
@@ -142,7 +146,7 @@ def test_validation_may_lack_classes(parts):
     X, y = parts["val"]
     few = (X[y < 3], y[y < 3])
     with whole_training():
-        model = ValidatedMLPClassifier(**params()).fit(*parts["train"], validation=few)
+        model = ObservedMLPClassifier(**params()).fit(*parts["train"], validation=few)
     probabilities = model.predict_proba(few[0]).astype(np.float64)
     by_hand = -np.mean(np.log(probabilities[np.arange(len(few[1])), few[1]]))
     assert model.history_[-1]["val_loss"] == pytest.approx(by_hand, rel=1e-5)
@@ -151,7 +155,7 @@ def test_validation_may_lack_classes(parts):
 def test_accuracy_with_labels_that_are_not_indices(parts):
     shifted = {name: (X, y * 10 + 7) for name, (X, y) in parts.items()}
     model, metrics = fit_and_evaluate(
-        ValidatedMLPClassifier(**params(max_iter=15, learning_rate_init=0.02)), shifted
+        ObservedMLPClassifier(**params(max_iter=15, learning_rate_init=0.02)), shifted
     )
     X, y = shifted["test"]
     assert metrics["test_accuracy"] == np.mean(model.predict(X) == y)
@@ -159,34 +163,55 @@ def test_accuracy_with_labels_that_are_not_indices(parts):
 
 
 def test_regressor_losses_are_half_the_mean_squared_error(images):
-    model, metrics = fit_and_evaluate(ValidatedMLPRegressor(**params()), images)
-    assert all(set(row) == {"epoch", "train_loss", "val_loss", "val_mse"} for row in model.history_)
+    model, metrics = fit_and_evaluate(ObservedMLPRegressor(**params()), images)
+    assert all(set(row) == {"epoch", "train_loss", "val_loss"} for row in model.history_)
     for name, (X, _) in images.items():
         mse = mean_squared_error(X.astype(np.float64), model.predict(X).astype(np.float64))
         assert metrics[f"{name}_mse"] == pytest.approx(mse, rel=1e-6)
         assert metrics[f"{name}_loss"] == pytest.approx(mse / 2, rel=1e-6)
-    assert model.history_[-1]["val_mse"] == metrics["val_mse"]
     assert model.history_[-1]["val_loss"] == metrics["val_mse"] / 2
 
 
 def test_regressor_with_a_single_output(parts):
     targets = {name: (X, y / 10) for name, (X, y) in parts.items()}
-    model, metrics = fit_and_evaluate(ValidatedMLPRegressor(**params()), targets)
+    model, metrics = fit_and_evaluate(ObservedMLPRegressor(**params()), targets)
     X, y = targets["test"]
     assert metrics["test_mse"] == pytest.approx(mean_squared_error(y, model.predict(X)), rel=1e-6)
 
 
-def test_metrics_of_every_part(parts):
-    model = ValidatedMLPClassifier(**params())
-    returned, metrics = fit_and_evaluate(model, parts)
-    assert returned is model
-    names = product(("train", "val", "test"), ("loss", "accuracy"))
-    assert set(metrics) == {"n_epochs", *(f"{part}_{figure}" for part, figure in names)}
-    assert metrics["n_epochs"] == 4
-    for name, (X, y) in parts.items():
-        expected = log_loss(y, model.predict_proba(X), labels=range(10))
-        assert metrics[f"{name}_loss"] == pytest.approx(expected, rel=1e-6)
-        assert metrics[f"{name}_accuracy"] == accuracy_score(y, model.predict(X))
+@pytest.mark.parametrize("epoch", [2, 3, 4])
+def test_train_accuracy_is_that_of_the_weights_before_each_update(parts, epoch):
+    X, y = parts["train"]
+    whole = params(batch_size=len(X), learning_rate_init=0.02)
+    model = ObservedMLPClassifier(**whole).fit(X, y)
+    before = quietly(MLPClassifier(**whole | {"max_iter": epoch - 1}), X, y)
+    found = model.history_[epoch - 1]["train_accuracy"]
+    assert found == accuracy_score(y, before.predict(X))
+    assert model.history_[0]["train_accuracy"] != model.history_[3]["train_accuracy"]
+
+
+def test_train_accuracy_of_two_classes(parts):
+    X, y = parts["train"]
+    two = y < 2
+    model = ObservedMLPClassifier(**params(max_iter=30, learning_rate_init=0.02))
+    model.fit(X[two], y[two])
+    assert model.history_[-1]["train_accuracy"] == 1.0
+
+
+def test_on_epoch_is_given_every_row(parts):
+    rows = []
+    model = ObservedMLPClassifier(**params()).fit(*parts["train"], on_epoch=rows.append)
+    assert rows == model.history_
+    assert len(rows) == 4
+
+
+@pytest.mark.filterwarnings("default")
+def test_an_observer_may_end_the_fit(parts):
+    def stop(row):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ObservedMLPClassifier(**params()).fit(*parts["train"], on_epoch=stop)
 
 
 def interrupt_epoch(monkeypatch, number):
@@ -206,7 +231,7 @@ def interrupt_epoch(monkeypatch, number):
 def test_interruption_ends_the_fit(monkeypatch, parts):
     interrupt_epoch(monkeypatch, 2)
     with pytest.raises(KeyboardInterrupt):
-        fit_and_evaluate(ValidatedMLPClassifier(**params()), parts)
+        fit_and_evaluate(ObservedMLPClassifier(**params()), parts)
 
 
 @pytest.mark.filterwarnings("default")
@@ -214,53 +239,53 @@ def test_interruption_of_the_evaluation_ends_the_fit(monkeypatch, images):
     def evaluate(self, X, y):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ValidatedMLPRegressor, "evaluate", evaluate)
+    monkeypatch.setattr(ObservedMLPRegressor, "evaluate", evaluate)
     with pytest.raises(KeyboardInterrupt):
-        fit_and_evaluate(ValidatedMLPRegressor(**params()), images)
+        fit_and_evaluate(ObservedMLPRegressor(**params()), images)
 
 
 def test_errors_of_the_fit_come_through(parts):
     X, y = parts["train"]
     broken = {**parts, "train": (np.full_like(X, np.nan), y)}
     with pytest.raises(ValueError, match="NaN"):
-        fit_and_evaluate(ValidatedMLPClassifier(**params()), broken)
+        fit_and_evaluate(ObservedMLPClassifier(**params()), broken)
 
 
 def test_fits_that_do_not_converge_are_no_news(parts):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        fit_and_evaluate(ValidatedMLPClassifier(**params()), parts)
+        fit_and_evaluate(ObservedMLPClassifier(**params()), parts)
     assert caught == []
 
 
 def test_convergence_is_news_again_afterwards(parts):
-    fit_and_evaluate(ValidatedMLPClassifier(**params()), parts)
+    fit_and_evaluate(ObservedMLPClassifier(**params()), parts)
     with pytest.raises(ConvergenceWarning, match="Maximum iterations"):
         MLPClassifier(**params()).fit(*parts["train"])
 
 
 def test_longest_first_starts_with_small_batches_then_small_steps_then_adam():
     order = [
-        (c["batch_size"], c["learning_rate_init"], c["solver"])
+        (c["batch_size"], c["learning_rate"], c["solver"])
         for c in longest_first(
-            {"solver": ["sgd", "adam"], "learning_rate_init": [0.1, 0.01], "batch_size": [64, 32]}
+            {"solver": ["sgd", "adam"], "learning_rate": [0.1, 0.01], "batch_size": [64, 32]}
         )
     ]
     assert order == [
-        ([32], [0.01], ["adam"]),
-        ([32], [0.01], ["sgd"]),
-        ([32], [0.1], ["adam"]),
-        ([32], [0.1], ["sgd"]),
-        ([64], [0.01], ["adam"]),
-        ([64], [0.01], ["sgd"]),
-        ([64], [0.1], ["adam"]),
-        ([64], [0.1], ["sgd"]),
+        (32, 0.01, "adam"),
+        (32, 0.01, "sgd"),
+        (32, 0.1, "adam"),
+        (32, 0.1, "sgd"),
+        (64, 0.01, "adam"),
+        (64, 0.01, "sgd"),
+        (64, 0.1, "adam"),
+        (64, 0.1, "sgd"),
     ]
 
 
 def test_longest_first_has_every_candidate_once():
     grid = {**GRID, "alpha": [0.1, 0.2, 0.3]}
-    listed = [next(iter(ParameterGrid(single))) for single in longest_first(grid)]
+    listed = longest_first(grid)
     assert len(listed) == 24
     assert sorted(map(repr, map(sorted, (c.items() for c in listed)))) == sorted(
         map(repr, map(sorted, (c.items() for c in ParameterGrid(grid))))
@@ -269,13 +294,16 @@ def test_longest_first_has_every_candidate_once():
 
 @pytest.fixture(scope="module")
 def searched(parts):
-    """Our search, and scikit-learn's over the grid as it is."""
+    """Our search with what it told, and scikit-learn's over the grid as it is."""
     X, y = parts["train"]
-    model = MLPClassifier(hidden_layer_sizes=(8,), max_iter=6, random_state=2)
+    shared = {"hidden_layer_sizes": (8,), "max_iter": 6, "random_state": 2}
+    rows = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LOKY_MAX_CPU_COUNT", "1")
-        ours = grid_search(model, GRID, X, y, cv=3)
-    return ours, quietly(GridSearchCV(model, GRID, cv=3), X, y)
+        ours = GridSearch(ObservedMLPClassifier(**shared), GRID, cv=3)
+        ours.fit(X, y, on_epoch=rows.append)
+    theirs = GridSearchCV(MLPClassifier(**shared), sklearn_arguments(GRID), cv=3)
+    return ours, quietly(theirs, X, y), rows
 
 
 def key(candidate):
@@ -283,73 +311,85 @@ def key(candidate):
 
 
 def test_search_scores_as_scikit_learn(searched):
-    ours, theirs = searched
+    ours, theirs, _ = searched
     results = theirs.cv_results_
     expected = {
-        key(candidate): {
+        key(candidate | {"learning_rate": candidate["learning_rate_init"]}): {
             "rank": results["rank_test_score"][i],
-            "mean_accuracy": results["mean_test_score"][i],
-            "std_accuracy": results["std_test_score"][i],
-            "fold_accuracies": [results[f"split{k}_test_score"][i] for k in range(3)],
+            "mean_accuracy": pytest.approx(results["mean_test_score"][i], rel=1e-14),
+            "std_accuracy": pytest.approx(results["std_test_score"][i], rel=1e-12),
+            **{f"fold_{k + 1}": results[f"split{k}_test_score"][i] for k in range(3)},
         }
         for i, candidate in enumerate(results["params"])
     }
-    assert len(ours.candidates) == len(expected) == 8
-    for row in ours.candidates:
+    assert len(ours.candidates_) == len(expected) == 8
+    for row in ours.candidates_:
         figures = {name: value for name, value in row.items() if name not in GRID}
         assert figures == expected[key(row)]
 
 
-def test_search_finds_a_best_candidate(searched):
-    ours, theirs = searched
-    assert ours.candidates[0]["mean_accuracy"] == theirs.best_score_
-    assert ours.candidates[0]["rank"] == 1
-    assert key(ours.best_params) == key(ours.candidates[0])
-
-
 def test_search_lists_the_best_first(searched):
-    rows = searched[0].candidates
-    ranks = [row["rank"] for row in rows]
-    means = [row["mean_accuracy"] for row in rows]
-    assert ranks == sorted(ranks)
+    ours, theirs, _ = searched
+    means = [row["mean_accuracy"] for row in ours.candidates_]
+    assert ours.candidates_[0]["rank"] == 1
+    assert means[0] == pytest.approx(theirs.best_score_, rel=1e-14)
     assert means == sorted(means, reverse=True)
     assert len(set(means)) > 2
 
 
-def test_search_folds_average_to_the_mean(searched):
-    for row in searched[0].candidates:
-        folds = row["fold_accuracies"]
-        assert len(folds) == 3
-        assert row["mean_accuracy"] == pytest.approx(sum(folds) / 3, rel=1e-12)
-        assert row["std_accuracy"] == pytest.approx(np.std(folds), rel=1e-9, abs=1e-12)
+def test_search_tells_of_every_fit_and_of_the_refit(searched):
+    ours, _, rows = searched
+    assert [row["fit"] for row in rows[:24]] == list(range(1, 25))
+    assert rows[24:] == ours.history_
+    assert len(ours.history_) == 6
+
+
+def test_search_knows_when_each_candidate_was_fitted(searched):
+    ours, _, _ = searched
+    assert len(ours.times_) == len(ours.candidates_)
+    assert all(started < ended for started, ended in ours.times_)
+    # One after another, on one core: no candidate has the time of the whole search
+    spans = sorted(ours.times_)
+    assert all(ended <= started for (_, ended), (started, _) in pairwise(spans))
 
 
 def test_search_refits_the_best_on_all_data(searched, parts):
-    ours, _ = searched
+    ours, _, _ = searched
     X, y = parts["train"]
-    model = MLPClassifier(hidden_layer_sizes=(8,), max_iter=6, random_state=2, **ours.best_params)
-    assert_same_fit(ours.best_model, quietly(model, X, y))
+    best = {name: ours.candidates_[0][name] for name in GRID}
+    model = MLPClassifier(
+        hidden_layer_sizes=(8,), max_iter=6, random_state=2, **sklearn_arguments(best)
+    )
+    assert_same_fit(ours.best_, quietly(model, X, y))
 
 
 @pytest.mark.filterwarnings("default")
 def test_interruption_ends_the_search(monkeypatch, parts):
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
     interrupt_epoch(monkeypatch, 2)
-    model = MLPClassifier(hidden_layer_sizes=(4,), max_iter=3)
+    model = ObservedMLPClassifier(hidden_layer_sizes=(4,), max_iter=3)
     with pytest.raises(KeyboardInterrupt):
-        grid_search(model, GRID, *parts["train"], cv=2)
+        GridSearch(model, GRID, cv=2).fit(*parts["train"])
+
+
+def test_a_diverging_candidate_ends_the_search(monkeypatch, parts):
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+    grid = {"solver": ["sgd"], "learning_rate": [1e30], "batch_size": [50]}
+    model = ObservedMLPClassifier(hidden_layer_sizes=(4,), activation="identity", max_iter=3)
+    with pytest.raises(FloatingPointError, match="diverged"), np.errstate(all="ignore"):
+        GridSearch(model, grid, cv=2).fit(*parts["train"])
 
 
 def test_other_warnings_turned_errors_are_no_interruption(parts):
     with pytest.raises(UserWarning, match="larger than sample size"):
-        fit_and_evaluate(ValidatedMLPClassifier(**params(batch_size=1000)), parts)
+        fit_and_evaluate(ObservedMLPClassifier(**params(batch_size=1000)), parts)
 
 
 def test_regressor_with_a_single_column(parts):
     targets = {name: (X, X[:, 20:21]) for name, (X, _) in parts.items()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataConversionWarning)
-        model, metrics = fit_and_evaluate(ValidatedMLPRegressor(**params()), targets)
+        model, metrics = fit_and_evaluate(ObservedMLPRegressor(**params()), targets)
     X, y = targets["test"]
     expected = mean_squared_error(y[:, 0], model.predict(X))
     assert metrics["test_mse"] == pytest.approx(expected, rel=1e-6)
@@ -367,7 +407,7 @@ def test_every_parameter_reaches_scikit_learn():
 
 
 def test_diverging_weights_are_an_error_of_their_own(parts):
-    model = ValidatedMLPRegressor(
+    model = ObservedMLPRegressor(
         hidden_layer_sizes=(4,), solver="sgd", learning_rate_init=1e30, max_iter=5, random_state=0
     )
     numbers = {name: (X, X) for name, (X, _) in parts.items()}

@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[1]
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 STAGES = PIPELINE["stages"]
 
-WITHOUT_INFLUENCE = ("mlcore.app", "mlcore.config", "mlcore.tracking")
-"""They bring parameters to a stage and results to the tracker, and can change neither."""
+WITHOUT_INFLUENCE = ("mlcore.app", "mlcore.config", "mlcore.observers")
+"""They bring parameters to a stage and watch it, and can change no result."""
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +50,32 @@ def dependency_of(module):
 def test_code_dependencies_are_the_imports(imports, stage):
     module = module_of(stage)
     needed = {dependency_of(name) for name in reached(imports, module)}
-    needed.add(module.replace(".", "/") + ".py")
+    # A package's __init__ runs before its modules: that of stages pins the threads
+    needed |= {module.replace(".", "/") + ".py", "stages/__init__.py"}
+    needed |= {dependency_of(name) for name in reached(imports, "stages")}
     named = {dep for dep in STAGES[stage]["deps"] if dep.startswith(("mlcore/", "stages/"))}
     assert needed == named
+
+
+NUMERIC = {"numpy", "pandas", "scipy", "sklearn"}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_what_computes_depends_on_the_versions_of_what_it_computes_with(stage):
+    graph = grimp.build_graph("mlcore", "stages", include_external_packages=True)
+    module = module_of(stage)
+    modules = {module, *reached(graph, module)}
+    used = {p for m in modules for p in graph.find_modules_directly_imported_by(m)} & NUMERIC
+    assert ("requirements.numeric.txt" in STAGES[stage]["deps"]) == bool(used)
+
+
+def test_the_numeric_versions_are_those_of_the_lock_file():
+    lock = (ROOT / "requirements.lock").read_text()
+    pins = (ROOT / "requirements.numeric.txt").read_text().splitlines()
+    assert {pin.split("==")[0] for pin in pins} == {"numpy", "pandas", "scikit-learn", "scipy"}
+    assert all(f"\n{pin} \\\n" in lock or lock.startswith(f"{pin} ") for pin in pins), (
+        "run `make lock`"
+    )
 
 
 def test_training_does_not_depend_on_plots_tracking_or_configuration():
@@ -90,7 +113,7 @@ def test_other_stages_depend_on_whole_sections():
     [
         ("hydra", {"mlcore.config.compose", "mlcore.config.hydra_app"}),
         ("matplotlib", {"mlcore.plotting"}),
-        ("mlflow", {"mlcore.tracking", "mlcore.serving"}),
+        ("mlflow", {"mlcore.mlflow_writer", "mlcore.serving"}),
     ],
 )
 def test_each_framework_enters_in_one_place(package, importers):

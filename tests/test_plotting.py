@@ -24,7 +24,7 @@ def images():
 def candidates():
     return pd.DataFrame(
         [
-            {"solver": s, "learning_rate_init": r, "batch_size": b, "mean_accuracy": a, "rank": k}
+            {"solver": s, "learning_rate": r, "batch_size": b, "mean_accuracy": a, "rank": k}
             for k, (s, r, b, a) in enumerate(
                 [("sgd", 0.1, 32, 0.9), ("adam", 0.1, 32, 0.8), ("adam", 0.2, 64, 0.7),
                  ("adam", 0.2, 32, 0.6), ("adam", 0.1, 64, 0.5), ("sgd", 0.2, 32, 0.4),

@@ -3,6 +3,8 @@
 import json
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,8 +47,7 @@ def test_every_row_of_the_results_is_that_of_the_run(row):
 
 
 def test_the_searchs_result_is_that_of_the_run():
-    best = json.loads((ROOT / "metrics" / "search.json").read_text())
-    found = best["best"]
+    found = {name: value["ours"] for name, value in SUMMARY["fashion_search"]["best"].items()}
     sentence = (
         f"{found['solver']}, rate {found['learning_rate_init']:g}, batch {found['batch_size']}"
     )
@@ -56,6 +57,21 @@ def test_the_searchs_result_is_that_of_the_run():
 
 def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.parametrize("command", ["dvc metrics show"])
+def test_output_that_is_shown_is_the_commands_own(command):
+    (shown,) = [block for block in blocks("text") if block.startswith(f"$ {command}\n")]
+    real = subprocess.run(
+        [sys.executable, "-m", *command.split()],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert [line.split() for line in shown.splitlines()[1:]] == [
+        line.split() for line in real.stdout.splitlines()
+    ]
 
 
 def commands():

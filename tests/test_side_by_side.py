@@ -145,13 +145,26 @@ def test_wrong_parameters_stop_it_before_any_work(project):
     assert "running" not in result.stdout
 
 
-def start(project, *before):
-    return subprocess.Popen(
-        [*before, sys.executable, "-m", "stages", "--jobs", "2"],
-        cwd=project.root,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+@pytest.fixture
+def start(project):
+    """Start the runner; what a failing test leaves of it is ended."""
+    processes = []
+
+    def start(*before):
+        process = subprocess.Popen(
+            [*before, sys.executable, "-m", "stages", "--jobs", "2"],
+            cwd=project.root,
+            env=project.environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.terminate()
+        process.wait(60)
 
 
 def wait_for(condition, seconds=60):
@@ -168,12 +181,12 @@ def mark():
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_the_stages_too(project, mark, number):
+def test_a_signal_ends_the_stages_too(project, mark, number, start):
     small_pipeline(
         project,
         {name: (f"{mark}; echo > {name}", ["params.yaml"]) for name in ("one", "two")},
     )
-    process = start(project)
+    process = start()
     wait_for(lambda: count(mark) == 2)
     process.send_signal(number)
     assert process.wait(60) == 128 + number
@@ -181,7 +194,7 @@ def test_a_signal_ends_the_stages_too(project, mark, number):
     assert not (project.root / "one").exists()
 
 
-def test_a_signal_after_a_failure_ends_what_still_runs(project, mark):
+def test_a_signal_after_a_failure_ends_what_still_runs(project, mark, start):
     failed = project.root / "failed"
     small_pipeline(
         project,
@@ -190,7 +203,7 @@ def test_a_signal_after_a_failure_ends_what_still_runs(project, mark):
             "long": (f"{mark}; echo > long", ["params.yaml"]),
         },
     )
-    process = start(project)
+    process = start()
     wait_for(lambda: failed.exists() and count(mark) == 1)
     time.sleep(2)  # for the runner to learn of the failure
     process.terminate()
@@ -198,10 +211,10 @@ def test_a_signal_after_a_failure_ends_what_still_runs(project, mark):
     assert count(mark) == 0
 
 
-def test_further_signals_do_not_break_the_stopping(project, mark):
+def test_further_signals_do_not_break_the_stopping(project, mark, start):
     deaf = f"trap '' INT; {mark}; {mark}"
     small_pipeline(project, {n: (deaf, ["params.yaml"]) for n in ("one", "two")})
-    process = start(project)
+    process = start()
     wait_for(lambda: count(mark) == 2)
     for _ in range(5):
         process.send_signal(signal.SIGINT)
@@ -210,16 +223,18 @@ def test_further_signals_do_not_break_the_stopping(project, mark):
     assert count(mark) == 0
 
 
-def test_under_nohup_a_hangup_changes_nothing(project):
+def test_under_nohup_a_hangup_changes_nothing(project, start):
     small_pipeline(project, {n: (f"sleep 3; echo > {n}", ["params.yaml"]) for n in ("one", "two")})
-    process = start(project, "nohup")
+    process = start("nohup")
     wait_for(lambda: count("sleep 3") >= 1)
     process.send_signal(signal.SIGHUP)
     assert process.wait(60) == 0
     assert (project.root / "two").exists()
 
 
-def test_an_interrupted_run_leaves_the_committed_lock_and_ends_clean_when_run_again(project, mark):
+def test_an_interrupted_run_leaves_the_committed_lock_and_ends_clean_when_run_again(
+    project, mark, start
+):
     slow = project.root / "slow"
     small_pipeline(
         project,
@@ -234,7 +249,7 @@ def test_an_interrupted_run_leaves_the_committed_lock_and_ends_clean_when_run_ag
     committed = (project.root / "dvc.lock").read_text()
     (project.root / "more").write_text("2")
     slow.touch()
-    process = start(project)
+    process = start()
     wait_for(lambda: count(mark) == 1)
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130

@@ -13,7 +13,7 @@ from PIL import Image
 from mlcore.app import Workspace
 from mlcore.artifacts import save_arrays, save_mlp, write_json, write_table
 from mlcore.config import compose
-from mlcore.estimators import ValidatedMLPRegressor, fit_and_evaluate
+from mlcore.estimators import ObservedMLPRegressor
 from stages import evaluate, plot, split_mnist, subset_fashion, worked_examples
 
 ROOT = Path(__file__).parents[1]
@@ -24,7 +24,15 @@ NARROW = ["grid.init=[normal]", "grid.activation=[tanh,relu]", "grid.classifier_
 
 
 def mlp_metrics(value):
-    return {f"{p}_{f}": value for p in ("train", "val", "test") for f in ("loss", "accuracy")}
+    figures = {f"{p}_{f}": value for p in ("train", "val", "test") for f in ("loss", "accuracy")}
+    return figures | {"test_mse": value}
+
+
+DIAGNOSTICS = {
+    **{f"gradient_norm_{layer}": 0.1 * layer for layer in (1, 2, 3)},
+    **{f"{name}_{layer}": 0.25 for layer in (1, 2)
+       for name in ("dead_units", "saturated_units", "unit_spread")},
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -32,7 +40,8 @@ def workspace(tmp_path):
     """Results of all stages before evaluate and plot, made up."""
     workspace = Workspace(tmp_path, tmp_path)
     shutil.copytree(ROOT / "metrics", tmp_path / "metrics")
-    shutil.rmtree(tmp_path / "metrics" / "figures", ignore_errors=True)
+    for folder in ("figures", "history"):
+        shutil.rmtree(tmp_path / "metrics" / folder, ignore_errors=True)
     config = compose(CONF)
     worked_examples.run(config, workspace)
     counts = {"n_samples": 10}
@@ -48,7 +57,10 @@ def workspace(tmp_path):
             cell = f"{activation}-{init}"
             write_json(workspace.output(f"metrics/network/{cell}.json"),
                        {"test_accuracy": (10 * i + j) / 100})  # fmt: skip
-            write_table(workspace.output(f"metrics/history/network/{cell}.csv"), epochs)
+            write_table(
+                workspace.output(f"history/network/{cell}.csv"),
+                [row | DIAGNOSTICS | {"unit_spread_1": (10 * i + j) / 7} for row in epochs],
+            )
     for part, names in {
         "classifier": config.grid.classifier_activation,
         "feature_classifier": config.grid.autoencoder_activation,
@@ -56,9 +68,9 @@ def workspace(tmp_path):
     }.items():
         for name in names:
             write_json(workspace.output(f"metrics/{part}/{name}.json"), mlp_metrics(0.25))
-            write_table(workspace.output(f"metrics/history/{part}/{name}.csv"), epochs)
-    best = {"solver": "sgd", "learning_rate_init": 0.5, "batch_size": 7}
-    write_json(workspace.output("metrics/search.json"), {"best": best, "cv_accuracy": 0.5})
+            write_table(workspace.output(f"history/{part}/{name}.csv"), epochs)
+    best = {"solver": "sgd", "learning_rate": 0.5, "batch_size": 7}
+    write_json(workspace.output("metrics/search/best.json"), {"val_accuracy": 0.5})
     table = [{**best, "rank": 1, "mean_accuracy": 0.5}]
     write_table(workspace.output("metrics/search.csv"), table)
     return workspace
@@ -96,6 +108,33 @@ def test_the_summary_puts_each_figure_where_it_belongs(workspace):
     assert step["loss_after"] == {"ours": pytest.approx(3.2872008, abs=1e-7), "published": 3.3}
 
 
+def test_the_headline_has_one_flat_figure_for_each_result(workspace):
+    evaluate.run(compose(CONF), workspace)
+    headline = json.loads((workspace.out / "metrics" / "headline.json").read_text())
+    assert headline["relu-random"] == 0.21
+    assert headline["fashion-logistic"] == headline["codes-identity"] == 0.25
+    assert (headline["search-cv"], headline["mse-relu"]) == (0.5, 0.25)
+    assert len(headline) == 21
+    evaluate.run(compose(CONF, NARROW), workspace)
+    narrow = json.loads((workspace.out / "metrics" / "headline.json").read_text())
+    assert set(narrow) == {
+        "tanh-normal", "relu-normal", "fashion-tanh", "codes-relu", "search-cv", "mse-relu",
+    }  # fmt: skip
+
+
+def test_histories_of_a_part_are_one_long_table(workspace):
+    evaluate.run(compose(CONF), workspace)
+    table = pd.read_csv(workspace.out / "metrics" / "history" / "network.csv")
+    assert list(table) == ["run", "epoch", "train_loss", "val_loss"]
+    assert table["run"].nunique() == 12
+    last = table[table["run"] == "leaky_relu-normal"].iloc[-1]
+    assert last[["epoch", "train_loss", "val_loss"]].tolist() == [3, 2 / 3, 1.0]
+    diagnostics = pd.read_csv(workspace.out / "metrics" / "diagnostics.csv")
+    assert set(diagnostics) == {"run", "epoch", *DIAGNOSTICS}
+    rounded = diagnostics[diagnostics["run"] == "tanh-random"]["unit_spread_1"]
+    assert rounded.tolist() == [1.571] * 3  # 11 / 7
+
+
 def test_a_narrowed_grid_leaves_gaps_not_old_figures(workspace):
     evaluate.run(compose(CONF, NARROW), workspace)
     found = summary(workspace)
@@ -108,6 +147,9 @@ def test_a_narrowed_grid_leaves_gaps_not_old_figures(workspace):
 
 
 def test_a_grid_beyond_the_studys_is_evaluated_for_what_the_study_has(workspace):
+    for activation in compose(CONF).grid.activation:
+        path = workspace.output(f"history/network/{activation}-he.csv")
+        write_table(path, [{"epoch": 1, "train_loss": 1.0, "val_loss": 1.0}])
     evaluate.run(compose(CONF, ["grid.init=[normal,he]"]), workspace)
     assert set(summary(workspace)["mnist_grid"]["test_accuracy"]["tanh"]) == {
         "zero",
@@ -127,8 +169,8 @@ def test_every_figure_is_drawn(workspace, overrides, n_cells):
     save_arrays(workspace.output("data/fashion_mnist.npz"), **arrays)
     X = arrays["X_train"] / 255
     for name in config.grid.autoencoder_activation:
-        model = ValidatedMLPRegressor(hidden_layer_sizes=(4,), max_iter=1, activation=name)
-        fit_and_evaluate(model, {"train": (X, X), "val": (X, X)})
+        model = ObservedMLPRegressor(hidden_layer_sizes=(4,), max_iter=1, activation=name)
+        model.fit(X, X)
         save_mlp(workspace.output(f"models/autoencoder/{name}.npz"), model)
     evaluate.run(config, workspace)
     plot.run(config, workspace)
@@ -136,7 +178,7 @@ def test_every_figure_is_drawn(workspace, overrides, n_cells):
     assert len(list((figures / "network").glob("*.png"))) == n_cells
     assert {path.stem for path in figures.glob("*.png")} == {
         *("network", "heatmap", "classifier", "autoencoder", "feature_classifier"),
-        *("search", "samples", "reconstructions"),
+        *("search", "samples", "reconstructions", "diagnostics"),
     }
     for path in figures.rglob("*.png"):
         Image.open(path).verify()
@@ -188,6 +230,6 @@ def test_the_splits_are_written_with_their_counts(tmp_path):
 def test_the_committed_tables_of_the_search_are_complete():
     table = pd.read_csv(ROOT / "metrics" / "search.csv")
     assert len(table) == 36
-    assert not table.duplicated(["solver", "learning_rate_init", "batch_size"]).any()
+    assert not table.duplicated(["solver", "learning_rate", "batch_size"]).any()
     folds = table[["fold_1", "fold_2", "fold_3"]].mean(axis=1)
     np.testing.assert_allclose(folds, table["mean_accuracy"])

@@ -1,15 +1,25 @@
-"""MLflow runs: complete, loadable, race-free, and never in the way of a result."""
+"""MLflow runs: live, true, loadable, race-free, and never in the way of a result."""
 
 import hashlib
 import json
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mlcore.artifacts import load_arrays, load_network
-from mlcore.tracking import checkout_root, default_uri
+from mlcore.artifacts import load_arrays
+from mlcore.mlflow_writer import default_uri, displayed, without_secrets
+from mlcore.network_files import load_network
+from mlcore.observers.tracking import checkout_root
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -21,8 +31,10 @@ pytestmark = [
 ]
 
 NETWORK = ["stages.train_network", "network.max_epochs=3", "network.hidden_layer_sizes=[8,6]"]
+ENDLESS = ["network.max_epochs=1000000", "network.patience=1000000"]
 CLASSIFIER = ["stages.fit_classifier", "classifier.max_epochs=2"]
 SEARCH = ["stages.search_classifier", "search.max_epochs=1", "search.learning_rate=[0.01,0.1]"]
+NAMES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 
 
 def open_store(project):
@@ -34,7 +46,7 @@ def open_store(project):
 
 def runs_of(client, experiment):
     found = client.get_experiment_by_name(experiment)
-    return client.search_runs([found.experiment_id], max_results=100)
+    return client.search_runs([found.experiment_id], max_results=100) if found else []
 
 
 def output(project, pattern):
@@ -42,27 +54,76 @@ def output(project, pattern):
     return path
 
 
+def pending(project):
+    """The notes that are not sent."""
+    return list((project.root / "mlruns" / "pending").glob("*/*/events.jsonl"))
+
+
+@pytest.fixture
+def endless(project):
+    """A training that does not end by itself."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stages.train_network", *ENDLESS],
+        cwd=project.root,
+        env=project.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    yield process
+    process.kill()
+    process.wait(60)
+
+
+def wait_for(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with suppress(sqlite3.OperationalError):  # no database or no table yet
+            if value := condition():
+                return value
+        time.sleep(0.2)
+    pytest.fail("it did not happen")
+
+
 def test_a_network_run_holds_all_that_is_needed_to_compare_and_reuse_it(project):
     import mlflow
 
+    before = time.time()
     project.run(*NETWORK, "network.activation=relu")
     store = open_store(project)
     (run,) = runs_of(store, "network")
-    assert (run.info.run_name, run.info.status) == ("relu-normal", "FINISHED")
-    assert run.data.params["learning_rate"] == "0.02"
-    assert run.data.params["hidden_layer_sizes"] == "[8, 6]"
-    assert {"n_epochs", "test_loss", "test_accuracy"} <= set(run.data.metrics)
-    for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy"):
-        assert [m.step for m in store.get_metric_history(run.info.run_id, name)] == [1, 2, 3]
-    assert not [name for name in run.data.metrics if name.startswith("final_")]
+    assert (run.info.run_name, run.info.status) == (
+        "relu-normal max_epochs=3 hidden_layer_sizes=[8,6]",
+        "FINISHED",
+    )
+    expected = {
+        "activation": "relu", "init": "normal", "hidden_layer_sizes": "[8, 6]", "solver": "sgd",
+        "learning_rate": "0.02", "batch_size": "128", "max_epochs": "3", "seed": "42",
+        "n_train": "300", "n_val": "60", "n_test": "60", "split_seed": "42",
+    }  # fmt: skip
+    assert run.data.params.items() >= expected.items()
+    final = {f"final_{name}" for name in NAMES}
+    assert {"n_epochs", "test_loss", "test_accuracy"} | final <= set(run.data.metrics)
+    for name in (*NAMES, "gradient_norm_1", "unit_spread_2"):
+        points = store.get_metric_history(run.info.run_id, name)
+        assert [point.step for point in points] == [1, 2, 3]
+        stamps = [point.timestamp for point in points]
+        assert stamps == sorted(stamps)
+        assert run.info.start_time <= stamps[0] <= stamps[-1] <= run.info.end_time
+    assert before * 1000 < run.info.start_time
+    # 300 images of three epochs: the training alone, not what was around it
+    assert run.info.end_time - run.info.start_time < 1000
+    tags = run.data.tags
+    assert tags["origin"] == "hydra"
+    assert "network.activation=relu" in tags["overrides"]
+    assert tags["output_folder"].startswith("outputs/train_network/")
+    assert tags["mlflow.source.name"] == "stages.train_network"
 
     (entry,) = run.inputs.dataset_inputs
     data = project.root / "data" / "mnist.npz"
     assert entry.dataset.name == "mnist"
     assert entry.dataset.digest == hashlib.md5(data.read_bytes()).hexdigest()
-    assert [a.path for a in store.list_artifacts(run.info.run_id, "figures")] == [
-        "figures/loss.png"
-    ]
+    files = {a.path for a in store.list_artifacts(run.info.run_id, "results")}
+    assert files == {f"results/relu-normal.{suffix}" for suffix in ("csv", "json", "pkl")}
 
     (logged,) = run.outputs.model_outputs
     model = mlflow.pyfunc.load_model(f"models:/{logged.model_id}")
@@ -71,6 +132,7 @@ def test_a_network_run_holds_all_that_is_needed_to_compare_and_reuse_it(project)
     np.testing.assert_array_equal(model.predict(X), network.predict(X))
     assert model.metadata.signature.inputs.inputs[0].shape == (-1, 784)
     assert model.input_example.shape == (5, 784)
+    assert pending(project) == []
 
 
 def test_a_scikit_learn_run_holds_its_losses_and_the_full_estimator(project):
@@ -79,13 +141,11 @@ def test_a_scikit_learn_run_holds_its_losses_and_the_full_estimator(project):
     project.run(*CLASSIFIER, "classifier.activation=tanh")
     store = open_store(project)
     (run,) = runs_of(store, "classifier")
-    assert run.info.run_name == "tanh"
-    for name in ("train_loss", "val_loss", "val_accuracy"):
+    for name in NAMES:
         assert [m.step for m in store.get_metric_history(run.info.run_id, name)] == [1, 2]
-    metrics = project.root / "outputs"
-    (path,) = metrics.rglob("classifier/tanh.json")
-    evaluated = json.loads(path.read_text())["train_loss"]
+    evaluated = json.loads(output(project, "classifier/tanh.json").read_text())["train_loss"]
     assert run.data.metrics["final_train_loss"] == evaluated != run.data.metrics["train_loss"]
+    assert run.data.params["solver"] == "adam"
     (logged,) = run.outputs.model_outputs
     model = mlflow.sklearn.load_model(f"models:/{logged.model_id}")
     arrays = load_arrays(project.root / "data" / "fashion_mnist.npz")
@@ -93,21 +153,77 @@ def test_a_scikit_learn_run_holds_its_losses_and_the_full_estimator(project):
     assert accuracy == pytest.approx(run.data.metrics["test_accuracy"], abs=1e-9)
 
 
-def test_the_candidates_of_a_search_are_children_of_its_run(project):
+def test_the_candidates_of_a_search_are_children_with_their_own_times(project):
     project.run(*SEARCH, "search.batch_size=[32,64]")
     store = open_store(project)
     runs = runs_of(store, "search")
-    (parent,) = (run for run in runs if run.info.run_name == "search")
+    (parent,) = (run for run in runs if run.info.run_name.startswith("best"))
     children = [run for run in runs if run is not parent]
     assert len(children) == 2 * 2 * 2
     assert {c.data.tags["mlflow.parentRunId"] for c in children} == {parent.info.run_id}
     best = max(children, key=lambda c: c.data.metrics["mean_accuracy"])
-    assert best.data.metrics["mean_accuracy"] == parent.data.metrics["cv_accuracy"]
+    assert best.data.metrics["mean_accuracy"] == parent.data.metrics["final_val_accuracy"]
     folds = [best.data.metrics[f"fold_{k}"] for k in (1, 2, 3)]
     assert np.mean(folds) == pytest.approx(best.data.metrics["mean_accuracy"])
+    assert set(best.data.params) == {"solver", "learning_rate", "batch_size"}
+    for child in children:
+        assert parent.info.start_time <= child.info.start_time <= child.info.end_time
+        assert child.info.end_time <= parent.info.end_time
+    assert len({child.info.start_time for child in children}) > 1
     assert len(store.get_metric_history(parent.info.run_id, "train_loss")) == 1
-    assert store.list_artifacts(parent.info.run_id, "figures")
     assert len(parent.outputs.model_outputs) == 1
+
+
+def test_the_jobs_of_a_sweep_have_names_that_differ(project):
+    project.run(*NETWORK[:1], "-m", *NETWORK[1:], "network.seed=1,2")
+    runs = runs_of(open_store(project), "network")
+    assert {run.info.run_name.split()[-1] for run in runs} == {"seed=1", "seed=2"}
+    assert {run.data.tags["origin"] for run in runs} == {"sweep"}
+
+
+def has_a_run(database):
+    """Look without MLflow, whose client would make the schema that is just being made."""
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        return connection.execute("select count(*) from runs").fetchone()[0]
+
+
+def test_a_training_is_seen_while_it_runs_and_ends_killed_by_ctrl_c(project, endless):
+    wait_for(lambda: has_a_run(project.root / "mlflow.db"))
+    store = open_store(project)
+    (run,) = runs_of(store, "network")
+    assert run.info.status == "RUNNING"
+
+    def seen():
+        return store.get_metric_history(run.info.run_id, "val_loss")
+
+    first = len(wait_for(seen))
+    wait_for(lambda: len(seen()) > first)
+    endless.send_signal(signal.SIGINT)
+    assert endless.wait(60) == 130
+    (run,) = runs_of(store, "network")
+    assert run.info.status == "KILLED"
+    stamps = [point.timestamp for point in seen()]
+    assert run.info.start_time <= min(stamps) < max(stamps) <= run.info.end_time
+    assert pending(project) == []
+
+
+def test_a_training_whose_process_is_gone_is_not_left_running(project, endless):
+    wait_for(lambda: pending(project))
+    endless.kill()
+    endless.wait(60)
+    wait_for(lambda: not pending(project))
+    (run,) = runs_of(open_store(project), "network")
+    assert run.info.status == "KILLED"
+    assert run.data.tags["error"] == "its process ended untold"
+
+
+def test_a_diverging_training_is_a_failed_run_that_says_why(project):
+    result = project.run(*NETWORK, "network.learning_rate=1e30", check=False)
+    assert result.returncode == 1
+    (run,) = runs_of(open_store(project), "network")
+    assert run.info.status == "FAILED"
+    assert run.data.tags["error"].startswith("training diverged: ")
+    assert "learning_rate" in run.data.tags["error"]
 
 
 def test_processes_that_start_together_on_a_fresh_store_are_all_recorded(project):
@@ -115,7 +231,8 @@ def test_processes_that_start_together_on_a_fresh_store_are_all_recorded(project
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda init: project.run(*NETWORK, f"network.init={init}"), inits))
     runs = runs_of(open_store(project), "network")
-    assert {run.info.run_name for run in runs} == {f"tanh-{i}" for i in inits}
+    assert {run.info.run_name.split()[0] for run in runs} == {f"tanh-{i}" for i in inits}
+    assert {run.info.status for run in runs} == {"FINISHED"}
 
 
 def test_tracking_leaves_the_results_as_they_are(project):
@@ -126,13 +243,71 @@ def test_tracking_leaves_the_results_as_they_are(project):
         assert on.read_bytes() == off.read_bytes()
 
 
-def test_a_store_that_fails_is_reported_and_costs_no_result(project):
+def warnings_in(result):
+    return [line for line in (result.stdout + result.stderr).splitlines() if "warning:" in line]
+
+
+def test_what_a_store_misses_is_recorded_later_once(project):
     (project.root / "mlflow.db").write_text("this is no database")
-    result = project.run(*NETWORK, check=False)
-    assert result.returncode == 0
-    assert "could not be recorded in sqlite:///" in result.stdout + result.stderr
+    result = project.run(*NETWORK)
+    (warning,) = warnings_in(result)
+    assert "runs are not recorded in sqlite:///" in warning
+    assert "`make sync`" in warning
     assert "Traceback" not in result.stdout + result.stderr
     assert load_network(output(project, "*.pkl")).n_epochs_ == 3
+
+    (project.root / "mlflow.db").unlink()
+    synced = project.run("mlcore.mlflow_writer")
+    assert "recorded network-tanh-normal" in synced.stdout
+    (run,) = runs_of(open_store(project), "network")
+    assert run.info.status == "FINISHED"
+    assert run.info.end_time - run.info.start_time < 1000
+    assert len(open_store(project).get_metric_history(run.info.run_id, "val_loss")) == 3
+    again = project.run("mlcore.mlflow_writer")
+    assert "nothing to record" in again.stdout
+    assert len(runs_of(open_store(project), "network")) == 1
+
+
+@pytest.fixture
+def silent_server():
+    """A server that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        kept = []
+        threading.Thread(
+            target=lambda: [kept.append(server.accept()) for _ in range(100)], daemon=True
+        ).start()
+        yield server.getsockname()[1]
+
+
+def test_a_store_that_hangs_holds_nobody_up(project, silent_server):
+    uri = f"http://127.0.0.1:{silent_server}"
+    result = project.run(*NETWORK, f"tracking.uri={uri}")
+    (warning,) = warnings_in(result)
+    assert f"runs are not recorded in {uri}: timed out" in warning
+    assert len(pending(project)) == 1
+
+
+def test_no_password_reaches_a_message_or_a_file(project):
+    secret = "hunter-two"
+    uri = f"http://me:{secret}@127.0.0.1:9/store?token={secret}"
+    refused = project.run(*NETWORK, f"tracking.uri='{uri}'", check=False)
+    assert refused.returncode == 1
+    assert "tracking.uri should hold no password; set MLFLOW_TRACKING_URI" in refused.stderr
+    result = project.run(*NETWORK, MLFLOW_TRACKING_URI=uri)
+    (warning,) = warnings_in(result)
+    assert "runs are not recorded in http://me@127.0.0.1:9/store: " in warning
+    for text in (refused.stdout, refused.stderr, result.stdout, result.stderr):
+        assert secret not in text
+    for path in project.root.rglob("*"):
+        assert not path.is_file() or secret.encode() not in path.read_bytes()
+
+
+def test_messages_of_others_lose_their_secrets():
+    uri = "postgresql://me:s3cret@host:5/db?x=1"
+    assert displayed(uri) == "postgresql://me@host:5/db"
+    assert without_secrets(f"no {uri} here, s3cret!\nmore", uri) == (
+        "no postgresql://me@host:5/db here, ***!"
+    )
 
 
 def test_experiments_in_a_temporary_copy_share_the_checkouts_store():
@@ -140,3 +315,10 @@ def test_experiments_in_a_temporary_copy_share_the_checkouts_store():
     assert checkout_root(copy) == Path("/home/a/study")
     assert default_uri(copy) == "sqlite:////home/a/study/mlflow.db"
     assert checkout_root(Path("/home/a/study")) == Path("/home/a/study")
+
+
+def test_the_uri_escapes_what_a_path_may_hold():
+    from sqlalchemy import make_url
+
+    for folder in ("/a b/c", "/100 %/x", "/%20/ü", "/a?b#c"):
+        assert make_url(default_uri(Path(folder))).database == f"{folder}/mlflow.db"

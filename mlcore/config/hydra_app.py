@@ -18,11 +18,30 @@ from mlcore.config.messages import one_line
 from mlcore.config.schema import Config
 from mlcore.errors import RetraceError
 
+Task = Callable[[Config, Path, str, list[str]], None]
+"""``task(config, output folder, "hydra" or "sweep", overrides)``."""
 
-def run_as_hydra_app(task: Callable[[Config, Path], None], name: str, conf: Path) -> None:
-    """Run `task(config, output folder)` as a Hydra application, once or as a multirun.
 
-    Every job is checked before it runs; those of Hydra's own sweeper all before the first one.
+def check_jobs(conf: Path) -> Config:
+    """Check the jobs of the command line; returns the configuration of the first.
+
+    Raises
+    ------
+    RetraceError
+        If the overrides of any job are wrong, as far as jobs are known beforehand.
+    """
+    args = get_args()
+    jobs = jobs_known_beforehand(args.overrides, args.multirun, conf)
+    # A sweeper of another kind chooses its jobs while it runs: they are checked then
+    configs = [
+        compose(conf, [override for override in job if not override.startswith("hydra")])
+        for job in jobs
+    ]
+    return configs[0] if configs else compose(conf)
+
+
+def run_as_hydra_app(task: Task, name: str, conf: Path) -> None:
+    """Run a task as a Hydra application, once or as a multirun.
 
     Parameters
     ----------
@@ -34,18 +53,21 @@ def run_as_hydra_app(task: Callable[[Config, Path], None], name: str, conf: Path
     Raises
     ------
     RetraceError
-        If the overrides of any job are wrong.
+        If the overrides of the job are wrong.
     """
-    args = get_args()
-    for job in jobs_known_beforehand(args.overrides, args.multirun, conf):
-        compose(conf, [override for override in job if not override.startswith("hydra")])
 
     def job_of_hydra(config: DictConfig) -> None:
         hydra_config = HydraConfig.get()
+        sweep = hydra_config.mode == RunMode.MULTIRUN
         try:
-            task(validate(config, "command line"), Path(hydra_config.runtime.output_dir))
+            task(
+                validate(config, "command line"),
+                Path(hydra_config.runtime.output_dir),
+                "sweep" if sweep else "hydra",
+                list(hydra_config.overrides.task),
+            )
         except RetraceError as error:
-            if hydra_config.mode == RunMode.MULTIRUN:
+            if sweep:
                 raise CompactHydraException(f"error: {error}") from None  # printed as it is
             sys.exit(f"error: {error}")
 

@@ -19,6 +19,8 @@ def describe(problem: Any) -> str:
         case "too_short":
             choices = _choices(problem["loc"])
             return f"{key}={problem['input']}: should hold at least one value{choices}"
+        case "password":
+            return f"{key} {problem['msg']}"
         case "value_error" if not key:  # a check across sections, which names its own keys
             return str(problem["ctx"]["error"])
     wanted = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")

@@ -2,8 +2,10 @@
 
 import math
 from typing import Annotated, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 T = TypeVar("T")
 
@@ -15,6 +17,17 @@ def _distinct(values: list[T]) -> list[T]:
     if len(set(values)) < len(values):
         raise ValueError("should not hold a value twice")
     return values
+
+
+def _without_password(uri: str) -> str:
+    if urlsplit(uri).password:
+        # Parameters are written to files and logs
+        raise PydanticCustomError(
+            "password",
+            "should hold no password; set MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD, in the environment",
+        )
+    return uri
 
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -135,7 +148,7 @@ class TrackingConfig(_Section):
     """Where runs are recorded."""
 
     backend: Literal["mlflow", "none"]
-    uri: str | None
+    uri: Annotated[str, AfterValidator(_without_password)] | None
 
 
 class Config(_Section):

@@ -25,10 +25,13 @@ class Activation(NamedTuple):
         ``function(z)`` replaces the pre-activations `z` by the layer's output.
     gradient : callable
         ``gradient(output, delta)`` replaces dE/d output by dE/dz, given the layer's output.
+    greatest_derivative : float
+        The greatest slope that `function` has anywhere.
     """
 
     function: Callable[[Array], None]
     gradient: Callable[[Array, Array], None]
+    greatest_derivative: float = 1.0
 
 
 def identity(z: Array) -> None:
@@ -64,7 +67,9 @@ def tanh(z: Array) -> None:
 
 def tanh_gradient(output: Array, delta: Array) -> None:
     """Multiply `delta` by 1 - tanh(z)^2."""
-    delta *= 1.0 - output * output
+    slope = output * output
+    np.subtract(1.0, slope, out=slope)
+    delta *= slope
 
 
 def relu(z: Array) -> None:
@@ -84,7 +89,8 @@ def leaky_relu(z: Array) -> None:
 
 def leaky_relu_gradient(output: Array, delta: Array) -> None:
     """Multiply `delta` by 1 where the unit is active and by 0.01 elsewhere (also at z = 0)."""
-    np.multiply(delta, LEAKY_SLOPE, out=delta, where=output <= 0)
+    # max(1, 0.01) where active, max(0, 0.01) elsewhere: NumPy vectorises this, not a `where`
+    delta *= np.maximum(output > 0, delta.dtype.type(LEAKY_SLOPE))
 
 
 def softmax(z: Array) -> None:
@@ -102,9 +108,9 @@ def softmax_gradient(output: Array, delta: Array) -> None:
 
 ACTIVATIONS: dict[str, Activation] = {
     "identity": Activation(identity, identity_gradient),
-    "sigmoid": Activation(sigmoid, sigmoid_gradient),
+    "sigmoid": Activation(sigmoid, sigmoid_gradient, 0.25),
     "tanh": Activation(tanh, tanh_gradient),
     "relu": Activation(relu, relu_gradient),
     "leaky_relu": Activation(leaky_relu, leaky_relu_gradient),
-    "softmax": Activation(softmax, softmax_gradient),
+    "softmax": Activation(softmax, softmax_gradient, 0.25),
 }

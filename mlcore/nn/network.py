@@ -1,6 +1,8 @@
 """The network as scikit-learn estimators."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -9,17 +11,22 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import check_array, check_random_state, column_or_1d, gen_batches
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
+from threadpoolctl import threadpool_limits
 
 from mlcore.nn.activations import ACTIVATIONS, Array, softmax
+from mlcore.nn.diagnostics import PROBE_SIZE, diagnose
 from mlcore.nn.gradients import forward
 from mlcore.nn.initializers import INITIALIZERS
 from mlcore.nn.losses import LOSSES
 from mlcore.nn.training import EVALUATION_BATCH, EarlyStopping, EpochStats, evaluate, train
 
 FLOATS = (np.float64, np.float32)
+
+EpochRow = dict[str, float]
+"""One epoch's figures: "epoch", "train_loss" and what else there is of `EpochStats`."""
 
 
 class _Network(BaseEstimator):  # type: ignore[misc]
@@ -35,7 +42,7 @@ class _Network(BaseEstimator):  # type: ignore[misc]
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "patience": [Interval(Integral, 1, None, closed="left")],
         "restore_best": ["boolean"],
-        "on_epoch": [callable, None],
+        "diagnostics": ["boolean"],
         "random_state": ["random_state"],
     }
 
@@ -50,7 +57,7 @@ class _Network(BaseEstimator):  # type: ignore[misc]
         batch_size: int = 128,
         patience: int = 20,
         restore_best: bool = False,
-        on_epoch: Callable[[EpochStats], None] | None = None,
+        diagnostics: bool = False,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -61,55 +68,87 @@ class _Network(BaseEstimator):  # type: ignore[misc]
         self.batch_size = batch_size
         self.patience = patience
         self.restore_best = restore_best
-        self.on_epoch = on_epoch
+        self.diagnostics = diagnostics
         self.random_state = random_state
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave `on_epoch` out of pickles: it belongs to the process that trained."""
-        return {**super().__getstate__(), "on_epoch": None}
-
-    def _hidden_sizes(self) -> list[int]:
-        sizes = np.atleast_1d(self.hidden_layer_sizes)
-        if sizes.ndim != 1 or not sizes.size or sizes.dtype.kind not in "iu" or sizes.min() < 1:
-            raise ValueError(
-                f"hidden_layer_sizes must hold positive integers, got {self.hidden_layer_sizes!r}"
+    def _check_parameters(self) -> list[int]:
+        """Check all parameters; returns the units of each hidden layer."""
+        self._validate_params()
+        for name, value in self.get_params().items():
+            # bool is a number to Python
+            if isinstance(value, bool | np.bool) and name not in ("restore_best", "diagnostics"):
+                raise InvalidParameterError(f"The {name!r} parameter must be a number, got {value}")
+        # As objects, or NumPy would take (4, True) for two integers
+        sizes = list(np.atleast_1d(np.asarray(self.hidden_layer_sizes, dtype=object)))
+        if not sizes or not all(
+            isinstance(size, Integral) and not isinstance(size, bool) and int(size) >= 1
+            for size in sizes
+        ):
+            raise InvalidParameterError(
+                "The 'hidden_layer_sizes' parameter must hold positive integers, "
+                f"got {self.hidden_layer_sizes!r}"
             )
         return [int(size) for size in sizes]
 
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """Leave the estimator as it was if the block fails."""
+        before = self.__dict__.copy()
+        try:
+            yield
+        except BaseException:
+            self.__dict__ = before
+            raise
+
     def _fit(
-        self, X: Array, y: NDArray[Any], n_outputs: int, validation: tuple[Array, Any] | None
+        self,
+        X: Array,
+        y: NDArray[Any],
+        n_outputs: int,
+        validation: tuple[Array, Any] | None,
+        on_epoch: Callable[[EpochRow], None] | None,
     ) -> Self:
         """Initialise and train on checked arrays; `y` as the loss takes it."""
         # Separate streams: the initial weights do not depend on how the samples are shuffled
         entropy = check_random_state(self.random_state).randint(2**31, size=4).tolist()
         init_rng, shuffle_rng = np.random.default_rng(entropy).spawn(2)
-        sizes = [X.shape[1], *self._hidden_sizes(), n_outputs]
+        sizes = [X.shape[1], *self._check_parameters(), n_outputs]
         initialize = INITIALIZERS[self.weight_init]
         self.weights_ = [
             initialize(init_rng, fan_in, fan_out).astype(X.dtype, order="C")
             for fan_in, fan_out in pairwise(sizes)
         ]
         self.biases_ = [np.zeros(size, X.dtype) for size in sizes[1:]]
-        self.history_: list[EpochStats] = []
+        self.history_: list[EpochRow] = []
+        hidden, loss = ACTIVATIONS[self.activation], LOSSES[self._loss]
         stopping = EarlyStopping(self.patience)
         best = None
-        with np.errstate(over="ignore", invalid="ignore"):  # a diverging loss is raised by train
+        # More BLAS threads are no faster at these sizes and change the bits; a loss that
+        # overflows is raised by train
+        with (
+            threadpool_limits(limits=1, user_api="blas"),
+            np.errstate(over="ignore", invalid="ignore"),
+        ):
             for stats in train(
                 X,
                 y,
                 self.weights_,
                 self.biases_,
-                hidden=ACTIVATIONS[self.activation],
-                loss=LOSSES[self._loss],
+                hidden=hidden,
+                loss=loss,
                 learning_rate=float(self.learning_rate),  # a NumPy float would change the bits
                 batch_size=self.batch_size,
                 max_epochs=self.max_epochs,
                 rng=shuffle_rng,
                 validation=validation,
             ):
-                self.history_.append(stats)
-                if self.on_epoch is not None:
-                    self.on_epoch(stats)
+                row = _without_nan(stats)
+                if self.diagnostics:
+                    probe = X[:PROBE_SIZE], y[:PROBE_SIZE]
+                    row |= diagnose(*probe, self.weights_, self.biases_, hidden, loss)
+                self.history_.append(row)
+                if on_epoch is not None:
+                    on_epoch(row)
                 if stopping.improved(stats) and self.restore_best:
                     best = [W.copy() for W in self.weights_], [b.copy() for b in self.biases_]
                 if stopping.exhausted(stats):
@@ -124,30 +163,51 @@ class _Network(BaseEstimator):  # type: ignore[misc]
         """Compute the linear outputs for `X`, shape (n_samples, n_outputs)."""
         check_is_fitted(self)
         features = validate_data(self, X, dtype=FLOATS, reset=False)
-        features = features.astype(self.weights_[0].dtype, copy=False)
+        features = _cast(features, self.weights_[0].dtype, "X")
         scores = np.empty((len(features), len(self.biases_[-1])), features.dtype)
         hidden = ACTIVATIONS[self.activation]
         for rows in gen_batches(len(features), EVALUATION_BATCH):
             scores[rows] = forward(features[rows], self.weights_, self.biases_, hidden)[-1]
         return scores
 
-    def _checked(
-        self, data: tuple[ArrayLike, ArrayLike] | None, dtype: Any
-    ) -> tuple[Array, NDArray[Any]] | None:
-        """Check a further data set against the one trained on; None stays None."""
-        if data is None:
-            return None
-        features = validate_data(self, data[0], dtype=FLOATS, reset=False, order="C")
-        y = check_array(data[1], ensure_2d=False, dtype=None)
-        check_consistent_length(features, y)
-        return features.astype(dtype, copy=False), y
+    def _checked(self, X: ArrayLike, y: ArrayLike, dtype: Any) -> tuple[Array, NDArray[Any]]:
+        """Check a further data set against the one trained on."""
+        features = validate_data(self, X, dtype=FLOATS, reset=False, order="C")
+        targets = check_array(y, ensure_2d=False, dtype=None)
+        check_consistent_length(features, targets)
+        return _cast(features, dtype, "X"), targets
+
+
+def _cast(values: NDArray[Any], dtype: Any, name: str) -> Array:
+    """Give values in the network's dtype, or raise ValueError if one is beyond its range."""
+    with np.errstate(over="ignore"):
+        cast = values.astype(dtype, copy=False)
+    if cast is not values and not np.isfinite(cast).all():
+        raise ValueError(f"{name} has values beyond the range of {dtype}, the network's dtype")
+    return cast
+
+
+def _without_nan(stats: EpochStats) -> EpochRow:
+    """Give an epoch's figures as a row: validation and accuracies only where there are any."""
+    return {name: value for name, value in stats._asdict().items() if not math.isnan(value)}
+
+
+def _pair(validation: Any) -> tuple[ArrayLike, ArrayLike]:
+    """Take a validation set apart."""
+    if not isinstance(validation, tuple | list) or len(validation) != 2:
+        given = type(validation).__name__
+        if isinstance(validation, tuple | list):
+            given += f" of length {len(validation)}"
+        raise ValueError(f"validation should be a tuple (X, y), not a {given}")
+    return validation[0], validation[1]
 
 
 class NeuralNetwork(ClassifierMixin, _Network):  # type: ignore[misc]
     """A fully connected classifier trained by plain mini-batch gradient descent.
 
     Hidden layers share one activation; the output is softmax with cross-entropy. After the
-    `NeuralNetwork` class of the study (report, section 2.1), as a scikit-learn estimator.
+    `NeuralNetwork` class of the study (report, section 2.1), as a scikit-learn estimator. Not
+    offered: partial_fit, warm_start, sample_weight, sparse X, multilabel y.
 
     Parameters
     ----------
@@ -165,8 +225,9 @@ class NeuralNetwork(ClassifierMixin, _Network):  # type: ignore[misc]
         many epochs.
     restore_best : bool, default=False
         End with the weights of the epoch of lowest validation loss instead of the last ones.
-    on_epoch : callable, optional
-        Called with the `EpochStats` of every epoch, for progress; not kept in pickles.
+    diagnostics : bool, default=False
+        Add to every row of `history_` what explains the course of the training
+        (`mlcore.nn.diagnostics.diagnose`, on the first 1,000 samples).
     random_state : int, RandomState instance or None, default=None
         Seeds the initial weights and, in a stream of its own, the order of the samples.
 
@@ -176,7 +237,10 @@ class NeuralNetwork(ClassifierMixin, _Network):  # type: ignore[misc]
     weights_ : list of ndarrays of shape (fan_in, fan_out)
         In the dtype of the training data, float32 or float64.
     biases_ : list of ndarrays of shape (fan_out,)
-    history_ : list of EpochStats
+    history_ : list of dict
+        One row per epoch: "epoch"; "train_loss" and "train_accuracy", means over the epoch's
+        batches, each taken before its update; with a validation set "val_loss" and
+        "val_accuracy"; diagnostics if asked for.
     n_epochs_ : int
         Epochs trained.
     best_epoch_ : int
@@ -192,6 +256,7 @@ class NeuralNetwork(ClassifierMixin, _Network):  # type: ignore[misc]
         y: ArrayLike,
         *,
         validation: tuple[ArrayLike, ArrayLike] | None = None,
+        on_epoch: Callable[[EpochRow], None] | None = None,
     ) -> Self:
         """Train on `X` and `y` from new initial weights.
 
@@ -203,6 +268,8 @@ class NeuralNetwork(ClassifierMixin, _Network):  # type: ignore[misc]
             Class labels of any type.
         validation : tuple (X, y), optional
             Evaluated after every epoch, and what `patience` watches.
+        on_epoch : callable, optional
+            Called after every epoch with its row of `history_`.
 
         Returns
         -------
@@ -214,16 +281,18 @@ class NeuralNetwork(ClassifierMixin, _Network):  # type: ignore[misc]
             For parameters out of range, data that is not finite or not two-dimensional, or
             validation labels that the training labels do not have.
         FloatingPointError
-            When training diverges.
+            When training diverges. After any error the estimator is as it was before.
         """
-        self._validate_params()
-        features, given_labels = validate_data(self, X, y, dtype=FLOATS, order="C")
-        check_classification_targets(given_labels)
-        self.classes_, labels = np.unique(given_labels, return_inverse=True)
-        checked = self._checked(validation, features.dtype)
-        if checked is not None:
-            checked = checked[0], self._encode(checked[1])
-        return self._fit(features, labels, len(self.classes_), checked)
+        with self._all_or_nothing():
+            self._check_parameters()
+            features, given_labels = validate_data(self, X, y, dtype=FLOATS, order="C")
+            check_classification_targets(given_labels)
+            self.classes_, labels = np.unique(given_labels, return_inverse=True)
+            checked = None
+            if validation is not None:
+                X_val, y_val = self._checked(*_pair(validation), features.dtype)
+                checked = X_val, self._encode(y_val)
+            return self._fit(features, labels, len(self.classes_), checked, on_epoch)
 
     def _encode(self, y: NDArray[Any]) -> NDArray[np.intp]:
         """Give the indices of labels in `classes_`."""
@@ -252,7 +321,7 @@ class NeuralNetwork(ClassifierMixin, _Network):  # type: ignore[misc]
             For data that is not finite or does not fit, or labels unknown to training.
         """
         check_is_fitted(self)
-        features, labels = self._checked((X, y), self.weights_[0].dtype)  # type: ignore[misc]
+        features, labels = self._checked(X, y, self.weights_[0].dtype)
         hidden, loss = ACTIVATIONS[self.activation], LOSSES[self._loss]
         figures = evaluate(
             features, self._encode(labels), self.weights_, self.biases_, hidden, loss
@@ -265,6 +334,13 @@ class NeuralNetwork(ClassifierMixin, _Network):  # type: ignore[misc]
         softmax(scores)
         return scores
 
+    def predict_log_proba(self, X: ArrayLike) -> Array:
+        """Compute the logarithm of each class's probability, shape (n_samples, n_classes)."""
+        scores = self._scores(X)
+        scores -= scores.max(axis=1, keepdims=True)
+        scores -= np.log(np.exp(scores).sum(axis=1, keepdims=True))
+        return scores
+
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Predict the class label of each row of `X`, shape (n_samples,)."""
         scores = self._scores(X)
@@ -274,7 +350,7 @@ class NeuralNetwork(ClassifierMixin, _Network):  # type: ignore[misc]
 
 def _as_columns(y: NDArray[Any], dtype: Any) -> Array:
     """Give targets as (n_samples, n_outputs) of a dtype."""
-    return y.reshape(len(y), -1).astype(dtype, copy=False)
+    return _cast(y.reshape(len(y), -1), dtype, "y")
 
 
 class NeuralNetworkRegressor(RegressorMixin, _Network):  # type: ignore[misc]
@@ -298,7 +374,7 @@ class NeuralNetworkRegressor(RegressorMixin, _Network):  # type: ignore[misc]
         batch_size: int = 128,
         patience: int = 20,
         restore_best: bool = False,
-        on_epoch: Callable[[EpochStats], None] | None = None,
+        diagnostics: bool = False,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         super().__init__(
@@ -310,7 +386,7 @@ class NeuralNetworkRegressor(RegressorMixin, _Network):  # type: ignore[misc]
             batch_size=batch_size,
             patience=patience,
             restore_best=restore_best,
-            on_epoch=on_epoch,
+            diagnostics=diagnostics,
             random_state=random_state,
         )
 
@@ -320,27 +396,30 @@ class NeuralNetworkRegressor(RegressorMixin, _Network):  # type: ignore[misc]
         y: ArrayLike,
         *,
         validation: tuple[ArrayLike, ArrayLike] | None = None,
+        on_epoch: Callable[[EpochRow], None] | None = None,
     ) -> Self:
         """Train on `X` (n_samples, n_features) and `y` (n_samples,) or (n_samples, n_outputs).
 
-        `validation`, return value and errors are those of `NeuralNetwork.fit`.
+        `validation`, `on_epoch`, return value and errors are those of `NeuralNetwork.fit`.
         """
-        self._validate_params()
-        features, given_targets = validate_data(
-            self, X, y, dtype=FLOATS, order="C", multi_output=True, y_numeric=True
-        )
-        if given_targets.ndim == 2 and given_targets.shape[1] == 1:
-            given_targets = column_or_1d(given_targets, warn=True)
-        self._y_ndim = given_targets.ndim
-        targets = _as_columns(given_targets, features.dtype)
-        checked = self._checked(validation, features.dtype)
-        if checked is not None:
-            checked = checked[0], _as_columns(checked[1], features.dtype)
-            if checked[1].shape[1] != targets.shape[1]:
-                raise ValueError(
-                    f"validation has {checked[1].shape[1]} outputs, training {targets.shape[1]}"
-                )
-        return self._fit(features, targets, targets.shape[1], checked)
+        with self._all_or_nothing():
+            self._check_parameters()
+            features, given_targets = validate_data(
+                self, X, y, dtype=FLOATS, order="C", multi_output=True, y_numeric=True
+            )
+            if given_targets.ndim == 2 and given_targets.shape[1] == 1:
+                given_targets = column_or_1d(given_targets, warn=True)
+            self._y_ndim = given_targets.ndim
+            targets = _as_columns(given_targets, features.dtype)
+            checked = None
+            if validation is not None:
+                X_val, y_val = self._checked(*_pair(validation), features.dtype)
+                checked = X_val, _as_columns(y_val, features.dtype)
+                if checked[1].shape[1] != targets.shape[1]:
+                    raise ValueError(
+                        f"validation has {checked[1].shape[1]} outputs, training {targets.shape[1]}"
+                    )
+            return self._fit(features, targets, targets.shape[1], checked, on_epoch)
 
     def predict(self, X: ArrayLike) -> Array:
         """Predict the targets of each row of `X`, in the shape of the training targets."""

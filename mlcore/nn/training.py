@@ -1,7 +1,7 @@
 """Mini-batch gradient descent: the loop over epochs and batches, and when to stop it."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,8 +13,8 @@ from mlcore.nn.activations import Activation, Array
 from mlcore.nn.gradients import backward, forward
 from mlcore.nn.losses import Loss, cross_entropy
 
-EVALUATION_BATCH = 1000
-"""Rows scored at a time outside training: bounds memory, and fixes the bits."""
+EVALUATION_BATCH = 256
+"""Rows scored at a time outside training: they stay in the cache, and it fixes the bits."""
 
 
 class EpochStats(NamedTuple):
@@ -121,7 +121,8 @@ def train(
     y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         Class indices for cross-entropy, targets for the squared error.
     weights, biases : sequences of C-contiguous ndarrays, of the dtype of `X`
-        Updated in place.
+        Updated in place. Rows of the first weights whose feature is zero in all of `X` have no
+        gradient and stay as they are.
     hidden : Activation
     loss : Loss
     learning_rate : float
@@ -139,13 +140,33 @@ def train(
 
     Raises
     ------
+    ValueError
+        When a weight or bias is of another dtype or layout, and so could not be updated in place.
     FloatingPointError
         When the loss of a batch, a weight or the validation loss is not finite; the message names
         the epoch, and the step if it is known.
     """
+    for values in (*weights, *biases):
+        if values.dtype != X.dtype or not values.flags.c_contiguous:
+            raise ValueError(
+                f"weights and biases should be C-contiguous {X.dtype} as X is, "
+                f"not {values.dtype} with strides {values.strides} for shape {values.shape}"
+            )
+
+    def diverged(what: str) -> FloatingPointError:
+        return FloatingPointError(
+            f"training diverged: {what}; try a learning_rate smaller than {learning_rate:g}"
+        )
+
+    used = np.flatnonzero(X.any(axis=0))
+    all_used = len(used) == X.shape[1]
+    X_used = X if all_used else np.take(X, used, axis=1)  # C order, which indexing would not give
+    current = [weights[0] if all_used else weights[0][used], *weights[1:]]
+
     batch_size = min(batch_size, len(X))
-    (gemm,) = get_blas_funcs(("gemm",), (X,))
-    batch = np.empty((batch_size, X.shape[1]), X.dtype)
+    descend = _descent(X.dtype)
+    ones = np.ones(batch_size, X.dtype)
+    batch = np.empty((batch_size, len(used)), X.dtype)
     activations = [np.empty((batch_size, len(b)), X.dtype) for b in biases]
     deltas = [np.empty_like(a) for a in activations[:-1]]
 
@@ -155,43 +176,41 @@ def train(
         for step, rows in enumerate(gen_batches(len(X), batch_size), start=1):
             chosen = order[rows]
             n = len(chosen)
+            target = y[chosen]
             # mode="clip" lets take write straight into the buffer; the indices are in range
-            x = np.take(X, chosen, axis=0, out=batch[:n], mode="clip")
-            outputs = forward(x, weights, biases, hidden, [a[:n] for a in activations])
+            x = np.take(X_used, chosen, axis=0, out=batch[:n], mode="clip")
+            outputs = forward(x, current, biases, hidden, [a[:n] for a in activations])
             scores = outputs[-1]
-            correct += count_correct(scores, y[chosen], loss)
-            value = loss(scores, y[chosen])
+            correct += count_correct(scores, target, loss)
+            value = loss(scores, target)
             if not math.isfinite(value):
-                raise FloatingPointError(
-                    f"training diverged: the loss is {value} at epoch {epoch}, step {step}; "
-                    f"try a learning_rate smaller than {learning_rate:g}"
-                )
+                raise diverged(f"the loss is {value} at epoch {epoch}, step {step}")
             total += value * n
             scores *= learning_rate
-            for layer, delta in backward(outputs, weights, scores, hidden, [d[:n] for d in deltas]):
-                # W -= outputs.T @ delta in one BLAS call; W.T is the Fortran-ordered view it needs
-                gemm(
-                    -1.0,
-                    delta.T,
-                    outputs[layer].T,
-                    beta=1.0,
-                    c=weights[layer].T,
-                    trans_b=True,
-                    overwrite_c=True,
-                )
-                biases[layer] -= delta.sum(axis=0)
+            for layer, delta in backward(outputs, current, scores, hidden, [d[:n] for d in deltas]):
+                descend(current[layer], outputs[layer], delta)
+                biases[layer] -= ones[:n] @ delta
+        if not all_used:
+            weights[0][used] = current[0]
         # A batch's loss shows what the steps before it did; this shows what the last one did
         if not all(np.isfinite(values).all() for values in (*weights, *biases)):
-            raise FloatingPointError(
-                f"training diverged: weights are not finite after epoch {epoch}; "
-                f"try a learning_rate smaller than {learning_rate:g}"
-            )
+            raise diverged(f"weights are not finite after epoch {epoch}")
         val_loss, val_accuracy = math.nan, math.nan
         if validation is not None:
             val_loss, val_accuracy = evaluate(*validation, weights, biases, hidden, loss)
             if not math.isfinite(val_loss):
-                raise FloatingPointError(
-                    f"training diverged: the validation loss is {val_loss} after epoch {epoch}; "
-                    f"try a learning_rate smaller than {learning_rate:g}"
-                )
+                raise diverged(f"the validation loss is {val_loss} after epoch {epoch}")
         yield EpochStats(epoch, total / len(X), correct / len(X), val_loss, val_accuracy)
+
+
+def _descent(dtype: np.dtype[Any]) -> Callable[[Array, Array, Array], None]:
+    """Give ``descend(W, inputs, delta)``: W -= inputs.T @ delta in one BLAS call."""
+    (gemm,) = get_blas_funcs(("gemm",), dtype=dtype)
+
+    def descend(W: Array, inputs: Array, delta: Array) -> None:
+        if not W.size:  # no feature is used; SciPy refuses empty arrays
+            return
+        # BLAS wants Fortran order: the transposes of C-ordered arrays are that without a copy
+        gemm(-1.0, delta.T, inputs.T, beta=1.0, c=W.T, trans_b=True, overwrite_c=True)
+
+    return descend

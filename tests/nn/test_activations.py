@@ -90,6 +90,32 @@ def test_gradient_is_the_numerical_derivative(name):
     np.testing.assert_allclose(delta, upstream * slope, rtol=1e-6, atol=1e-9)
 
 
+@every_activation
+def test_greatest_derivative_is_the_numerical_one(name):
+    grid = np.linspace(-6, 6, 4801)
+    step = 1e-5
+    # For softmax the derivative of a unit with respect to its own input
+    z = np.column_stack((grid, np.zeros_like(grid)))
+    shift = [step, 0.0]
+    slope = (TEXTBOOK[name](z + shift) - TEXTBOOK[name](z - shift))[:, 0] / (2 * step)
+    assert ACTIVATIONS[name].greatest_derivative == pytest.approx(slope.max(), rel=1e-6)
+
+
+@both_floats
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (64, 33)])
+def test_leaky_relu_gradient_of_every_sign(shape, dtype):
+    z, upstream = samples(shape).astype(dtype), samples(shape, seed=1).astype(dtype)
+    z.flat[::3] = 0.0
+    z.flat[::7] = -0.0
+    expected = upstream.astype(np.float64) * np.where(z > 0, 1.0, 0.01)
+    output, delta = z.copy(), upstream.copy()
+    ACTIVATIONS["leaky_relu"].function(output)
+    ACTIVATIONS["leaky_relu"].gradient(output, delta)
+    assert delta.dtype == dtype
+    np.testing.assert_array_equal(delta[z > 0], upstream[z > 0])
+    np.testing.assert_allclose(delta, expected, rtol=4 * np.finfo(dtype).eps)
+
+
 @every_elementwise
 @both_floats
 def test_gradient_at_zero(name, dtype):

@@ -184,6 +184,110 @@ def test_float32_stays_float32_and_close_to_float64():
         np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-5)
 
 
+def changed(arrays, position, change):
+    return [change(a) if i == position else a for i, a in enumerate(arrays)]
+
+
+@pytest.mark.parametrize("position", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("change_weight", "change_bias"),
+    [
+        (np.asfortranarray, None),
+        (lambda W: W.repeat(2, axis=1)[:, ::2], lambda b: b.repeat(2)[::2]),
+        (lambda W: W[::-1], lambda b: b[::-1]),
+        (lambda a: a.astype(np.float32),) * 2,
+        (lambda a: a.astype(np.float16),) * 2,
+        (lambda a: a.astype(int),) * 2,
+    ],
+)
+def test_parameters_that_cannot_be_updated_in_place_are_refused(
+    position, change_weight, change_bias
+):
+    X, y, _ = data()
+    weights, biases = network(CLASSES)
+    cases = [(changed(weights, position, change_weight), biases)]
+    if change_bias is not None:
+        cases.append((weights, changed(biases, position, change_bias)))
+    for given_weights, given_biases in cases:
+        given = [*given_weights, *given_biases]
+        before = [a.copy() for a in given]
+        with pytest.raises(ValueError, match="weights and biases should be C-contiguous float64"):
+            next(start(X, y, given_weights, given_biases, cross_entropy))
+        for array, kept in zip(given, before, strict=True):
+            np.testing.assert_array_equal(array, kept)
+
+
+def test_parameters_of_another_dtype_than_the_data_are_refused():
+    X, y, _ = data()
+    with pytest.raises(ValueError, match="C-contiguous float32 as X is, not float64"):
+        next(start(X.astype(np.float32), y, *network(CLASSES), cross_entropy))
+
+
+UNUSED = [[0], [2, 5], [1, 2, 3, 4, 6]]
+
+
+def padded(X, weights, unused):
+    """`X` with columns of zeros at `unused`, and weights for them."""
+    width = FEATURES + len(unused)
+    used = np.setdiff1d(np.arange(width), unused)
+    wide_X = np.zeros((len(X), width), X.dtype)
+    wide_X[:, used] = X
+    W = np.random.default_rng(9).normal(size=(width, weights[0].shape[1])).astype(X.dtype)
+    W[used] = weights[0]
+    return wide_X, [W, *(w.copy() for w in weights[1:])], used
+
+
+@pytest.mark.parametrize("unused", UNUSED, ids=str)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("hidden", [(), HIDDEN])
+def test_features_that_are_always_zero_change_nothing(unused, dtype, hidden):
+    X, y, _ = data()
+    X = X.astype(dtype)
+    weights, biases = ([a.astype(dtype) for a in part] for part in network(CLASSES, hidden))
+    wide_X, wide_weights, used = padded(X, weights, unused)
+    wide_biases = [b.copy() for b in biases]
+    initial, kept = wide_weights[0].copy(), wide_X.copy()
+    expected = list(start(X, y, weights, biases, cross_entropy, validation=(X, y)))
+    found = list(start(wide_X, y, wide_weights, wide_biases, cross_entropy, validation=(wide_X, y)))
+    assert wide_weights[0][unused].tobytes() == initial[unused].tobytes()
+    assert wide_weights[0][used].tobytes() == weights[0].tobytes() != initial[used].tobytes()
+    for a, b in zip(wide_weights[1:] + wide_biases, weights[1:] + biases, strict=True):
+        assert a.tobytes() == b.tobytes()
+    np.testing.assert_array_equal(wide_X, kept)
+    for a, b in zip(found, expected, strict=True):
+        assert a.train_loss == b.train_loss
+        assert a.val_loss == pytest.approx(b.val_loss, rel=1e-6)
+
+
+@pytest.mark.parametrize("activation", SKLEARN_NAMES)
+def test_trajectory_with_features_that_are_always_zero(activation):
+    X, y, _ = data()
+    weights, biases = network(CLASSES)
+    X, weights, _ = padded(X, weights, [1, 2, 5])
+    X_val = X + 1.0
+    mlp = reference(MLPClassifier, X, y, weights, biases, activation, RATE).set_params(batch_size=7)
+    hidden = ACTIVATIONS[activation]
+    for stats in start(X, y, weights, biases, cross_entropy, hidden=hidden, validation=(X_val, y)):
+        mlp.partial_fit(X, y)
+        assert_same_parameters(weights, biases, mlp)
+        assert stats.val_loss == pytest.approx(log_loss(y, mlp.predict_proba(X_val)), rel=1e-10)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("hidden", [(), HIDDEN])
+def test_data_that_are_all_zero_train_the_biases(dtype, hidden):
+    y = np.repeat([0, 1, 2], [4, 6, 10])
+    X = np.zeros((20, FEATURES), dtype)
+    weights, biases = ([a.astype(dtype) for a in part] for part in network(CLASSES, hidden))
+    initial = weights[0].copy()
+    options = {"max_epochs": 500, "learning_rate": 0.5, "batch_size": 20}
+    *_, last = start(X, y, weights, biases, cross_entropy, **options)
+    assert weights[0].tobytes() == initial.tobytes()
+    assert not X.any()
+    frequencies = np.array([0.2, 0.3, 0.5])
+    assert last.train_loss == pytest.approx(-frequencies @ np.log(frequencies), rel=1e-4)
+
+
 def test_an_epoch_is_not_begun_before_it_is_asked_for():
     X, y, _ = data()
     weights, biases = network(CLASSES)
@@ -215,7 +319,7 @@ def test_validation_figures_are_nan_without_a_validation_set():
         assert math.isnan(stats.val_accuracy)
 
 
-@pytest.mark.parametrize("n", [1, 999, 1000, 1001, 2500])
+@pytest.mark.parametrize("n", [1, 255, 256, 257, 600])
 def test_evaluate_weighs_every_row_the_same(n):
     X, y, targets = data(n + CLASSES)
     X, y, targets = X[-n:], y[-n:], targets[-n:]

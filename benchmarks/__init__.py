@@ -1,0 +1,1 @@
+"""Speed and memory of the network from scratch beside its peers, measured side by side."""

@@ -1,0 +1,103 @@
+"""The results as a page of Markdown."""
+
+from benchmarks.measures import SCORING
+
+
+def table(header, rows):
+    """Format a Markdown table; columns after the first are numbers."""
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def by_activation(entries, names, cell):
+    """Make a table with a row for each name and a column for each activation.
+
+    Parameters
+    ----------
+    entries : dict of str to dict
+        By activation, then by name; a name may be absent.
+    names : sequence of str
+    cell : callable
+        Formats an entry.
+
+    Returns
+    -------
+    str
+    """
+    rows = [
+        [name, *(cell(entry[name]) if name in entry else "absent" for entry in entries.values())]
+        for name in names
+    ]
+    return table(["", *entries], rows)
+
+
+def markdown(results):
+    """Write the page.
+
+    Parameters
+    ----------
+    results : dict
+        As `benchmarks.__main__.main` gathers them.
+
+    Returns
+    -------
+    str
+    """
+    settings, machine, names = results["settings"], results["machine"], results["contestants"]
+    factors = ", ".join(f"{value:.2f} ({a})" for a, value in results["ours_over_floor"].items())
+    about = [f"{key} {value}" for key, value in machine.items() if key not in ("blas", "simd")]
+    profiles = {a: entry["fractions"] for a, entry in results["profile"].items()}
+    first = next(iter(profiles.values()))
+    cells = results["grid"]["seconds"]
+    parts = [
+        "# Benchmark",
+        f"Written by `make bench`. All train the 784-256-128-64-32-10 network in float32 (but for "
+        f"the last row) by plain gradient descent, batches of 128, each in a process pinned to one "
+        f"core with one thread. Medians over {settings['rounds']} rounds of {settings['epochs']} "
+        "epochs in which all had their turn, each after an epoch that does not count; ratios are "
+        "taken within a round.",
+        "## Training: time / ours",
+        by_activation(results["fit"], names, lambda entry: f"{entry['ratio']:.2f}"),
+        f"Ours is {factors} times the bare products: the 14 matrix products of every batch with "
+        "all 784 columns of the images, and nothing else. Ours leaves out the columns that are "
+        "zero in every image, and so can come near them. Ours and MLPClassifier also compute the "
+        "epoch's loss, ours its accuracy too.",
+        "## Training: seconds per epoch",
+        by_activation(results["fit"], names, lambda entry: f"{entry['seconds']:.3f}"),
+        "## Where our time goes",
+        "In % of the time:",
+        by_activation(
+            profiles,
+            sorted(first, key=first.get, reverse=True),
+            lambda share: f"{100 * share:.1f}",
+        ),
+        "## Growth",
+        "Ours with relu. Time grows as the work does where the two ratios agree:",
+        table(
+            ["network", "s per epoch", "Gflop per epoch", "time ratio", "work ratio", "Gflop/s"],
+            [
+                [
+                    name,
+                    f"{entry['seconds']:.3f}",
+                    f"{entry['gflop']:.1f}",
+                    f"{entry['ratio']:.2f}",
+                    f"{entry['gflop_ratio']:.2f}",
+                    f"{entry['gflop_per_second']:.0f}",
+                ]
+                for name, entry in results["growth"].items()
+            ],
+        ),
+        "## Scoring: thousand images per second",
+        "`predict_proba` of the training images:",
+        by_activation(results["images_per_second"], SCORING, lambda value: f"{value / 1000:.0f}"),
+        "## The twelve cells and memory",
+        f"The twelve cells of the study, {settings['grid_epochs']} epochs each, start of the "
+        f"processes and loading of the data included: {cells['all cores']['seconds']:.1f} s in "
+        f"{results['grid']['cores']} processes, one per core; {cells['one core']['seconds']:.1f} s "
+        f"in one, {cells['one core']['ratio']:.2f} times as long.",
+        f"Peak memory of one training of the pipeline: {results['peak_memory_mib']:.0f} MiB.",
+        "## Measured on",
+        f"{', '.join(about)}; BLAS {', '.join(machine['blas'])}.",
+        "\n".join(f"- {name}: {what}" for name, what in names.items()),
+    ]
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,43 @@
+"""Those who watch a training: one module each, listed here."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mlcore.config import Config
+from mlcore.observers.progress import Progress
+from mlcore.training import Observer
+
+
+@dataclass(frozen=True)
+class Context:
+    """How the stage was started.
+
+    Attributes
+    ----------
+    root : Path
+        Top of the checkout.
+    out : Path
+        Folder of the results: `root` under DVC.
+    stage : str
+        Module that runs, such as "stages.train_network".
+    origin : {'dvc', 'hydra', 'sweep'}
+    overrides : list of str
+        Of the command line.
+    """
+
+    root: Path
+    out: Path
+    stage: str
+    origin: str
+    overrides: list[str] = field(default_factory=list)
+
+
+def make_observers(config: Config, context: Context) -> list[Observer]:
+    """Give the observers that the configuration asks for."""
+    observers: list[Observer] = [Progress()]
+    if config.tracking.backend == "mlflow":
+        from mlcore.observers.tracking import SESSION, Tracker
+
+        observers.append(Tracker(Path(os.environ[SESSION]), context))
+    return observers

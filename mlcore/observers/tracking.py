@@ -1,0 +1,225 @@
+"""Tracking: what happens in a training is noted in a file, which a process of its own sends on.
+
+The training waits for nobody: noting a step takes microseconds, whatever the MLflow store does.
+One writer (mlcore/mlflow_writer.py) serves all trainings of a command, so that MLflow is imported
+once; it reads the notes while they grow. What it cannot send stays in mlruns/pending for
+`make sync`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from filelock import FileLock
+
+from mlcore.artifacts import save_arrays
+from mlcore.training import Observer, Result, Row, Training
+
+if TYPE_CHECKING:
+    from mlcore.config import Config
+    from mlcore.observers import Context
+
+log = logging.getLogger(__name__)
+
+SESSION = "RETRACE_TRACKING"
+"""Names the folder of the command's notes to the stages that it starts."""
+
+EVENTS, LOCK, MODEL, EXAMPLE, FILES = (
+    "events.jsonl", "lock", "model.pkl", "example.npz", "files",
+)  # fmt: skip
+"""What the notes of one training consist of."""
+
+N_EXAMPLES = 5
+"""Samples that show what the model takes."""
+
+PATIENCE = 120.0
+"""Seconds that a command waits for its writer at the end."""
+
+
+def checkout_root(root: Path) -> Path:
+    """Give the top of the user's checkout, also from a DVC experiment's temporary copy of it."""
+    parts = root.parts
+    for i in range(len(parts) - 2):
+        if parts[i : i + 3] == (".dvc", "tmp", "exps"):
+            return Path(*parts[:i])
+    return root
+
+
+@contextmanager
+def session(config: Config, root: Path) -> Iterator[None]:
+    """Have a writer at work while the block runs, and wait until it has sent everything.
+
+    Does nothing where tracking is off, or inside another command's session.
+    """
+    if config.tracking.backend != "mlflow" or SESSION in os.environ:
+        yield
+        return
+    folder = checkout_root(root) / "mlruns" / "pending" / f"{time.time_ns()}-{uuid4().hex[:8]}"
+    folder.mkdir(parents=True)
+    env = dict(os.environ)
+    if config.tracking.uri is not None:
+        env["MLFLOW_TRACKING_URI"] = config.tracking.uri  # a password in argv could be seen
+    # In a session of its own: Ctrl-C ends the training, the writer still has that to write down
+    writer = subprocess.Popen(
+        [sys.executable, "-m", "mlcore.mlflow_writer", "--follow", str(folder)],
+        cwd=root,
+        env=env,
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+    )
+    os.environ[SESSION] = str(folder)
+    try:
+        yield
+    finally:
+        del os.environ[SESSION]
+        if writer.stdin is not None:
+            writer.stdin.close()  # the sign to finish
+        try:
+            writer.wait(PATIENCE)
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            writer.kill()
+            log.warning("warning: runs are left in mlruns/pending; `make sync` records them")
+
+
+class Tracker(Observer):
+    """Notes a training for the writer.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the session.
+    context : Context
+    """
+
+    def __init__(self, folder: Path, context: Context) -> None:
+        self.session, self.context = folder, context
+
+    def started(self, training: Training) -> None:
+        """Make the notes' folder, held by a lock as long as this process lives."""
+        self.training = training
+        hidden = self.session / f".{uuid4().hex}"
+        hidden.mkdir(parents=True)
+        self.folder = self.session / f"{time.time_ns()}-{training.part}-{training.name}"
+        self.lock = FileLock(hidden / LOCK)
+        self.lock.acquire()
+        self.events = (hidden / EVENTS).open("a", encoding="utf-8")
+        self._note(
+            "started",
+            part=training.part,
+            name=_run_name(training.name, self.context.overrides, self.context.origin),
+            params=_text({**training.params, **_sizes(training)}),
+            tags=_tags(self.context),
+            dataset={"name": training.dataset.name, "digest": _md5(training.dataset.path)},
+            path=os.path.relpath(training.dataset.path, self.context.root),
+        )
+        hidden.rename(self.folder)  # seen by the writer from now on
+
+    def step(self, row: Row) -> None:
+        """Note an epoch."""
+        if "epoch" in row:
+            self._note("epoch", row=dict(row))
+
+    def finished(self, result: Result) -> None:
+        """Note the outcome, and keep copies of the files: the next run replaces them."""
+        (self.folder / FILES).mkdir()
+        for file in result.files:
+            shutil.copy2(file, self.folder / FILES)
+        model = getattr(result.estimator, "best_", result.estimator)
+        (self.folder / MODEL).write_bytes(pickle.dumps(model))
+        save_arrays(self.folder / EXAMPLE, X=self.training.data["train"][0][:N_EXAMPLES])
+        self._note(
+            "finished",
+            ended=result.ended,
+            metrics=dict(result.metrics),
+            candidates=[
+                vars(candidate) | {"params": _text(candidate.params)}
+                for candidate in result.candidates
+            ],
+        )
+        self._close()
+
+    def failed(self, error: BaseException) -> None:
+        """Note why there is no outcome."""
+        killed = isinstance(error, KeyboardInterrupt)
+        text = (str(error).strip() or type(error).__name__).splitlines()[0]
+        self._note("failed", status="KILLED" if killed else "FAILED", error=text)
+        self._close()
+
+    def _note(self, event: str, **content: Any) -> None:
+        line = json.dumps({"event": event, "time": time.time(), **content}, allow_nan=False)
+        self.events.write(line + "\n")
+        self.events.flush()
+
+    def _close(self) -> None:
+        self.events.close()
+        self.lock.release()
+
+
+def _run_name(name: str, overrides: list[str], origin: str) -> str:
+    """Tell the runs of a sweep, and runs with other parameters, apart by what was set."""
+    if origin == "dvc":
+        return name
+    settings = [o.partition("=") for o in overrides if not o.startswith(("hydra", "tracking"))]
+    shown = [f"{key.split('.')[-1]}={value}" for key, _, value in settings if value not in name]
+    return " ".join([name, *shown])
+
+
+def _sizes(training: Training) -> dict[str, int]:
+    return {f"n_{part}": len(X) for part, (X, _) in training.data.items()}
+
+
+def _text(params: Mapping[str, Any]) -> dict[str, str]:
+    return {name: str(value) for name, value in params.items()}
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _tags(context: Context) -> dict[str, str]:
+    variables = {
+        "dvc.stage": "DVC_STAGE",
+        "dvc.experiment": "DVC_EXP_NAME",
+        "dvc.baseline": "DVC_EXP_BASELINE_REV",
+    }
+    return {
+        "origin": context.origin,
+        "overrides": " ".join(context.overrides),
+        "output_folder": os.path.relpath(context.out, context.root),
+        "mlflow.source.name": context.stage,
+        "mlflow.source.type": "LOCAL",
+        **{tag: os.environ[name] for tag, name in variables.items() if os.environ.get(name)},
+        **_git_tags(context.root),
+    }
+
+
+def _git_tags(root: Path) -> dict[str, str]:
+    """Give commit and dirty state; empty outside a git checkout."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(root), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        commit = git("rev-parse", "HEAD")
+        # Results that the pipeline is just writing are no change of the code
+        changed = git(
+            "status", "--porcelain", "--untracked-files=no", "--", ".", ":!metrics", ":!dvc.lock"
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+    return {"mlflow.source.git.commit": commit, "git.dirty": str(bool(changed)).lower()}

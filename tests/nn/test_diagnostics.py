@@ -1,0 +1,275 @@
+"""Figures about a network against numerical derivatives and layers made by hand."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax
+from sklearn.datasets import load_iris
+from sklearn.preprocessing import scale
+
+from mlcore.nn import NeuralNetwork, NeuralNetworkRegressor
+from mlcore.nn.activations import ACTIVATIONS
+from mlcore.nn.diagnostics import PROBE_SIZE, diagnose, unit_spread
+from mlcore.nn.gradients import forward
+from mlcore.nn.losses import LOSSES, cross_entropy, squared_error
+
+both_estimators = pytest.mark.parametrize("cls", [NeuralNetwork, NeuralNetworkRegressor])
+both_floats = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+
+
+def network(sizes, seed=0):
+    rng = np.random.default_rng(seed)
+    pairs = list(pairwise(sizes))
+    weights = [rng.normal(0.0, 1.5 / fan_in**0.5, (fan_in, fan_out)) for fan_in, fan_out in pairs]
+    return weights, [rng.normal(0.0, 0.5, fan_out) for _, fan_out in pairs]
+
+
+def data(loss, n=9, n_features=3, n_outputs=2):
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(n, n_features))
+    if loss == "cross_entropy":
+        return X, rng.integers(0, n_outputs, n)
+    return X, rng.normal(size=(n, n_outputs))
+
+
+def iris(dtype=np.float64):
+    X, y = load_iris(return_X_y=True)
+    return scale(X).astype(dtype), y
+
+
+def build(cls=NeuralNetwork, **changes):
+    options = {"hidden_layer_sizes": (8, 6), "max_epochs": 4, "batch_size": 16, "random_state": 0}
+    return cls(**options | changes)
+
+
+def hidden_figures(activation, z):
+    """The figures of a hidden layer with pre-activations `z`, (n_samples, n_units)."""
+    z = np.asarray(z, dtype=float)
+    weights = [z, np.ones((z.shape[1], 1))]
+    biases = [np.zeros(z.shape[1]), np.zeros(1)]
+    targets = np.zeros((len(z), 1))
+    return diagnose(
+        np.eye(len(z)), targets, weights, biases, ACTIVATIONS[activation], squared_error
+    )
+
+
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+@pytest.mark.parametrize("loss", sorted(LOSSES))
+@pytest.mark.parametrize("hidden", [(), (4,), (5, 4, 3)], ids=str)
+def test_gradient_norms_are_numerical(central_differences, activation, loss, hidden):
+    X, y = data(loss)
+    weights, biases = network([3, *hidden, 2])
+
+    def value():
+        scores = forward(X, weights, biases, ACTIVATIONS[activation])[-1]
+        if loss == "squared_error":
+            return ((scores - y) ** 2).mean()
+        return -log_softmax(scores, axis=1)[np.arange(len(y)), y].mean()
+
+    figures = diagnose(X, y, weights, biases, ACTIVATIONS[activation], LOSSES[loss])
+    for layer, parameters in enumerate(zip(weights, biases, strict=True), start=1):
+        slopes = [central_differences(value, array).ravel() for array in parameters]
+        expected = np.linalg.norm(np.concatenate(slopes))
+        assert figures[f"gradient_norm_{layer}"] == pytest.approx(expected, rel=1e-6, abs=1e-9)
+
+
+# score = v w x with x = 2, w = 1, v = 1e-30 and y = 1, so that dE/d score is -2: dE/dv = -4 and
+# dE/d(its bias) = -2; below it dE/dw = -2 v x = -4e-30 and dE/d(its bias) = -2e-30
+@both_floats
+def test_gradient_norms_that_vanish_are_not_rounded_to_zero(dtype):
+    weights = [np.ones((1, 1), dtype), np.full((1, 1), 1e-30, dtype)]
+    biases = [np.zeros(1, dtype), np.zeros(1, dtype)]
+    X, y = np.full((1, 1), 2.0, dtype), np.full((1, 1), 1.0, dtype)
+    figures = diagnose(X, y, weights, biases, ACTIVATIONS["identity"], squared_error)
+    assert figures["gradient_norm_1"] == pytest.approx(2e-30 * math.sqrt(5), rel=1e-5, abs=0)
+    assert figures["gradient_norm_2"] == pytest.approx(2 * math.sqrt(5), rel=1e-5)
+
+
+@pytest.mark.parametrize("hidden", [(), (4,), (5, 4)], ids=str)
+def test_figures_there_are(hidden):
+    X, y = data("cross_entropy")
+    figures = diagnose(X, y, *network([3, *hidden, 2]), ACTIVATIONS["relu"], cross_entropy)
+    names = {f"gradient_norm_{layer}" for layer in range(1, len(hidden) + 2)}
+    for layer in range(1, len(hidden) + 1):
+        names |= {f"{name}_{layer}" for name in ("dead_units", "saturated_units", "unit_spread")}
+    assert figures.keys() == names
+    assert {type(value) for value in figures.values()} == {float}
+
+
+# Units: always off, off but for one sample, always on, off at exactly 0
+RELU_LAYER = [[-1, -1, 1, 0], [-2, 3, 2, 0], [-3, -1, 3, -1], [-0.1, -2, 0.1, -5]]
+
+
+@pytest.mark.parametrize(
+    ("activation", "dead"),
+    [
+        ("relu", 0.5),
+        ("leaky_relu", 0.0),
+        ("tanh", 0.0),
+        ("sigmoid", 0.0),
+        ("identity", 0.0),
+        ("softmax", 0.0),
+    ],
+)
+def test_dead_units(activation, dead):
+    assert hidden_figures(activation, RELU_LAYER)["dead_units_1"] == dead
+
+
+def test_units_of_which_rounding_leaves_no_derivative_are_dead():
+    assert hidden_figures("tanh", [[50, 50, 0], [-50, 0, 0]])["dead_units_1"] == 1 / 3
+
+
+# Thresholds: 1 - tanh^2 = 0.1 at z = 1.8184 and s (1 - s) = 0.025 at z = 3.6369; the relu's mean
+# derivative is the share of samples that it is on for
+@pytest.mark.parametrize(
+    ("activation", "z", "saturated"),
+    [
+        ("tanh", [[1.81, 1.83, -1.81, -1.83]], 0.5),
+        ("tanh", [[5, 5, 0], [-5, 0, 0], [5, 5, 0], [-5, -5, 0]], 1 / 3),
+        ("sigmoid", [[3.63, 3.65, -3.63, -3.65]], 0.5),
+        ("sigmoid", [[9, 9, 0], [-9, 0, 0], [9, 9, 0], [-9, -9, 0]], 1 / 3),
+        ("relu", [[1, -1, -1, 1]] + [[-1, -1, -1, 1]] * 10, 0.75),
+        ("relu", [[1, -1, -1, 1]] + [[-1, -1, -1, 1]] * 9, 0.5),
+        ("leaky_relu", RELU_LAYER, 0.5),
+        ("identity", RELU_LAYER, 0.0),
+        ("softmax", [[2, 2, -9, -9]], 0.5),
+        ("softmax", [[0, 0, 0, 0]], 0.0),
+        ("softmax", [[9, 0], [-9, 0]], 1.0),
+    ],
+)
+def test_saturated_units(activation, z, saturated):
+    assert hidden_figures(activation, z)["saturated_units_1"] == pytest.approx(saturated)
+
+
+def test_figures_are_of_their_layers():
+    identity, dead, off = np.eye(4), np.diag([1.0, 1.0, 1.0, -1.0]), -np.eye(4)
+    figures = diagnose(
+        np.full((3, 4), 2.0),
+        np.zeros((3, 4)),
+        [identity, dead, off, identity],
+        [np.zeros(4)] * 4,
+        ACTIVATIONS["relu"],
+        squared_error,
+    )
+    assert [figures[f"dead_units_{layer}"] for layer in (1, 2, 3)] == [0.0, 0.25, 1.0]
+    assert [figures[f"gradient_norm_{layer}"] for layer in (1, 2, 3, 4)] == [0.0] * 4
+
+
+@both_floats
+@pytest.mark.parametrize(
+    ("W", "b", "spread"),
+    [
+        ([[0.0, 0.0], [0.0, 0.0]], [0.0, 0.0], 0.0),
+        ([[0.1, 0.1, 0.1], [0.7, 0.7, 0.7]], [0.3, 0.3, 0.3], 0.0),
+        ([[1.5], [2.5]], [1.0], 0.0),
+        ([[0.3, -0.3], [-0.7, 0.7]], [0.1, -0.1], 1.0),
+        # Means 2 and 0, deviations 1: sqrt(2 / (1 + 9))
+        ([[1.0, 3.0], [0.0, 0.0]], [0.0, 0.0], math.sqrt(0.2)),
+        # Units that differ in their biases only: sqrt(2 / (4 + 2))
+        ([[1.0, 1.0], [1.0, 1.0]], [1.0, -1.0], math.sqrt(2 / 6)),
+    ],
+)
+def test_unit_spread(W, b, spread, dtype):
+    found = unit_spread(np.array(W, dtype), np.array(b, dtype))
+    assert type(found) is float
+    assert found == pytest.approx(spread, rel=1e-6, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("draw", "spread"),
+    [
+        (lambda rng, shape: rng.random(shape), math.sqrt((1 / 12) / (1 / 3))),
+        (lambda rng, shape: rng.normal(size=shape), 1.0),
+        (lambda rng, shape: rng.normal(2.0, 1.0, shape), math.sqrt(1 / 5)),
+    ],
+)
+@pytest.mark.parametrize("factor", [1.0, 1e-150, 1e150])
+def test_unit_spread_of_independent_weights(draw, spread, factor):
+    W = factor * draw(np.random.default_rng(0), (300, 400))
+    assert unit_spread(W, np.zeros(400)) == pytest.approx(spread, rel=0.01)
+
+
+@pytest.mark.parametrize("loss", sorted(LOSSES))
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+def test_diagnose_leaves_data_and_parameters_alone(activation, loss):
+    X, y = data(loss)
+    weights, biases = network([3, 5, 4, 2])
+    arrays = [X, y, *weights, *biases]
+    before = [a.copy() for a in arrays]
+    diagnose(X, y, weights, biases, ACTIVATIONS[activation], LOSSES[loss])
+    for array, kept in zip(arrays, before, strict=True):
+        np.testing.assert_array_equal(array, kept)
+
+
+@both_estimators
+@both_floats
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+def test_diagnostics_do_not_change_training(cls, dtype, activation):
+    X, y = iris(dtype)
+    given = X.copy(), y.copy()
+    plain, diagnosed = (
+        build(cls, activation=activation, diagnostics=diagnostics).fit(X, y, validation=(X, y))
+        for diagnostics in (False, True)
+    )
+    for a, b in zip(
+        plain.weights_ + plain.biases_, diagnosed.weights_ + diagnosed.biases_, strict=True
+    ):
+        assert a.tobytes() == b.tobytes()
+    for row, more in zip(plain.history_, diagnosed.history_, strict=True):
+        assert row.items() < more.items()
+    np.testing.assert_array_equal(X, given[0])
+    np.testing.assert_array_equal(y, given[1])
+
+
+@both_estimators
+def test_diagnostics_of_the_last_epoch_are_of_the_final_weights(cls, central_differences):
+    X, y = iris()
+    model = build(cls, activation="tanh", diagnostics=True, hidden_layer_sizes=(4, 3)).fit(X, y)
+
+    def loss():
+        hidden = X
+        for W, b in zip(model.weights_[:-1], model.biases_[:-1], strict=True):
+            hidden = np.tanh(hidden @ W + b)
+        scores = hidden @ model.weights_[-1] + model.biases_[-1]
+        if cls is NeuralNetworkRegressor:
+            return ((scores[:, 0] - y) ** 2).mean()
+        return -log_softmax(scores, axis=1)[np.arange(len(y)), y].mean()
+
+    for layer, parameters in enumerate(zip(model.weights_, model.biases_, strict=True), start=1):
+        slopes = [central_differences(loss, array).ravel() for array in parameters]
+        found = model.history_[-1][f"gradient_norm_{layer}"]
+        assert found == pytest.approx(np.linalg.norm(np.concatenate(slopes)), rel=1e-6)
+    for layer in (1, 2):
+        units = np.vstack((model.weights_[layer - 1], model.biases_[layer - 1]))
+        # Over units, variance + squared mean is the mean square
+        expected = math.sqrt(units.var(axis=1).sum() / (units**2).mean(axis=1).sum())
+        assert model.history_[-1][f"unit_spread_{layer}"] == pytest.approx(expected)
+
+
+def test_diagnostics_are_of_the_first_samples():
+    rng = np.random.default_rng(0)
+    X = np.abs(rng.normal(size=(PROBE_SIZE + 50, 3)))
+    y = np.arange(len(X)) % 2
+    # Off for all of the probe, on for what comes after it: dead as far as the probe shows
+    X[PROBE_SIZE:] *= -1
+    model = build(diagnostics=True, learning_rate=1e-12, max_epochs=1, weight_init="he")
+    figures = model.set_params(hidden_layer_sizes=(64,)).fit(X, y).history_[0]
+    on = X[:PROBE_SIZE] @ model.weights_[0] > 0
+    assert 0 < (~on.any(axis=0)).mean() < 1
+    assert not (X @ model.weights_[0] <= 0).all(axis=0).any()
+    assert figures["dead_units_1"] == (~on.any(axis=0)).mean()
+    assert figures["saturated_units_1"] == (on.mean(axis=0) < 0.1).mean()
+
+
+@both_estimators
+@both_floats
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+def test_zero_init_keeps_the_units_of_a_layer_the_same(cls, dtype, activation):
+    X, y = iris(dtype)
+    options = {"activation": activation, "learning_rate": 0.1, "max_epochs": 30}
+    history = build(cls, **options, weight_init="zero", diagnostics=True).fit(X, y).history_
+    assert max(row[f"unit_spread_{layer}"] for row in history for layer in (1, 2)) < 1e-5
+    other = build(cls, **options, weight_init="xavier", diagnostics=True).fit(X, y).history_
+    assert min(row[f"unit_spread_{layer}"] for row in other for layer in (1, 2)) > 0.1
