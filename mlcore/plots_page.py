@@ -32,7 +32,7 @@ img {{ max-width: 100%; height: auto; }}
 
 def plots_page() -> str:
     """Give the page with Vega, Vega-Lite and Vega-Embed in it."""
-    return PAGE.format(vega=vl_convert.javascript_bundle().replace("</script", "<\\/script"))
+    return PAGE.format(vega=vl_convert.javascript_bundle(None).replace("</script", "<\\/script"))
 
 
 if __name__ == "__main__":
