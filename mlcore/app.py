@@ -83,7 +83,11 @@ def main(run: Stage) -> None:
             if training is not None:
                 context = Context(ROOT, out, module, origin, overrides)
                 run_training(training, workspace.output, make_observers(config, context))
-        except (FloatingPointError, ValueError) as error:  # a training that diverged, bad values
+        except (
+            FloatingPointError,
+            ValueError,
+            OSError,
+        ) as error:  # diverged, bad values, disk full
             if os.environ.get("HYDRA_FULL_ERROR") == "1":  # Hydra's own switch for tracebacks
                 raise
             raise RetraceError(f"{module}: {one_line(error)}") from None

@@ -1,33 +1,27 @@
 """Sends the notes of trainings to MLflow: ``python -m mlcore.mlflow_writer [--follow FOLDER]``.
 
-The only module that imports mlflow. With --follow it reads the notes of one command while they
-grow, until its standard input ends and all trainings have. Without, it sends whatever earlier
-commands could not: `make sync`. Notes that are sent are deleted.
+With --follow it reads the notes of one command while they grow, until its standard input ends and
+all trainings have. Without, it sends whatever earlier commands could not: `make sync`. Notes that
+are sent are deleted. However often it is broken off, a training becomes one run.
 """
 
 import argparse
 import json
-import logging
 import os
 import pickle
 import shutil
 import signal
-import socket
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-import numpy as np
 from filelock import FileLock, Timeout
-from sqlalchemy import URL
 
-from mlcore.network_files import save_network
-from mlcore.nn import NeuralNetwork
-from mlcore.observers.tracking import EVENTS, EXAMPLE, FILES, LOCK, MODEL, checkout_root
+from mlcore import notes
+from mlcore.stores import IDENTITY, Store, StoreError, default_uri, displayed, without_secrets
 
 ROOT = Path(__file__).parents[1]
 
@@ -37,9 +31,6 @@ INTERVAL = 3.0
 BATCH_LIMIT = 1000
 """Metrics that MLflow takes in one call."""
 
-PROBE_TIMEOUT = 3.0
-"""Seconds that a server has to answer; a whole command waits no longer than this and a bit."""
-
 TRUSTED_TYPES = [
     "mlcore.estimators.ObservedMLPClassifier",
     "mlcore.estimators.ObservedMLPRegressor",
@@ -48,102 +39,8 @@ TRUSTED_TYPES = [
 ]
 """All that a fitted MLP holds beyond what skops trusts by itself."""
 
-REQUIREMENTS = ["numpy", "scipy", "scikit-learn", "skops"]
-
-
-RUN_ID = "run_id"
-"""File that names the run once it exists."""
-
-
-class StoreError(Exception):
-    """The store cannot be used; the message has no password in it."""
-
-
-def default_uri(root: Path) -> str:
-    """Give the URI of the SQLite store at the top of the checkout: always absolute."""
-    database = str(checkout_root(root) / "mlflow.db")
-    return URL.create(
-        "sqlite", database=database
-    ).render_as_string()  # escapes what a path may hold
-
-
-def displayed(uri: str) -> str:
-    """Give a URI without what may be secret in it: the password and the query."""
-    parts = urlsplit(uri)
-    if parts.scheme.startswith("sqlite"):
-        return uri
-    user = f"{parts.username}@" if parts.username else ""
-    port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{user}{parts.hostname or ''}{port}{parts.path}"
-
-
-def without_secrets(text: str, uri: str) -> str:
-    """Give the first line of a text, with `uri` and its password blotted out."""
-    line = (text.strip() or "no reason given").splitlines()[0].replace(uri, displayed(uri))
-    password = urlsplit(uri).password
-    return line.replace(password, "***") if password else line
-
-
-def probe(uri: str) -> None:
-    """Raise StoreError unless something answers at the store's address within seconds."""
-    parts = urlsplit(uri)
-    if not parts.hostname:
-        return
-    ports = {"https": 443, "http": 80, "postgresql": 5432, "mysql": 3306}
-    port = parts.port or ports.get(parts.scheme.partition("+")[0], 80)
-    try:
-        with socket.create_connection((parts.hostname, port), PROBE_TIMEOUT) as connection:
-            if parts.scheme == "http":  # a server that accepts and then says nothing hangs too
-                connection.settimeout(PROBE_TIMEOUT)
-                request = f"GET /health HTTP/1.0\r\nHost: {parts.hostname}\r\n\r\n"
-                connection.sendall(request.encode())
-                if not connection.recv(1):
-                    raise StoreError("it closed the connection")
-    except OSError as error:
-        raise StoreError(str(error) or type(error).__name__) from None
-
-
-class Store:
-    """The MLflow store; connecting to it imports mlflow, which takes seconds."""
-
-    def __init__(self, uri: str, root: Path) -> None:
-        os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-        os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = "5"
-        os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
-        probe(uri)
-        import mlflow
-
-        for chatty in ("mlflow", "alembic"):
-            logging.getLogger(chatty).setLevel(logging.ERROR)
-        self.mlflow, self.uri, self.root = mlflow, uri, root
-        # Of several processes that start on an empty database, all but one would fail
-        with FileLock(checkout_root(root) / ".mlflow.lock"):
-            mlflow.set_tracking_uri(uri)
-            self.client = mlflow.MlflowClient(uri)
-            self.client.search_experiments(max_results=1)
-        self.experiments: dict[str, str] = {}
-
-    def experiment(self, name: str) -> str:
-        """Give the id of an experiment, which is made if it is not there."""
-        if name not in self.experiments:
-            found = self.client.get_experiment_by_name(name)
-            self.experiments[name] = found.experiment_id if found else self._create(name)
-        return self.experiments[name]
-
-    def _create(self, name: str) -> str:
-        local = (checkout_root(self.root) / "mlruns" / name).as_uri()
-        try:
-            return str(
-                self.client.create_experiment(
-                    name, artifact_location=local if self.uri.startswith("sqlite") else None
-                )
-            )
-        except self.mlflow.exceptions.MlflowException:  # another process was faster
-            found = self.client.get_experiment_by_name(name)
-            if found is None:
-                raise
-            return str(found.experiment_id)
+MODEL_SENT = "model.sent"
+"""Marks in a training's notes that its model is in the store."""
 
 
 class Run:
@@ -158,14 +55,14 @@ class Run:
     def advance(self) -> None:
         """Read what is new and send it, if it is time to."""
         alive = self._is_held()  # before reading: what was noted last must be seen
-        with (self.folder / EVENTS).open("rb") as file:
+        with (self.folder / notes.EVENTS).open("rb") as file:
             file.seek(self.offset)
             new = file.read()
         whole = new[: new.rfind(b"\n") + 1]
-        self.offset += len(whole)
         for line in whole.splitlines():
             note = json.loads(line)
             getattr(self, f"_{note['event']}")(note)
+        self.offset += len(whole)
         if self.metrics and time.monotonic() - self.sent >= INTERVAL:
             self._send()
         if not self.done and not alive:
@@ -176,33 +73,39 @@ class Run:
     def _is_held(self) -> bool:
         """Whether the process that trains is alive: the system frees its lock when it ends."""
         try:
-            with FileLock(self.folder / LOCK, timeout=0):
+            with FileLock(self.folder / notes.LOCK, timeout=0):
                 return False
         except Timeout:
             return True
 
     def _started(self, note: dict[str, Any]) -> None:
-        entities = self.store.mlflow.entities
-        self.part, self.tags = note["part"], note["tags"]
-        begun = self.folder / RUN_ID
-        if begun.exists():  # by a writer that lost the store: what is there is not sent twice
-            self.run_id = begun.read_text()
-            self.store.client.update_run(self.run_id, status="RUNNING")
-            return
-        self.run_id = self.store.client.create_run(
-            self.store.experiment(self.part),
-            start_time=milliseconds(note["time"]),
-            run_name=note["name"],
-            tags=self.tags,
-        ).info.run_id
-        begun.write_text(self.run_id)
-        params = [entities.Param(name, value) for name, value in note["params"].items()]
-        self.store.client.log_batch(self.run_id, params=params)
+        client, entities = self.store.client, self.store.mlflow.entities
+        self.part, self.tags, self.identity = note["part"], note["tags"], note["id"]
+        self.run_id = self._create(self.identity, note["name"], note["time"])
+        client.log_batch(
+            self.run_id,
+            params=[entities.Param(name, value) for name, value in note["params"].items()],
+        )
         dataset = entities.Dataset(
             **note["dataset"], source_type="local", source=json.dumps({"uri": note["path"]})
         )
         tag = entities.InputTag("mlflow.data.context", "training")
-        self.store.client.log_inputs(self.run_id, [entities.DatasetInput(dataset, [tag])])
+        client.log_inputs(self.run_id, [entities.DatasetInput(dataset, [tag])])
+
+    def _create(self, identity: str, name: str, started: float, parent: str | None = None) -> str:
+        """Create a run; or find it, if a writer that was broken off has."""
+        found = self.store.find(self.part, identity)
+        if found:
+            self.store.client.update_run(found, status="RUNNING")
+            return found
+        tags = self.tags | {IDENTITY: identity}
+        run = self.store.client.create_run(
+            self.store.experiment(self.part),
+            start_time=milliseconds(started),
+            run_name=name,
+            tags=tags | ({"mlflow.parentRunId": parent} if parent else {}),
+        )
+        return str(run.info.run_id)
 
     def _epoch(self, note: dict[str, Any]) -> None:
         row = note["row"]
@@ -235,20 +138,16 @@ class Run:
             for name, value in note["metrics"].items()
         ]
         self._send()
-        for candidate in note["candidates"]:
-            self._candidate(candidate)
+        for number, candidate in enumerate(note["candidates"]):
+            self._candidate(f"{self.identity}-{number}", candidate)
         self._attach()
-        self._end("FINISHED", note["ended"])
+        self._end(self.run_id, "FINISHED", note["ended"])
+        self.done = True
 
-    def _candidate(self, candidate: dict[str, Any]) -> None:
+    def _candidate(self, identity: str, candidate: dict[str, Any]) -> None:
         """Record a candidate of a search as a child."""
         client, entities = self.store.client, self.store.mlflow.entities
-        child = client.create_run(
-            self.store.experiment(self.part),
-            start_time=milliseconds(candidate["started"]),
-            run_name=candidate["name"],
-            tags=self.tags | {"mlflow.parentRunId": self.run_id},
-        ).info.run_id
+        child = self._create(identity, candidate["name"], candidate["started"], self.run_id)
         client.log_batch(
             child,
             params=[entities.Param(name, value) for name, value in candidate["params"].items()],
@@ -257,36 +156,42 @@ class Run:
                 for name, value in candidate["metrics"].items()
             ],
         )
-        client.set_terminated(child, "FINISHED", end_time=milliseconds(candidate["ended"]))
+        self._end(child, "FINISHED", candidate["ended"])
 
     def _failed(self, note: dict[str, Any]) -> None:
         if self.run_id:
             self._send()
             self.store.client.set_tag(self.run_id, "error", note["error"])
-            self._end(note["status"], note["time"])
+            self._end(self.run_id, note["status"], note["time"])
         self.done = True
 
-    def _end(self, status: str, when: float) -> None:
-        self.store.client.set_terminated(self.run_id, status, end_time=milliseconds(when))
-        self.done = True
+    def _end(self, run_id: str, status: str, when: float) -> None:
+        self.store.client.set_terminated(run_id, status, end_time=milliseconds(when))
 
     def _attach(self) -> None:
-        """Add files, the loss curve and the model."""
-        for file in sorted((self.folder / FILES).iterdir()):
+        """Add files and the model."""
+        for file in sorted((self.folder / notes.FILES).glob("*")):
             self.store.client.log_artifact(self.run_id, str(file), "results")
-        model = pickle.loads((self.folder / MODEL).read_bytes())  # noqa: S301 - our own note
-        with np.load(self.folder / EXAMPLE, allow_pickle=False) as arrays:
-            example = arrays["X"]
-        self._log_model(model, example)
+        model = self.folder / notes.MODEL
+        if model.exists() and not (self.folder / MODEL_SENT).exists():
+            self._log_model(pickle.loads(model.read_bytes()))  # noqa: S301 - our own note
+            (self.folder / MODEL_SENT).touch()
 
-    def _log_model(self, model: Any, example: Any) -> None:
-        mlflow = self.store.mlflow
+    def _log_model(self, model: Any) -> None:
+        import numpy as np
+
+        from mlcore.network_files import save_network
+        from mlcore.nn import NeuralNetwork
+
+        mlflow, root = self.store.mlflow, self.store.root
+        with np.load(self.folder / notes.EXAMPLE, allow_pickle=False) as arrays:
+            example = arrays["X"]
         shared = {
             "name": "model",
-            "code_paths": [str(self.store.root / "mlcore")],
+            "code_paths": [str(root / "mlcore")],
             "signature": mlflow.models.infer_signature(example, model.predict(example)),
             "input_example": example,
-            "pip_requirements": REQUIREMENTS,
+            "pip_requirements": requirements(root),
         }
         mlflow.start_run(run_id=self.run_id)
         try:
@@ -294,7 +199,7 @@ class Run:
                 file = self.folder / "network.pkl"
                 save_network(file, model)
                 mlflow.pyfunc.log_model(
-                    python_model=str(self.store.root / "mlcore" / "serving.py"),
+                    python_model=str(root / "mlcore" / "serving.py"),
                     artifacts={"network": str(file)},
                     **shared,
                 )
@@ -314,31 +219,121 @@ def milliseconds(seconds: float) -> int:
     return int(seconds * 1000)
 
 
-def send(folders: Iterable[Path], runs: dict[Path, Run], store: Store) -> None:
-    """Advance every training in these folders, and delete the notes of those that are done."""
-    for folder in folders:
-        run = runs.setdefault(folder, Run(folder, store))
-        if not run.done:
-            run.advance()
-        if run.done:
-            shutil.rmtree(folder)
-            del runs[folder]
+def requirements(root: Path) -> list[str]:
+    """Give what a logged model needs, in the versions that trained it."""
+    pins = (root / "requirements.numeric.txt").read_text(encoding="utf-8").split()
+    return [*pins, "skops"]
 
 
-def noted(session: Path) -> list[Path]:
-    """Give the trainings of a session in the order in which they began."""
-    return sorted(path for path in session.iterdir() if path.is_dir() and path.name[0] != ".")
+class Sender:
+    """Sends the trainings of one session; one that cannot be sent does not hold up the others."""
+
+    def __init__(self, session: Path) -> None:
+        self.session = session
+        set_by_command = session / notes.STORE
+        self.uri = (
+            set_by_command.read_text(encoding="utf-8")
+            if set_by_command.exists()
+            else os.environ.get("MLFLOW_TRACKING_URI") or default_uri(ROOT)
+        )
+        self.store: Store | None = None
+        self.runs: dict[Path, Run] = {}
+        self.refused: set[Path] = set()
+
+    def waiting(self) -> list[Path]:
+        """Give the trainings that are still to be sent."""
+        return [folder for folder in notes.noted(self.session) if folder not in self.refused]
+
+    def send(self) -> list[str]:
+        """Send what is new; returns the names of the trainings that are complete now.
+
+        Raises
+        ------
+        StoreError
+            If the store does not answer.
+        """
+        complete = []
+        for folder in self.waiting():
+            self.store = self.store or Store(self.uri, ROOT)
+            run = self.runs.setdefault(folder, Run(folder, self.store))
+            try:
+                run.advance()
+            except Exception as error:  # whatever it is, the training is done or goes on
+                self._refuse(folder, error)
+            if run.done:
+                complete.append(folder.name.partition("-")[2])
+                shutil.rmtree(folder)
+                del self.runs[folder]
+        return complete
+
+    def _refuse(self, folder: Path, error: Exception) -> None:
+        """Set a training aside, unless it is the store that fails."""
+        assert self.store is not None
+        reason = without_secrets(str(error), self.uri)
+        try:
+            self.store.check()
+        except Exception:
+            raise StoreError(reason) from None
+        self.refused.add(folder)
+        warn(f"{folder.name.partition('-')[2]} is not recorded in {displayed(self.uri)}: {reason}")
 
 
-def follow(session: Path, store: Store, ended: threading.Event) -> None:
-    """Send a session's notes while they grow, until `ended` and all trainings have."""
-    runs: dict[Path, Run] = {}
-    while True:
-        last = ended.is_set()
-        send(noted(session), runs, store)
-        if last and not noted(session):
-            return
-        time.sleep(0.25)
+def warn(what: str) -> None:
+    """Say that notes are kept."""
+    print(f"warning: {what}; kept in mlruns/pending for `make sync`", file=sys.stderr)
+
+
+def follow(session: Path) -> int:
+    """Send a session's notes while they grow; returns the exit code."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the end of standard input is the sign
+    ended = threading.Event()
+
+    def wait_for_the_end() -> None:
+        sys.stdin.read()
+        ended.set()
+
+    threading.Thread(target=wait_for_the_end, daemon=True).start()
+    sender = Sender(session)
+    with FileLock(session / notes.WRITER):
+        try:
+            while True:
+                last = ended.is_set()
+                sender.send()
+                if last and not sender.waiting():
+                    break
+                ended.wait(0.25) if not last else time.sleep(0.25)
+        except StoreError as error:
+            warn(f"runs are not recorded in {displayed(sender.uri)}: {error}")
+            return 1
+    return int(bool(sender.refused))
+
+
+def sync() -> int:
+    """Send what is left of all sessions that are over; returns the exit code."""
+    sessions = sorted(notes.pending(ROOT).glob("*"))
+    code, recorded = 0, 0
+    for session in sessions:
+        with ExitStack() as locks:
+            try:
+                for name in (notes.OWNER, notes.WRITER):
+                    locks.enter_context(FileLock(session / name, timeout=0))
+            except Timeout:
+                continue  # a command is still at work there
+            sender = Sender(session)
+            try:
+                names = sender.send()
+            except StoreError as error:
+                warn(f"runs are not recorded in {displayed(sender.uri)}: {error}")
+                return 1
+            recorded += len(names)
+            print("".join(f"recorded {name}\n" for name in names), end="")
+            code = code or int(bool(sender.refused))
+        if not notes.noted(session):
+            shutil.rmtree(session, ignore_errors=True)
+    if not recorded and not code:
+        print("nothing to record")
+    return code
 
 
 def main() -> int:
@@ -346,50 +341,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m mlcore.mlflow_writer", description=__doc__)
     parser.add_argument("--follow", type=Path, metavar="FOLDER", help="of one command's notes")
     session = parser.parse_args().follow
-    pending = checkout_root(ROOT) / "mlruns" / "pending"
-    sessions = [session] if session else sorted(pending.glob("*")) if pending.exists() else []
-    if not any(folder.exists() for folder in sessions):
-        print("nothing to record: mlruns/pending is empty")
-        return 0
-    ended = threading.Event()
-    if session:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)  # the end of standard input is the sign
-
-        def wait_for_the_end() -> None:
-            sys.stdin.read()
-            ended.set()
-
-        threading.Thread(target=wait_for_the_end, daemon=True).start()
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or default_uri(ROOT)
-    failed = False
-    store = None
-    for folder in sessions:
-        try:
-            with FileLock(folder / ".writer", timeout=0):
-                if session:
-                    store = store or Store(uri, ROOT)
-                    follow(folder, store, ended)
-                elif noted(folder):
-                    store = store or Store(uri, ROOT)
-                    names = [path.name for path in noted(folder)]
-                    send(noted(folder), {}, store)
-                    print("\n".join(f"recorded {name.partition('-')[2]}" for name in names))
-                empty = not noted(folder)
-        except Timeout:
-            continue  # a command is still at work there
-        except Exception as error:  # whatever it is, the trainings are done or go on
-            reason = without_secrets(str(error), uri)
-            print(
-                f"warning: runs are not recorded in {displayed(uri)}: {reason}. "
-                "They are kept in mlruns/pending; `make sync` records them",
-                file=sys.stderr,
-            )
-            failed = True
-            break
-        if empty:
-            shutil.rmtree(folder, ignore_errors=True)
-    return int(failed)
+    return follow(session) if session else sync()
 
 
 if __name__ == "__main__":

@@ -73,8 +73,8 @@ async def until_interrupted(work: Coroutine[Any, Any, int]) -> int:
         received.append(number)
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # nohup has SIGHUP ignored, and stages inherit it. An ignored SIGINT is not taken over: a
-        # shell's background job has it, and could not be ended without leaving stages behind
+        # Under nohup SIGHUP stays ignored, here and in the stages. SIGINT, which a shell ignores
+        # in its background jobs, is heeded all the same: it is how a script ends the runner
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
             asyncio.get_running_loop().add_signal_handler(number, interrupt, number)
     try:
@@ -97,7 +97,9 @@ def main() -> int:
         parser.error(f"--jobs should be at least 1, not {jobs}")
     os.chdir(ROOT)
     # Stages are `python -m ...`: they run in this interpreter, also where no environment is active
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    os.environ["PATH"] = os.pathsep.join(
+        [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
+    )
     os.environ["LOKY_MAX_CPU_COUNT"] = str(jobs)  # joblib's own limit, for the grid search
     try:
         config = load(ROOT / "params.yaml")

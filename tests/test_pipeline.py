@@ -113,7 +113,7 @@ def test_other_stages_depend_on_whole_sections():
     [
         ("hydra", {"mlcore.config.compose", "mlcore.config.hydra_app"}),
         ("matplotlib", {"mlcore.plotting"}),
-        ("mlflow", {"mlcore.mlflow_writer", "mlcore.serving"}),
+        ("mlflow", {"mlcore.stores", "mlcore.serving"}),
     ],
 )
 def test_each_framework_enters_in_one_place(package, importers):

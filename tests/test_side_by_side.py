@@ -205,7 +205,8 @@ def test_a_signal_after_a_failure_ends_what_still_runs(project, mark, start):
     )
     process = start()
     wait_for(lambda: failed.exists() and count(mark) == 1)
-    time.sleep(2)  # for the runner to learn of the failure
+    wait_for(lambda: count(f"{sys.executable} -m dvc --wait-for-lock repro -s bad") == 0)
+    time.sleep(0.5)  # for the runner to learn of it
     process.terminate()
     assert process.wait(60) == 143
     assert count(mark) == 0

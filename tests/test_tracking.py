@@ -12,14 +12,18 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from mlcore import mlflow_writer
 from mlcore.artifacts import load_arrays
-from mlcore.mlflow_writer import default_uri, displayed, without_secrets
+from mlcore.config import compose
+from mlcore.errors import RetraceError
 from mlcore.network_files import load_network
-from mlcore.observers.tracking import checkout_root
+from mlcore.notes import checkout_root
+from mlcore.stores import Store, default_uri, displayed, without_secrets
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -30,8 +34,10 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
+ROOT = Path(__file__).parents[1]
+
 NETWORK = ["stages.train_network", "network.max_epochs=3", "network.hidden_layer_sizes=[8,6]"]
-ENDLESS = ["network.max_epochs=1000000", "network.patience=1000000"]
+ENDLESS = ["network.max_epochs=1000000", "network.patience=1000000", "network.batch_size=4"]
 CLASSIFIER = ["stages.fit_classifier", "classifier.max_epochs=2"]
 SEARCH = ["stages.search_classifier", "search.max_epochs=1", "search.learning_rate=[0.01,0.1]"]
 NAMES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
@@ -110,8 +116,8 @@ def test_a_network_run_holds_all_that_is_needed_to_compare_and_reuse_it(project)
         assert stamps == sorted(stamps)
         assert run.info.start_time <= stamps[0] <= stamps[-1] <= run.info.end_time
     assert before * 1000 < run.info.start_time
-    # 300 images of three epochs: the training alone, not what was around it
-    assert run.info.end_time - run.info.start_time < 1000
+    # Three epochs of 300 images: the training alone, not what was around it
+    assert run.info.end_time - run.info.start_time < 3000
     tags = run.data.tags
     assert tags["origin"] == "hydra"
     assert "network.activation=relu" in tags["overrides"]
@@ -261,7 +267,7 @@ def test_what_a_store_misses_is_recorded_later_once(project):
     assert "recorded network-tanh-normal" in synced.stdout
     (run,) = runs_of(open_store(project), "network")
     assert run.info.status == "FINISHED"
-    assert run.info.end_time - run.info.start_time < 1000
+    assert run.info.end_time - run.info.start_time < 3000
     assert len(open_store(project).get_metric_history(run.info.run_id, "val_loss")) == 3
     again = project.run("mlcore.mlflow_writer")
     assert "nothing to record" in again.stdout
@@ -283,31 +289,143 @@ def test_a_store_that_hangs_holds_nobody_up(project, silent_server):
     uri = f"http://127.0.0.1:{silent_server}"
     result = project.run(*NETWORK, f"tracking.uri={uri}")
     (warning,) = warnings_in(result)
-    assert f"runs are not recorded in {uri}: timed out" in warning
+    assert f"runs are not recorded in {uri}: no answer within 5 s" in warning
     assert len(pending(project)) == 1
 
 
+SECRET = "hunter-two"
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        f"tracking.uri='http://me:{SECRET}@host/store'",
+        f"tracking.uri='http://host/store?token={SECRET}'",
+        f"tracking.uri='postgresql://host/db?user=me&password={SECRET}'",
+        f"tracking.uri='http://me:{SECRET}@[host'",
+        f"tracking.url='http://me:{SECRET}@host'",
+        f"tracking='http://me:{SECRET}@host'",
+    ],
+)
+def test_a_secret_in_the_parameters_is_refused_unseen(override):
+    for overrides in ([override], [override, "experiment=nope"], [override, "network.seed=["]):
+        with pytest.raises(RetraceError) as error:
+            compose(ROOT / "conf", overrides)
+        assert SECRET not in str(error.value)
+    if override.startswith("tracking.uri"):
+        with pytest.raises(RetraceError, match="should be a URI without password and query"):
+            compose(ROOT / "conf", [override])
+
+
 def test_no_password_reaches_a_message_or_a_file(project):
-    secret = "hunter-two"
-    uri = f"http://me:{secret}@127.0.0.1:9/store?token={secret}"
-    refused = project.run(*NETWORK, f"tracking.uri='{uri}'", check=False)
-    assert refused.returncode == 1
-    assert "tracking.uri should hold no password; set MLFLOW_TRACKING_URI" in refused.stderr
+    uri = f"http://me:{SECRET}@127.0.0.1:9/store?token={SECRET}"
     result = project.run(*NETWORK, MLFLOW_TRACKING_URI=uri)
     (warning,) = warnings_in(result)
-    assert "runs are not recorded in http://me@127.0.0.1:9/store: " in warning
-    for text in (refused.stdout, refused.stderr, result.stdout, result.stderr):
-        assert secret not in text
+    assert "runs are not recorded in http://127.0.0.1:9/store: " in warning
+    assert SECRET not in result.stdout + result.stderr
     for path in project.root.rglob("*"):
-        assert not path.is_file() or secret.encode() not in path.read_bytes()
+        assert not path.is_file() or SECRET.encode() not in path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("postgresql://me:s3cret@host:5/db?x=1", "postgresql://host:5/db"),
+        ("http://me:a/b@[::1]:9/x", "http://[::1]:9/x"),
+        ("https://host", "https://host"),
+        ("sqlite:////a/b.db?mode=ro", "sqlite:////a/b.db?mode=ro"),
+        ("mlruns", "mlruns"),
+    ],
+)
+def test_what_is_shown_of_a_uri_has_no_secret(uri, shown):
+    assert displayed(uri) == shown
 
 
 def test_messages_of_others_lose_their_secrets():
-    uri = "postgresql://me:s3cret@host:5/db?x=1"
-    assert displayed(uri) == "postgresql://me@host:5/db"
-    assert without_secrets(f"no {uri} here, s3cret!\nmore", uri) == (
-        "no postgresql://me@host:5/db here, ***!"
-    )
+    uri = "http://me:p%40ss@host/db?token=t0ken&x=1"
+    text = f"no {uri} here: p@ss, p%40ss, url: /db?token=t0ken\nmore"
+    assert without_secrets(text, uri) == "no http://host/db here: ***, ***, url: /db?token=***"
+
+
+def test_one_training_that_cannot_be_sent_does_not_hold_up_the_others(project):
+    (project.root / "mlflow.db").write_text("this is no database")
+    for seed in (1, 2):
+        project.run(*NETWORK, f"network.seed={seed}")
+    (project.root / "mlflow.db").unlink()
+    first, _ = sorted(pending(project))
+    first.write_text("no notes\n")
+    synced = project.run("mlcore.mlflow_writer", check=False)
+    assert synced.returncode == 1
+    assert "network-tanh-normal is not recorded in sqlite:///" in synced.stderr
+    assert "recorded network-tanh-normal" in synced.stdout
+    (run,) = runs_of(open_store(project), "network")
+    assert run.data.params["seed"] == "2"
+    assert pending(project) == [first]
+
+
+def test_a_writer_that_is_broken_off_makes_each_run_once(project, monkeypatch, tmp_path):
+    """The store fails at every call in turn; what comes of it is one run, whole."""
+    (project.root / "mlflow.db").write_text("this is no database")
+    project.run(*SEARCH, "search.batch_size=[32]", "search.cv=2")
+    (project.root / "mlflow.db").unlink()
+    (notes,) = pending(project)
+    store = Store(default_uri(project.root), project.root)
+    monkeypatch.setattr(mlflow_writer.Run, "_log_model", lambda self, model: None)
+    calls = ("log_batch", "log_inputs", "create_run", "set_terminated", "log_artifact")
+    client = store.client
+    for number in range(60):
+        count = iter(range(1000))
+
+        def failing(method, number=number, count=count):
+            def call(*args, **kwargs):
+                if next(count) == number:
+                    raise ConnectionError("the store is gone")
+                return method(*args, **kwargs)
+
+            return call
+
+        proxy = SimpleNamespace(
+            **{name: failing(getattr(client, name)) for name in calls},
+            **{n: getattr(client, n) for n in ("search_runs", "update_run", "set_tag",
+                                               "get_experiment_by_name", "create_experiment")},
+        )  # fmt: skip
+        store.client = proxy
+        run = mlflow_writer.Run(notes.parent, store)
+        try:
+            run.advance()
+        except ConnectionError:
+            continue
+        break
+    assert run.done
+    assert number > 10
+    runs = runs_of(client, "search")
+    assert len(runs) == 1 + 2 * 2
+    assert {r.info.status for r in runs} == {"FINISHED"}
+    (parent,) = (r for r in runs if "mlflow.parentRunId" not in r.data.tags)
+    assert len(parent.inputs.dataset_inputs) == 1
+    assert len(client.get_metric_history(parent.info.run_id, "train_loss")) == 1
+    assert {len(r.data.metrics) for r in runs if r is not parent} == {5}
+
+
+def test_a_command_that_trains_nothing_does_not_touch_the_store(project):
+    project.run("stages.worked_examples", "hydra.run.dir=outputs/x/y")
+    assert not (project.root / "mlflow.db").exists()
+    assert list((project.root / "mlruns" / "pending").iterdir()) == []
+
+
+def test_a_sweep_over_the_tracking_is_refused_in_one_line(project):
+    result = project.run(NETWORK[0], "-m", "tracking=off,mlflow", check=False)
+    assert result.returncode == 1
+    assert result.stderr.splitlines() == [
+        "error: command line: tracking should be the same for all jobs of a sweep"
+    ]
+
+
+def test_sync_leaves_a_session_alone_whose_command_is_at_work(project, endless):
+    wait_for(lambda: pending(project))
+    result = project.run("mlcore.mlflow_writer")
+    assert "nothing to record" in result.stdout
+    assert pending(project)
 
 
 def test_experiments_in_a_temporary_copy_share_the_checkouts_store():

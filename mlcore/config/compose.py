@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 from yaml import YAMLError
 
-from mlcore.config.messages import composition_problem, describe, one_line
+from mlcore.config.messages import composition_problem, describe, masked, one_line
 from mlcore.config.schema import Config
 from mlcore.errors import RetraceError
 
@@ -37,12 +37,12 @@ def validate(config: DictConfig, source: str) -> Config:
     try:
         values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        raise RetraceError(f"{source}: {one_line(error)}") from None
+        raise RetraceError(masked(f"{source}: {one_line(error)}")) from None
     try:
         return Config.model_validate(values)
     except ValidationError as error:
         problems = "; ".join(describe(problem) for problem in error.errors())
-        raise RetraceError(f"{source}: {problems}") from None
+        raise RetraceError(masked(f"{source}: {problems}")) from None
 
 
 def compose_raw(
@@ -71,7 +71,7 @@ def compose_raw(
                 OmegaConf.resolve(config)
             return config
     except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
-        raise RetraceError(composition_problem(error, conf, overrides)) from None
+        raise RetraceError(masked(composition_problem(error, conf, overrides))) from None
 
 
 def compose(conf: Path, overrides: Sequence[str] = ()) -> Config:

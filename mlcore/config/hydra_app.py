@@ -32,12 +32,13 @@ def check_jobs(conf: Path) -> Config:
     """
     args = get_args()
     jobs = jobs_known_beforehand(args.overrides, args.multirun, conf)
-    # A sweeper of another kind chooses its jobs while it runs: they are checked then
     configs = [
         compose(conf, [override for override in job if not override.startswith("hydra")])
         for job in jobs
     ]
-    return configs[0] if configs else compose(conf)
+    if len({config.tracking for config in configs}) > 1:
+        raise RetraceError("command line: tracking should be the same for all jobs of a sweep")
+    return configs[0]
 
 
 def run_as_hydra_app(task: Task, name: str, conf: Path) -> None:
@@ -88,7 +89,8 @@ def jobs_known_beforehand(arguments: list[str], multirun: bool, conf: Path) -> l
     Returns
     -------
     list of list of str
-        Empty for a sweeper that chooses its jobs while it runs, as optimisers do.
+        For a sweeper that chooses its jobs while it runs, as optimisers do, one job of what is
+        fixed; the others are checked when they start.
 
     Raises
     ------
@@ -103,7 +105,7 @@ def jobs_known_beforehand(arguments: list[str], multirun: bool, conf: Path) -> l
         hydras = [o.input_line or "" for o in overrides if o.key_or_group.startswith("hydra")]
         sweeper = compose_raw(conf, hydras, with_hydra=True).hydra.sweeper
         if sweeper._target_ != f"{BasicSweeper.__module__}.{BasicSweeper.__qualname__}":
-            return []
+            return [[o.input_line or "" for o in overrides if not o.is_sweep_override()]]
         configured = [f"{key}={value}" for key, value in (sweeper.params or {}).items()]
         (jobs,) = BasicSweeper.split_arguments(parse(configured + arguments), max_batch_size=None)
     except HydraException as error:

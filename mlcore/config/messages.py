@@ -1,6 +1,7 @@
 """The wording of what is wrong with a configuration: one line that says what would be right."""
 
 import difflib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -19,7 +20,7 @@ def describe(problem: Any) -> str:
         case "too_short":
             choices = _choices(problem["loc"])
             return f"{key}={problem['input']}: should hold at least one value{choices}"
-        case "password":
+        case "secret":
             return f"{key} {problem['msg']}"
         case "value_error" if not key:  # a check across sections, which names its own keys
             return str(problem["ctx"]["error"])
@@ -55,6 +56,12 @@ def _choices(location: Sequence[str | int]) -> str:
     inner = get_args(section.model_fields[name].annotation)  # type: ignore[union-attr]
     names = get_args(inner[0]) if inner and get_origin(inner[0]) is Literal else ()
     return f" of {', '.join(names)}" if names else ""
+
+
+def masked(text: str) -> str:
+    """Blot out what stands before an @ in a URI, and the values of its query."""
+    text = re.sub(r"://[^\s@'\"]*@", "://***@", text)
+    return re.sub(r"([?&]\w+=)[^&\s'\"]+", r"\1***", text)
 
 
 def one_line(error: BaseException) -> str:

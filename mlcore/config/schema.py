@@ -19,13 +19,18 @@ def _distinct(values: list[T]) -> list[T]:
     return values
 
 
-def _without_password(uri: str) -> str:
-    if urlsplit(uri).password:
+def _without_secret(uri: str) -> str:
+    try:
+        parts = urlsplit(uri)
+        secret = parts.password or (parts.query and not parts.scheme.startswith("sqlite"))
+    except ValueError:
+        secret = True  # nobody knows what is in it
+    if secret:
         # Parameters are written to files and logs
         raise PydanticCustomError(
-            "password",
-            "should hold no password; set MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and "
-            "MLFLOW_TRACKING_PASSWORD, in the environment",
+            "secret",
+            "should be a URI without password and query; those belong in the environment: "
+            "MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
         )
     return uri
 
@@ -148,7 +153,7 @@ class TrackingConfig(_Section):
     """Where runs are recorded."""
 
     backend: Literal["mlflow", "none"]
-    uri: Annotated[str, AfterValidator(_without_password)] | None
+    uri: Annotated[str, AfterValidator(_without_secret)] | None
 
 
 class Config(_Section):

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlcore.config import Config
+from mlcore.notes import SESSION
 from mlcore.observers.progress import Progress
+from mlcore.observers.tracking import Tracker
 from mlcore.training import Observer
 
 
@@ -36,8 +38,7 @@ class Context:
 def make_observers(config: Config, context: Context) -> list[Observer]:
     """Give the observers that the configuration asks for."""
     observers: list[Observer] = [Progress()]
-    if config.tracking.backend == "mlflow":
-        from mlcore.observers.tracking import SESSION, Tracker
-
-        observers.append(Tracker(Path(os.environ[SESSION]), context))
+    session = os.environ.get(SESSION)
+    if config.tracking.backend == "mlflow" and session:
+        observers.append(Tracker(Path(session), context))
     return observers

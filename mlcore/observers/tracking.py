@@ -25,7 +25,8 @@ from uuid import uuid4
 
 from filelock import FileLock
 
-from mlcore.artifacts import save_arrays
+from mlcore import notes
+from mlcore.artifacts import atomic_path, save_arrays
 from mlcore.training import Observer, Result, Row, Training
 
 if TYPE_CHECKING:
@@ -34,28 +35,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SESSION = "RETRACE_TRACKING"
-"""Names the folder of the command's notes to the stages that it starts."""
-
-EVENTS, LOCK, MODEL, EXAMPLE, FILES = (
-    "events.jsonl", "lock", "model.pkl", "example.npz", "files",
-)  # fmt: skip
-"""What the notes of one training consist of."""
-
 N_EXAMPLES = 5
 """Samples that show what the model takes."""
 
-PATIENCE = 120.0
-"""Seconds that a command waits for its writer at the end."""
-
-
-def checkout_root(root: Path) -> Path:
-    """Give the top of the user's checkout, also from a DVC experiment's temporary copy of it."""
-    parts = root.parts
-    for i in range(len(parts) - 2):
-        if parts[i : i + 3] == (".dvc", "tmp", "exps"):
-            return Path(*parts[:i])
-    return root
+PATIENCE = 60.0
+"""Seconds that a command waits at its end for a writer that gets nowhere."""
 
 
 @contextmanager
@@ -64,34 +48,46 @@ def session(config: Config, root: Path) -> Iterator[None]:
 
     Does nothing where tracking is off, or inside another command's session.
     """
-    if config.tracking.backend != "mlflow" or SESSION in os.environ:
+    if config.tracking.backend != "mlflow" or notes.SESSION in os.environ:
         yield
         return
-    folder = checkout_root(root) / "mlruns" / "pending" / f"{time.time_ns()}-{uuid4().hex[:8]}"
+    folder = notes.pending(root) / f"{time.time_ns()}-{uuid4().hex[:8]}"
     folder.mkdir(parents=True)
-    env = dict(os.environ)
     if config.tracking.uri is not None:
-        env["MLFLOW_TRACKING_URI"] = config.tracking.uri  # a password in argv could be seen
-    # In a session of its own: Ctrl-C ends the training, the writer still has that to write down
-    writer = subprocess.Popen(
-        [sys.executable, "-m", "mlcore.mlflow_writer", "--follow", str(folder)],
-        cwd=root,
-        env=env,
-        stdin=subprocess.PIPE,
-        start_new_session=True,
-    )
-    os.environ[SESSION] = str(folder)
-    try:
-        yield
-    finally:
-        del os.environ[SESSION]
-        if writer.stdin is not None:
-            writer.stdin.close()  # the sign to finish
+        (folder / notes.STORE).write_text(config.tracking.uri, encoding="utf-8")
+    with FileLock(folder / notes.OWNER):
+        # In a session of its own: Ctrl-C ends the training, the writer has that to write down
+        writer = subprocess.Popen(
+            [sys.executable, "-m", "mlcore.mlflow_writer", "--follow", str(folder)],
+            cwd=root,
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
+        os.environ[notes.SESSION] = str(folder)
         try:
-            writer.wait(PATIENCE)
-        except (subprocess.TimeoutExpired, KeyboardInterrupt):
-            writer.kill()
-            log.warning("warning: runs are left in mlruns/pending; `make sync` records them")
+            yield
+        finally:
+            del os.environ[notes.SESSION]
+            _finish(writer, folder)
+    if not notes.noted(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _finish(writer: subprocess.Popen[bytes], folder: Path) -> None:
+    """Wait for the writer as long as it gets on."""
+    assert writer.stdin is not None
+    writer.stdin.close()  # the sign to finish
+    left, since = len(notes.noted(folder)), time.monotonic()
+    try:
+        while writer.poll() is None and time.monotonic() - since < PATIENCE:
+            time.sleep(0.05)
+            if (now := len(notes.noted(folder))) < left:
+                left, since = now, time.monotonic()
+    except KeyboardInterrupt:
+        pass
+    if writer.poll() is None:
+        writer.kill()
+        log.warning("warning: %d runs are kept in mlruns/pending for `make sync`", left)
 
 
 class Tracker(Observer):
@@ -110,14 +106,16 @@ class Tracker(Observer):
     def started(self, training: Training) -> None:
         """Make the notes' folder, held by a lock as long as this process lives."""
         self.training = training
-        hidden = self.session / f".{uuid4().hex}"
+        identity = uuid4().hex
+        hidden = self.session / f".{identity}"
         hidden.mkdir(parents=True)
         self.folder = self.session / f"{time.time_ns()}-{training.part}-{training.name}"
-        self.lock = FileLock(hidden / LOCK)
+        self.lock = FileLock(hidden / notes.LOCK)
         self.lock.acquire()
-        self.events = (hidden / EVENTS).open("a", encoding="utf-8")
+        self.events = (hidden / notes.EVENTS).open("a", encoding="utf-8")
         self._note(
             "started",
+            id=identity,
             part=training.part,
             name=_run_name(training.name, self.context.overrides, self.context.origin),
             params=_text({**training.params, **_sizes(training)}),
@@ -134,22 +132,29 @@ class Tracker(Observer):
 
     def finished(self, result: Result) -> None:
         """Note the outcome, and keep copies of the files: the next run replaces them."""
-        (self.folder / FILES).mkdir()
+        try:
+            self._keep(result)
+        finally:  # a training without its model is still a finished one
+            self._note(
+                "finished",
+                ended=result.ended,
+                metrics=dict(result.metrics),
+                candidates=[
+                    vars(candidate) | {"params": _text(candidate.params)}
+                    for candidate in result.candidates
+                ],
+            )
+            self._close()
+
+    def _keep(self, result: Result) -> None:
+        (self.folder / notes.FILES).mkdir()
         for file in result.files:
-            shutil.copy2(file, self.folder / FILES)
+            shutil.copy2(file, self.folder / notes.FILES)
+        example = self.training.data["train"][0][:N_EXAMPLES]
+        save_arrays(self.folder / notes.EXAMPLE, X=example)
         model = getattr(result.estimator, "best_", result.estimator)
-        (self.folder / MODEL).write_bytes(pickle.dumps(model))
-        save_arrays(self.folder / EXAMPLE, X=self.training.data["train"][0][:N_EXAMPLES])
-        self._note(
-            "finished",
-            ended=result.ended,
-            metrics=dict(result.metrics),
-            candidates=[
-                vars(candidate) | {"params": _text(candidate.params)}
-                for candidate in result.candidates
-            ],
-        )
-        self._close()
+        with atomic_path(self.folder / notes.MODEL) as temporary:
+            temporary.write_bytes(pickle.dumps(model))
 
     def failed(self, error: BaseException) -> None:
         """Note why there is no outcome."""
@@ -198,7 +203,7 @@ def _tags(context: Context) -> dict[str, str]:
     }
     return {
         "origin": context.origin,
-        "overrides": " ".join(context.overrides),
+        "overrides": " ".join(o for o in context.overrides if not o.startswith("tracking")),
         "output_folder": os.path.relpath(context.out, context.root),
         "mlflow.source.name": context.stage,
         "mlflow.source.type": "LOCAL",

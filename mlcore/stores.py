@@ -1,0 +1,153 @@
+"""The MLflow store: its URI, what of it may be shown, and a connection that never hangs."""
+
+import logging
+import os
+import re
+import threading
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from filelock import FileLock
+from sqlalchemy import URL
+
+from mlcore.notes import checkout_root
+
+DEADLINE = 5.0
+"""Seconds that a store has to answer at first; MLflow's own retries take minutes."""
+
+
+class StoreError(Exception):
+    """The store cannot be used; the message has no secret in it."""
+
+
+def default_uri(root: Path) -> str:
+    """Give the URI of the SQLite store at the top of the checkout: always absolute."""
+    database = str(checkout_root(root) / "mlflow.db")
+    return URL.create(
+        "sqlite", database=database
+    ).render_as_string()  # escapes what a path may hold
+
+
+def displayed(uri: str) -> str:
+    """Give a URI without what may be secret in it: user, password and query."""
+    if uri.startswith("sqlite") or "://" not in uri:
+        return uri
+    scheme, _, rest = uri.partition("://")
+    address = re.split(r"[?#]", rest, maxsplit=1)[0]
+    return f"{scheme}://{address.rpartition('@')[2]}"
+
+
+def without_secrets(text: str, uri: str) -> str:
+    """Give the first line of a text, with `uri`, its password and its query blotted out."""
+    line = (text.strip() or "no reason given").splitlines()[0].replace(uri, displayed(uri))
+    login, _, _ = uri.partition("://")[2].rpartition("@")
+    query = uri.partition("?")[2]
+    secrets = [login.partition(":")[2], *re.split(r"[&=]", query)[1::2]]
+    for secret in filter(None, secrets):
+        for form in (secret, unquote(secret)):
+            line = line.replace(form, "***")
+    return line
+
+
+class Store:
+    """A connection; making it imports mlflow, which takes seconds.
+
+    Parameters
+    ----------
+    uri : str
+    root : Path
+        Top of the checkout.
+
+    Raises
+    ------
+    StoreError
+        If the store does not answer within `DEADLINE`, or cannot be used.
+    """
+
+    def __init__(self, uri: str, root: Path) -> None:
+        os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+        for name, value in {
+            "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+            "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+        }.items():
+            os.environ.setdefault(name, value)
+        self.uri, self.root = uri, root
+        self.experiments: dict[str, str] = {}
+        self._within_deadline(self._reach)
+        import mlflow
+
+        for chatty in ("mlflow", "alembic"):
+            logging.getLogger(chatty).setLevel(logging.ERROR)
+        self.mlflow = mlflow
+        self._within_deadline(self._connect, 6 * DEADLINE if uri.startswith("sqlite") else DEADLINE)
+
+    def _within_deadline(self, action: Any, deadline: float = DEADLINE) -> None:
+        """Run an action in a thread that is left behind when it hangs."""
+        raised: list[Exception] = []
+
+        def run() -> None:
+            try:
+                action()
+            except Exception as error:
+                raised.append(error)
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        thread.join(deadline)
+        if thread.is_alive():
+            raise StoreError(f"no answer within {deadline:g} s")
+        if raised:
+            raise StoreError(without_secrets(str(raised[0]), self.uri)) from None
+
+    def _reach(self) -> None:
+        """Ask an HTTP server whether it is there, before MLflow is imported."""
+        if urlsplit(self.uri).scheme in ("http", "https"):
+            import requests
+
+            address = displayed(self.uri).rstrip("/")
+            requests.get(f"{address}/health", timeout=DEADLINE)
+
+    def _connect(self) -> None:
+        # Of several processes that start on an empty database, all but one would fail
+        with FileLock(checkout_root(self.root) / ".mlflow.lock"):
+            self.mlflow.set_tracking_uri(self.uri)
+            self.client = self.mlflow.MlflowClient(self.uri)
+            self.check()
+
+    def check(self) -> None:
+        """Raise if the store does not answer."""
+        self.client.search_experiments(max_results=1)
+
+    def experiment(self, name: str) -> str:
+        """Give the id of an experiment, which is made if it is not there."""
+        if name not in self.experiments:
+            found = self.client.get_experiment_by_name(name)
+            self.experiments[name] = found.experiment_id if found else self._create(name)
+        return self.experiments[name]
+
+    def _create(self, name: str) -> str:
+        local = (checkout_root(self.root) / "mlruns" / name).as_uri()
+        try:
+            return str(
+                self.client.create_experiment(
+                    name, artifact_location=local if self.uri.startswith("sqlite") else None
+                )
+            )
+        except self.mlflow.exceptions.MlflowException:  # another process was faster
+            found = self.client.get_experiment_by_name(name)
+            if found is None:
+                raise
+            return str(found.experiment_id)
+
+    def find(self, experiment: str, identity: str) -> str | None:
+        """Give the id of the run that was made for some notes, if there is one."""
+        runs = self.client.search_runs(
+            [self.experiment(experiment)], f"tags.`{IDENTITY}` = '{identity}'", max_results=1
+        )
+        return str(runs[0].info.run_id) if runs else None
+
+
+IDENTITY = "retrace.id"
+"""Tag that ties a run to the notes it was made of, so that it is made once."""
