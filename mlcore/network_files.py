@@ -8,6 +8,7 @@ import io
 import pickle
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +45,19 @@ def save_network(path: Path, network: NeuralNetwork) -> None:
     Raises
     ------
     RetraceError
-        If its labels are objects that a file cannot hold as plain values.
+        If its labels are not strings or numbers.
     """
     params = {name: _plain(value) for name, value in network.get_params().items()}
     if not isinstance(params["random_state"], int):
         params["random_state"] = None  # a generator has moved on anyway
     state = {name: getattr(network, name) for name in FITTED}
+    classes = state["classes_"]
+    state["classes_"] = classes.astype(classes.dtype.newbyteorder("="), copy=False)
+    if classes.dtype != object and not PLAIN_DTYPE.fullmatch(state["classes_"].dtype.str[1:]):
+        raise RetraceError(
+            f"{path.name}: labels of type {classes.dtype} cannot be saved; labels should be "
+            "strings or numbers"
+        )
     if state["classes_"].dtype == object:
         labels = [_plain(label) for label in state["classes_"]]
         for label in labels:
@@ -152,6 +160,9 @@ def _restore(saved: Any) -> NeuralNetwork:
     ends = fitted["weights_"][0].shape[0], len(fitted["biases_"][-1])
     if layers[0] != layers[1] or layers[0] != layers[2]:
         raise ValueError("its weights do not fit its hidden_layer_sizes")
+    shapes = [W.shape for W in fitted["weights_"]]
+    if any(below[1] != above[0] for below, above in pairwise(shapes)):
+        raise ValueError("its weights do not fit each other")
     if ends != (fitted["n_features_in_"], len(fitted["classes_"])):
         raise ValueError("its weights do not fit its features and classes")
     if isinstance(fitted["classes_"], list):

@@ -42,6 +42,7 @@ def refuse(path, match):
 LABELS = {
     "int64": np.array([3, 5, 7]),
     "int32": np.array([3, 5, 7], np.int32),
+    "big-endian": np.array([3, 5, 7], ">i4"),
     "uint8": np.array([3, 5, 7], np.uint8),
     "float": np.array([3.0, 5.0, 7.0]),
     "strings": np.array(["bag", "coat", "shirt"]),
@@ -59,7 +60,7 @@ def test_a_network_comes_back_as_it_was(path, name, dtype):
     assert type(back) is NeuralNetwork
     assert back.predict_proba(X).tobytes() == network.predict_proba(X).tobytes()
     assert back.predict(X).tolist() == network.predict(X).tolist()
-    assert back.classes_.dtype == network.classes_.dtype
+    assert back.classes_.dtype == network.classes_.dtype.newbyteorder("=")
     assert back.get_params() == network.get_params()
     assert back.history_ == network.history_
     assert (back.n_epochs_, back.best_epoch_) == (network.n_epochs_, network.best_epoch_)
@@ -104,6 +105,13 @@ def test_labels_that_are_no_plain_values_are_refused(path):
     with pytest.raises(RetraceError, match="None is a NoneType, which cannot be saved"):
         save_network(path, network)
     assert not path.exists()
+
+
+def test_labels_of_a_type_that_would_not_be_read_are_refused(path):
+    network = fitted()
+    network.classes_ = np.array(["2020", "2021", "2022"], "datetime64[Y]")
+    with pytest.raises(RetraceError, match=r"labels of type datetime64.* cannot be saved"):
+        save_network(path, network)
 
 
 def test_a_network_that_goes_on_training_can_be_saved_and_refitted(path):
@@ -229,10 +237,11 @@ def change(key, value):
         change("weights_", 3),
         change("weights_", []),
         change("biases_", None),
+        change("weights_", [np.ones((3, 5)), np.ones((9, 4)), np.ones((4, 3))]),
         change("surprise_", 1),
         {"params": {"nosuch": 1}, "fitted": content()["fitted"]},
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_values_that_are_no_network_are_refused(path, whole):
     path.write_bytes(pickle.dumps(whole, protocol=5))

@@ -21,7 +21,7 @@ WITHOUT_INFLUENCE = ("mlcore.app", "mlcore.config", "mlcore.observers")
 
 @pytest.fixture(scope="module")
 def imports():
-    return grimp.build_graph("mlcore", "stages", exclude_type_checking_imports=True)
+    return grimp.build_graph("mlcore", "stages", exclude_type_checking_imports=True, cache_dir=None)
 
 
 def module_of(stage):
@@ -62,7 +62,7 @@ NUMERIC = {"numpy", "pandas", "scipy", "sklearn"}
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_what_computes_depends_on_the_versions_of_what_it_computes_with(stage):
-    graph = grimp.build_graph("mlcore", "stages", include_external_packages=True)
+    graph = grimp.build_graph("mlcore", "stages", include_external_packages=True, cache_dir=None)
     module = module_of(stage)
     modules = {module, *reached(graph, module)}
     used = {p for m in modules for p in graph.find_modules_directly_imported_by(m)} & NUMERIC
@@ -117,7 +117,7 @@ def test_other_stages_depend_on_whole_sections():
     ],
 )
 def test_each_framework_enters_in_one_place(package, importers):
-    graph = grimp.build_graph("mlcore", "stages", include_external_packages=True)
+    graph = grimp.build_graph("mlcore", "stages", include_external_packages=True, cache_dir=None)
     assert graph.find_modules_that_directly_import(package) == importers
 
 

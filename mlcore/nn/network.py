@@ -105,6 +105,7 @@ class _Network(BaseEstimator):  # type: ignore[misc]
         X: Array,
         y: NDArray[Any],
         n_outputs: int,
+        hidden_sizes: list[int],
         validation: tuple[Array, Any] | None,
         on_epoch: Callable[[EpochRow], None] | None,
     ) -> Self:
@@ -112,7 +113,7 @@ class _Network(BaseEstimator):  # type: ignore[misc]
         # Separate streams: the initial weights do not depend on how the samples are shuffled
         entropy = check_random_state(self.random_state).randint(2**31, size=4).tolist()
         init_rng, shuffle_rng = np.random.default_rng(entropy).spawn(2)
-        sizes = [X.shape[1], *self._check_parameters(), n_outputs]
+        sizes = [X.shape[1], *hidden_sizes, n_outputs]
         initialize = INITIALIZERS[self.weight_init]
         self.weights_ = [
             initialize(init_rng, fan_in, fan_out).astype(X.dtype, order="C")
@@ -284,7 +285,7 @@ class NeuralNetwork(ClassifierMixin, _Network):  # type: ignore[misc]
             When training diverges. After any error the estimator is as it was before.
         """
         with self._all_or_nothing():
-            self._check_parameters()
+            hidden_sizes = self._check_parameters()
             features, given_labels = validate_data(self, X, y, dtype=FLOATS, order="C")
             check_classification_targets(given_labels)
             self.classes_, labels = np.unique(given_labels, return_inverse=True)
@@ -292,7 +293,7 @@ class NeuralNetwork(ClassifierMixin, _Network):  # type: ignore[misc]
             if validation is not None:
                 X_val, y_val = self._checked(*_pair(validation), features.dtype)
                 checked = X_val, self._encode(y_val)
-            return self._fit(features, labels, len(self.classes_), checked, on_epoch)
+            return self._fit(features, labels, len(self.classes_), hidden_sizes, checked, on_epoch)
 
     def _encode(self, y: NDArray[Any]) -> NDArray[np.intp]:
         """Give the indices of labels in `classes_`."""
@@ -403,7 +404,7 @@ class NeuralNetworkRegressor(RegressorMixin, _Network):  # type: ignore[misc]
         `validation`, `on_epoch`, return value and errors are those of `NeuralNetwork.fit`.
         """
         with self._all_or_nothing():
-            self._check_parameters()
+            hidden_sizes = self._check_parameters()
             features, given_targets = validate_data(
                 self, X, y, dtype=FLOATS, order="C", multi_output=True, y_numeric=True
             )
@@ -419,7 +420,7 @@ class NeuralNetworkRegressor(RegressorMixin, _Network):  # type: ignore[misc]
                     raise ValueError(
                         f"validation has {checked[1].shape[1]} outputs, training {targets.shape[1]}"
                     )
-            return self._fit(features, targets, targets.shape[1], checked, on_epoch)
+            return self._fit(features, targets, targets.shape[1], hidden_sizes, checked, on_epoch)
 
     def predict(self, X: ArrayLike) -> Array:
         """Predict the targets of each row of `X`, in the shape of the training targets."""

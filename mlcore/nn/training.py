@@ -10,6 +10,7 @@ from scipy.linalg.blas import get_blas_funcs
 from sklearn.utils import gen_batches
 
 from mlcore.nn.activations import Activation, Array
+from mlcore.nn.columns import Columns
 from mlcore.nn.gradients import backward, forward
 from mlcore.nn.losses import Loss, cross_entropy
 
@@ -158,15 +159,11 @@ def train(
             f"training diverged: {what}; try a learning_rate smaller than {learning_rate:g}"
         )
 
-    used = np.flatnonzero(X.any(axis=0))
-    all_used = len(used) == X.shape[1]
-    X_used = X if all_used else np.take(X, used, axis=1)  # C order, which indexing would not give
-    current = [weights[0] if all_used else weights[0][used], *weights[1:]]
-
+    columns = Columns.by_use(X)
+    first = weights[0][columns.used]
     batch_size = min(batch_size, len(X))
     descend = _descent(X.dtype)
     ones = np.ones(batch_size, X.dtype)
-    batch = np.empty((batch_size, len(used)), X.dtype)
     activations = [np.empty((batch_size, len(b)), X.dtype) for b in biases]
     deltas = [np.empty_like(a) for a in activations[:-1]]
 
@@ -177,8 +174,8 @@ def train(
             chosen = order[rows]
             n = len(chosen)
             target = y[chosen]
-            # mode="clip" lets take write straight into the buffer; the indices are in range
-            x = np.take(X_used, chosen, axis=0, out=batch[:n], mode="clip")
+            x = columns.batch(chosen)
+            current = [first[: x.shape[1]], *weights[1:]]
             outputs = forward(x, current, biases, hidden, [a[:n] for a in activations])
             scores = outputs[-1]
             correct += count_correct(scores, target, loss)
@@ -190,8 +187,7 @@ def train(
             for layer, delta in backward(outputs, current, scores, hidden, [d[:n] for d in deltas]):
                 descend(current[layer], outputs[layer], delta)
                 biases[layer] -= ones[:n] @ delta
-        if not all_used:
-            weights[0][used] = current[0]
+        weights[0][columns.used] = first
         # A batch's loss shows what the steps before it did; this shows what the last one did
         if not all(np.isfinite(values).all() for values in (*weights, *biases)):
             raise diverged(f"weights are not finite after epoch {epoch}")
