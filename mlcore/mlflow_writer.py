@@ -2,7 +2,7 @@
 
 With --follow it reads the notes of one command while they grow, until its standard input ends and
 all trainings have. Without, it sends whatever earlier commands could not: `make sync`. Notes that
-are sent are deleted. However often it is broken off, a training becomes one run.
+are sent are deleted. However often the sending is broken off, a training becomes one run.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import time
+from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,15 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from mlcore import notes
-from mlcore.stores import IDENTITY, Store, StoreError, default_uri, displayed, without_secrets
+from mlcore.stores import IDENTITY, Store, StoreError, displayed, without_secrets
 
 ROOT = Path(__file__).parents[1]
 
 INTERVAL = 3.0
 """Seconds between two batches of epochs."""
+
+POLL = 0.25
+"""Seconds between two looks at the notes."""
 
 BATCH_LIMIT = 1000
 """Metrics that MLflow takes in one call."""
@@ -38,6 +42,9 @@ TRUSTED_TYPES = [
     "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
 ]
 """All that a fitted MLP holds beyond what skops trusts by itself."""
+
+ATTEMPTS = 3
+"""Times that a training is tried to be sent before it is left for `make sync`."""
 
 MODEL_SENT = "model.sent"
 """Marks in a training's notes that its model is in the store."""
@@ -92,6 +99,10 @@ class Run:
         tag = entities.InputTag("mlflow.data.context", "training")
         client.log_inputs(self.run_id, [entities.DatasetInput(dataset, [tag])])
 
+    def _get_on(self) -> None:
+        """Show the command, which waits at its end, that the writer gets on."""
+        os.utime(self.folder.parent / notes.WRITER)
+
     def _create(self, identity: str, name: str, started: float, parent: str | None = None) -> str:
         """Create a run; or find it, if a writer that was broken off has."""
         found = self.store.find(self.part, identity)
@@ -124,6 +135,7 @@ class Run:
                 self.run_id, metrics=self.metrics[start : start + BATCH_LIMIT]
             )
         self.metrics, self.sent = [], time.monotonic()
+        self._get_on()
 
     def _finished(self, note: dict[str, Any]) -> None:
         # Without the prefix they would be mixed up with the epochs' figures of that name.
@@ -157,6 +169,7 @@ class Run:
             ],
         )
         self._end(child, "FINISHED", candidate["ended"])
+        self._get_on()
 
     def _failed(self, note: dict[str, Any]) -> None:
         if self.run_id:
@@ -172,6 +185,7 @@ class Run:
         """Add files and the model."""
         for file in sorted((self.folder / notes.FILES).glob("*")):
             self.store.client.log_artifact(self.run_id, str(file), "results")
+            self._get_on()
         model = self.folder / notes.MODEL
         if model.exists() and not (self.folder / MODEL_SENT).exists():
             self._log_model(pickle.loads(model.read_bytes()))  # noqa: S301 - our own note
@@ -220,7 +234,7 @@ def milliseconds(seconds: float) -> int:
 
 
 def requirements(root: Path) -> list[str]:
-    """Give what a logged model needs, in the versions that trained it."""
+    """Give what a logged model needs, in the checkout's versions."""
     pins = (root / "requirements.numeric.txt").read_text(encoding="utf-8").split()
     return [*pins, "skops"]
 
@@ -230,15 +244,19 @@ class Sender:
 
     def __init__(self, session: Path) -> None:
         self.session = session
-        set_by_command = session / notes.STORE
-        self.uri = (
-            set_by_command.read_text(encoding="utf-8")
-            if set_by_command.exists()
-            else os.environ.get("MLFLOW_TRACKING_URI") or default_uri(ROOT)
-        )
+        self.uri = (session / notes.STORE).read_text(encoding="utf-8")
+        # What is written down has no password: the environment may have the whole of it
+        given = os.environ.get("MLFLOW_TRACKING_URI", "")
+        if displayed(given) == self.uri:
+            self.uri = given
         self.store: Store | None = None
         self.runs: dict[Path, Run] = {}
-        self.refused: set[Path] = set()
+        self.attempts: Counter[Path] = Counter()
+
+    @property
+    def refused(self) -> set[Path]:
+        """The trainings that cannot be sent."""
+        return {folder for folder, number in self.attempts.items() if number >= ATTEMPTS}
 
     def waiting(self) -> list[Path]:
         """Give the trainings that are still to be sent."""
@@ -259,23 +277,24 @@ class Sender:
             try:
                 run.advance()
             except Exception as error:  # whatever it is, the training is done or goes on
-                self._refuse(folder, error)
+                self._failed(folder, self.store, error)
             if run.done:
                 complete.append(folder.name.partition("-")[2])
-                shutil.rmtree(folder)
+                gone = folder.with_name(f".{folder.name}")
+                folder.rename(gone)  # recorded, whatever breaks off the deletion
+                shutil.rmtree(gone)
                 del self.runs[folder]
         return complete
 
-    def _refuse(self, folder: Path, error: Exception) -> None:
-        """Set a training aside, unless it is the store that fails."""
-        assert self.store is not None
-        reason = without_secrets(str(error), self.uri)
-        try:
-            self.store.check()
-        except Exception:
-            raise StoreError(reason) from None
-        self.refused.add(folder)
-        warn(f"{folder.name.partition('-')[2]} is not recorded in {displayed(self.uri)}: {reason}")
+    def _failed(self, folder: Path, store: Store, error: Exception) -> None:
+        """Begin a training anew or set it aside, unless it is the store that fails."""
+        store.within_deadline(store.check)
+        del self.runs[folder]
+        self.attempts[folder] += 1
+        if folder in self.refused:
+            name = folder.name.partition("-")[2]
+            reason = without_secrets(str(error), self.uri)
+            warn(f"{name} is not recorded in {displayed(self.uri)}: {reason}")
 
 
 def warn(what: str) -> None:
@@ -302,7 +321,7 @@ def follow(session: Path) -> int:
                 sender.send()
                 if last and not sender.waiting():
                     break
-                ended.wait(0.25) if not last else time.sleep(0.25)
+                time.sleep(POLL)
         except StoreError as error:
             warn(f"runs are not recorded in {displayed(sender.uri)}: {error}")
             return 1
@@ -311,26 +330,29 @@ def follow(session: Path) -> int:
 
 def sync() -> int:
     """Send what is left of all sessions that are over; returns the exit code."""
-    sessions = sorted(notes.pending(ROOT).glob("*"))
     code, recorded = 0, 0
-    for session in sessions:
+    unusable: set[str] = set()
+    for session in sorted(notes.pending(ROOT).glob("[!.]*")):
         with ExitStack() as locks:
             try:
                 for name in (notes.OWNER, notes.WRITER):
                     locks.enter_context(FileLock(session / name, timeout=0))
-            except Timeout:
-                continue  # a command is still at work there
-            sender = Sender(session)
-            try:
-                names = sender.send()
-            except StoreError as error:
-                warn(f"runs are not recorded in {displayed(sender.uri)}: {error}")
-                return 1
-            recorded += len(names)
-            print("".join(f"recorded {name}\n" for name in names), end="")
-            code = code or int(bool(sender.refused))
-        if not notes.noted(session):
-            shutil.rmtree(session, ignore_errors=True)
+                sender = Sender(session)
+            except (Timeout, OSError):
+                continue  # a command is still at work there, or has just taken it away
+            while sender.waiting() and sender.uri not in unusable:
+                try:
+                    names = sender.send()
+                except StoreError as error:
+                    unusable.add(sender.uri)
+                    warn(f"runs are not recorded in {displayed(sender.uri)}: {error}")
+                    break
+                recorded += len(names)
+                print("".join(f"recorded {n} in {displayed(sender.uri)}\n" for n in names), end="")
+            left = notes.noted(session)
+            code = code or int(bool(left))
+            if not left:
+                shutil.rmtree(session, ignore_errors=True)
     if not recorded and not code:
         print("nothing to record")
     return code

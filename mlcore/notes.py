@@ -1,7 +1,8 @@
 """Where the notes of trainings lie until MLflow has them, and what they consist of.
 
-A command has a folder in mlruns/pending, its session; in it each training has one. Nothing heavy
-is imported here: the writer of the notes' runs starts with it.
+A command has a folder in mlruns/pending, its session; in it each training has one. What has a name
+that starts with a dot is being made or taken away. Nothing heavy is imported here, so that the
+process that sends the notes starts at once.
 """
 
 from pathlib import Path
@@ -10,7 +11,7 @@ SESSION = "RETRACE_TRACKING"
 """Environment variable that names the session's folder to what the command starts."""
 
 OWNER, WRITER, STORE = ".owner", ".writer", ".store"
-"""In a session: locks of its command and of its writer, and the store's URI if one was set."""
+"""In a session: locks of its command and of its writer, and the store's URI without secrets."""
 
 EVENTS, LOCK, MODEL, EXAMPLE, FILES = (
     "events.jsonl",
@@ -37,5 +38,5 @@ def pending(root: Path) -> Path:
 
 
 def noted(session: Path) -> list[Path]:
-    """Give the trainings of a session in the order in which they began."""
-    return sorted(path for path in session.iterdir() if path.is_dir() and path.name[0] != ".")
+    """Give the trainings of a session in the order in which they began; none if it is gone."""
+    return sorted(path for path in session.glob("*") if path.is_dir() and path.name[0] != ".")

@@ -4,8 +4,8 @@ import logging
 import os
 import re
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock
@@ -14,7 +14,10 @@ from sqlalchemy import URL
 from mlcore.notes import checkout_root
 
 DEADLINE = 5.0
-"""Seconds that a store has to answer at first; MLflow's own retries take minutes."""
+"""Seconds that a server has to answer; MLflow's own retries take minutes."""
+
+SCHEMA_DEADLINE = 30.0
+"""Seconds that a database has, whose tables may have to be made first."""
 
 
 class StoreError(Exception):
@@ -41,10 +44,12 @@ def displayed(uri: str) -> str:
 def without_secrets(text: str, uri: str) -> str:
     """Give the first line of a text, with `uri`, its password and its query blotted out."""
     line = (text.strip() or "no reason given").splitlines()[0].replace(uri, displayed(uri))
+    if uri.startswith("sqlite"):
+        return line
     login, _, _ = uri.partition("://")[2].rpartition("@")
-    query = uri.partition("?")[2]
-    secrets = [login.partition(":")[2], *re.split(r"[&=]", query)[1::2]]
-    for secret in filter(None, secrets):
+    user, _, password = login.partition(":")
+    values = [part.partition("=")[2] for part in re.split("[&;#]", uri.partition("?")[2])]
+    for secret in filter(None, [password or user, *values]):
         for form in (secret, unquote(secret)):
             line = line.replace(form, "***")
     return line
@@ -75,16 +80,19 @@ class Store:
             os.environ.setdefault(name, value)
         self.uri, self.root = uri, root
         self.experiments: dict[str, str] = {}
-        self._within_deadline(self._reach)
+        self.over_http = urlsplit(displayed(uri)).scheme in ("http", "https")
+        if self.over_http:
+            self.within_deadline(self._reach)
         import mlflow
 
         for chatty in ("mlflow", "alembic"):
             logging.getLogger(chatty).setLevel(logging.ERROR)
         self.mlflow = mlflow
-        self._within_deadline(self._connect, 6 * DEADLINE if uri.startswith("sqlite") else DEADLINE)
+        self.within_deadline(self._connect)
 
-    def _within_deadline(self, action: Any, deadline: float = DEADLINE) -> None:
-        """Run an action in a thread that is left behind when it hangs."""
+    def within_deadline(self, action: Callable[[], None]) -> None:
+        """Run an action in a thread that is left behind when it hangs; raises StoreError then."""
+        deadline = DEADLINE if self.over_http else SCHEMA_DEADLINE
         raised: list[Exception] = []
 
         def run() -> None:
@@ -102,12 +110,10 @@ class Store:
             raise StoreError(without_secrets(str(raised[0]), self.uri)) from None
 
     def _reach(self) -> None:
-        """Ask an HTTP server whether it is there, before MLflow is imported."""
-        if urlsplit(self.uri).scheme in ("http", "https"):
-            import requests
+        """Ask a server whether it is there, before MLflow is imported."""
+        import requests
 
-            address = displayed(self.uri).rstrip("/")
-            requests.get(f"{address}/health", timeout=DEADLINE)
+        requests.get(f"{displayed(self.uri).rstrip('/')}/health", timeout=DEADLINE)
 
     def _connect(self) -> None:
         # Of several processes that start on an empty database, all but one would fail
@@ -128,11 +134,12 @@ class Store:
         return self.experiments[name]
 
     def _create(self, name: str) -> str:
+        # A server knows where to keep artifacts; without one they go beside the checkout's store
         local = (checkout_root(self.root) / "mlruns" / name).as_uri()
         try:
             return str(
                 self.client.create_experiment(
-                    name, artifact_location=local if self.uri.startswith("sqlite") else None
+                    name, artifact_location=None if self.over_http else local
                 )
             )
         except self.mlflow.exceptions.MlflowException:  # another process was faster

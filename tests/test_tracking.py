@@ -301,6 +301,7 @@ SECRET = "hunter-two"
     [
         f"tracking.uri='http://me:{SECRET}@host/store'",
         f"tracking.uri='http://host/store?token={SECRET}'",
+        f"tracking.uri='https://{SECRET}@host'",
         f"tracking.uri='postgresql://host/db?user=me&password={SECRET}'",
         f"tracking.uri='http://me:{SECRET}@[host'",
         f"tracking.url='http://me:{SECRET}@host'",
@@ -345,6 +346,9 @@ def test_messages_of_others_lose_their_secrets():
     uri = "http://me:p%40ss@host/db?token=t0ken&x=1"
     text = f"no {uri} here: p@ss, p%40ss, url: /db?token=t0ken\nmore"
     assert without_secrets(text, uri) == "no http://host/db here: ***, ***, url: /db?token=***"
+    assert without_secrets("a&t0ken", "http://host?a&b=t0ken") == "a&***"
+    assert without_secrets("t0ken!", "http://t0ken@host") == "***!"
+    assert without_secrets("an error", "sqlite:///a.db?mode=ro") == "an error"
 
 
 def test_one_training_that_cannot_be_sent_does_not_hold_up_the_others(project):
@@ -405,6 +409,29 @@ def test_a_writer_that_is_broken_off_makes_each_run_once(project, monkeypatch, t
     assert len(parent.inputs.dataset_inputs) == 1
     assert len(client.get_metric_history(parent.info.run_id, "train_loss")) == 1
     assert {len(r.data.metrics) for r in runs if r is not parent} == {5}
+
+
+def test_what_one_store_misses_is_not_sent_to_another(project, silent_server):
+    """Its password stays in the environment, and so does not tell the store's name."""
+    uri = f"http://me:{SECRET}@127.0.0.1:{silent_server}"
+    project.run(*NETWORK, MLFLOW_TRACKING_URI=uri)
+    project.run(*NETWORK, "network.seed=5", MLFLOW_TRACKING_URI="sqlite:////dev/null/no.db")
+    for variables in ({}, {"MLFLOW_TRACKING_URI": uri}):
+        synced = project.run("mlcore.mlflow_writer", check=False, **variables)
+        assert synced.returncode == 1
+        assert f"not recorded in http://127.0.0.1:{silent_server}: no answer" in synced.stderr
+        assert "not recorded in sqlite:////dev/null/no.db" in synced.stderr
+        assert SECRET not in synced.stderr
+    assert len(pending(project)) == 2
+    assert not (project.root / "mlflow.db").exists()
+
+
+def test_where_notes_have_no_place_training_goes_on(project):
+    (project.root / "mlruns").write_text("a file in the way")
+    result = project.run(*NETWORK)
+    (warning,) = warnings_in(result)
+    assert "nothing is tracked" in warning
+    assert load_network(output(project, "*.pkl")).n_epochs_ == 3
 
 
 def test_a_command_that_trains_nothing_does_not_touch_the_store(project):

@@ -22,7 +22,9 @@ def _distinct(values: list[T]) -> list[T]:
 def _without_secret(uri: str) -> str:
     try:
         parts = urlsplit(uri)
-        secret = parts.password or (parts.query and not parts.scheme.startswith("sqlite"))
+        token = parts.username and parts.scheme in ("http", "https")
+        query = parts.query and not parts.scheme.startswith("sqlite")
+        secret = parts.password or token or query
     except ValueError:
         secret = True  # nobody knows what is in it
     if secret:

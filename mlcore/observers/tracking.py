@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -27,6 +27,7 @@ from filelock import FileLock
 
 from mlcore import notes
 from mlcore.artifacts import atomic_path, save_arrays
+from mlcore.stores import default_uri, displayed
 from mlcore.training import Observer, Result, Row, Training
 
 if TYPE_CHECKING:
@@ -39,55 +40,73 @@ N_EXAMPLES = 5
 """Samples that show what the model takes."""
 
 PATIENCE = 60.0
-"""Seconds that a command waits at its end for a writer that gets nowhere."""
+"""Seconds that a command waits at its end for a writer that does not get on."""
 
 
 @contextmanager
 def session(config: Config, root: Path) -> Iterator[None]:
-    """Have a writer at work while the block runs, and wait until it has sent everything.
+    """Have a writer at work while the block runs; at its end, wait until it has sent everything.
 
-    Does nothing where tracking is off, or inside another command's session.
+    Does nothing where tracking is off, or inside another command's session. Where the notes have
+    no place, that is said, and nothing is tracked.
     """
     if config.tracking.backend != "mlflow" or notes.SESSION in os.environ:
         yield
         return
+    given = os.environ.get("MLFLOW_TRACKING_URI")
+    uri = config.tracking.uri or (displayed(given) if given else default_uri(root))
     folder = notes.pending(root) / f"{time.time_ns()}-{uuid4().hex[:8]}"
-    folder.mkdir(parents=True)
-    if config.tracking.uri is not None:
-        (folder / notes.STORE).write_text(config.tracking.uri, encoding="utf-8")
-    with FileLock(folder / notes.OWNER):
-        # In a session of its own: Ctrl-C ends the training, the writer has that to write down
-        writer = subprocess.Popen(
-            [sys.executable, "-m", "mlcore.mlflow_writer", "--follow", str(folder)],
-            cwd=root,
-            stdin=subprocess.PIPE,
-            start_new_session=True,
-        )
-        os.environ[notes.SESSION] = str(folder)
-        try:
-            yield
-        finally:
-            del os.environ[notes.SESSION]
-            _finish(writer, folder)
-    if not notes.noted(folder):
-        shutil.rmtree(folder, ignore_errors=True)
+    hidden = folder.with_name(f".{folder.name}")
+    owner = FileLock(hidden / notes.OWNER)
+    try:
+        hidden.mkdir(parents=True)
+        (hidden / notes.STORE).write_text(uri, encoding="utf-8")
+        (hidden / notes.WRITER).touch()
+        owner.acquire()
+        hidden.rename(folder)  # `make sync` sees it from now on, and that it is held
+        writer = _start_writer(folder, root)
+    except OSError as error:
+        log.warning("warning: nothing is tracked: %s", error)
+        yield
+        return
+    os.environ[notes.SESSION] = str(folder)
+    try:
+        yield
+    finally:
+        del os.environ[notes.SESSION]
+        _finish(writer, folder)
+        if not notes.noted(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+        owner.release()
+
+
+def _start_writer(folder: Path, root: Path) -> subprocess.Popen[bytes]:
+    # In a session of its own: Ctrl-C ends the training, the writer has that to write down
+    return subprocess.Popen(
+        [sys.executable, "-m", "mlcore.mlflow_writer", "--follow", str(folder)],
+        cwd=root,
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+    )
 
 
 def _finish(writer: subprocess.Popen[bytes], folder: Path) -> None:
     """Wait for the writer as long as it gets on."""
     assert writer.stdin is not None
     writer.stdin.close()  # the sign to finish
-    left, since = len(notes.noted(folder)), time.monotonic()
+    began = time.time()
     try:
-        while writer.poll() is None and time.monotonic() - since < PATIENCE:
+        while writer.poll() is None and time.time() - began < PATIENCE:
             time.sleep(0.05)
-            if (now := len(notes.noted(folder))) < left:
-                left, since = now, time.monotonic()
+            with suppress(OSError):
+                began = max(began, (folder / notes.WRITER).stat().st_mtime)
     except KeyboardInterrupt:
         pass
     if writer.poll() is None:
         writer.kill()
-        log.warning("warning: %d runs are kept in mlruns/pending for `make sync`", left)
+        writer.wait()
+    if writer.returncode not in (0, 1):  # with 1 it has said why
+        log.warning("warning: runs are kept in mlruns/pending for `make sync`")
 
 
 class Tracker(Observer):
