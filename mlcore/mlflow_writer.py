@@ -66,10 +66,10 @@ class Run:
             file.seek(self.offset)
             new = file.read()
         whole = new[: new.rfind(b"\n") + 1]
-        for line in whole.splitlines():
+        for line in whole.splitlines(keepends=True):
             note = json.loads(line)
             getattr(self, f"_{note['event']}")(note)
-        self.offset += len(whole)
+            self.offset += len(line)  # what fails is tried again, what is sent is not
         if self.metrics and time.monotonic() - self.sent >= INTERVAL:
             self._send()
         if not self.done and not alive:
@@ -276,6 +276,7 @@ class Sender:
             run = self.runs.setdefault(folder, Run(folder, self.store))
             try:
                 run.advance()
+                self.attempts.pop(folder, None)
             except Exception as error:  # whatever it is, the training is done or goes on
                 self._failed(folder, self.store, error)
             if run.done:
@@ -287,9 +288,8 @@ class Sender:
         return complete
 
     def _failed(self, folder: Path, store: Store, error: Exception) -> None:
-        """Begin a training anew or set it aside, unless it is the store that fails."""
+        """Leave a training for another try or set it aside, unless it is the store that fails."""
         store.within_deadline(store.check)
-        del self.runs[folder]
         self.attempts[folder] += 1
         if folder in self.refused:
             name = folder.name.partition("-")[2]

@@ -37,7 +37,7 @@ pytestmark = [
 ROOT = Path(__file__).parents[1]
 
 NETWORK = ["stages.train_network", "network.max_epochs=3", "network.hidden_layer_sizes=[8,6]"]
-ENDLESS = ["network.max_epochs=1000000", "network.patience=1000000", "network.batch_size=4"]
+ENDLESS = ["network.max_epochs=1000000", "network.patience=1000000", "network.batch_size=1"]
 CLASSIFIER = ["stages.fit_classifier", "classifier.max_epochs=2"]
 SEARCH = ["stages.search_classifier", "search.max_epochs=1", "search.learning_rate=[0.01,0.1]"]
 NAMES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
@@ -205,7 +205,7 @@ def test_a_training_is_seen_while_it_runs_and_ends_killed_by_ctrl_c(project, end
     first = len(wait_for(seen))
     wait_for(lambda: len(seen()) > first)
     endless.send_signal(signal.SIGINT)
-    assert endless.wait(60) == 130
+    assert endless.wait(150) == 130
     (run,) = runs_of(store, "network")
     assert run.info.status == "KILLED"
     stamps = [point.timestamp for point in seen()]
