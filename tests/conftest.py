@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 from mlcore.runtime import THREAD_VARIABLES, pin_threads
 
 pin_threads()
+# A shell's background job ignores Ctrl-C, and so would all that tests start and interrupt
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
