@@ -67,7 +67,7 @@ class Store:
     Raises
     ------
     StoreError
-        If the store does not answer within `DEADLINE`, or cannot be used.
+        If the store does not answer in time, or cannot be used.
     """
 
     def __init__(self, uri: str, root: Path) -> None:
