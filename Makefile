@@ -51,7 +51,7 @@ test: $(READY) ## Run the tests
 smoke: $(READY) ## Run the whole pipeline on a small part of the data, in build/smoke
 	@sh tests/smoke.sh $(JOBS:%=--jobs %)
 
-bench: $(BENCH_READY) ## Time the network beside its peers: a quarter of an hour, on an idle machine
+bench: $(BENCH_READY) ## Time the network beside its peers: twenty minutes, on an idle machine
 	@test -f data/mnist.npz || $(BIN)/python -m dvc repro -q split_mnist
 	@.venv-bench/bin/python -m benchmarks
 

@@ -28,11 +28,11 @@ def main():
     """Measure and write."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=4, help="per contestant and round")
+    parser.add_argument("--epochs", type=int, default=6, help="per contestant and round")
     parser.add_argument("--growth-rounds", type=int, default=3)
     parser.add_argument("--growth-epochs", type=int, default=2, help="per shape and round")
     parser.add_argument("--grid-rounds", type=int, default=3)
-    parser.add_argument("--grid-epochs", type=int, default=2, help="per cell")
+    parser.add_argument("--grid-epochs", type=int, default=6, help="per cell")
     parser.add_argument("--data", type=Path, default=measures.ROOT / "data" / "mnist.npz")
     parser.add_argument("--out", type=Path, default=HERE, help="folder to write to")
     options = parser.parse_args()
