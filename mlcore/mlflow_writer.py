@@ -214,7 +214,7 @@ class Run:
                 save_network(file, model)
                 mlflow.pyfunc.log_model(
                     python_model=str(root / "mlcore" / "serving.py"),
-                    artifacts={"network": str(file)},
+                    artifacts={"network": file.as_uri()},  # of a path MLflow would decode %
                     **shared,
                 )
             else:

@@ -367,6 +367,24 @@ def test_one_training_that_cannot_be_sent_does_not_hold_up_the_others(project):
     assert pending(project) == [first]
 
 
+def test_a_folder_may_have_any_name(project, tmp_path):
+    """Paths become URIs and paths again: of the database, of files, of the models' parts."""
+    root = tmp_path / "ü %20 x" / "project"
+    root.parent.mkdir()
+    project.root = project.root.rename(root)
+    project.run(*NETWORK)
+    project.run(*CLASSIFIER)
+    assert not pending(project)
+    store = open_store(project)
+    for part in ("network", "classifier"):
+        (run,) = runs_of(store, part)
+        assert run.info.status == "FINISHED"
+        assert store.list_artifacts(run.info.run_id, "results")
+        (model,) = run.outputs.model_outputs
+        assert list((root / "mlruns" / part).rglob(f"{model.model_id}/artifacts/MLmodel"))
+    assert [path.name for path in tmp_path.iterdir()] == ["ü %20 x"]
+
+
 def test_a_writer_that_is_broken_off_makes_each_run_once(project, monkeypatch, tmp_path):
     """The store fails at every call in turn; what comes of it is one run, whole."""
     (project.root / "mlflow.db").write_text("this is no database")
