@@ -9,7 +9,6 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock
-from sqlalchemy import URL
 
 from mlcore.notes import checkout_root
 
@@ -27,9 +26,10 @@ class StoreError(Exception):
 def default_uri(root: Path) -> str:
     """Give the URI of the SQLite store at the top of the checkout: always absolute."""
     database = str(checkout_root(root) / "mlflow.db")
-    return URL.create(
-        "sqlite", database=database
-    ).render_as_string()  # escapes what a path may hold
+    escaped = database.replace("%", "%25").replace("?", "%3F")
+    # MLflow would make the folders of a plain sqlite: URI, by their names as they are escaped
+    scheme = "sqlite" if escaped == database else "sqlite+pysqlite"
+    return f"{scheme}:///{escaped}"
 
 
 def displayed(uri: str) -> str:
