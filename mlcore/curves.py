@@ -1,0 +1,97 @@
+"""What is smooth, what is a spike and what is overfitting: figures of one loss curve.
+
+No accepted thresholds exist for any of them, so they compare configurations.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+SPIKE_HEIGHTS = (5, 10, 20, 50)
+"""In per cent above the lowest loss so far."""
+
+
+def _losses(curve: ArrayLike) -> NDArray[np.float64]:
+    losses = np.asarray(curve, dtype=np.float64)
+    if losses.ndim != 1 or not len(losses) or not (losses > 0).all():
+        raise ValueError("a curve should be one positive loss for each epoch, at least one")
+    return losses
+
+
+def roughness(curve: ArrayLike) -> float:
+    """Compute total variation over net fall: 1 for a curve that only falls, more for any rise.
+
+    Parameters
+    ----------
+    curve : array-like of shape (n_epochs,)
+
+    Returns
+    -------
+    float
+        Infinity if the curve does not end below its beginning.
+    """
+    losses = _losses(curve)
+    fall = losses[0] - losses[-1]
+    return float(np.abs(np.diff(losses)).sum() / fall) if fall > 0 else math.inf
+
+
+def rising_share(curve: ArrayLike) -> float:
+    """Compute the share of epochs, from the second one on, whose loss is above the one before."""
+    steps = np.diff(_losses(curve))
+    return float((steps > 0).mean()) if len(steps) else 0.0
+
+
+def n_spikes(curve: ArrayLike, height: float) -> int:
+    """Count the epochs that stand above the lowest loss before them and are recovered from.
+
+    Parameters
+    ----------
+    curve : array-like of shape (n_epochs,)
+    height : float
+        In per cent above that lowest loss.
+
+    Returns
+    -------
+    int
+        Epochs above that height after which the curve falls below the lowest loss before them.
+    """
+    losses = _losses(curve)
+    lowest_before = np.minimum.accumulate(losses)[:-1]
+    lowest_after = np.minimum.accumulate(losses[::-1])[::-1][1:]
+    high = losses[1:] > (1 + height / 100) * lowest_before
+    return int((high & (lowest_after < lowest_before)).sum())
+
+
+def generalisation_loss(train: ArrayLike, val: ArrayLike) -> float:
+    """Compute by how many per cent the validation loss has risen above its minimum.
+
+    Prechelt (1998): 100 (E_last / E_min - 1), taken only while the training loss still falls.
+
+    Parameters
+    ----------
+    train, val : array-like of shape (n_epochs,)
+
+    Returns
+    -------
+    float
+        0 if the training loss does not end below where it was when the validation loss was lowest.
+    """
+    losses, fitted = _losses(val), _losses(train)
+    lowest = int(losses.argmin())
+    if fitted[-1] >= fitted[lowest]:
+        return 0.0
+    return float(100 * (losses[-1] / losses[lowest] - 1))
+
+
+def describe(train: ArrayLike, val: ArrayLike) -> dict[str, float]:
+    """Give every figure of a training's two curves, by name."""
+    return {
+        "train_roughness": roughness(train),
+        "val_roughness": roughness(val),
+        "train_rising": rising_share(train),
+        "val_rising": rising_share(val),
+        "generalisation_loss": generalisation_loss(train, val),
+        **{f"train_spikes_{height}": n_spikes(train, height) for height in SPIKE_HEIGHTS},
+        **{f"val_spikes_{height}": n_spikes(val, height) for height in SPIKE_HEIGHTS},
+    }

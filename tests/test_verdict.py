@@ -1,0 +1,252 @@
+"""The rules for figures on made-up results, each of which must flip a verdict."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mlcore import verdict
+from mlcore.artifacts import read_json, read_yaml
+
+ROOT = Path(__file__).parents[1]
+RULES = read_yaml(ROOT / "metrics" / "rules.yaml")
+SIZES = {"full": 8000, "train": 6400, "val": 1600}
+TANH = "mnist_grid.test_accuracy.tanh.normal"
+RELU = "mnist_grid.test_accuracy.relu.random"
+VAL_LOSS = "fashion_classifier.val_loss.tanh"
+
+# Ten values of mean 0 whose standard deviation is 1
+SHAPE = np.array([-1, 1] * 5) * np.sqrt(9 / 10)
+
+
+def replicates(part, name, values, **columns):
+    rows = {
+        "part": part,
+        "name": name,
+        "seed": range(1, len(values) + 1),
+        "test_accuracy": values,
+        **columns,
+    }
+    return pd.DataFrame(rows)
+
+
+def judge(path, published, runs, ours=0.9):
+    rule = verdict.rule_for(path, RULES["figures"])
+    return verdict.judge_trained(path, published, ours, rule, RULES, runs, SIZES)
+
+
+@pytest.mark.parametrize(
+    ("published", "sd", "expected"),
+    [
+        # The half-width is 2.262 x 1.0488 x sd = 2.372 sd, the tolerance 0.005
+        (0.9710, 0.001, verdict.REPRODUCED),
+        (0.9723, 0.001, verdict.REPRODUCED),
+        (0.9725, 0.001, verdict.IMMATERIAL),
+        (0.9675, 0.001, verdict.IMMATERIAL),
+        (0.9752, 0.001, verdict.NOT_REPRODUCED),
+        (0.9640, 0.001, verdict.NOT_REPRODUCED),
+        (0.9752, 0.003, verdict.TOO_NOISY),
+        (0.9710, 0.003, verdict.TOO_NOISY),
+        (0.9800, 0.003, verdict.NOT_REPRODUCED),
+    ],
+)
+def test_the_verdict_follows_interval_and_tolerance(published, sd, expected):
+    figure = judge(TANH, published, replicates("network", "tanh-normal", 0.97 + sd * SHAPE))
+    assert figure.verdict == expected
+    assert (figure.n, figure.mean, figure.sd) == (10, pytest.approx(0.97), pytest.approx(sd))
+    # t(9) at 97.5 % in printed tables, and half a unit of the fourth digit
+    half = 2.2622 * sd * 1.1**0.5 + 0.00005
+    assert figure.interval == pytest.approx((0.97 - half, 0.97 + half), abs=1e-6)
+
+
+def test_runs_that_do_not_vary_reproduce_what_rounds_to_them():
+    runs = replicates("network", "tanh-zero", [820 / 7000] * 10)
+    path = "mnist_grid.test_accuracy.tanh.zero"
+    assert judge(path, 0.1171, runs).verdict == verdict.REPRODUCED
+    assert judge(path, 0.1172, runs).verdict == verdict.IMMATERIAL
+    assert judge(path, 0.1271, runs).verdict == verdict.NOT_REPRODUCED
+
+
+@pytest.mark.parametrize("n", [0, 1, 5])
+def test_few_replicates_tell_nothing(n):
+    figure = judge(TANH, 0.97, replicates("network", "tanh-normal", [0.97] * n))
+    assert figure.verdict == verdict.NOT_TESTABLE
+    assert figure.reason == f"{n} replicates, fewer than 6"
+
+
+def test_replicates_of_other_trainings_do_not_count():
+    runs = pd.concat(
+        [
+            replicates("network", "tanh-normal", 0.97 + 0.001 * SHAPE),
+            replicates("network", "relu-normal", [0.1] * 10),
+            replicates("classifier", "tanh-normal", [0.1] * 10),
+        ]
+    )
+    assert judge(TANH, 0.97, runs).mean == pytest.approx(0.97)
+
+
+def test_rank_counts_the_runs_below():
+    runs = replicates("network", "tanh-normal", np.arange(960, 970) / 1000)
+    assert judge(TANH, 0.9625, runs).rank == "4 of 11"
+    assert judge(TANH, 0.95, runs).rank == "1 of 11"
+    assert judge(TANH, 0.98, runs).rank == "11 of 11"
+    assert judge(TANH, 0.962, runs).rank == "3.5 of 11"
+
+
+def test_better_is_what_lies_outside_on_the_good_side():
+    accuracies = replicates("network", "tanh-normal", 0.97 + 0.001 * SHAPE)
+    assert judge(TANH, 0.96, accuracies).better
+    assert not judge(TANH, 0.98, accuracies).better
+    assert not judge(TANH, 0.9695, accuracies).better
+    losses = replicates("classifier", "tanh", [0.8] * 10, test_loss=0.5 + 0.001 * SHAPE)
+    path = "fashion_classifier.test_loss.tanh"
+    assert judge(path, 0.6, losses).better
+    assert not judge(path, 0.4, losses).better
+
+
+def test_two_modes_are_judged_apart():
+    values = [0.94, 0.942, 0.944, 0.946, 0.948, 0.95, 0.945, 0.943, 0.11, 0.85]
+    runs = replicates("network", "relu-random", values)
+    figure = judge(RELU, 0.9416, runs)
+    assert figure.mean == pytest.approx(np.mean(values[:8]))
+    assert figure.modes["collapsed"] == 2
+    assert figure.modes["n"] == figure.n == 10
+    # Wilson's interval for 2 of 10, as printed in tables
+    assert figure.modes["interval"] == pytest.approx([0.0567, 0.5098], abs=1e-4)
+    assert figure.modes["published_is_in"] == "trained"
+    # Two runs are too few to say how a collapsed one ends: all are taken
+    collapsed = judge(RELU, 0.1171, runs)
+    assert collapsed.modes["published_is_in"] == "collapsed"
+    assert collapsed.mean == pytest.approx(np.mean(values))
+
+
+def test_other_images_widen_the_interval():
+    sd = 0.9  # between single images
+    columns = {"val_loss": 0.49 + 0.001 * SHAPE, "val_loss_sd": [sd] * 10}
+    runs = replicates("classifier", "tanh", [0.8] * 10, **columns)
+    figure = judge(VAL_LOSS, 0.4419, runs)
+    variance = 0.001**2 * 1.1 + 2 * sd**2 / 1600 * (1 - 1600 / 8000)
+    half = 2.2622 * variance**0.5 + 0.00005
+    assert figure.interval == pytest.approx((0.49 - half, 0.49 + half), abs=1e-5)
+    assert figure.verdict == verdict.TOO_NOISY
+    runs["val_loss_sd"] = 0.1
+    assert judge(VAL_LOSS, 0.4419, runs).verdict == verdict.NOT_REPRODUCED
+
+
+def test_an_accuracy_on_other_images_varies_as_a_share():
+    path = "bottleneck_probe.train_accuracy.relu"
+    train = {"train_accuracy": 0.73 + 0.001 * SHAPE}
+    figure = judge(path, 0.73, replicates("feature_classifier", "relu", [0.7] * 10, **train))
+    variance = 0.001**2 * 1.1 + 2 * 0.73 * 0.27 / 6400 * (1 - 6400 / 8000)
+    half = 2.2622 * variance**0.5 + 0.0005
+    assert figure.interval == pytest.approx((0.73 - half, 0.73 + half), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("path", "published", "ours", "expected"),
+    [
+        ("worked_examples.backprop.loss_before", 4.375, 4.375, verdict.REPRODUCED),
+        ("worked_examples.backprop.loss_before", 4.375, 4.3754, verdict.REPRODUCED),
+        ("worked_examples.backprop.loss_before", 4.375, 4.376, verdict.NOT_REPRODUCED),
+        ("worked_examples.backprop.loss_after", 3.30, 3.2872, verdict.IMMATERIAL),
+        ("worked_examples.backprop.loss_after", 3.30, 3.2952, verdict.REPRODUCED),
+        ("worked_examples.backprop.loss_after", 3.30, 3.28, verdict.NOT_REPRODUCED),
+        ("worked_examples.given_hyperplane.margin", 1.0, 1.0, verdict.REPRODUCED),
+        ("mnist_grid.split.train", 56000, 56001, verdict.NOT_REPRODUCED),
+    ],
+)
+def test_exact_figures_match_to_the_printed_digits(path, published, ours, expected):
+    rule = verdict.rule_for(path, RULES["figures"])
+    figure = verdict.judge_exact(path, published, ours, rule)
+    assert figure.verdict == expected
+    assert ("rounded to two decimals" in figure.reason) == (expected == verdict.IMMATERIAL)
+
+
+def search_runs(**scores):
+    """One row per seed and candidate; names in keyword form: adam_0_001_64 cannot be."""
+    rows = []
+    for seed, values in enumerate(zip(*scores.values(), strict=True), start=1):
+        for name, score in zip(scores, values, strict=True):
+            candidate = {"study": "adam-0.001-64", "other": "adam-0.0005-32"}[name]
+            rows.append({"part": "search", "name": candidate, "seed": seed, "val_accuracy": score})
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize(
+    ("study", "other", "expected"),
+    [
+        ([0.86] * 10, [0.85] * 10, verdict.REPRODUCED),
+        ([0.86] * 4 + [0.84] * 6, [0.85] * 10, verdict.TOO_NOISY),
+        ([0.845] * 10, [0.85] * 10, verdict.IMMATERIAL),
+        ([0.83] * 10, [0.85] * 10, verdict.NOT_REPRODUCED),
+        ([0.86] * 5, [0.85] * 5, verdict.NOT_TESTABLE),
+    ],
+)
+def test_a_choice_is_judged_by_the_seeds_that_make_it(study, other, expected):
+    path = "fashion_search.best.learning_rate_init"
+    rule = verdict.rule_for(path, RULES["figures"])
+    runs = search_runs(study=study, other=other)
+    figure = verdict.judge_choice(path, 0.001, 0.0005, rule, RULES, runs)
+    assert figure.verdict == expected
+
+
+def test_what_all_candidates_share_is_chosen_by_every_seed():
+    path = "fashion_search.best.solver"
+    rule = verdict.rule_for(path, RULES["figures"])
+    runs = search_runs(study=[0.84] * 10, other=[0.85] * 10)
+    figure = verdict.judge_choice(path, "adam", "adam", rule, RULES, runs)
+    assert (figure.verdict, figure.reason) == (verdict.REPRODUCED, "chosen by 10 of 10 seeds")
+
+
+def test_the_score_is_the_best_of_each_seed():
+    path = "fashion_search.cv_accuracy"
+    study = [0.85, 0.86] * 5
+    runs = search_runs(study=study, other=[0.855] * 10)
+    rule = verdict.rule_for(path, RULES["figures"])
+    assert sorted(verdict.replicates(path, rule, runs)) == [0.855] * 5 + [0.86] * 5
+
+
+def test_candidates_are_taken_apart():
+    assert verdict.settings_of("adam-2e-05-128") == {
+        "solver": "adam",
+        "learning_rate_init": "2e-05",
+        "batch_size": "128",
+    }
+
+
+def test_every_printed_figure_has_a_rule_and_a_verdict():
+    summary = read_json(ROOT / "metrics" / "summary.json")
+    paths = [path for path, _, _ in verdict.figures_of(summary)]
+    kinds = [verdict.rule_for(path, RULES["figures"])["kind"] for path in paths]
+    empty = pd.DataFrame(columns=["part", "name", "seed", "test_accuracy", "val_accuracy",
+                                  "train_accuracy", "test_loss", "val_loss"])  # fmt: skip
+    figures = verdict.judge(summary, RULES, empty, SIZES)
+    assert len(figures) == len(paths) - kinds.count("given")
+    # Twelve cells, three figures of four classifiers, the score and four of the codes
+    assert kinds.count("trained") == 12 + 3 * 4 + 4
+    assert {f.verdict for f in figures if f.kind == "trained"} == {verdict.NOT_TESTABLE}
+    assert sum(verdict.counts(figures).values()) == len(figures)
+
+
+def test_a_figure_without_a_rule_is_an_error():
+    with pytest.raises(ValueError, match=r"no rule fits mnist\.new"):
+        verdict.rule_for("mnist.new", RULES["figures"])
+
+
+def test_what_was_not_run_is_not_testable():
+    summary = {"mnist_grid": {"test_accuracy": {"tanh": {"zero": {"published": 1, "ours": None}}}}}
+    (figure,) = verdict.judge(summary, RULES, pd.DataFrame(), SIZES)
+    assert (figure.verdict, figure.reason) == (verdict.NOT_TESTABLE, "it was not run")
+
+
+def test_coverage_counts_the_intervals_that_miss():
+    runs = replicates("network", "tanh-normal", 0.97 + 0.001 * SHAPE)
+    figures = [judge(TANH, published, runs) for published in (0.97, 0.9705, 0.98, 0.9)]
+    figures.append(judge("mnist_grid.test_accuracy.tanh.zero", 0.1171,
+                         replicates("network", "tanh-zero", [820 / 7000] * 10)))  # fmt: skip
+    assert verdict.coverage(figures, 0.95) == {
+        "n_intervals": 4,
+        "expected_outside": 0.2,
+        "outside": 2,
+    }
