@@ -139,9 +139,17 @@ def split_mnist(
 
 
 def subset_fashion(
-    train: Part, test: Part, *, n_train: int, n_test: int, validation_size: float, seed: int
+    train: Part,
+    test: Part,
+    *,
+    n_train: int,
+    n_test: int,
+    subset_seed: int | None,
+    validation_size: float,
+    stratify: bool,
+    seed: int,
 ) -> dict[str, Part]:
-    """Take the first images of Fashion-MNIST (report, section 3) and hold out a validation part.
+    """Take images of Fashion-MNIST (report, section 3) and hold out a validation part.
 
     Parameters
     ----------
@@ -149,25 +157,44 @@ def subset_fashion(
         The original parts, uint8.
     n_train, n_test : int
         Images to take of each.
+    subset_seed : int or None
+        None takes the first images, as the study does; a seed draws them without replacement.
     validation_size : float
         Fraction of the `n_train` images to validate on.
+    stratify : bool
+        Whether the validation part has the classes in the shares that the `n_train` images have.
     seed : int
+        Of the validation part.
 
     Returns
     -------
     dict of str to Part
-        "full" is the first `n_train` training images in their order, "train" and "val" share them;
-        "test" is the first `n_test` test images.
+        "full" is the `n_train` training images in their order, "train" and "val" share them;
+        "test" is the `n_test` test images.
     """
+    rng = None if subset_seed is None else np.random.default_rng(subset_seed)
+    full = _take(train, n_train, rng)
     X_train, X_val, y_train, y_val = train_test_split(
-        train.X[:n_train], train.y[:n_train], test_size=validation_size, random_state=seed
+        full.X,
+        full.y,
+        test_size=validation_size,
+        random_state=seed,
+        stratify=full.y if stratify else None,
     )
     return {
-        "full": Part(train.X[:n_train], train.y[:n_train]),
+        "full": full,
         "train": Part(X_train, y_train),
         "val": Part(X_val, y_val),
-        "test": Part(test.X[:n_test], test.y[:n_test]),
+        "test": _take(test, n_test, rng),
     }
+
+
+def _take(part: Part, n_samples: int, rng: np.random.Generator | None) -> Part:
+    """Take the first samples, or a draw without replacement that keeps their order."""
+    if rng is None:
+        return Part(part.X[:n_samples], part.y[:n_samples])
+    chosen = np.sort(rng.choice(len(part.y), n_samples, replace=False))
+    return Part(part.X[chosen], part.y[chosen])
 
 
 def describe(parts: dict[str, Part]) -> dict[str, Any]:

@@ -220,8 +220,8 @@ def _numbered(task: tuple[int, int], *arguments: Any) -> tuple[tuple[int, int], 
 class GridSearch:
     """Cross-validated grid search of MLPClassifier on all cores that joblib may use.
 
-    Finds what GridSearchCV finds with the same folds (stratified, not shuffled), and tells of
-    every fit as it ends.
+    Finds what GridSearchCV finds with the same stratified folds, and tells of every fit as it
+    ends.
 
     Parameters
     ----------
@@ -231,6 +231,8 @@ class GridSearch:
         "solver", "learning_rate" and "batch_size".
     cv : int
         Folds.
+    fold_seed : int or None
+        None makes the folds in the order of the samples; a seed shuffles the samples first.
 
     Attributes
     ----------
@@ -243,8 +245,14 @@ class GridSearch:
         The best candidate, refitted on all of the data.
     """
 
-    def __init__(self, estimator: ObservedMLPClassifier, grid: dict[str, list[Any]], cv: int):
-        self.estimator, self.grid, self.cv = estimator, grid, cv
+    def __init__(
+        self,
+        estimator: ObservedMLPClassifier,
+        grid: dict[str, list[Any]],
+        cv: int,
+        fold_seed: int | None = None,
+    ) -> None:
+        self.estimator, self.grid, self.cv, self.fold_seed = estimator, grid, cv, fold_seed
 
     def fit(
         self,
@@ -272,8 +280,12 @@ class GridSearch:
             As `whole_training` does.
         """
         candidates = longest_first(self.grid)
-        models = [clone(self.estimator).set_params(**sklearn_arguments(c)) for c in candidates]
-        folds = list(StratifiedKFold(self.cv).split(X, y))
+        settings = [sklearn_arguments(candidate) for candidate in candidates]
+        # The folds' fits are not observed, so the plain class does; its bits are the same
+        models = [MLPClassifier(**{**self.estimator.get_params(), **s}) for s in settings]
+        shuffle = self.fold_seed is not None
+        splitter = StratifiedKFold(self.cv, shuffle=shuffle, random_state=self.fold_seed)
+        folds = list(splitter.split(X, y))
         outcomes = Parallel(n_jobs=-1, return_as="generator_unordered")(
             delayed(_numbered)((i, k), model, X, y, *fold)
             for i, model in enumerate(models)
@@ -301,7 +313,8 @@ class GridSearch:
         self.times_ = [
             (float(results[i, :, 1].min()), float(results[i, :, 2].max())) for i in best_first
         ]
-        self.best_ = clone(models[best_first[0]]).fit(X, y, on_epoch=on_epoch)
+        best = clone(self.estimator).set_params(**settings[best_first[0]])
+        self.best_ = best.fit(X, y, on_epoch=on_epoch)
         return self
 
     @property

@@ -21,7 +21,7 @@ def run(config: Config, workspace: Workspace) -> Training:
     """Declare the search, and the refit of its best candidate."""
     params = config.search.model_dump()
     grid = {name: params[name] for name in SEARCHED}
-    shared = {k: v for k, v in params.items() if k not in (*SEARCHED, "cv")}
+    shared = {k: v for k, v in params.items() if k not in (*SEARCHED, "cv", "fold_seed")}
     data = workspace.input("data/fashion_mnist.npz")
     full, test = from_arrays(load_arrays(data), str(data), ("full", "test")).values()
     n_candidates = len(grid["solver"]) * len(grid["learning_rate"]) * len(grid["batch_size"])
@@ -29,7 +29,10 @@ def run(config: Config, workspace: Workspace) -> Training:
         part="search",
         name="best",
         estimator=GridSearch(
-            ObservedMLPClassifier(**sklearn_arguments(shared)), grid, cv=params["cv"]
+            ObservedMLPClassifier(**sklearn_arguments(shared)),
+            grid,
+            cv=params["cv"],
+            fold_seed=params["fold_seed"],
         ),
         n_steps=n_candidates * params["cv"],
         data={"train": full, "test": test},

@@ -17,13 +17,7 @@ def run(config: Config, workspace: Workspace) -> None:
     raw = workspace.input("data/raw/mnist")
     train = datasets.read_idx_pair(raw / sources.IMAGES_TRAIN, raw / sources.LABELS_TRAIN)
     test = datasets.read_idx_pair(raw / sources.IMAGES_TEST, raw / sources.LABELS_TEST)
-    parts = datasets.split_mnist(
-        train,
-        test,
-        n_samples=config.mnist.n_samples,
-        test_size=config.mnist.test_size,
-        seed=config.mnist.seed,
-    )
+    parts = datasets.split_mnist(train, test, **config.mnist.model_dump())
     save_arrays(workspace.output("data/mnist.npz"), **datasets.to_arrays(parts))
     write_json(workspace.output("metrics/mnist.json"), datasets.describe(parts))
 

@@ -17,14 +17,7 @@ def run(config: Config, workspace: Workspace) -> None:
     raw = workspace.input("data/raw/fashion_mnist")
     train = datasets.read_idx_pair(raw / sources.IMAGES_TRAIN, raw / sources.LABELS_TRAIN)
     test = datasets.read_idx_pair(raw / sources.IMAGES_TEST, raw / sources.LABELS_TEST)
-    parts = datasets.subset_fashion(
-        train,
-        test,
-        n_train=config.fashion_mnist.n_train,
-        n_test=config.fashion_mnist.n_test,
-        validation_size=config.fashion_mnist.validation_size,
-        seed=config.fashion_mnist.seed,
-    )
+    parts = datasets.subset_fashion(train, test, **config.fashion_mnist.model_dump())
     save_arrays(workspace.output("data/fashion_mnist.npz"), **datasets.to_arrays(parts))
     write_json(workspace.output("metrics/fashion_mnist.json"), datasets.describe(parts))
 

@@ -76,7 +76,7 @@ BAD = {
     "network.activation=rely": "network.activation='rely': should be 'sigmoid', 'tanh'",
     "network.hidden_layer_sizes=[]": "network.hidden_layer_sizes=[]: should hold at least one",
     "network.hidden_layer_sizes=[4,0]": "network.hidden_layer_sizes.1=0: should be greater",
-    "grid.init=[]": "grid.init=[]: should hold at least one value of zero, random, normal",
+    "grid.init=[]": "grid.init=[]: should hold at least one value of zero, random",
     "grid.init=[zero,zero]": "grid.init=['zero', 'zero']: should not hold a value twice",
     "grid.init=[one]": "grid.init.0='one': should be 'zero', 'random'",
     "search.cv=1": "search.cv=1: should be greater than or equal to 2",

@@ -231,14 +231,17 @@ def test_real_mnist_has_820_ones_in_the_test_part():
     assert round(820 / 7_000, 4) == 0.1171
 
 
-def subset(validation_size=0.2, seed=7):
+def subset(**options):
+    arguments = {
+        "n_train": 50,
+        "n_test": 20,
+        "subset_seed": None,
+        "validation_size": 0.2,
+        "stratify": False,
+        "seed": 7,
+    }
     return datasets.subset_fashion(
-        numbered(0, 90),
-        numbered(1000, 1040),
-        n_train=50,
-        n_test=20,
-        validation_size=validation_size,
-        seed=seed,
+        numbered(0, 90), numbered(1000, 1040), **{**arguments, **options}
     )
 
 
@@ -255,6 +258,27 @@ def test_subset_equals_scikit_learn():
     parts = subset()
     assert ids_of(parts["train"]) == train
     assert ids_of(parts["val"]) == val
+
+
+def test_a_stratified_validation_part_has_the_shares_of_the_classes():
+    drawn = subset(stratify=True)
+    assert np.bincount(drawn["val"].y).tolist() == [1] * 10
+    assert np.bincount(drawn["train"].y).tolist() == [4] * 10
+    assert np.bincount(subset()["val"].y, minlength=10).tolist() != [1] * 10
+
+
+def test_a_subset_seed_draws_images_without_replacement_and_keeps_their_order():
+    first, again, other = subset(subset_seed=1), subset(subset_seed=1), subset(subset_seed=2)
+    for name, size, everything in (("full", 50, range(90)), ("test", 20, range(1000, 1040))):
+        ids = ids_of(first[name])
+        assert ids == sorted(set(ids)) == ids_of(again[name])
+        assert len(ids) == size
+        assert set(ids) < set(everything)
+        assert ids != list(everything)[:size]
+        assert ids != ids_of(other[name])
+    assert sorted(ids_of(first["train"]) + ids_of(first["val"])) == ids_of(first["full"])
+    for part in first.values():
+        assert part.y.tolist() == [i % 10 for i in ids_of(part)]
 
 
 def test_describe_counts_images_per_class():

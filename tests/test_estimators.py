@@ -8,7 +8,12 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning
 from sklearn.metrics import accuracy_score, log_loss, mean_squared_error
-from sklearn.model_selection import GridSearchCV, ParameterGrid
+from sklearn.model_selection import (
+    GridSearchCV,
+    ParameterGrid,
+    StratifiedKFold,
+    cross_val_score,
+)
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.neural_network._multilayer_perceptron import BaseMultilayerPerceptron
 
@@ -361,6 +366,19 @@ def test_search_refits_the_best_on_all_data(searched, parts):
         hidden_layer_sizes=(8,), max_iter=6, random_state=2, **sklearn_arguments(best)
     )
     assert_same_fit(ours.best_, quietly(model, X, y))
+
+
+def test_a_fold_seed_shuffles_the_folds_as_scikit_learn(monkeypatch, parts):
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+    shared = {"hidden_layer_sizes": (8,), "max_iter": 6, "random_state": 2}
+    grid = {"solver": ["adam"], "learning_rate": [0.01], "batch_size": [50]}
+    ours = GridSearch(ObservedMLPClassifier(**shared), grid, cv=3, fold_seed=5)
+    ours.fit(*parts["train"])
+    model = MLPClassifier(**shared, solver="adam", learning_rate_init=0.01, batch_size=50)
+    folds = StratifiedKFold(3, shuffle=True, random_state=5)
+    with whole_training():
+        scores = cross_val_score(model, *parts["train"], cv=folds)
+    assert [ours.candidates_[0][f"fold_{k}"] for k in (1, 2, 3)] == scores.tolist()
 
 
 @pytest.mark.filterwarnings("default")

@@ -45,7 +45,7 @@ Several = Annotated[list[T], Field(min_length=1), AfterValidator(_distinct)]
 Layers = Annotated[list[Count], Field(min_length=1)]
 
 NetworkActivation = Literal["sigmoid", "tanh", "relu", "leaky_relu", "softmax", "identity"]
-WeightInit = Literal["zero", "random", "normal", "he", "xavier"]
+WeightInit = Literal["zero", "random", "random_normal", "normal", "he", "xavier"]
 MLPActivation = Literal["logistic", "tanh", "relu", "identity"]
 Solver = Literal["adam", "sgd"]
 
@@ -73,7 +73,9 @@ class FashionMnistConfig(_Section):
 
     n_train: Annotated[int, Field(ge=100, le=60_000)]
     n_test: Annotated[int, Field(ge=20, le=10_000)]
+    subset_seed: Seed | None
     validation_size: Fraction
+    stratify: bool
     seed: Seed
 
 
@@ -121,6 +123,7 @@ class SearchConfig(_Section):
     learning_rate: Several[Positive]
     batch_size: Several[Count]
     cv: Annotated[int, Field(ge=2)]
+    fold_seed: Seed | None
     max_epochs: Count
     seed: Seed
 

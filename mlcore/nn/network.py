@@ -217,7 +217,7 @@ class NeuralNetwork(ClassifierMixin, _Network):  # type: ignore[misc]
     learning_rate : float, default=0.02
         Step of the gradient descent on the mean loss of a batch.
     activation : {'sigmoid', 'tanh', 'relu', 'leaky_relu', 'softmax', 'identity'}, default='relu'
-    weight_init : {'zero', 'random', 'normal', 'he', 'xavier'}, default='normal'
+    weight_init : {'zero', 'random', 'random_normal', 'normal', 'he', 'xavier'}, default='normal'
         See `mlcore.nn.initializers`.
     max_epochs : int, default=100
     batch_size : int, default=128

@@ -9,6 +9,7 @@ from mlcore.nn.initializers import INITIALIZERS
 FAN_IN, FAN_OUT = 400, 250
 DISTRIBUTIONS = {
     "random": stats.uniform(0.0, 0.01),
+    "random_normal": stats.norm(0.0, 0.01),
     "normal": stats.norm(0.0, (2 / FAN_OUT) ** 0.5),
     "he": stats.norm(0.0, (2 / FAN_IN) ** 0.5),
     "xavier": stats.uniform(-((6 / 650) ** 0.5), 2 * (6 / 650) ** 0.5),

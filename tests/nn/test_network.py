@@ -147,6 +147,7 @@ def test_initial_weights_come_from_the_scheme(scheme):
     std = {
         "zero": 0.0,
         "random": 0.01 / 12**0.5,
+        "random_normal": 0.01,
         "normal": (2 / 2000) ** 0.5,
         "he": (2 / 4) ** 0.5,
         "xavier": (2 / 2004) ** 0.5,
