@@ -20,10 +20,10 @@ CORES  := $(BIN)/python -c 'import joblib; print(joblib.cpu_count())'
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup repro params test smoke bench lint format ui plots sync lock clean
+.PHONY: help setup repro replicate sensitivity compare params test smoke bench lint format ui plots sync lock clean
 
 help: ## List the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Install the locked packages into .venv (the other targets do it by themselves)
 
@@ -41,6 +41,15 @@ $(READY): requirements.lock
 
 repro: $(READY) ## Run the study: every stage that is out of date (JOBS=n side by side)
 	@$(BIN)/python -m stages $(JOBS:%=--jobs %)
+
+replicate: $(READY) ## Train everything with SEEDS=10 other seeds: two hours, and it can be interrupted
+	@$(BIN)/python -m stages.sweep sweeps/replicates.yaml --seeds $(or $(SEEDS),10) --jobs $(or $(JOBS),-1)
+
+sensitivity: $(READY) ## Train with other choices than ours where the study leaves them open: an hour and a half
+	@$(BIN)/python -m stages.sweep sweeps/sensitivity.yaml --jobs $(or $(JOBS),-1)
+
+compare: $(READY) ## Say in Markdown what changed in the results since REV=main
+	@$(BIN)/python -m mlcore.compare "$(or $(REV),main)"
 
 params: $(READY) ## Compose conf/ into params.yaml
 	@$(BIN)/python -m mlcore.config

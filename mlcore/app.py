@@ -32,9 +32,10 @@ class Workspace:
     Attributes
     ----------
     root : Path
-        Top of the checkout: what earlier stages made is read here.
+        Top of the checkout.
     out : Path
-        Results go here: `root` under DVC, the job's own folder under Hydra.
+        Results go here: `root` under DVC, the job's own folder under Hydra. What earlier stages
+        made is read here, too, or else at `root`.
     """
 
     root: Path
@@ -42,13 +43,13 @@ class Workspace:
 
     def input(self, path: str) -> Path:
         """Give the path of an earlier stage's result; raises RetraceError if it is not there."""
-        full = self.root / path
-        if not full.exists():
-            raise RetraceError(
-                f"{path} does not exist yet; `make repro` makes it, and so does "
-                f"`dvc repro` of the stage that has it among its outs in dvc.yaml"
-            )
-        return full
+        for folder in (self.out, self.root):
+            if (folder / path).exists():
+                return folder / path
+        raise RetraceError(
+            f"{path} does not exist yet; `make repro` makes it, and so does "
+            f"`dvc repro` of the stage that has it among its outs in dvc.yaml"
+        )
 
     def output(self, path: str) -> Path:
         """Give the path to write a result to, its folder made."""

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import numpy as np
 from joblib import Parallel, delayed
+from joblib.parallel import get_active_backend
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 from sklearn.base import clone
@@ -150,8 +151,10 @@ class ObservedMLPClassifier(_Observed, MLPClassifier):  # type: ignore[misc]
         return result
 
     def evaluate(self, X: Array, y: Array) -> dict[str, float]:
-        """Compute cross-entropy (nats) and accuracy (fraction)."""
+        """Compute cross-entropy (nats) and accuracy (fraction); NaN for weights that overflow."""
         probabilities = self.predict_proba(X)
+        if not np.isfinite(probabilities).all():
+            return {"loss": math.nan, "accuracy": math.nan}
         predicted = self.classes_[probabilities.argmax(axis=1)]
         return {
             "loss": float(log_loss(y, probabilities, labels=self.classes_)),
@@ -286,7 +289,9 @@ class GridSearch:
         shuffle = self.fold_seed is not None
         splitter = StratifiedKFold(self.cv, shuffle=shuffle, random_state=self.fold_seed)
         folds = list(splitter.split(X, y))
-        outcomes = Parallel(n_jobs=-1, return_as="generator_unordered")(
+        # A search that runs beside others has its own core alone; joblib would use threads
+        beside_others = get_active_backend()[0].nesting_level > 0
+        outcomes = Parallel(1 if beside_others else -1, return_as="generator_unordered")(
             delayed(_numbered)((i, k), model, X, y, *fold)
             for i, model in enumerate(models)
             for k, fold in enumerate(folds)

@@ -171,6 +171,24 @@ class Run:
         self._end(child, "FINISHED", candidate["ended"])
         self._get_on()
 
+    def _group(self, note: dict[str, Any]) -> None:
+        """Make the run above those that differ by their seed alone, or bring it up to date."""
+        client, entities = self.store.client, self.store.mlflow.entities
+        self.part, self.tags = note["part"], note["tags"]
+        self.run_id = self._create(note["id"], note["name"], note["time"])
+        client.log_batch(
+            self.run_id,
+            params=[entities.Param(name, value) for name, value in note["params"].items()],
+            metrics=[
+                self._metric(name, value, note["time"], 0)
+                for name, value in note["metrics"].items()
+            ],
+        )
+        for member in self.store.members(self.part, note["id"]):
+            client.set_tag(member, "mlflow.parentRunId", self.run_id)
+        self._end(self.run_id, "FINISHED", note["time"])
+        self.done = True
+
     def _failed(self, note: dict[str, Any]) -> None:
         if self.run_id:
             self._send()

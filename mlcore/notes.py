@@ -13,6 +13,9 @@ SESSION = "RETRACE_TRACKING"
 OWNER, WRITER, STORE = ".owner", ".writer", ".store"
 """In a session: locks of its command and of its writer, and the store's URI without secrets."""
 
+GROUP = "retrace.group"
+"""Tag of runs that differ by their seed alone."""
+
 EVENTS, LOCK, MODEL, EXAMPLE, FILES = (
     "events.jsonl",
     "lock",

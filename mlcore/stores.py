@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock
 
-from mlcore.notes import checkout_root
+from mlcore.notes import GROUP, checkout_root
 
 DEADLINE = 5.0
 """Seconds that a server has to answer; MLflow's own retries take minutes."""
@@ -154,6 +154,13 @@ class Store:
             [self.experiment(experiment)], f"tags.`{IDENTITY}` = '{identity}'", max_results=1
         )
         return str(runs[0].info.run_id) if runs else None
+
+    def members(self, experiment: str, group: str) -> list[str]:
+        """Give the ids of the runs that differ by their seed alone."""
+        runs = self.client.search_runs(
+            [self.experiment(experiment)], f"tags.`{GROUP}` = '{group}'", max_results=1000
+        )
+        return [str(run.info.run_id) for run in runs]
 
 
 IDENTITY = "retrace.id"

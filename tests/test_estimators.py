@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from joblib import Parallel, delayed
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning
 from sklearn.metrics import accuracy_score, log_loss, mean_squared_error
@@ -381,6 +382,18 @@ def test_a_fold_seed_shuffles_the_folds_as_scikit_learn(monkeypatch, parts):
     assert [ours.candidates_[0][f"fold_{k}"] for k in (1, 2, 3)] == scores.tolist()
 
 
+def search_in_a_worker(parts):
+    model = ObservedMLPClassifier(hidden_layer_sizes=(8,), max_iter=6, random_state=2)
+    return GridSearch(model, GRID, cv=3).fit(*parts["train"]).candidates_
+
+
+def test_searches_side_by_side_find_what_one_alone_finds(monkeypatch, searched, parts):
+    """Inside joblib's workers it would use threads, which would fit the same model at once."""
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "2")
+    both = Parallel(2)(delayed(search_in_a_worker)(parts) for _ in range(2))
+    assert both == [searched[0].candidates_] * 2
+
+
 @pytest.mark.filterwarnings("default")
 def test_interruption_ends_the_search(monkeypatch, parts):
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
@@ -388,6 +401,12 @@ def test_interruption_ends_the_search(monkeypatch, parts):
     model = ObservedMLPClassifier(hidden_layer_sizes=(4,), max_iter=3)
     with pytest.raises(KeyboardInterrupt):
         GridSearch(model, GRID, cv=2).fit(*parts["train"])
+
+
+def test_weights_that_overflow_are_divergence(parts):
+    model = ObservedMLPClassifier(hidden_layer_sizes=(4,), solver="sgd", learning_rate_init=1e30)
+    with pytest.raises(FloatingPointError, match="diverged"), np.errstate(all="ignore"):
+        model.fit(*parts["train"], validation=parts["val"])
 
 
 def test_a_diverging_candidate_ends_the_search(monkeypatch, parts):

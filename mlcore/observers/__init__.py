@@ -26,6 +26,8 @@ class Context:
     origin : {'dvc', 'hydra', 'sweep'}
     overrides : list of str
         Of the command line.
+    group : str
+        Of trainings that differ by their seed alone, whose run becomes the parent of theirs.
     """
 
     root: Path
@@ -33,12 +35,17 @@ class Context:
     stage: str
     origin: str
     overrides: list[str] = field(default_factory=list)
+    group: str = ""
 
 
 def make_observers(config: Config, context: Context) -> list[Observer]:
     """Give the observers that the configuration asks for."""
-    observers: list[Observer] = [Progress()]
+    return [Progress(), *trackers(config, context)]
+
+
+def trackers(config: Config, context: Context) -> list[Observer]:
+    """Give those of the observers that record."""
     session = os.environ.get(SESSION)
     if config.tracking.backend == "mlflow" and session:
-        observers.append(Tracker(Path(session), context))
-    return observers
+        return [Tracker(Path(session), context)]
+    return []

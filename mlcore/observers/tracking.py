@@ -192,6 +192,42 @@ class Tracker(Observer):
         self.lock.release()
 
 
+def note_group(
+    session: Path,
+    group: str,
+    part: str,
+    name: str,
+    params: Mapping[str, str],
+    metrics: Mapping[str, float],
+) -> None:
+    """Note what is known of trainings that differ by their seed, for the run above theirs.
+
+    Parameters
+    ----------
+    session : Path
+        Folder of the command's session.
+    group : str
+        As in `Context.group`. A later note of the same group brings its run up to date.
+    part, name : str
+        Experiment and name of the run.
+    params, metrics : mapping
+    """
+    hidden = session / f".{uuid4().hex}"
+    hidden.mkdir(parents=True)
+    note = {
+        "event": "group",
+        "time": time.time(),
+        "id": group,
+        "part": part,
+        "name": name,
+        "tags": {"origin": "sweep"},
+        "params": dict(params),
+        "metrics": dict(metrics),
+    }
+    (hidden / notes.EVENTS).write_text(json.dumps(note, allow_nan=False) + "\n", encoding="utf-8")
+    hidden.rename(session / f"{time.time_ns()}-{part}-{name}")
+
+
 def _run_name(name: str, overrides: list[str], origin: str) -> str:
     """Tell the runs of a sweep, and runs with other parameters, apart by what was set."""
     if origin == "dvc":
@@ -226,6 +262,7 @@ def _tags(context: Context) -> dict[str, str]:
         "output_folder": os.path.relpath(context.out, context.root),
         "mlflow.source.name": context.stage,
         "mlflow.source.type": "LOCAL",
+        **({notes.GROUP: context.group} if context.group else {}),
         **{tag: os.environ[name] for tag, name in variables.items() if os.environ.get(name)},
         **_git_tags(context.root),
     }

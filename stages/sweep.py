@@ -1,0 +1,210 @@
+"""Run a file of sweeps: ``python -m stages.sweep FILE [--seeds N] [override ...]``.
+
+Jobs run side by side, one per core. What stands in the file's table is not run again; every job
+that ends is written there at once, so that Ctrl-C loses those at work and no other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed
+
+from mlcore.app import ROOT, Workspace
+from mlcore.config.messages import one_line
+from mlcore.errors import RetraceError
+from mlcore.notes import SESSION
+from mlcore.observers import Context, trackers
+from mlcore.observers.tracking import note_group, session
+from mlcore.runtime import pin_threads
+from mlcore.sweep import (
+    CURVES,
+    FIGURES,
+    GROUP,
+    Job,
+    Table,
+    group_of,
+    jobs_of,
+    read_sweeps,
+    summary,
+)
+from mlcore.training import Observer, Result, Row, Training
+from mlcore.training import run as run_training
+
+
+class TestPart(Observer):
+    """Evaluates on the test part after every epoch.
+
+    No training needs that; with it, other rules for ending one can be judged.
+    """
+
+    __test__ = False  # pytest would take it for a test
+
+    def started(self, training: Training) -> None:
+        """Begin a curve."""
+        self.training, self.rows = training, list[dict[str, float]]()
+
+    def step(self, row: Row) -> None:
+        """Add an epoch."""
+        figures = self.training.estimator.evaluate(*self.training.data["test"])
+        self.rows.append({**row, **{f"test_{name}": value for name, value in figures.items()}})
+
+
+@dataclass
+class Outcome:
+    """What became of a job.
+
+    Attributes
+    ----------
+    job : Job
+    rows : list of dict
+        One for each training.
+    curves : list of dict
+        One for each epoch of a network.
+    error : str
+        Empty if all went well.
+    """
+
+    job: Job
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    curves: list[dict[str, Any]] = field(default_factory=list)
+    error: str = ""
+
+
+def run_job(job: Job) -> Outcome:
+    """Run the stages of a job in a temporary folder; an error is an outcome, too."""
+    pin_threads()
+    outcome = Outcome(job)
+    with TemporaryDirectory(prefix="retrace-") as folder:
+        workspace = Workspace(ROOT, Path(folder))
+        try:
+            for name, digest in zip(job.stages, job.digests, strict=True):
+                training = import_module(f"stages.{name}").run(job.config, workspace)
+                if training is not None:
+                    _train(training, name, digest, workspace, outcome)
+        except (FloatingPointError, ValueError, OSError, RetraceError) as error:
+            outcome.error = one_line(error)
+    return outcome
+
+
+def _train(
+    training: Training, stage: str, digest: str, workspace: Workspace, outcome: Outcome
+) -> None:
+    job = outcome.job
+    row: dict[str, Any] = {
+        "sweep": job.sweep,
+        "part": training.part,
+        "overrides": " ".join(job.overrides),
+        "seed": job.config.seed,
+        "digest": digest,
+    }
+    context = Context(
+        ROOT,
+        workspace.out,
+        f"stages.{stage}",
+        "sweep",
+        [f"seed={job.config.seed}", *job.overrides],
+        group_of(row),
+    )
+    observers: list[Observer] = trackers(job.config, context)
+    curve = TestPart() if training.part == "network" else None
+    result = run_training(training, workspace.output, [*observers, *([curve] if curve else [])])
+    # One candidate makes a search of it alone
+    row["name"] = result.candidates[0].name if result.candidates else training.name
+    figures = {**result.metrics, **_loss_sd(training, result)}
+    row |= {name: figures[name] for name in FIGURES if name in figures}
+    outcome.rows.append(row)
+    for row in curve.rows if curve else []:
+        # As many digits as single precision has
+        figures = {name: float(f"{row[name]:.6g}") for name in CURVES}
+        outcome.curves.append({"digest": digest, "epoch": int(row["epoch"]), **figures})
+
+
+def _loss_sd(training: Training, result: Result) -> dict[str, float]:
+    """Give the standard deviation of the validation loss between single images."""
+    if "val" not in training.data or not hasattr(result.estimator, "predict_proba"):
+        return {}
+    X, y = training.data["val"]
+    given = np.searchsorted(result.estimator.classes_, y)
+    chances = result.estimator.predict_proba(X)[np.arange(len(y)), given].astype(np.float64)
+    return {"val_loss_sd": float(np.std(-np.log(np.maximum(chances, np.finfo(np.float64).tiny))))}
+
+
+def run_all(jobs: list[Job], table: Table, n_jobs: int) -> list[Outcome]:
+    """Run jobs side by side, and write down each as it ends; returns the ones that failed."""
+    failed, changed = [], set[str]()
+    began = time.monotonic()
+    outcomes = Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)(
+        delayed(run_job)(job) for job in jobs
+    )
+    try:
+        for done, outcome in enumerate(outcomes, start=1):
+            job = outcome.job
+            what = " ".join([job.sweep, f"seed={job.config.seed}", *job.overrides])
+            if outcome.error:
+                failed.append(outcome)
+            else:
+                table.add(outcome.rows, outcome.curves)
+                changed |= {group_of(row) for row in outcome.rows}
+            left = (time.monotonic() - began) / done * (len(jobs) - done) / 60
+            state = f"failed: {outcome.error}" if outcome.error else "done"
+            print(f"{done} of {len(jobs)}, {left:.0f} min left: {what}: {state}", flush=True)
+    finally:  # what is done when it is broken off is summed up, too
+        note_groups(table, changed)
+    return failed
+
+
+def note_groups(table: Table, changed: set[str]) -> None:
+    """Tell the tracker of the trainings that differ by their seed alone, where some are new."""
+    folder = os.environ.get(SESSION)
+    if not folder:
+        return
+    for _, rows in table.rows.groupby(GROUP):
+        first = rows.iloc[0]
+        group = group_of(first)
+        if group in changed:
+            params = {"sweep": str(first["sweep"]), "overrides": str(first["overrides"])}
+            name = f"{first['name']}, all seeds"
+            note_group(Path(folder), group, str(first["part"]), name, params, summary(rows))
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m stages.sweep", description=__doc__)
+    parser.add_argument("file", type=Path, help="such as sweeps/replicates.yaml")
+    parser.add_argument("--seeds", type=int, default=1, help="number of seeds, from 1 on")
+    parser.add_argument("--jobs", type=int, default=-1, help="processes; -1: one for each core")
+    parser.add_argument("overrides", nargs="*", help="of conf/, for all jobs")
+    options = parser.parse_intermixed_args()
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    try:
+        if options.seeds < 1:
+            raise RetraceError(f"--seeds {options.seeds}: should be 1 or more")
+        file = read_sweeps(options.file)
+        jobs = jobs_of(file, ROOT, options.seeds, options.overrides)
+        table = Table(ROOT / file.table, ROOT / file.curves if file.curves else None)
+        todo = table.todo(jobs)
+        print(f"{len(jobs) - len(todo)} of {len(jobs)} jobs stand in {file.table}", flush=True)
+        if not todo:
+            return
+        with session(todo[0].config, ROOT):
+            failed = run_all(todo, table, options.jobs)
+        if failed:
+            raise RetraceError(f"{len(failed)} of {len(todo)} jobs failed, as said above")
+    except RetraceError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,295 @@
+"""Sweeps: what is in the table is not run again, and what is, is what the stages would give."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from mlcore.errors import RetraceError
+from mlcore.network_files import load_network
+from mlcore.stores import default_uri
+from mlcore.sweep import Table, jobs_of, read_sweeps
+
+ROOT = Path(__file__).parents[1]
+SMALL = ["network.max_epochs=2", "network.hidden_layer_sizes=[8,6]"]
+FILE = {
+    "table": "metrics/t.csv",
+    "curves": "metrics/curves.csv",
+    "sweeps": {
+        "networks": {
+            "stages": ["train_network"],
+            "overrides": ["network.activation=tanh,relu", *SMALL],
+        },
+        "codes": {
+            "stages": ["train_autoencoder", "extract_features", "classify_features"],
+            "overrides": ["autoencoder.max_epochs=2", "feature_classifier.max_epochs=2"],
+        },
+        "search": {
+            "stages": ["search_classifier"],
+            "overrides": [
+                "search.fold_seed=${seed}",
+                "search.solver=[adam]",
+                "search.learning_rate=[0.01]",
+                "search.batch_size=[32],[64]",
+                "search.max_epochs=1",
+            ],
+        },
+    },
+}
+
+
+def write(project, content=None):
+    (project.root / "s.yaml").write_text(yaml.safe_dump(content or FILE), encoding="utf-8")
+
+
+def sweep(project, *arguments, check=True):
+    return project.run("stages.sweep", "s.yaml", "tracking=off", *arguments, check=check)
+
+
+def table(project, name="t"):
+    return pd.read_csv(project.root / "metrics" / f"{name}.csv")
+
+
+def test_a_sweep_fills_its_table_and_is_not_run_twice(project):
+    write(project)
+    first = sweep(project, "--seeds", "2")
+    assert "0 of 10 jobs stand in metrics/t.csv" in first.stdout
+    rows = table(project)
+    # Two networks, an autoencoder, a classifier on its codes and two candidates, of two seeds
+    assert len(rows) == 12
+    assert sorted(set(zip(rows["part"], rows["name"], strict=True))) == [
+        ("autoencoder", "relu"),
+        ("feature_classifier", "relu"),
+        ("network", "relu-normal"),
+        ("network", "tanh-normal"),
+        ("search", "adam-0.01-32"),
+        ("search", "adam-0.01-64"),
+    ]
+    assert rows["digest"].is_unique
+    assert set(rows["overrides"][rows["part"] == "search"]) == {
+        f"search.fold_seed=${{seed}} search.solver=[adam] search.learning_rate=[0.01] "
+        f"search.batch_size=[{size}] search.max_epochs=1"
+        for size in (32, 64)
+    }
+    seeds = rows.pivot_table("test_loss", ["part", "name"], "seed")
+    assert (seeds[1] != seeds[2]).all()
+
+    before = {path: path.read_bytes() for path in (project.root / "metrics").glob("*.csv")}
+    again = sweep(project, "--seeds", "2")
+    assert again.stdout.strip() == "10 of 10 jobs stand in metrics/t.csv"
+    more = sweep(project, "--seeds", "3")
+    assert "10 of 15 jobs stand in metrics/t.csv" in more.stdout
+    assert len(table(project)) == 18
+    for name in ("t", "curves"):
+        lines = before[project.root / "metrics" / f"{name}.csv"].decode().splitlines()
+        kept = (project.root / "metrics" / f"{name}.csv").read_text(encoding="utf-8").splitlines()
+        assert set(lines) < set(kept)
+
+
+def test_its_figures_are_those_of_the_stage_run_by_hand(project):
+    write(project)
+    sweep(project, "--seeds", "1")
+    project.run("stages.train_network", "seed=1", "network.activation=tanh", *SMALL, "tracking=off")
+    (metrics,) = (project.root / "outputs").rglob("network/tanh-normal.json")
+    row = table(project).query("name == 'tanh-normal'").iloc[0]
+    for name, value in json.loads(metrics.read_text(encoding="utf-8")).items():
+        assert row[name] == value
+    (model,) = (project.root / "outputs").rglob("*.pkl")
+    network = load_network(model)
+    with np.load(project.root / "data" / "mnist.npz") as arrays:
+        X, y = arrays["X_val"] / np.float32(255), arrays["y_val"]
+    losses = -network.predict_log_proba(X)[np.arange(len(y)), y]
+    assert row["val_loss_sd"] == pytest.approx(losses.std(), rel=1e-5)
+    assert np.exp(network.predict_log_proba(X)).sum(axis=1) == pytest.approx(1, rel=1e-5)
+
+    curve = table(project, "curves").query(f"digest == '{row['digest']}'")
+    assert curve["epoch"].tolist() == [1, 2]
+    last = curve.iloc[-1]
+    for name in ("test_loss", "test_accuracy", "val_loss", "val_accuracy"):
+        assert last[name] == pytest.approx(row[name], rel=1e-5)
+    assert curve["test_loss"].iloc[0] != last["test_loss"]
+
+
+def test_what_a_job_depends_on_makes_its_digest(project):
+    write(project)
+    file = read_sweeps(project.root / "s.yaml")
+
+    def digests(*overrides):
+        jobs = jobs_of(file, project.root, 1, overrides)
+        return {f"{j.sweep} {j.config.network.activation}": j.digests for j in jobs}
+
+    before = digests()
+    # What another part uses changes nothing
+    assert digests("classifier.max_epochs=7", "tracking=off") == before
+    learning = digests("network.learning_rate=0.5")
+    changed = {name for name in before if before[name] != learning[name]}
+    assert changed == {"networks tanh", "networks relu"}
+    # A stage's digest holds what the stages before it depend on
+    stopping = digests("autoencoder.early_stop=true")["codes tanh"]
+    assert [a == b for a, b in zip(before["codes tanh"], stopping, strict=True)] == [False] * 3
+    layer = digests("features.layer=2")["codes tanh"]
+    assert [a == b for a, b in zip(before["codes tanh"], layer, strict=True)] == [
+        True, False, False
+    ]  # fmt: skip
+    code = project.root / "mlcore" / "nn" / "losses.py"
+    code.write_text(code.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    edited = digests()
+    assert edited["networks tanh"] != before["networks tanh"]
+    assert edited["search tanh"] == before["search tanh"]
+    data = project.root / "data" / "fashion_mnist.npz"
+    data.write_bytes(data.read_bytes() + b" ")
+    assert digests()["search tanh"] != before["search tanh"]
+    assert digests()["networks tanh"] == edited["networks tanh"]
+
+
+def test_a_job_whose_code_changed_replaces_its_row(project):
+    write(project, FILE | {"sweeps": {"networks": FILE["sweeps"]["networks"]}})
+    sweep(project, "--seeds", "1")
+    before = table(project)
+    code = project.root / "mlcore" / "nn" / "losses.py"
+    code.write_text(code.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    sweep(project, "--seeds", "1")
+    after = table(project)
+    assert len(after) == len(before)
+    assert not set(after["digest"]) & set(before["digest"])
+    assert set(table(project, "curves")["digest"]) == set(after["digest"])
+
+
+def test_data_that_a_sweep_makes_are_its_own(project):
+    """A stage reads what an earlier one of its job wrote, and the checkout's are not touched."""
+    raw = project.root / "data" / "raw" / "fashion_mnist"
+    raw.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for part, n in (("train", 400), ("t10k", 100)):
+        y = np.arange(n, dtype=np.uint8) % 10
+        X = rng.integers(0, 256, (n, 28, 28), dtype=np.uint8)
+        for kind, values in (("images-idx3", X), ("labels-idx1", y)):
+            header = bytes([0, 0, 8, values.ndim]) + b"".join(
+                size.to_bytes(4, "big") for size in values.shape
+            )
+            (raw / f"{part}-{kind}-ubyte").write_bytes(header + values.tobytes())
+    before = (project.root / "data" / "fashion_mnist.npz").read_bytes()
+    sizes = ["fashion_mnist.n_train=300", "fashion_mnist.n_test=50", "classifier.max_epochs=2"]
+    split = {
+        "stages": ["subset_fashion", "fit_classifier"],
+        "overrides": [*sizes, "fashion_mnist.validation_size=0.1,0.3"],
+    }
+    write(project, {"table": "metrics/t.csv", "sweeps": {"split": split}})
+    sweep(project)
+    rows = table(project)
+    assert rows["val_loss"].nunique() == rows["digest"].nunique() == 2
+    assert (project.root / "data" / "fashion_mnist.npz").read_bytes() == before
+    assert not (project.root / "metrics" / "curves.csv").exists()
+
+
+def test_a_failing_job_is_named_and_the_others_finish(project):
+    overrides = [*SMALL, "network.learning_rate=0.1,1e30"]
+    write(project, FILE | {"sweeps": {"a": {"stages": ["train_network"], "overrides": overrides}}})
+    result = sweep(project, check=False)
+    assert result.returncode == 1
+    assert "network.learning_rate=1e+30: failed: training diverged" in result.stdout
+    assert "error: 1 of 2 jobs failed" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert len(table(project)) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"table": "t.csv"}, "sweeps"),
+        (FILE | {"more": 1}, "more"),
+        (FILE | {"sweeps": {"a": {"stages": []}}}, "stages"),
+        (FILE | {"sweeps": {"a": {"stages": ["train"]}}}, "train should be a stage of dvc.yaml"),
+        (
+            FILE | {"sweeps": {"a": {"stages": ["fit_classifier"], "overrides": ["x=1"]}}},
+            "sweep a: unknown parameter x=1",
+        ),
+    ],
+)
+def test_a_wrong_file_is_one_clear_line(tmp_path, content, message):
+    path = tmp_path / "s.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    with pytest.raises(RetraceError) as caught:
+        jobs_of(read_sweeps(path), ROOT, 1)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_and_a_wrong_number_are_said(project):
+    result = project.run("stages.sweep", "none.yaml", check=False)
+    assert result.stderr == "error: none.yaml does not exist; sweeps/ has files of sweeps\n"
+    write(project)
+    result = sweep(project, "--seeds", "0", check=False)
+    assert result.stderr == "error: --seeds 0: should be 1 or more\n"
+
+
+def test_an_interrupted_sweep_keeps_what_is_done_and_goes_on(project):
+    slow = ["network.max_epochs=1,1000000", "network.patience=1000000", "network.batch_size=1"]
+    write(project, FILE | {"sweeps": {"a": {"stages": ["train_network"], "overrides": slow}}})
+    command = [sys.executable, "-m", "stages.sweep", "s.yaml", "--jobs", "1", "tracking=off"]
+    process = subprocess.Popen(
+        command, cwd=project.root, env=project.environment(), stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while not (project.root / "metrics" / "t.csv").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert len(table(project)) == 1
+    file = read_sweeps(project.root / "s.yaml")
+    jobs = jobs_of(file, project.root, 1)
+    todo = Table(project.root / file.table, None).todo(jobs)
+    assert [job.config.network.max_epochs for job in todo] == [1_000_000]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "sweeps").glob("*.yaml")), ids=lambda p: p.stem)
+def test_the_projects_sweeps_compose(path, project):
+    """Every job's overrides fit the schema, and no two jobs are the same."""
+    for raw in ("mnist", "fashion_mnist"):
+        (project.root / "data" / "raw" / raw).mkdir(parents=True)
+    jobs = jobs_of(read_sweeps(path), project.root, 1)
+    digests = [job.digests[-1] for job in jobs]
+    assert len(set(digests)) == len(digests)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning", "ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_runs_of_a_group_have_a_parent_with_mean_and_spread(project):
+    import mlflow
+
+    networks = {"networks": FILE["sweeps"]["networks"]}
+    write(project, FILE | {"sweeps": networks})
+    project.run("stages.sweep", "s.yaml", "--seeds", "2")
+    project.run("stages.sweep", "s.yaml", "--seeds", "3")  # the parent is brought up to date
+    store = mlflow.MlflowClient(default_uri(project.root))
+    runs = store.search_runs([store.get_experiment_by_name("network").experiment_id])
+    parents = {run.info.run_id: run for run in runs if "n" in run.data.metrics}
+    assert len(parents) == 2
+    assert len(runs) == 8
+    rows = table(project)
+    for identity, parent in parents.items():
+        children = [r for r in runs if r.data.tags.get("mlflow.parentRunId") == identity]
+        assert sorted(child.data.params["seed"] for child in children) != []
+        (activation,) = {child.data.params["activation"] for child in children}
+        expected = rows[rows["name"] == f"{activation}-normal"]["test_accuracy"]
+        metrics = parent.data.metrics
+        assert metrics["n"] == len(children) == len(expected) == 3
+        assert metrics["test_accuracy_mean"] == pytest.approx(np.mean(expected))
+        assert metrics["test_accuracy_std"] == pytest.approx(np.std(expected, ddof=1))
+        assert metrics["test_accuracy_min"] == min(expected)
+        assert metrics["test_accuracy_max"] == max(expected)
+        assert parent.info.run_name == f"{activation}-normal, all seeds"
+        assert parent.info.status == "FINISHED"
+        assert parent.data.tags["origin"] == "sweep"
