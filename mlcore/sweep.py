@@ -15,14 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mlcore.artifacts import read_table, read_yaml, write_table
 from mlcore.config import Config, compose
-from mlcore.config.messages import one_line
+from mlcore.config.hydra_app import expand
 from mlcore.errors import RetraceError
 
 FIGURES = (
@@ -127,7 +124,7 @@ def jobs_of(file: SweepFile, root: Path, seeds: int, shared: Sequence[str] = ())
             raise RetraceError(f"sweep {name}: {unknown[0]} should be a stage of dvc.yaml")
         n_seeds = max(seeds, sweep.seeds)
         arguments = [f"seed=range(1,{n_seeds + 1})", *shared, *sweep.overrides]
-        for overrides in _split(arguments, name):
+        for overrides in expand(arguments, f"sweep {name}"):
             try:
                 config = compose(root / "conf", overrides)
             except RetraceError as error:
@@ -144,15 +141,6 @@ def jobs_of(file: SweepFile, root: Path, seeds: int, shared: Sequence[str] = ())
                 )
             )
     return sorted(jobs, key=lambda job: job.config.seed)
-
-
-def _split(arguments: list[str], name: str) -> list[list[str]]:
-    try:
-        overrides = OverridesParser.create().parse_overrides(arguments)
-        (jobs,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
-    except HydraException as error:
-        raise RetraceError(f"sweep {name}: {one_line(error)}") from None
-    return jobs
 
 
 def _digests(

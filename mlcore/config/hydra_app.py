@@ -107,7 +107,29 @@ def jobs_known_beforehand(arguments: list[str], multirun: bool, conf: Path) -> l
         if sweeper._target_ != f"{BasicSweeper.__module__}.{BasicSweeper.__qualname__}":
             return [[o.input_line or "" for o in overrides if not o.is_sweep_override()]]
         configured = [f"{key}={value}" for key, value in (sweeper.params or {}).items()]
-        (jobs,) = BasicSweeper.split_arguments(parse(configured + arguments), max_batch_size=None)
     except HydraException as error:
         raise RetraceError(f"command line: {one_line(error)}") from None
+    return expand(configured + arguments, "command line")
+
+
+def expand(arguments: list[str], source: str) -> list[list[str]]:
+    """Give the overrides of every job of a sweep, as Hydra's basic sweeper orders them.
+
+    Parameters
+    ----------
+    arguments : list of str
+        Overrides, of which the last one varies fastest.
+    source : str
+        Where they came from, for the message.
+
+    Raises
+    ------
+    RetraceError
+        If they cannot be read.
+    """
+    try:
+        overrides = OverridesParser.create().parse_overrides(arguments)
+        (jobs,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
+    except HydraException as error:
+        raise RetraceError(f"{source}: {one_line(error)}") from None
     return jobs
