@@ -462,3 +462,8 @@ def counter_evidence(
             setting = ", ".join(f"{k} {v}" for k, v in variant.items() if k != "verdict")
             against.append(f"With {setting} it would be {variant['verdict']}.")
     return against
+
+
+def counts(judged: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Count the verdicts."""
+    return {word: sum(claim["verdict"] == word for claim in judged) for word in CLAIM_VERDICTS}

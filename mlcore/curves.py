@@ -6,6 +6,7 @@ No accepted thresholds exist for any of them, so they compare configurations.
 import math
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 SPIKE_HEIGHTS = (5, 10, 20, 50)
@@ -95,3 +96,27 @@ def describe(train: ArrayLike, val: ArrayLike) -> dict[str, float]:
         **{f"train_spikes_{height}": n_spikes(train, height) for height in SPIKE_HEIGHTS},
         **{f"val_spikes_{height}": n_spikes(val, height) for height in SPIKE_HEIGHTS},
     }
+
+
+def with_figures(runs: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
+    """Give the figures of every training's curves beside its final ones.
+
+    Parameters
+    ----------
+    runs : pandas.DataFrame
+        One row per training, with its "digest".
+    curves : pandas.DataFrame
+        One row per epoch: "digest", "epoch", "train_loss" and "val_loss".
+
+    Returns
+    -------
+    pandas.DataFrame
+        `runs` with the columns of `describe`, NaN for trainings without a curve.
+    """
+    described = {
+        digest: describe(curve["train_loss"], curve["val_loss"])
+        for digest, curve in curves.sort_values("epoch").groupby("digest")
+    }
+    names = list(describe([1.0], [1.0]))
+    table = pd.DataFrame.from_dict(described, orient="index", columns=names)
+    return runs.join(table, on="digest")

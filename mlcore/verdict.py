@@ -164,7 +164,7 @@ def judge_trained(
     figure = Figure(path, rule["kind"], published, ours, NOT_TESTABLE, "", tolerance, modes=modes)
     figure.n, figure.values = len(everything), everything.tolist()
     if len(everything) < rules["min_replicates"]:
-        figure.reason = f"{len(everything)} replicates, fewer than {rules['min_replicates']}"
+        figure.reason = too_few(len(everything), rules)
         return figure
     figure.mean, figure.sd = float(values.mean()), float(values.std(ddof=1))
     figure.lowest, figure.highest = float(values.min()), float(values.max())
@@ -213,7 +213,7 @@ def judge_choice(
     figure = Figure(path, rule["kind"], published, ours, NOT_TESTABLE, "", rule["tolerance"])
     figure.n = n = len(scores)
     if n < rules["min_replicates"]:
-        figure.reason = f"{n} replicates, fewer than {rules['min_replicates']}"
+        figure.reason = too_few(n, rules)
         return figure
     has_it = [settings_of(name)[key] == str(published) for name in scores]
     k = sum(settings_of(name)[key] == str(published) for name in scores.idxmax(axis=1))
@@ -294,6 +294,11 @@ def variance_of_images(
     return redraw_variance(variance, sizes[part], sizes["full"])
 
 
+def too_few(n: int, rules: Mapping[str, Any]) -> str:
+    """Say why replicates say nothing."""
+    return f"too few replicates: {n}, where {rules['min_replicates']} are needed"
+
+
 def inside(figure: Figure) -> bool:
     """Whether the printed value lies in the interval."""
     assert figure.interval is not None
@@ -315,9 +320,14 @@ def half_unit(rule: Rule) -> float:
     return float(0.5 * 10.0 ** -rule["decimals"])
 
 
-def counts(figures: Sequence[Figure]) -> dict[str, int]:
-    """Count the verdicts."""
-    return {word: sum(figure.verdict == word for figure in figures) for word in VERDICTS}
+def counts(figures: Sequence[Figure]) -> dict[str, dict[str, int]]:
+    """Count the verdicts: on "exact" figures, and on those of "trained" models."""
+    exact = [figure.verdict for figure in figures if figure.kind == "exact"]
+    trained = [figure.verdict for figure in figures if figure.kind != "exact"]
+    return {
+        kind: {word: verdicts.count(word) for word in VERDICTS}
+        for kind, verdicts in (("exact", exact), ("trained", trained))
+    }
 
 
 def coverage(figures: Sequence[Figure], level: float) -> dict[str, float]:

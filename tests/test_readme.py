@@ -104,3 +104,50 @@ def test_the_example_trains(capsys):
     (code,) = blocks("python")
     exec(code, {})
     assert float(capsys.readouterr().out) > 0.95
+
+
+def verdict_paragraph():
+    """What the first screen says, from the committed verdict."""
+    verdict = json.loads((ROOT / "metrics" / "verdict.json").read_text())
+    exact, trained = verdict["figures"]["exact"], verdict["figures"]["trained"]
+    claims, coverage = verdict["claims"], verdict["coverage"]
+    not_reproduced = [
+        f"`{path.split('.', 1)[1]}`"
+        for path, figure in verdict["by_figure"].items()
+        if figure["verdict"] == "not reproduced"
+    ]
+    named = f" ({', '.join(not_reproduced)})" if not_reproduced else ""
+    lines = [
+        f"**The verdict.** Of the study's {sum(trained.values())} figures of trained models, "
+        f"{trained['reproduced']} are reproduced, "
+        f"{trained['compatible, too noisy to tell']} compatible but too noisy to tell, "
+        f"{trained['differs, immaterially']} differ immaterially, "
+        f"{trained['not reproduced']} are not reproduced{named}, "
+        f"{trained['not testable']} not testable. "
+        f"Of {coverage['n_intervals']} intervals {coverage['outside']} miss the printed value; "
+        f"if all were true, {coverage['expected_outside']:g} would. "
+        f"Of its {sum(exact.values())} figures worked by hand or counted, "
+        f"{exact['reproduced']} are reproduced, {exact['differs, immaterially']} is off by its "
+        "own rounding. "
+        f"Of its {sum(claims.values())} claims, {claims['supported']} are supported, "
+        f"{claims['refuted']} refuted, {claims['undecided']} undecided:",
+        "",
+        "| claim | |",
+        "|---|---|",
+        *(
+            f"| {claim['text'].rstrip('.')} | {claim['verdict']} |"
+            for claim in sorted(verdict["by_claim"].values(), key=lambda c: ORDER[c["verdict"]])
+        ),
+        "",
+        "`metrics/verdict.json` has for each its interval, its evidence and what speaks against "
+        "it, and the one command that computes it again.",
+    ]
+    return "\n".join(lines)
+
+
+ORDER = {"supported": 0, "undecided": 1, "refuted": 2}
+
+
+def test_the_verdict_is_that_of_the_results():
+    told = README.partition("<!-- verdict -->\n")[2].partition("\n<!-- /verdict -->")[0]
+    assert told == verdict_paragraph()

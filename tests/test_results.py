@@ -80,3 +80,49 @@ def test_the_headline_is_flat_and_of_the_run():
     assert all(isinstance(value, float) for value in headline.values())
     assert headline["tanh-normal"] == CELLS["tanh", "normal"]["ours"]
     assert headline["mse-relu"] == read("autoencoder/relu")["test_mse"]
+
+
+VERDICT = read("verdict")
+
+
+def test_the_verdict_counts_what_it_lists():
+    words = list(read("verdict_words").values())
+    assert sum(VERDICT["claims"].values()) == len(VERDICT["by_claim"]) == 15
+    counted = [*VERDICT["figures"]["exact"].items(), *VERDICT["figures"]["trained"].items()]
+    assert sum(n for _, n in counted) == len(VERDICT["by_figure"])
+    for word in VERDICT["figures"]["exact"]:
+        assert sum(n for w, n in counted if w == word) == words.count(word)
+    for word, n in VERDICT["claims"].items():
+        assert words.count(word) == n
+
+
+def test_the_verdict_is_on_the_figures_and_the_replicates_as_they_are():
+    runs = pd.read_csv(METRICS / "replicates.csv")
+    assert runs["digest"].is_unique
+    assert VERDICT["replicates"] == len(runs)
+    for (activation, init), cell in CELLS.items():
+        figure = VERDICT["by_figure"][f"mnist_grid.test_accuracy.{activation}.{init}"]
+        of_cell = runs[(runs["part"] == "network") & (runs["name"] == f"{activation}-{init}")]
+        assert figure["values"] == of_cell.sort_values("seed")["test_accuracy"].tolist()
+        assert (figure["ours"], figure["published"]) == (cell["ours"], cell["published"])
+
+
+def test_what_is_worked_by_hand_is_right_but_for_one_rounding():
+    by_hand = {
+        path: figure["verdict"]
+        for path, figure in VERDICT["by_figure"].items()
+        if path.startswith("worked_examples")
+    }
+    assert by_hand.pop("worked_examples.backprop.loss_after") == "differs, immaterially"
+    assert set(by_hand.values()) == {"reproduced"}
+
+
+def test_replicates_keep_the_networks_whole_curves():
+    runs = pd.read_csv(METRICS / "replicates.csv").set_index("digest")
+    curves = pd.read_csv(METRICS / "replicates_curves.csv")
+    networks = runs[runs["part"] == "network"]
+    assert set(curves["digest"]) == set(networks.index)
+    last = curves.groupby("digest").last()
+    assert last["epoch"].to_dict() == networks["n_epochs"].to_dict()
+    for column in ("test_accuracy", "test_loss", "val_loss"):
+        assert (last[column] / networks[column] - 1).abs().max() < 1e-5

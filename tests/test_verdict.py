@@ -72,7 +72,7 @@ def test_runs_that_do_not_vary_reproduce_what_rounds_to_them():
 def test_few_replicates_tell_nothing(n):
     figure = judge(TANH, 0.97, replicates("network", "tanh-normal", [0.97] * n))
     assert figure.verdict == verdict.NOT_TESTABLE
-    assert figure.reason == f"{n} replicates, fewer than 6"
+    assert figure.reason == f"too few replicates: {n}, where 6 are needed"
 
 
 def test_replicates_of_other_trainings_do_not_count():
@@ -226,7 +226,11 @@ def test_every_printed_figure_has_a_rule_and_a_verdict():
     # Twelve cells, three figures of four classifiers, the score and four of the codes
     assert kinds.count("trained") == 12 + 3 * 4 + 4
     assert {f.verdict for f in figures if f.kind == "trained"} == {verdict.NOT_TESTABLE}
-    assert sum(verdict.counts(figures).values()) == len(figures)
+    counts = verdict.counts(figures)
+    assert sum(counts["exact"].values()) == kinds.count("exact")
+    assert counts["trained"] == dict.fromkeys(verdict.VERDICTS, 0) | {
+        verdict.NOT_TESTABLE: len(figures) - kinds.count("exact")
+    }
 
 
 def test_a_figure_without_a_rule_is_an_error():

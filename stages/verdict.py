@@ -1,0 +1,69 @@
+"""Judge every figure and claim of the study by the rules in metrics/rules.yaml."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from mlcore import claims, verdict
+from mlcore.artifacts import read_json, read_table, read_yaml, write_json, write_table
+from mlcore.curves import with_figures
+from mlcore.provenance import provenance
+
+if TYPE_CHECKING:
+    from mlcore.app import Workspace
+    from mlcore.config import Config
+
+
+def run(config: Config, workspace: Workspace) -> None:
+    """Write the verdicts: all about them, a table of the figures, and the words alone."""
+    rules_file = workspace.input("metrics/rules.yaml")
+    rules = read_yaml(rules_file)
+    mnist = read_json(workspace.input("metrics/mnist.json"))
+    fashion = read_json(workspace.input("metrics/fashion_mnist.json"))
+    runs = with_figures(
+        read_table(workspace.input("metrics/replicates.csv")),
+        read_table(workspace.input("metrics/replicates_curves.csv")),
+    )
+    figures = verdict.judge(
+        read_json(workspace.input("metrics/summary.json")),
+        rules,
+        runs,
+        {part: fashion[part]["n_samples"] for part in ("full", "train", "val")},
+    )
+    results = claims.Results(runs, mnist["test"]["majority_class_share"])
+    judged = [
+        claims.judge_claim(claim, results, rules)
+        for claim in read_yaml(workspace.input("metrics/claims.yaml"))
+    ]
+    params = config.model_dump()
+    rows = [figure.as_dict() for figure in figures]
+    whole: dict[str, Any] = {
+        "rules_sha256": hashlib.sha256(rules_file.read_bytes()).hexdigest(),
+        "figures": verdict.counts(figures),
+        "claims": claims.counts(judged),
+        "coverage": verdict.coverage(figures, rules["level"]),
+        "replicates": len(runs),
+        "by_figure": {
+            row["path"]: row | {"provenance": provenance(row["path"], workspace.root, params)}
+            for row in rows
+        },
+        "by_claim": {claim["id"]: claim for claim in judged},
+    }
+    write_json(workspace.output("metrics/verdict.json"), whole)
+    columns = [name for name in rows[0] if name not in ("interval", "modes", "values")]
+    table = [
+        {name: row[name] for name in columns}
+        | dict(zip(("low", "high"), row["interval"] or (None, None), strict=True))
+        for row in rows
+    ]
+    write_table(workspace.output("metrics/verdict.csv"), table)
+    words = {figure.path: figure.verdict for figure in figures}
+    words |= {claim["id"]: claim["verdict"] for claim in judged}
+    write_json(workspace.output("metrics/verdict_words.json"), words)
+
+
+if __name__ == "__main__":
+    from mlcore.app import main
+
+    main(run)

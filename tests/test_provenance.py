@@ -1,0 +1,67 @@
+"""Every figure leads back to a stage of the pipeline."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mlcore.artifacts import read_json, read_yaml
+from mlcore.config import load
+from mlcore.provenance import provenance, source_of
+from mlcore.verdict import figures_of
+
+ROOT = Path(__file__).parents[1]
+PATHS = [path for path, _, _ in figures_of(read_json(ROOT / "metrics" / "summary.json"))]
+LOCK = yaml.safe_load((ROOT / "dvc.lock").read_text(encoding="utf-8"))["stages"]
+
+
+def outputs(stage):
+    return {out["path"]: out["md5"] for out in LOCK[stage]["outs"]}
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_the_stage_of_a_figure_made_its_file(path):
+    stage, file, _ = source_of(path)
+    assert stage in LOCK
+    # What is shown is no result of a stage: its number is a parameter
+    assert file in outputs("evaluate" if stage == "plot" else stage)
+
+
+@pytest.mark.parametrize(
+    ("path", "stage", "value"),
+    [
+        ("mnist_grid.test_accuracy.leaky_relu.random", "train_network@leaky_relu-random", 0.02),
+        ("fashion_classifier.val_loss.logistic", "fit_classifier@logistic", 2e-5),
+        ("bottleneck_probe.train_accuracy.identity", "classify_features@identity", 2e-5),
+    ],
+)
+def test_a_figure_is_told_with_hash_parameters_and_command(path, stage, value):
+    params = load(ROOT / "params.yaml").model_dump()
+    told = provenance(path, ROOT, params)
+    assert told["stage"] == stage
+    assert told["md5"] == outputs(stage)[told["file"]]
+    assert told["md5"] == hashlib.md5((ROOT / told["file"]).read_bytes()).hexdigest()
+    assert told["command"] == f"dvc repro --force --single-item {stage}"
+    section = list(told["params"].values())[-1]
+    assert section["learning_rate"] == value
+
+
+def test_parameters_are_those_of_the_matrix():
+    params = load(ROOT / "params.yaml").model_dump()
+    network = provenance("mnist_grid.test_accuracy.relu.zero", ROOT, params)["params"]["network"]
+    assert (network["activation"], network["init"]) == ("relu", "zero")
+    codes = provenance("bottleneck_probe.test_accuracy.identity", ROOT, params)["params"]
+    assert codes["autoencoder"]["activation"] == "identity"
+    assert codes["feature_classifier"]["activation"] == "tanh"
+    assert params["network"]["activation"] == "tanh"  # the parameters given stay as they are
+
+
+def test_a_figure_that_no_stage_computes_is_an_error():
+    with pytest.raises(ValueError, match=r"no stage computes fashion\.new"):
+        source_of("fashion.new")
+
+
+def test_every_source_is_used():
+    published = read_yaml(ROOT / "metrics" / "published.yaml")
+    assert {path.partition(".")[0] for path in PATHS} == set(published)

@@ -1,0 +1,118 @@
+"""The verdict stage on made-up replicates, and what of it is committed."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mlcore import claims, verdict
+from mlcore.app import Workspace
+from mlcore.artifacts import read_json, read_yaml, write_json
+from mlcore.config import load
+from stages import verdict as stage
+
+ROOT = Path(__file__).parents[1]
+CANDIDATES = ["adam-0.001-64", "adam-0.0005-32", "adam-2e-05-128"]
+
+
+def made_up(summary):
+    """Ten replicates of everything that end as the pipeline's run did, give or take a little."""
+    rules = read_yaml(ROOT / "metrics" / "rules.yaml")["figures"]
+    trained = {}
+    for path, _, ours in verdict.figures_of(summary):
+        rule = verdict.rule_for(path, rules)
+        if rule["kind"] == "trained":
+            _, figure, *name = path.split(".")
+            trained.setdefault((rule["part"], "-".join(name)), {})[figure] = ours
+    rng = np.random.default_rng(0)
+    rows = []
+    for (part, name), figures in trained.items():
+        for seed in range(1, 11):
+            noisy = {figure: ours + rng.normal(scale=1e-4) for figure, ours in figures.items()}
+            rows.append({"part": part, "name": name, "seed": seed, "val_loss_sd": 0.5, **noisy})
+    for number, name in enumerate(CANDIDATES):
+        rows += [
+            {"part": "search", "name": name, "seed": seed, "val_accuracy": 0.86 - 0.01 * number}
+            for seed in range(1, 11)
+        ]
+    for name, error in (("relu", 0.023), ("identity", 0.021)):
+        rows += [
+            {"part": "autoencoder", "name": name, "seed": seed, "test_mse": error}
+            for seed in range(1, 11)
+        ]
+    runs = pd.DataFrame(rows)
+    runs["digest"] = [f"{number:016x}" for number in range(len(runs))]
+    networks = runs[runs["part"] == "network"]["digest"]
+    curves = pd.DataFrame(
+        {"digest": digest, "epoch": epoch, "train_loss": 1 / epoch, "val_loss": 1 / epoch}
+        for digest in networks
+        for epoch in (1, 2, 3)
+    )
+    return runs, curves
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    shutil.copytree(ROOT / "metrics", tmp_path / "metrics")
+    runs, curves = made_up(read_json(ROOT / "metrics" / "summary.json"))
+    runs.to_csv(tmp_path / "metrics" / "replicates.csv", index=False)
+    curves.to_csv(tmp_path / "metrics" / "replicates_curves.csv", index=False)
+    return Workspace(tmp_path, tmp_path)
+
+
+def run(workspace):
+    stage.run(load(ROOT / "params.yaml"), workspace)
+    return {
+        "all": read_json(workspace.root / "metrics" / "verdict.json"),
+        "words": read_json(workspace.root / "metrics" / "verdict_words.json"),
+        "table": pd.read_csv(workspace.root / "metrics" / "verdict.csv"),
+    }
+
+
+def test_every_figure_and_claim_gets_a_word(workspace):
+    written = run(workspace)
+    whole, words, table = written["all"], written["words"], written["table"]
+    counted = sum(sum(counts.values()) for counts in whole["figures"].values())
+    assert counted == len(whole["by_figure"]) == len(table)
+    assert sum(whole["claims"].values()) == len(whole["by_claim"]) == 15
+    assert words == {
+        **{path: figure["verdict"] for path, figure in whole["by_figure"].items()},
+        **{name: claim["verdict"] for name, claim in whole["by_claim"].items()},
+    }
+    assert set(words.values()) <= {*verdict.VERDICTS, *claims.CLAIM_VERDICTS}
+    rows = table.set_index("path")
+    for path, figure in whole["by_figure"].items():
+        assert rows.loc[path, "verdict"] == figure["verdict"]
+        if figure["interval"]:
+            assert rows.loc[path, ["low", "high"]].tolist() == pytest.approx(figure["interval"])
+        assert figure["provenance"]["stage"]
+    rules = (ROOT / "metrics" / "rules.yaml").read_bytes()
+    assert whole["rules_sha256"] == hashlib.sha256(rules).hexdigest()
+
+
+def test_a_figure_that_changes_changes_its_verdict_alone(workspace):
+    before = run(workspace)["words"]
+    summary = workspace.root / "metrics" / "summary.json"
+    changed = json.loads(summary.read_text(encoding="utf-8"))
+    cell = changed["mnist_grid"]["test_accuracy"]["tanh"]["normal"]
+    cell["published"] = cell["ours"] + 0.1
+    write_json(summary, changed)
+    after = run(workspace)["words"]
+    assert {name for name in after if after[name] != before[name]} == {
+        "mnist_grid.test_accuracy.tanh.normal"
+    }
+    assert after["mnist_grid.test_accuracy.tanh.normal"] == verdict.NOT_REPRODUCED
+
+
+def test_the_same_inputs_give_the_same_bytes(workspace):
+    files = [
+        workspace.root / "metrics" / f"verdict{end}" for end in (".json", ".csv", "_words.json")
+    ]
+    run(workspace)
+    first = [file.read_bytes() for file in files]
+    run(workspace)
+    assert [file.read_bytes() for file in files] == first
