@@ -18,7 +18,8 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mlcore.artifacts import read_table, read_yaml, write_table
-from mlcore.config import Config, compose
+from mlcore.config import Config
+from mlcore.config.compose import compose_for_seeds
 from mlcore.config.hydra_app import expand
 from mlcore.errors import RetraceError
 
@@ -122,24 +123,18 @@ def jobs_of(file: SweepFile, root: Path, seeds: int, shared: Sequence[str] = ())
         unknown = [stage for stage in sweep.stages if stage not in pipeline]
         if unknown:
             raise RetraceError(f"sweep {name}: {unknown[0]} should be a stage of dvc.yaml")
-        n_seeds = max(seeds, sweep.seeds)
-        arguments = [f"seed=range(1,{n_seeds + 1})", *shared, *sweep.overrides]
-        for overrides in expand(arguments, f"sweep {name}"):
+        numbers = range(1, max(seeds, sweep.seeds) + 1)
+        for overrides in expand([*shared, *sweep.overrides], f"sweep {name}"):
             try:
-                config = compose(root / "conf", overrides)
+                configs = compose_for_seeds(root / "conf", overrides, numbers)
             except RetraceError as error:
                 problem = str(error).removeprefix("command line: ")
                 raise RetraceError(f"sweep {name}: {problem}") from None
-            jobs.append(
-                Job(
-                    name,
-                    sweep.stages,
-                    # Hydra escapes ${seed}
-                    [o.replace("\\", "") for o in overrides[1:] if not o.startswith("tracking")],
-                    config,
-                    _digests(sweep.stages, config, pipeline, root),
-                )
-            )
+            # Hydra escapes ${seed}
+            told = [o.replace("\\", "") for o in overrides if not o.startswith("tracking")]
+            for config in configs:
+                digests = _digests(sweep.stages, config, pipeline, root)
+                jobs.append(Job(name, sweep.stages, told, config, digests))
     return sorted(jobs, key=lambda job: job.config.seed)
 
 

@@ -79,6 +79,18 @@ def compose(conf: Path, overrides: Sequence[str] = ()) -> Config:
     return validate(compose_raw(conf, overrides), "command line" if overrides else f"{conf.name}/")
 
 
+def compose_for_seeds(conf: Path, overrides: Sequence[str], seeds: Sequence[int]) -> list[Config]:
+    """Compose once, and validate with each value of ``seed``; see `compose_raw` and `validate`."""
+    config = compose_raw(conf, overrides, with_hydra=True)  # interpolations of the seed are kept
+    OmegaConf.set_struct(config, False)
+    del config["hydra"]
+    configs = []
+    for seed in seeds:
+        config["seed"] = seed
+        configs.append(validate(config, "command line"))
+    return configs
+
+
 def dump(config: DictConfig) -> str:
     """Write a composed configuration as YAML, in the bytes that `dvc exp run` writes."""
     return OmegaConf.to_yaml(config, resolve=True)
