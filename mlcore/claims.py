@@ -114,7 +114,7 @@ def smoother(
 
     For figures that are positive, and may be infinite.
     """
-    a, b = a.align(b, join="inner")
+    a, b = (series.round(9) for series in a.align(b, join="inner"))
     if margin:
         holds = (a <= b * (1 + by)).astype(float)
     else:
@@ -207,12 +207,12 @@ def tanh_normal_smoothest(results: Results, threshold: float, measure: str) -> l
     ]
 
 
-def relu_normal_overfits(results: Results, threshold: float) -> list[Statement]:
+def relu_normal_overfits(results: Results, threshold: float, measure: str) -> list[Statement]:
     """State that ReLU with normal init overfits: its validation loss rises after its minimum."""
     return [
         bounded(
             f"relu-normal: validation loss rises by {threshold:g} % after its minimum",
-            results.figure("network", "relu-normal", "generalisation_loss"),
+            results.figure("network", "relu-normal", measure),
             threshold,
             above=True,
         )
@@ -291,13 +291,17 @@ def search_picks_study(results: Results, threshold: float) -> list[Statement]:
     folds.
     """
     scores = search_scores(results.runs)
-    if STUDY_CANDIDATE not in scores:
-        return []
     others = sorted(set(scores) - {STUDY_CANDIDATE, UNTUNED_CANDIDATE})
-    untuned = [UNTUNED_CANDIDATE] if UNTUNED_CANDIDATE in scores else []
+    # A candidate that has not been run leaves its statement, and with it the claim, undecided
+    none = pd.Series(dtype=float)
     return [
-        leads(f"{STUDY_CANDIDATE} above {other}", scores[STUDY_CANDIDATE], scores[other], threshold)
-        for other in [*others, *untuned]
+        leads(
+            f"{STUDY_CANDIDATE} above {other}",
+            scores.get(STUDY_CANDIDATE, none),
+            scores.get(other, none),
+            threshold,
+        )
+        for other in [*others, UNTUNED_CANDIDATE]
     ]
 
 
@@ -435,10 +439,11 @@ def sentence(statement: Judged, rules: Mapping[str, Any]) -> str:
     if statement.interval is None:
         return f"{statement.text}: no replicates."
     low, high = statement.interval
+    few = ", too few seeds to tell" if statement.n < rules["min_replicates"] else ""
     return (
         f"{statement.text}: in {statement.holds:g} of {statement.n} seeds "
         f"({100 * rules['level']:g} % interval of the share {low:.2f} to {high:.2f}; "
-        f"{statement.detail})."
+        f"{statement.detail}){few}."
     )
 
 

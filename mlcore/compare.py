@@ -73,11 +73,12 @@ def figure_rows(
     rows = []
     for name, old, new in changes(before, after):
         known = verdict.get("by_figure", {}).get(name, {})
-        sd, n = known.get("sd"), known.get("n", 0)
+        sd, n = known.get("sd"), known.get("n_used", 0)
         difference = meaning = ""
         if all(isinstance(value, int | float) for value in (old, new)):
             difference = f"{new - old:+.4g}"
-            meaning = against_noise(new - old, sd, n)
+            exact = known.get("kind") == "exact"
+            meaning = MORE if exact else against_noise(new - old, sd, n, verdict.get("level", 0.95))
         spread = "" if sd is None else f"{sd:.2g} (n = {n})"
         rows.append([f"`{name}`", _shown(old), _shown(new), difference, spread, meaning])
     return rows
@@ -117,7 +118,10 @@ def markdown(
         our_figures(before["summary"]), our_figures(after["summary"]), after["verdict"]
     )
     moved = sum(row[-1] == MORE for row in figures)
-    told = f"{len(params)} parameters, {len(figures)} figures ({moved} by more than noise)"
+    told = (
+        f"{len(params)} parameters, {len(figures)} figures ({moved} by more than noise, which one "
+        "in twenty would be by chance)"
+    )
     return "\n".join(
         [
             f"## Results against `{revision}`\n",
@@ -140,8 +144,13 @@ FILES = {
 
 
 def _parse(name: str, text: str) -> Mapping[str, Any]:
-    parsed = yaml.safe_load(text) if name.endswith(".yaml") else json.loads(text)
-    return dict(parsed)
+    try:
+        parsed = yaml.safe_load(text) if name.endswith(".yaml") else json.loads(text)
+    except (ValueError, yaml.YAMLError) as error:
+        raise RetraceError(f"{name} cannot be read: {str(error).splitlines()[0]}") from None
+    if not isinstance(parsed, Mapping):
+        raise RetraceError(f"{name} should hold a mapping")
+    return parsed
 
 
 def read_tree(root: Path) -> dict[str, Mapping[str, Any]]:

@@ -85,14 +85,40 @@ def generalisation_loss(train: ArrayLike, val: ArrayLike) -> float:
     return float(100 * (losses[-1] / losses[lowest] - 1))
 
 
+def last_epoch(val_loss: ArrayLike, patience: int) -> int:
+    """Give the epoch at which early stopping would have ended a training.
+
+    Parameters
+    ----------
+    val_loss : array-like of shape (n_epochs,)
+    patience : int
+        Epochs without a new minimum after which it ends.
+
+    Returns
+    -------
+    int
+        The first epoch is 1. Without such a stretch the last one.
+    """
+    losses = _losses(val_loss)
+    lowest, since = math.inf, 0
+    for epoch, loss in enumerate(losses, start=1):
+        lowest, since = (loss, 0) if loss < lowest else (lowest, since + 1)
+        if since >= patience:
+            return epoch
+    return len(losses)
+
+
 def describe(train: ArrayLike, val: ArrayLike) -> dict[str, float]:
     """Give every figure of a training's two curves, by name."""
+    train, val = _losses(train), _losses(val)
+    shorter = last_epoch(val, 10)
     return {
         "train_roughness": roughness(train),
         "val_roughness": roughness(val),
         "train_rising": rising_share(train),
         "val_rising": rising_share(val),
         "generalisation_loss": generalisation_loss(train, val),
+        "generalisation_loss_10": generalisation_loss(train[:shorter], val[:shorter]),
         **{f"train_spikes_{height}": n_spikes(train, height) for height in SPIKE_HEIGHTS},
         **{f"val_spikes_{height}": n_spikes(val, height) for height in SPIKE_HEIGHTS},
     }

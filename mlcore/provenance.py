@@ -12,7 +12,7 @@ SOURCES = (
     ("fashion_classifier.subset.*", "subset_fashion", "fashion_mnist.json", ("fashion_mnist",)),
     ("fashion_classifier.*", "fit_classifier@", "classifier/", ("fashion_mnist", "classifier")),
     ("fashion_search.*", "search_classifier", "search/best.json", ("fashion_mnist", "search")),
-    ("autoencoder.shown_samples", "plot", "summary.json", ("figures",)),
+    ("autoencoder.shown_samples", "evaluate", "summary.json", ("figures",)),
     (
         "bottleneck_probe.*",
         "classify_features@",
@@ -78,5 +78,6 @@ def provenance(path: str, root: Path, params: dict[str, Any]) -> dict[str, Any]:
         "file": file,
         "md5": digest,
         "params": chosen,
-        "command": f"dvc repro --force --single-item {stage}",
+        # The first makes what the stage needs, where that is not there
+        "command": f"dvc repro {stage} && dvc repro --force --single-item {stage}",
     }

@@ -1,7 +1,7 @@
-"""Trainings that are run again with other parameters, and the table that remembers them.
+"""Trainings that are run again with other parameters: the jobs of a file of sweeps.
 
-The table is in git. What stands in it, by the digest of its parameters, data and code, is not run
-again, on whatever machine.
+A job has a digest of its parameters, data and code. What stands by it in the file's table, which is
+in git, is not run again, on whatever machine.
 """
 
 from __future__ import annotations
@@ -9,39 +9,19 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mlcore.artifacts import read_table, read_yaml, write_table
+from mlcore.artifacts import read_yaml
 from mlcore.config import Config
 from mlcore.config.compose import compose_for_seeds
 from mlcore.config.hydra_app import expand
 from mlcore.errors import RetraceError
-
-FIGURES = (
-    "n_epochs",
-    "train_loss",
-    "train_accuracy",
-    "val_loss",
-    "val_loss_sd",
-    "val_accuracy",
-    "test_loss",
-    "test_accuracy",
-    "test_mse",
-)
-"""Columns of the table that a training fills, as far as it has them."""
-
-KEY = ["sweep", "part", "name", "overrides", "seed"]
-
-GROUP = ["sweep", "part", "overrides"]
-"""What trainings have in common that differ by their seed alone."""
-
-CURVES = ("train_loss", "val_loss", "val_accuracy", "test_loss", "test_accuracy")
+from mlcore.sweep_table import N_DIGITS
 
 
 class Sweep(BaseModel):
@@ -157,7 +137,7 @@ def _digests(
         }
         digests.append(hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest())
         made |= {out if isinstance(out, str) else next(iter(out)) for out in stage["outs"]}
-    return [digest[:16] for digest in digests]
+    return [digest[:N_DIGITS] for digest in digests]
 
 
 _known: dict[tuple[Path, int], str] = {}
@@ -178,62 +158,3 @@ def _hash(path: Path) -> str:
             raise RetraceError(f"{file} does not exist yet; `make repro` makes it") from None
         whole.update(f"{file.relative_to(path)} {_known[key]}\n".encode())
     return whole.hexdigest()
-
-
-class Table:
-    """The finished trainings of a file of sweeps, and the curves of those that keep them.
-
-    Parameters
-    ----------
-    path : Path
-    curves : Path or None
-    """
-
-    def __init__(self, path: Path, curves: Path | None) -> None:
-        self.path, self.curves_path = path, curves
-        columns = [*KEY, "digest", *FIGURES]
-        self.rows = read_table(path) if path.exists() else pd.DataFrame(columns=columns)
-        self.curves = pd.DataFrame(columns=["digest", "epoch", *CURVES])
-        if curves is not None and curves.exists():
-            self.curves = read_table(curves)
-
-    def todo(self, jobs: Iterable[Job]) -> list[Job]:
-        """Give the jobs that do not stand in the table."""
-        done = set(self.rows["digest"])
-        return [job for job in jobs if job.digests[-1] not in done]
-
-    def add(self, rows: Sequence[Mapping[str, Any]], curves: Sequence[Mapping[str, Any]]) -> None:
-        """Add a job's trainings in place of earlier ones of the same names, and write the files."""
-        self.rows = _append(self.rows, rows).drop_duplicates(KEY, keep="last")
-        self.rows = self.rows.sort_values(KEY, ignore_index=True)
-        write_table(self.path, self.rows.to_dict("records"))
-        if self.curves_path is not None:
-            kept = _append(self.curves, curves)
-            kept = kept[kept["digest"].isin(self.rows["digest"])]
-            order = self.rows["digest"].to_list()
-            self.curves = kept.sort_values(
-                ["digest", "epoch"], key=lambda c: c.map(order.index) if c.name == "digest" else c
-            )
-            write_table(self.curves_path, self.curves.to_dict("records"))
-
-
-def group_of(row: Mapping[str, Any]) -> str:
-    """Name the trainings that differ from this one by their seed alone."""
-    return "/".join(str(row[name]) for name in GROUP).replace("'", "")
-
-
-def summary(rows: pd.DataFrame) -> dict[str, float]:
-    """Give n, and of every figure mean, standard deviation, minimum and maximum over the seeds."""
-    described = rows[list(FIGURES)].dropna(axis=1, how="all").agg(["mean", "std", "min", "max"])
-    figures = {
-        f"{figure}_{kind}": float(value)
-        for figure, kinds in described.items()
-        for kind, value in kinds.items()
-        if pd.notna(value)  # one run has no standard deviation
-    }
-    return {"n": len(rows), **figures}
-
-
-def _append(table: pd.DataFrame, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    new = pd.DataFrame(list(rows), columns=table.columns)
-    return pd.concat([table, new], ignore_index=True) if len(table) else new

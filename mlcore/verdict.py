@@ -41,19 +41,29 @@ class Figure:
         For the verdict, in one sentence.
     tolerance : float or None
         Largest difference that would not matter, in the figure's unit.
+    difference : float or None
+        Ours less the printed value.
     n : int
         Replicates.
+    n_used : int
+        Those that `mean` to `interval` are of: where runs can collapse, the ones that ended as
+        the printed one did.
     mean, sd, lowest, highest : float or None
-        Of the replicates; of those in the printed value's mode, if there are two.
     interval : Interval or None
         For one further run, the last printed digit's half unit included.
     rank : str or None
         The printed value's among the replicates: "3 of 11" if two of ten are below it.
-    better : bool
+    ours_inside : bool or None
+        Whether our own run lies in the interval that the replicates give for it.
+    ours_better : bool
         Whether ours are better than the printed one, which then lies outside the interval.
-    modes : dict or None
-        If runs can collapse: how many did, Wilson's interval of their share, and in which mode
-        the printed value lies.
+    collapse : dict or None
+        If runs can collapse: how many did, Wilson's interval of their share, and whether the
+        printed one did.
+    choice : dict or None
+        For what the search chose: by how many seeds, and Wilson's interval of their share.
+    values : list of float
+        Of all replicates, by seed.
     """
 
     path: str
@@ -63,20 +73,46 @@ class Figure:
     verdict: str
     reason: str
     tolerance: float | None = None
+    difference: float | None = None
     n: int = 0
+    n_used: int = 0
     mean: float | None = None
     sd: float | None = None
     lowest: float | None = None
     highest: float | None = None
     interval: Interval | None = None
     rank: str | None = None
-    better: bool = False
-    modes: dict[str, Any] | None = None
+    ours_inside: bool | None = None
+    ours_better: bool = False
+    collapse: dict[str, Any] | None = None
+    choice: dict[str, Any] | None = None
     values: list[float] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """Give all of it as plain data."""
         return asdict(self) | {"interval": list(self.interval) if self.interval else None}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What figures are judged by.
+
+    Attributes
+    ----------
+    rules : mapping
+        metrics/rules.yaml.
+    runs : pandas.DataFrame
+        One row per replicate: "part", "name", "seed" and its final figures.
+    splits : pandas.DataFrame
+        The same of trainings on other splits of the data, and their "sweep".
+    sizes : mapping of str to int
+        Images of Fashion-MNIST: "full", and its parts "train" and "val".
+    """
+
+    rules: Mapping[str, Any]
+    runs: pd.DataFrame
+    splits: pd.DataFrame
+    sizes: Mapping[str, int]
 
 
 def figures_of(summary: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -99,25 +135,18 @@ def rule_for(path: str, rules: Sequence[Rule]) -> Rule:
     raise ValueError(f"no rule fits {path}")
 
 
-def judge(
-    summary: Any, rules: Mapping[str, Any], runs: pd.DataFrame, sizes: Mapping[str, int]
-) -> list[Figure]:
+def judge(summary: Any, evidence: Evidence) -> list[Figure]:
     """Judge every printed figure but those that the study starts from.
 
     Parameters
     ----------
     summary : nested mappings
         What `study.compare` made.
-    rules : mapping
-        metrics/rules.yaml.
-    runs : pandas.DataFrame
-        One row per replicate: "part", "name", "seed" and its final figures.
-    sizes : mapping of str to int
-        Images of Fashion-MNIST: "full", and its parts "train" and "val".
+    evidence : Evidence
     """
     verdicts = []
     for path, published, ours in figures_of(summary):
-        rule = rule_for(path, rules["figures"])
+        rule = rule_for(path, evidence.rules["figures"])
         if rule["kind"] == "given":
             continue
         if ours is None:
@@ -125,9 +154,11 @@ def judge(
         elif rule["kind"] == "exact":
             verdict = judge_exact(path, published, ours, rule)
         elif rule["kind"] == "choice":
-            verdict = judge_choice(path, published, ours, rule, rules, runs)
+            verdict = judge_choice(path, published, ours, rule, evidence)
         else:
-            verdict = judge_trained(path, published, ours, rule, rules, runs, sizes)
+            verdict = judge_trained(path, published, ours, rule, evidence)
+        if isinstance(ours, int | float):
+            verdict.difference = ours - published
         verdicts.append(verdict)
     return verdicts
 
@@ -147,35 +178,39 @@ def judge_exact(path: str, published: float, ours: float, rule: Rule) -> Figure:
 
 
 def judge_trained(
-    path: str,
-    published: float,
-    ours: float,
-    rule: Rule,
-    rules: Mapping[str, Any],
-    runs: pd.DataFrame,
-    sizes: Mapping[str, int],
+    path: str, published: float, ours: float, rule: Rule, evidence: Evidence
 ) -> Figure:
     """Judge a figure that varies from run to run, by runs with other seeds."""
+    rules, runs = evidence.rules, evidence.runs
     everything = replicates(path, rule, runs)
-    modes, values = None, everything
-    if "collapse_below" in rule and len(everything):
-        modes, values = split_modes(published, everything, rule, rules)
+    values = everything
     tolerance = rule.get("tolerance", published * rule.get("relative_tolerance", 0.0))
-    figure = Figure(path, rule["kind"], published, ours, NOT_TESTABLE, "", tolerance, modes=modes)
+    figure = Figure(path, rule["kind"], published, ours, NOT_TESTABLE, "", tolerance)
     figure.n, figure.values = len(everything), everything.tolist()
+    if "collapse_below" in rule and len(everything):
+        figure.collapse, values = split_modes(published, everything, rule, rules)
+    figure.n_used = len(values)
     if len(everything) < rules["min_replicates"]:
         figure.reason = too_few(len(everything), rules)
         return figure
-    figure.mean, figure.sd = float(values.mean()), float(values.std(ddof=1))
-    figure.lowest, figure.highest = float(values.min()), float(values.max())
     below, ties = (everything < published).sum(), (everything == published).sum()
     figure.rank = f"{below + ties / 2 + 1:g} of {len(everything) + 1}"
-    extra = variance_of_images(path, figure.mean, rule, runs, sizes)
+    if len(values) < rules["min_replicates"]:
+        figure.verdict = TOO_NOISY if len(values) else NOT_REPRODUCED
+        figure.reason = f"{len(values)} of {len(everything)} runs ended as the printed one did"
+        return figure
+    figure.mean = float(values.mean())
+    figure.sd = float(values.std(ddof=1)) if values.nunique() > 1 else 0.0
+    figure.lowest, figure.highest = float(values.min()), float(values.max())
+    extra, without = variance_beyond_seed(path, figure.mean, rule, evidence)
+    seeds = prediction_interval(values.tolist(), rules["level"])
+    figure.ours_inside = bool(seeds.low - ROUNDING <= ours <= seeds.high + ROUNDING)
     low, high = prediction_interval(values.tolist(), rules["level"], extra)
     figure.interval = Interval(low - half_unit(rule), high + half_unit(rule))
     figure.verdict, figure.reason = compare_with_interval(figure, rule)
+    figure.reason += without
     ahead = (figure.mean - published) * (1 if rule["better"] == "higher" else -1)
-    figure.better = not inside(figure) and ahead > 0
+    figure.ours_better = not inside(figure) and ahead > 0
     return figure
 
 
@@ -199,16 +234,9 @@ def compare_with_interval(figure: Figure, rule: Rule) -> tuple[str, str]:
     return NOT_REPRODUCED, f"outside {where}, and {distance:.4f} from the mean"
 
 
-def judge_choice(
-    path: str,
-    published: Any,
-    ours: Any,
-    rule: Rule,
-    rules: Mapping[str, Any],
-    runs: pd.DataFrame,
-) -> Figure:
+def judge_choice(path: str, published: Any, ours: Any, rule: Rule, evidence: Evidence) -> Figure:
     """Judge a setting that the search chose, by how many seeds choose it too."""
-    scores = search_scores(runs)
+    rules, scores = evidence.rules, search_scores(evidence.runs)
     key = path.rpartition(".")[2]
     figure = Figure(path, rule["kind"], published, ours, NOT_TESTABLE, "", rule["tolerance"])
     figure.n = n = len(scores)
@@ -216,9 +244,14 @@ def judge_choice(
         figure.reason = too_few(n, rules)
         return figure
     has_it = [settings_of(name)[key] == str(published) for name in scores]
+    if all(has_it) or not any(has_it):
+        which = "all" if all(has_it) else "none"
+        figure.reason = f"{which} of the candidates that are replicated have it"
+        return figure
     k = sum(settings_of(name)[key] == str(published) for name in scores.idxmax(axis=1))
     low, high = wilson_interval(k, n, rules["level"])
-    figure.interval = Interval(low, high)
+    figure.n_used = n
+    figure.choice = {"chosen": k, "n": n, "interval": [low, high]}
     lead = scores.max(axis=1).mean() - scores.loc[:, has_it].max(axis=1).mean()
     how_often = f"chosen by {k} of {n} seeds"
     if low > 0.5:
@@ -261,37 +294,56 @@ def settings_of(candidate: str) -> dict[str, str]:
 def split_modes(
     published: float, values: "pd.Series[float]", rule: Rule, rules: Mapping[str, Any]
 ) -> tuple[dict[str, Any], "pd.Series[float]"]:
-    """Split runs into those that collapsed and the others; give those of the printed value's mode.
-
-    With too few of them for an interval, all runs are given.
-    """
+    """Count the runs that collapsed; give those that ended as the printed one did."""
     collapsed = values < rule["collapse_below"]
     as_printed = values[collapsed == (published < rule["collapse_below"])]
     k, n = int(collapsed.sum()), len(values)
-    modes = {
+    collapse = {
         "collapse_below": rule["collapse_below"],
         "collapsed": k,
         "n": n,
         "interval": list(wilson_interval(k, n, rules["level"])),
         "published_is_in": "collapsed" if published < rule["collapse_below"] else "trained",
     }
-    return modes, as_printed if len(as_printed) >= rules["min_replicates"] else values
+    return collapse, as_printed
 
 
-def variance_of_images(
-    path: str, mean: float, rule: Rule, runs: pd.DataFrame, sizes: Mapping[str, int]
-) -> float:
-    """Give the variance of a figure that comes from evaluating on other images than the study."""
-    if rule["images"] == "same":
-        return 0.0
+def variance_beyond_seed(
+    path: str, mean: float, rule: Rule, evidence: Evidence
+) -> tuple[float, str]:
+    """Give the variance of a figure that other images than the study's bring with them.
+
+    Returns
+    -------
+    float
+        Of the difference between a figure of theirs and one of ours.
+    str
+        What of it is not known, to be said with the verdict.
+    """
+    if rule["images"] == "redrawn":
+        return variance_of_images(path, mean, rule, evidence), ""
+    if "split" not in rule:
+        return 0.0, ""
+    _, figure, name = path.split(".")
+    of_split = evidence.splits[evidence.splits["sweep"] == rule["split"]]
+    chosen = of_split[(of_split["part"] == rule["part"]) & (of_split["name"] == name)]
+    if len(chosen) < evidence.rules["min_replicates"]:
+        return 0.0, "; of the seed alone: what another split changes has not been run"
+    # Both of us trained on one of these splits
+    return 2 * float(chosen[figure].var(ddof=1)), ""
+
+
+def variance_of_images(path: str, mean: float, rule: Rule, evidence: Evidence) -> float:
+    """Give the variance that comes from evaluating on other images than the study."""
     _, figure, name = path.split(".")
     part = figure.partition("_")[0]
     if figure.endswith("accuracy"):
         variance = mean * (1 - mean)
     else:
+        runs = evidence.runs
         chosen = runs[(runs["part"] == rule["part"]) & (runs["name"] == name)]
         variance = float((chosen[f"{figure}_sd"] ** 2).mean())
-    return redraw_variance(variance, sizes[part], sizes["full"])
+    return redraw_variance(variance, evidence.sizes[part], evidence.sizes["full"])
 
 
 def too_few(n: int, rules: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Run a file of sweeps: ``python -m stages.sweep FILE [--seeds N] [override ...]``.
+"""Run a file of sweeps: ``python -m stages.sweep FILE [--seeds N] [tracking=off]``.
 
 Jobs run side by side, one per core. What stands in the file's table is not run again; every job
 that ends is written there at once, so that Ctrl-C loses those at work and no other.
@@ -17,7 +17,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 from joblib import Parallel, delayed
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from mlcore.app import ROOT, Workspace
 from mlcore.config.messages import one_line
@@ -26,17 +28,8 @@ from mlcore.notes import SESSION
 from mlcore.observers import Context, trackers
 from mlcore.observers.tracking import note_group, session
 from mlcore.runtime import pin_threads
-from mlcore.sweep import (
-    CURVES,
-    FIGURES,
-    GROUP,
-    Job,
-    Table,
-    group_of,
-    jobs_of,
-    read_sweeps,
-    summary,
-)
+from mlcore.sweep import Job, jobs_of, read_sweeps
+from mlcore.sweep_table import CURVES, FIGURES, GROUP, Table, group_of, summary
 from mlcore.training import Observer, Result, Row, Training
 from mlcore.training import run as run_training
 
@@ -80,7 +73,7 @@ class Outcome:
     error: str = ""
 
 
-def run_job(job: Job) -> Outcome:
+def run_job(job: Job, keep_curves: bool) -> Outcome:
     """Run the stages of a job in a temporary folder; an error is an outcome, too."""
     pin_threads()
     outcome = Outcome(job)
@@ -90,14 +83,20 @@ def run_job(job: Job) -> Outcome:
             for name, digest in zip(job.stages, job.digests, strict=True):
                 training = import_module(f"stages.{name}").run(job.config, workspace)
                 if training is not None:
-                    _train(training, name, digest, workspace, outcome)
-        except (FloatingPointError, ValueError, OSError, RetraceError) as error:
+                    curve = TestPart() if keep_curves and training.part == "network" else None
+                    _train(training, name, digest, workspace, outcome, curve)
+        except Exception as error:  # whatever it is, the other jobs go on
             outcome.error = one_line(error)
     return outcome
 
 
 def _train(
-    training: Training, stage: str, digest: str, workspace: Workspace, outcome: Outcome
+    training: Training,
+    stage: str,
+    digest: str,
+    workspace: Workspace,
+    outcome: Outcome,
+    curve: TestPart | None,
 ) -> None:
     job = outcome.job
     row: dict[str, Any] = {
@@ -116,17 +115,19 @@ def _train(
         group_of(row),
     )
     observers: list[Observer] = trackers(job.config, context)
-    curve = TestPart() if training.part == "network" else None
     result = run_training(training, workspace.output, [*observers, *([curve] if curve else [])])
     # One candidate makes a search of it alone
     row["name"] = result.candidates[0].name if result.candidates else training.name
     figures = {**result.metrics, **_loss_sd(training, result)}
     row |= {name: figures[name] for name in FIGURES if name in figures}
     outcome.rows.append(row)
-    for row in curve.rows if curve else []:
+    epochs = curve.rows if curve else []
+    if curve and len(epochs) != figures["n_epochs"]:
+        raise RetraceError(f"the curve has {len(epochs)} of {figures['n_epochs']:g} epochs")
+    for epoch in epochs:
         # As many digits as single precision has
-        figures = {name: float(f"{row[name]:.6g}") for name in CURVES}
-        outcome.curves.append({"digest": digest, "epoch": int(row["epoch"]), **figures})
+        rounded = {name: float(f"{epoch[name]:.6g}") for name in CURVES}
+        outcome.curves.append({"digest": digest, "epoch": int(epoch["epoch"]), **rounded})
 
 
 def _loss_sd(training: Training, result: Result) -> dict[str, float]:
@@ -144,7 +145,7 @@ def run_all(jobs: list[Job], table: Table, n_jobs: int) -> list[Outcome]:
     failed, changed = [], set[str]()
     began = time.monotonic()
     outcomes = Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)(
-        delayed(run_job)(job) for job in jobs
+        delayed(run_job)(job, table.curves_path is not None) for job in jobs
     )
     try:
         for done, outcome in enumerate(outcomes, start=1):
@@ -177,29 +178,50 @@ def note_groups(table: Table, changed: set[str]) -> None:
             note_group(Path(folder), group, str(first["part"]), name, params, summary(rows))
 
 
+def run_file(path: Path, seeds: int, n_jobs: int, overrides: list[str]) -> None:
+    """Run what does not stand in a file's table.
+
+    Raises
+    ------
+    RetraceError
+        If the file or an argument is wrong, a job failed, or another command fills the table.
+    """
+    if seeds < 1:
+        raise RetraceError(f"--seeds {seeds}: should be 1 or more")
+    if other := [o for o in overrides if not o.startswith("tracking")]:
+        raise RetraceError(f"{other[0]}: only tracking is set for all jobs; the rest is in {path}")
+    file = read_sweeps(path)
+    target = ROOT / file.table
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(target.with_name(f".{target.name}.lock"), timeout=0):
+            jobs = jobs_of(file, ROOT, seeds, overrides)
+            table = Table(target, ROOT / file.curves if file.curves else None)
+            todo = table.todo(jobs)
+            print(f"{len(jobs) - len(todo)} of {len(jobs)} jobs stand in {file.table}", flush=True)
+            if not todo:
+                return
+            with session(todo[0].config, ROOT):
+                failed = run_all(todo, table, n_jobs)
+    except Timeout:
+        raise RetraceError(f"another command is filling {file.table}") from None
+    if failed:
+        raise RetraceError(f"{len(failed)} of {len(todo)} jobs failed, as said above")
+
+
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(prog="python -m stages.sweep", description=__doc__)
     parser.add_argument("file", type=Path, help="such as sweeps/replicates.yaml")
     parser.add_argument("--seeds", type=int, default=1, help="number of seeds, from 1 on")
     parser.add_argument("--jobs", type=int, default=-1, help="processes; -1: one for each core")
-    parser.add_argument("overrides", nargs="*", help="of conf/, for all jobs")
+    parser.add_argument("overrides", nargs="*", help="of the tracking, such as tracking=off")
     options = parser.parse_intermixed_args()
     os.environ.setdefault("TQDM_DISABLE", "1")
     try:
-        if options.seeds < 1:
-            raise RetraceError(f"--seeds {options.seeds}: should be 1 or more")
-        file = read_sweeps(options.file)
-        jobs = jobs_of(file, ROOT, options.seeds, options.overrides)
-        table = Table(ROOT / file.table, ROOT / file.curves if file.curves else None)
-        todo = table.todo(jobs)
-        print(f"{len(jobs) - len(todo)} of {len(jobs)} jobs stand in {file.table}", flush=True)
-        if not todo:
-            return
-        with session(todo[0].config, ROOT):
-            failed = run_all(todo, table, options.jobs)
-        if failed:
-            raise RetraceError(f"{len(failed)} of {len(todo)} jobs failed, as said above")
+        run_file(options.file, options.seeds, options.jobs, options.overrides)
+    except TerminatedWorkerError:
+        sys.exit("error: a worker was killed (no memory left?); the same command goes on from here")
     except RetraceError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:

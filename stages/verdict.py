@@ -6,9 +6,10 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 from mlcore import claims, verdict
-from mlcore.artifacts import read_json, read_table, read_yaml, write_json, write_table
+from mlcore.artifacts import read_json, read_yaml, write_json, write_table
 from mlcore.curves import with_figures
 from mlcore.provenance import provenance
+from mlcore.sweep_table import read_curves, read_replicates, read_runs
 
 if TYPE_CHECKING:
     from mlcore.app import Workspace
@@ -22,15 +23,16 @@ def run(config: Config, workspace: Workspace) -> None:
     mnist = read_json(workspace.input("metrics/mnist.json"))
     fashion = read_json(workspace.input("metrics/fashion_mnist.json"))
     runs = with_figures(
-        read_table(workspace.input("metrics/replicates.csv")),
-        read_table(workspace.input("metrics/replicates_curves.csv")),
+        read_replicates(workspace.input("metrics/replicates.csv")),
+        read_curves(workspace.input("metrics/replicates_curves.csv")),
     )
-    figures = verdict.judge(
-        read_json(workspace.input("metrics/summary.json")),
+    evidence = verdict.Evidence(
         rules,
         runs,
+        read_runs(workspace.input("metrics/sensitivity.csv")),
         {part: fashion[part]["n_samples"] for part in ("full", "train", "val")},
     )
+    figures = verdict.judge(read_json(workspace.input("metrics/summary.json")), evidence)
     results = claims.Results(runs, mnist["test"]["majority_class_share"])
     judged = [
         claims.judge_claim(claim, results, rules)
@@ -39,22 +41,27 @@ def run(config: Config, workspace: Workspace) -> None:
     params = config.model_dump()
     rows = [figure.as_dict() for figure in figures]
     whole: dict[str, Any] = {
+        "level": rules["level"],
         "rules_sha256": hashlib.sha256(rules_file.read_bytes()).hexdigest(),
         "figures": verdict.counts(figures),
         "claims": claims.counts(judged),
         "coverage": verdict.coverage(figures, rules["level"]),
         "replicates": len(runs),
         "by_figure": {
-            row["path"]: row | {"provenance": provenance(row["path"], workspace.root, params)}
+            row["path"]: row
+            if row["ours"] is None
+            else row | {"provenance": provenance(row["path"], workspace.root, params)}
             for row in rows
         },
         "by_claim": {claim["id"]: claim for claim in judged},
     }
     write_json(workspace.output("metrics/verdict.json"), whole)
-    columns = [name for name in rows[0] if name not in ("interval", "modes", "values")]
+    nested = ("interval", "collapse", "choice", "values")
     table = [
-        {name: row[name] for name in columns}
+        {name: value for name, value in row.items() if name not in nested}
         | dict(zip(("low", "high"), row["interval"] or (None, None), strict=True))
+        | {"collapsed": row["collapse"] and row["collapse"]["collapsed"]}
+        | {"chosen": row["choice"] and row["choice"]["chosen"]}
         for row in rows
     ]
     write_table(workspace.output("metrics/verdict.csv"), table)

@@ -26,8 +26,8 @@ AFTER = {
     "params": {"network": {"learning_rate": 0.05, "hidden_layer_sizes": [256, 128]}, "new": None},
     "summary": {"grid": {"tanh": figure(0.97, 0.962), "relu": figure(0.97, 0.972)},
                 "search": {"solver": figure("adam", "sgd")}},
-    "verdict": {"by_figure": {"grid.tanh": {"sd": 0.001, "n": 10},
-                              "grid.relu": {"sd": 0.001, "n": 10}}},
+    "verdict": {"by_figure": {"grid.tanh": {"sd": 0.001, "n_used": 10},
+                              "grid.relu": {"sd": 0.001, "n_used": 10}}},
     "words": {"grid.tanh": "not reproduced", "tanh_best": "supported"},
 }  # fmt: skip
 
@@ -41,7 +41,8 @@ def rows(text, title):
 def test_everything_that_changed_and_nothing_else():
     text = compare.markdown("main", BEFORE, AFTER)
     assert text.startswith("## Results against `main`\n")
-    assert "Changed: 2 parameters, 3 figures (1 by more than noise), 1 verdicts." in text
+    assert "Changed: 2 parameters, 3 figures (1 by more than noise, which one in twenty" in text
+    assert text.splitlines()[2].endswith("1 verdicts.")
     assert rows(text, "Verdicts") == [["`grid.tanh`", "reproduced", "not reproduced"]]
     assert rows(text, "Parameters") == [
         ["`network.learning_rate`", "0.02", "0.05"],
@@ -56,7 +57,7 @@ def test_everything_that_changed_and_nothing_else():
 
 def test_without_a_change_it_says_so():
     text = compare.markdown("main", BEFORE, BEFORE)
-    assert "Changed: 0 parameters, 0 figures (0 by more than noise), 0 verdicts." in text
+    assert "Changed: 0 parameters, 0 figures (0 by more than noise" in text
     assert text.count("None.") == 3
 
 
@@ -78,6 +79,20 @@ def test_noise_is_unknown_without_replicates(sd, n):
 
 def test_runs_that_never_vary_have_no_noise():
     assert compare.against_noise(1e-4, 0.0, 10) == compare.MORE
+
+
+def test_an_exact_figure_has_no_noise():
+    counts = [{"split": figure(56000, value)} for value in (56000, 56001)]
+    after = {"by_figure": {"split": {"kind": "exact", "sd": None, "n_used": 0}}}
+    (row,) = compare.figure_rows(*map(compare.our_figures, counts), after)
+    assert row[-1] == compare.MORE
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", ""])
+def test_a_file_that_cannot_be_read_is_one_clear_line(tmp_path, content):
+    (tmp_path / "params.yaml").write_text(content, encoding="utf-8")
+    with pytest.raises(compare.RetraceError, match=r"params\.yaml"):
+        compare.read_tree(tmp_path)
 
 
 def git(folder, *arguments):

@@ -64,4 +64,14 @@ def test_describe_gives_each_of_them():
     assert described["val_rising"] == 0.5
     assert described["generalisation_loss"] == pytest.approx(20)
     assert described["val_spikes_10"] == 0  # it does not come back
-    assert len(described) == 5 + 2 * len(curves.SPIKE_HEIGHTS)
+    assert described["generalisation_loss_10"] == pytest.approx(20)
+    assert len(described) == 6 + 2 * len(curves.SPIKE_HEIGHTS)
+
+
+def test_overfitting_is_judged_with_a_shorter_patience_too():
+    train = 1 / np.arange(1, 26)
+    val = np.concatenate([[1.0, 0.5, 0.4], np.linspace(0.41, 0.62, 22)])
+    described = curves.describe(train, val)
+    assert described["generalisation_loss"] == pytest.approx(100 * (0.62 / 0.4 - 1))
+    # Ten epochs after the third
+    assert described["generalisation_loss_10"] == pytest.approx(100 * (0.50 / 0.4 - 1))

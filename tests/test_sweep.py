@@ -11,11 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from filelock import FileLock
 
 from mlcore.errors import RetraceError
 from mlcore.network_files import load_network
 from mlcore.stores import default_uri
-from mlcore.sweep import Table, jobs_of, read_sweeps
+from mlcore.sweep import jobs_of, read_sweeps
+from mlcore.sweep_table import CURVES, FIGURES, KEY, Table, read_replicates, read_runs
 
 ROOT = Path(__file__).parents[1]
 SMALL = ["network.max_epochs=2", "network.hidden_layer_sizes=[8,6]"]
@@ -228,6 +230,13 @@ def test_a_missing_file_and_a_wrong_number_are_said(project):
     write(project)
     result = sweep(project, "--seeds", "0", check=False)
     assert result.stderr == "error: --seeds 0: should be 1 or more\n"
+    result = sweep(project, "network.learning_rate=1", check=False)
+    assert result.stderr == (
+        "error: network.learning_rate=1: only tracking is set for all jobs; the rest is in s.yaml\n"
+    )
+    with FileLock(project.root / "metrics" / ".t.csv.lock"):
+        result = sweep(project, check=False)
+    assert result.stderr == "error: another command is filling metrics/t.csv\n"
 
 
 def test_an_interrupted_sweep_keeps_what_is_done_and_goes_on(project):
@@ -293,3 +302,91 @@ def test_runs_of_a_group_have_a_parent_with_mean_and_spread(project):
         assert parent.info.run_name == f"{activation}-normal, all seeds"
         assert parent.info.status == "FINISHED"
         assert parent.data.tags["origin"] == "sweep"
+
+
+def row(seed, name="tanh-normal", part="network", overrides="a=1", **figures):
+    digest = f"{seed:016d}"
+    key = {"sweep": "s", "part": part, "name": name, "overrides": overrides, "seed": seed}
+    return {**key, "digest": digest, **dict.fromkeys(FIGURES, 0.5), "n_epochs": 2, **figures}
+
+
+def curve(seed, n=2):
+    return [
+        {"digest": f"{seed:016d}", "epoch": epoch, **dict.fromkeys(CURVES, 0.5)}
+        for epoch in range(1, n + 1)
+    ]
+
+
+class FakeJob:
+    def __init__(self, seed, overrides=("a=1",)):
+        self.sweep, self.overrides, self.digests = "s", list(overrides), [f"{seed:016d}"]
+
+
+def filled(folder, *seeds):
+    table = Table(folder / "t.csv", folder / "c.csv")
+    for seed in seeds:
+        table.add([row(seed)], curve(seed))
+    return Table(folder / "t.csv", folder / "c.csv")
+
+
+def test_digests_that_are_numbers_stay_as_they_are(tmp_path):
+    table = filled(tmp_path, 123)
+    assert table.rows["digest"].tolist() == table.curves["digest"].unique().tolist() == [
+        "0000000000000123"
+    ]  # fmt: skip
+    assert table.todo([FakeJob(123), FakeJob(124)])[0].digests == ["0000000000000124"]
+
+
+def test_a_row_without_its_whole_curve_is_run_again(tmp_path, monkeypatch):
+    filled(tmp_path, 1, 2, 3)
+    curves = pd.read_csv(tmp_path / "c.csv", dtype={"digest": str})
+    lost = curves[(curves["digest"] != f"{2:016d}") & ~((curves["digest"] == f"{3:016d}")
+                                                       & (curves["epoch"] == 2))]  # fmt: skip
+    lost.to_csv(tmp_path / "c.csv", index=False)
+    table = Table(tmp_path / "t.csv", tmp_path / "c.csv")
+    jobs = [FakeJob(seed) for seed in (1, 2, 3)]
+    assert [job.digests[0] for job in table.todo(jobs)] == [f"{2:016d}", f"{3:016d}"]
+    table.add([row(2)], curve(2))
+    assert [job.digests[0] for job in table.todo(jobs)] == [f"{3:016d}"]
+
+
+def test_rows_that_the_file_no_longer_asks_for_are_forgotten(tmp_path):
+    table = filled(tmp_path, 1, 2)
+    assert table.todo([FakeJob(9, ["b=2"])])
+    table.add([row(9, overrides="b=2")], curve(9))
+    assert Table(tmp_path / "t.csv", tmp_path / "c.csv").rows["seed"].tolist() == [9]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda text: text.replace("digest", "hash"), "the columns should be sweep, part"),
+        (lambda text: "<<<<<<< HEAD\n" + text, "the columns should be|not a valid CSV"),
+        (lambda text: text + "<<<<<<< HEAD\n", "should have a seed and a 16-digit digest"),
+        (lambda text: text + text.splitlines()[1] + "\n", "tanh-normal with seed 1 is there twice"),
+    ],
+)
+def test_a_damaged_table_is_one_clear_line(tmp_path, damage, message):
+    filled(tmp_path, 1)
+    path = tmp_path / "t.csv"
+    path.write_text(damage(path.read_text(encoding="utf-8")), encoding="utf-8")
+    with pytest.raises(RetraceError, match=message):
+        read_runs(path)
+
+
+def test_a_training_stands_once_for_each_seed_among_the_replicates(tmp_path):
+    table = Table(tmp_path / "t.csv", None)
+    table.add([row(1), row(1, overrides="a=2", digest="f" * 16)], [])
+    assert len(read_runs(tmp_path / "t.csv")) == 2
+    with pytest.raises(RetraceError, match="tanh-normal with seed 1 is there with different"):
+        read_replicates(tmp_path / "t.csv")
+
+
+def test_an_empty_sweep_of_overrides_keeps_its_key(tmp_path):
+    table = Table(tmp_path / "t.csv", None)
+    table.add([row(1, overrides="")], [])
+    again = Table(tmp_path / "t.csv", None)
+    again.add([row(1, overrides="", digest="e" * 16)], [])
+    rows = read_runs(tmp_path / "t.csv")
+    assert rows["digest"].tolist() == ["e" * 16]
+    assert rows[KEY].iloc[0].tolist() == ["s", "network", "tanh-normal", "", 1]

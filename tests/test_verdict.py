@@ -31,9 +31,16 @@ def replicates(part, name, values, **columns):
     return pd.DataFrame(rows)
 
 
-def judge(path, published, runs, ours=0.9):
+NO_SPLITS = pd.DataFrame(columns=["sweep", "part", "name", "seed", "test_accuracy", "test_loss"])
+
+
+def evidence(runs, splits=NO_SPLITS):
+    return verdict.Evidence(RULES, runs, splits, SIZES)
+
+
+def judge(path, published, runs, ours=0.9, splits=NO_SPLITS):
     rule = verdict.rule_for(path, RULES["figures"])
-    return verdict.judge_trained(path, published, ours, rule, RULES, runs, SIZES)
+    return verdict.judge_trained(path, published, ours, rule, evidence(runs, splits))
 
 
 @pytest.mark.parametrize(
@@ -96,13 +103,13 @@ def test_rank_counts_the_runs_below():
 
 def test_better_is_what_lies_outside_on_the_good_side():
     accuracies = replicates("network", "tanh-normal", 0.97 + 0.001 * SHAPE)
-    assert judge(TANH, 0.96, accuracies).better
-    assert not judge(TANH, 0.98, accuracies).better
-    assert not judge(TANH, 0.9695, accuracies).better
+    assert judge(TANH, 0.96, accuracies).ours_better
+    assert not judge(TANH, 0.98, accuracies).ours_better
+    assert not judge(TANH, 0.9695, accuracies).ours_better
     losses = replicates("classifier", "tanh", [0.8] * 10, test_loss=0.5 + 0.001 * SHAPE)
     path = "fashion_classifier.test_loss.tanh"
-    assert judge(path, 0.6, losses).better
-    assert not judge(path, 0.4, losses).better
+    assert judge(path, 0.6, losses).ours_better
+    assert not judge(path, 0.4, losses).ours_better
 
 
 def test_two_modes_are_judged_apart():
@@ -110,15 +117,19 @@ def test_two_modes_are_judged_apart():
     runs = replicates("network", "relu-random", values)
     figure = judge(RELU, 0.9416, runs)
     assert figure.mean == pytest.approx(np.mean(values[:8]))
-    assert figure.modes["collapsed"] == 2
-    assert figure.modes["n"] == figure.n == 10
+    assert figure.collapse["collapsed"] == 2
+    assert figure.collapse["n"] == figure.n == 10
+    assert figure.n_used == 8
     # Wilson's interval for 2 of 10, as printed in tables
-    assert figure.modes["interval"] == pytest.approx([0.0567, 0.5098], abs=1e-4)
-    assert figure.modes["published_is_in"] == "trained"
-    # Two runs are too few to say how a collapsed one ends: all are taken
+    assert figure.collapse["interval"] == pytest.approx([0.0567, 0.5098], abs=1e-4)
+    assert figure.collapse["published_is_in"] == "trained"
+    # Two runs are too few to say how a collapsed one ends
     collapsed = judge(RELU, 0.1171, runs)
-    assert collapsed.modes["published_is_in"] == "collapsed"
-    assert collapsed.mean == pytest.approx(np.mean(values))
+    assert collapsed.collapse["published_is_in"] == "collapsed"
+    assert (collapsed.verdict, collapsed.interval) == (verdict.TOO_NOISY, None)
+    assert collapsed.reason == "2 of 10 runs ended as the printed one did"
+    never = judge(RELU, 0.1171, runs[runs["test_accuracy"] > 0.9])
+    assert never.verdict == verdict.NOT_REPRODUCED
 
 
 def test_other_images_widen_the_interval():
@@ -187,16 +198,42 @@ def test_a_choice_is_judged_by_the_seeds_that_make_it(study, other, expected):
     path = "fashion_search.best.learning_rate_init"
     rule = verdict.rule_for(path, RULES["figures"])
     runs = search_runs(study=study, other=other)
-    figure = verdict.judge_choice(path, 0.001, 0.0005, rule, RULES, runs)
+    figure = verdict.judge_choice(path, 0.001, 0.0005, rule, evidence(runs))
     assert figure.verdict == expected
 
 
-def test_what_all_candidates_share_is_chosen_by_every_seed():
+@pytest.mark.parametrize(("published", "which"), [("adam", "all"), ("sgd", "none")])
+def test_what_all_or_none_of_the_candidates_have_tells_nothing(published, which):
     path = "fashion_search.best.solver"
     rule = verdict.rule_for(path, RULES["figures"])
     runs = search_runs(study=[0.84] * 10, other=[0.85] * 10)
-    figure = verdict.judge_choice(path, "adam", "adam", rule, RULES, runs)
-    assert (figure.verdict, figure.reason) == (verdict.REPRODUCED, "chosen by 10 of 10 seeds")
+    figure = verdict.judge_choice(path, published, "adam", rule, evidence(runs))
+    assert figure.verdict == verdict.NOT_TESTABLE
+    assert figure.reason == f"{which} of the candidates that are replicated have it"
+
+
+def test_another_split_widens_the_interval():
+    path = "fashion_classifier.test_accuracy.tanh"
+    runs = replicates("classifier", "tanh", 0.84 + 0.001 * SHAPE)
+    alone = judge(path, 0.8355, runs)
+    assert alone.verdict == verdict.IMMATERIAL
+    assert alone.reason.endswith("of the seed alone: what another split changes has not been run")
+    splits = replicates("classifier", "tanh", 0.84 + 0.002 * SHAPE).assign(sweep="classifier-split")
+    figure = judge(path, 0.8355, runs, splits=splits)
+    variance = 0.001**2 * 1.1 + 2 * 0.002**2
+    half = 2.2622 * variance**0.5 + 0.00005
+    assert figure.interval == pytest.approx((0.84 - half, 0.84 + half), abs=1e-6)
+    assert figure.verdict == verdict.REPRODUCED
+    assert "seed alone" not in figure.reason
+    # Other sweeps' and other trainings' rows are not taken for splits
+    for other in (splits.assign(sweep="validation-share"), splits.assign(name="relu")):
+        assert judge(path, 0.8355, runs, splits=other).interval == alone.interval
+
+
+def test_our_own_run_is_seen_against_the_replicates():
+    runs = replicates("network", "tanh-normal", 0.97 + 0.001 * SHAPE)
+    assert judge(TANH, 0.97, runs, ours=0.9715).ours_inside
+    assert not judge(TANH, 0.97, runs, ours=0.98).ours_inside
 
 
 def test_the_score_is_the_best_of_each_seed():
@@ -221,7 +258,7 @@ def test_every_printed_figure_has_a_rule_and_a_verdict():
     kinds = [verdict.rule_for(path, RULES["figures"])["kind"] for path in paths]
     empty = pd.DataFrame(columns=["part", "name", "seed", "test_accuracy", "val_accuracy",
                                   "train_accuracy", "test_loss", "val_loss"])  # fmt: skip
-    figures = verdict.judge(summary, RULES, empty, SIZES)
+    figures = verdict.judge(summary, evidence(empty))
     assert len(figures) == len(paths) - kinds.count("given")
     # Twelve cells, three figures of four classifiers, the score and four of the codes
     assert kinds.count("trained") == 12 + 3 * 4 + 4
@@ -240,15 +277,16 @@ def test_a_figure_without_a_rule_is_an_error():
 
 def test_what_was_not_run_is_not_testable():
     summary = {"mnist_grid": {"test_accuracy": {"tanh": {"zero": {"published": 1, "ours": None}}}}}
-    (figure,) = verdict.judge(summary, RULES, pd.DataFrame(), SIZES)
+    (figure,) = verdict.judge(summary, evidence(pd.DataFrame()))
     assert (figure.verdict, figure.reason) == (verdict.NOT_TESTABLE, "it was not run")
 
 
 def test_coverage_counts_the_intervals_that_miss():
     runs = replicates("network", "tanh-normal", 0.97 + 0.001 * SHAPE)
     figures = [judge(TANH, published, runs) for published in (0.97, 0.9705, 0.98, 0.9)]
-    figures.append(judge("mnist_grid.test_accuracy.tanh.zero", 0.1171,
-                         replicates("network", "tanh-zero", [820 / 7000] * 10)))  # fmt: skip
+    # Of 20 equal values floating-point numbers have a tiny standard deviation
+    never_varies = replicates("network", "tanh-zero", [820 / 7000] * 20)
+    figures.append(judge("mnist_grid.test_accuracy.tanh.zero", 0.1171, never_varies))
     assert verdict.coverage(figures, 0.95) == {
         "n_intervals": 4,
         "expected_outside": 0.2,

@@ -13,6 +13,7 @@ from mlcore import claims, verdict
 from mlcore.app import Workspace
 from mlcore.artifacts import read_json, read_yaml, write_json
 from mlcore.config import load
+from mlcore.sweep_table import CURVES, FIGURES, KEY
 from stages import verdict as stage
 
 ROOT = Path(__file__).parents[1]
@@ -46,13 +47,14 @@ def made_up(summary):
         ]
     runs = pd.DataFrame(rows)
     runs["digest"] = [f"{number:016x}" for number in range(len(runs))]
+    runs = runs.assign(sweep="made-up", overrides="")
     networks = runs[runs["part"] == "network"]["digest"]
     curves = pd.DataFrame(
-        {"digest": digest, "epoch": epoch, "train_loss": 1 / epoch, "val_loss": 1 / epoch}
+        {"digest": digest, "epoch": epoch, **dict.fromkeys(CURVES, 1 / epoch)}
         for digest in networks
         for epoch in (1, 2, 3)
     )
-    return runs, curves
+    return runs.reindex(columns=[*KEY, "digest", *FIGURES]), curves
 
 
 @pytest.fixture
@@ -61,6 +63,7 @@ def workspace(tmp_path):
     runs, curves = made_up(read_json(ROOT / "metrics" / "summary.json"))
     runs.to_csv(tmp_path / "metrics" / "replicates.csv", index=False)
     curves.to_csv(tmp_path / "metrics" / "replicates_curves.csv", index=False)
+    runs[:0].to_csv(tmp_path / "metrics" / "sensitivity.csv", index=False)
     return Workspace(tmp_path, tmp_path)
 
 
@@ -106,6 +109,17 @@ def test_a_figure_that_changes_changes_its_verdict_alone(workspace):
         "mnist_grid.test_accuracy.tanh.normal"
     }
     assert after["mnist_grid.test_accuracy.tanh.normal"] == verdict.NOT_REPRODUCED
+
+
+def test_what_a_narrowed_grid_leaves_out_is_not_testable(workspace):
+    summary = workspace.root / "metrics" / "summary.json"
+    changed = json.loads(summary.read_text(encoding="utf-8"))
+    changed["mnist_grid"]["test_accuracy"]["tanh"]["zero"]["ours"] = None
+    write_json(summary, changed)
+    (workspace.root / "metrics" / "network" / "tanh-zero.json").unlink()
+    figure = run(workspace)["all"]["by_figure"]["mnist_grid.test_accuracy.tanh.zero"]
+    assert (figure["verdict"], figure["reason"]) == (verdict.NOT_TESTABLE, "it was not run")
+    assert "provenance" not in figure
 
 
 def test_the_same_inputs_give_the_same_bytes(workspace):

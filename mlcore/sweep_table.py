@@ -1,0 +1,162 @@
+"""The table of the trainings that sweeps have finished, and the curves of those that keep them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from mlcore.artifacts import read_table, write_table
+from mlcore.errors import RetraceError
+
+if TYPE_CHECKING:
+    from mlcore.sweep import Job
+
+FIGURES = (
+    "n_epochs",
+    "train_loss",
+    "train_accuracy",
+    "val_loss",
+    "val_loss_sd",
+    "val_accuracy",
+    "test_loss",
+    "test_accuracy",
+    "test_mse",
+)
+"""Columns that a training fills, as far as it has them."""
+
+KEY = ["sweep", "part", "name", "overrides", "seed"]
+
+GROUP = ["sweep", "part", "overrides"]
+"""What trainings have in common that differ by their seed alone."""
+
+N_DIGITS = 16
+"""Of a digest."""
+
+CURVES = ("train_loss", "val_loss", "val_accuracy", "test_loss", "test_accuracy")
+
+
+class Table:
+    """The finished trainings of a file of sweeps, and the curves of those that keep them.
+
+    Parameters
+    ----------
+    path : Path
+    curves : Path or None
+    """
+
+    def __init__(self, path: Path, curves: Path | None) -> None:
+        self.path, self.curves_path = path, curves
+        self.rows = read_runs(path)
+        self.curves = read_curves(curves) if curves else pd.DataFrame()
+
+    def todo(self, jobs: Sequence[Job]) -> list[Job]:
+        """Give the jobs that do not stand in the table, where networks need their curve, too.
+
+        Rows of what the file no longer asks for are forgotten.
+        """
+        asked = {(job.sweep, " ".join(job.overrides)) for job in jobs}
+        named = zip(self.rows["sweep"], self.rows["overrides"], strict=True)
+        kept = pd.Series([name in asked for name in named], self.rows.index, dtype=bool)
+        self.rows = self.rows[kept]
+        whole = self.rows
+        if self.curves_path is not None:
+            lengths = whole["digest"].map(self.curves["digest"].value_counts())
+            whole = whole[(whole["part"] != "network") | (lengths == whole["n_epochs"])]
+        done = set(whole["digest"])
+        return [job for job in jobs if job.digests[-1] not in done]
+
+    def add(self, rows: Sequence[Mapping[str, Any]], curves: Sequence[Mapping[str, Any]]) -> None:
+        """Add a job's trainings in place of earlier ones of the same names, and write the files."""
+        self.rows = _append(self.rows, rows).drop_duplicates(KEY, keep="last")
+        self.rows = self.rows.sort_values(KEY, ignore_index=True)
+        if self.curves_path is not None:  # first: a row without its curve is run again
+            kept = _append(self.curves, curves).drop_duplicates(["digest", "epoch"], keep="last")
+            kept = kept[kept["digest"].isin(self.rows["digest"])]
+            order = self.rows["digest"].to_list()
+            self.curves = kept.sort_values(
+                ["digest", "epoch"], key=lambda c: c.map(order.index) if c.name == "digest" else c
+            )
+            write_table(self.curves_path, self.curves.to_dict("records"))
+        write_table(self.path, self.rows.to_dict("records"))
+
+
+def read_runs(path: Path) -> pd.DataFrame:
+    """Read a table of finished trainings, empty if there is no file.
+
+    Raises
+    ------
+    RetraceError
+        If it is not such a table, or names a training twice.
+    """
+    columns = [*KEY, "digest", *FIGURES]
+    if not path.exists():
+        return pd.DataFrame(columns=columns)
+    rows = read_table(path)
+    if list(rows) != columns:
+        raise RetraceError(f"{path}: the columns should be {', '.join(columns)}")
+    rows = _text(rows, [*KEY[:-1], "digest"])
+    if rows["seed"].isna().any() or not (rows["digest"].str.len() == N_DIGITS).all():
+        raise RetraceError(f"{path}: every row should have a seed and a {N_DIGITS}-digit digest")
+    twice = rows[rows.duplicated(KEY)]
+    if len(twice):
+        first = twice.iloc[0]
+        raise RetraceError(f"{path}: {first['name']} with seed {first['seed']} is there twice")
+    return rows
+
+
+def group_of(row: Mapping[str, Any]) -> str:
+    """Name the trainings that differ from this one by their seed alone."""
+    return "/".join(str(row[name]) for name in GROUP).replace("'", "")
+
+
+def summary(rows: pd.DataFrame) -> dict[str, float]:
+    """Give n, and of every figure mean, standard deviation, minimum and maximum over the seeds."""
+    described = rows[list(FIGURES)].dropna(axis=1, how="all").agg(["mean", "std", "min", "max"])
+    figures = {
+        f"{figure}_{kind}": float(value)
+        for figure, kinds in described.items()
+        for kind, value in kinds.items()
+        if pd.notna(value)  # one run has no standard deviation
+    }
+    return {"n": len(rows), **figures}
+
+
+def _append(table: pd.DataFrame, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    new = pd.DataFrame(list(rows), columns=table.columns)
+    return pd.concat([table, new], ignore_index=True) if len(table) else new
+
+
+def read_replicates(path: Path) -> pd.DataFrame:
+    """Read a table in which every training stands once per seed; see `read_runs`."""
+    rows = read_runs(path)
+    twice = rows[rows.duplicated(["part", "name", "seed"])]
+    if len(twice):
+        first = twice.iloc[0]
+        raise RetraceError(
+            f"{path}: {first['part']} {first['name']} with seed {first['seed']} is there with "
+            "different parameters"
+        )
+    return rows
+
+
+def read_curves(path: Path) -> pd.DataFrame:
+    """Read a table of curves; raises RetraceError if it is not one."""
+    columns = ["digest", "epoch", *CURVES]
+    if not path.exists():
+        return pd.DataFrame(columns=columns)
+    curves = read_table(path)
+    if list(curves) != columns:
+        raise RetraceError(f"{path}: the columns should be {', '.join(columns)}")
+    return _text(curves, ["digest"])
+
+
+def _text(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """Give columns as text, what they hold where it is empty or looks like a number."""
+    objects = table[columns].astype(object)
+    texts = objects.where(objects.notna(), "").astype(str)
+    if "digest" in texts:
+        texts["digest"] = texts["digest"].str.zfill(N_DIGITS)
+    return table.assign(**{str(name): column for name, column in texts.items()})
