@@ -1,0 +1,33 @@
+"""Set what other choices give beside what the study printed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from mlcore.artifacts import read_json, write_json
+from mlcore.sensitivity import as_json, how_ordinary, judged_by_stopping, summarise
+from mlcore.sweep_table import read_curves, read_replicates, read_runs
+
+if TYPE_CHECKING:
+    from mlcore.app import Workspace
+    from mlcore.config import Config
+
+
+def run(config: Config, workspace: Workspace) -> None:
+    """Write every alternative, and how ordinary the printed values are among them."""
+    replicates = read_replicates(workspace.input("metrics/replicates.csv"))
+    curves = read_curves(workspace.input("metrics/replicates_curves.csv"))
+    trained = read_runs(workspace.input("metrics/sensitivity.csv"))
+    alternatives = pd.concat([judged_by_stopping(replicates, curves), trained])
+    summary = read_json(workspace.input("metrics/summary.json"))
+    rows = summarise(alternatives, replicates, summary)
+    written = {"alternatives": as_json(rows), "printed_values": as_json(how_ordinary(rows))}
+    write_json(workspace.output("metrics/sensitivity.json"), written)
+
+
+if __name__ == "__main__":
+    from mlcore.app import main
+
+    main(run)
