@@ -52,6 +52,18 @@ def test_a_change_of_the_headline_is_a_table_of_what_changed(committed):
     assert float(table[1].split()[-1]) == pytest.approx(-0.5)
 
 
+def test_a_verdict_that_changes_is_one_row(committed):
+    path = committed / "metrics" / "verdict_words.json"
+    words = json.loads(path.read_text())
+    path.write_text(json.dumps({**words, "tanh_normal_best": "overturned"}))
+    header, *rows = dvc(committed, "metrics", "diff", "--targets", str(path)).splitlines()
+    assert header.split() == ["Path", "Metric", "HEAD", "workspace", "Change"]
+    assert [row.split()[1:] for row in rows] == [
+        ["tanh_normal_best", words["tanh_normal_best"], "overturned", "-"]
+    ]
+    assert max(map(len, [header, *rows])) <= WIDTH
+
+
 def template(path=ROOT / ".dvc" / "plots" / "runs.json"):
     return path.read_text()
 
