@@ -139,7 +139,10 @@ class Store:
         try:
             return str(
                 self.client.create_experiment(
-                    name, artifact_location=None if self.over_http else local
+                    name,
+                    artifact_location=None if self.over_http else local,
+                    # The UI opens with runs and their curves, not with traces of language models
+                    tags={"mlflow.experimentKind": "custom_model_development"},
                 )
             )
         except self.mlflow.exceptions.MlflowException:  # another process was faster

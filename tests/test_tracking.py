@@ -97,6 +97,8 @@ def test_a_network_run_holds_all_that_is_needed_to_compare_and_reuse_it(project)
     project.run(*NETWORK, "network.activation=relu")
     store = open_store(project)
     (run,) = runs_of(store, "network")
+    kind = store.get_experiment(run.info.experiment_id).tags["mlflow.experimentKind"]
+    assert kind == "custom_model_development"
     assert (run.info.run_name, run.info.status) == (
         "relu-normal max_epochs=3 hidden_layer_sizes=[8,6]",
         "FINISHED",
