@@ -141,7 +141,7 @@ class Store:
                 self.client.create_experiment(
                     name,
                     artifact_location=None if self.over_http else local,
-                    # The UI opens with runs and their curves, not with traces of language models
+                    # For the UI: runs train models, they are no traces of language models
                     tags={"mlflow.experimentKind": "custom_model_development"},
                 )
             )
