@@ -25,6 +25,7 @@ def run(config: Config, workspace: Workspace) -> None:
         **network_figures(config, workspace),
         **classifier_figures(config, workspace),
         **image_figures(config, workspace),
+        "verdict": verdict_figure(workspace),
     }.items():
         plotting.save(figure, workspace.output(f"metrics/figures/{name}.png"))
 
@@ -115,6 +116,36 @@ def image_figures(config: Config, workspace: Workspace) -> dict[str, Any]:
             test.X[chosen], versions, "Fashion-MNIST: test images and their reconstructions"
         ),
     }
+
+
+GROUPS = {
+    "mnist_grid.test_accuracy": ("MNIST: test accuracy, %", 100, 2),
+    "fashion_classifier.test_accuracy": ("Fashion-MNIST: test accuracy, %", 100, 2),
+    "fashion_classifier.test_loss": ("Fashion-MNIST: test loss", 1, 4),
+    "fashion_classifier.val_loss": ("Fashion-MNIST: validation loss", 1, 4),
+    "fashion_search.cv_accuracy": ("Grid search: accuracy over the folds, %", 100, 2),
+    "bottleneck_probe.train_accuracy": ("32-d codes: training accuracy, %", 100, 1),
+    "bottleneck_probe.test_accuracy": ("32-d codes: test accuracy, %", 100, 1),
+}
+"""Beginnings of the figures' paths, with a heading, and the unit and digits they are printed in."""
+
+
+def verdict_figure(workspace: Workspace) -> Any:
+    """Draw the printed figures of trained models against the intervals of ours."""
+    table = read_table(workspace.input("metrics/verdict.csv"))
+    groups = {}
+    for path, (heading, unit, digits) in GROUPS.items():
+        rows = table[table["path"].str.startswith(path)]
+        names = [
+            " ".join([*map(plotting.display, name.split(".")), f"  {unit * printed:.{digits}f}"])
+            for name, printed in zip(
+                rows["path"].str.removeprefix(path).str.lstrip("."),
+                rows["published"].astype(float),
+                strict=True,
+            )
+        ]
+        groups[heading] = rows.assign(label=names, published=rows["published"].astype(float))
+    return plotting.verdict_chart(groups, "What the study printed, against runs of ours")
 
 
 if __name__ == "__main__":

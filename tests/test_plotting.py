@@ -96,6 +96,39 @@ def test_the_search_marks_the_best_candidate_once():
     assert texts(sgd) == ["90.0 (best)", "30.0", "40.0", "20.0"]
 
 
+def verdicts(**changed):
+    row = {"label": "a 97.33", "published": 0.9733, "mean": 0.971, "low": 0.970, "high": 0.972,
+           "tolerance": 0.005, "verdict": "differs, immaterially"}  # fmt: skip
+    return pd.DataFrame([row, {**row, "label": "b", **changed}])
+
+
+def test_the_verdicts_picture_places_the_printed_figure_in_tolerances():
+    figure = plotting.verdict_chart({"one": verdicts(mean=np.nan), "two": verdicts()[:1]}, "t")
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["one", "a 97.33", "b",
+                                                                      "two", "a 97.33"]  # fmt: skip
+    dots = [line for line in axes.lines if line.get_marker() == "o" and len(line.get_xdata())]
+    assert [(dot.get_xdata()[0], dot.get_ydata()[0]) for dot in dots] == [
+        (pytest.approx(0.46), 1), (pytest.approx(0.46), 4)
+    ]  # fmt: skip
+    assert {dot.get_color() for dot in dots} == {plotting.SKY}
+    (written,) = axes.texts
+    assert (written.get_position(), written.get_text()) == ((0, 2), "differs, immaterially")
+    spans = [line.get_xdata() for line in axes.lines if len(set(line.get_xdata())) == 2]
+    assert spans == [pytest.approx([-0.2, 0.2])] * 2
+    shown = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "differs, immaterially" in shown
+    assert "reproduced" not in shown
+
+
+@pytest.mark.parametrize(("published", "marker"), [(0.99, "o"), (1.5, ">"), (0.1, "<")])
+def test_a_printed_figure_beyond_the_picture_points_outwards(published, marker):
+    table = verdicts(published=published)[1:]
+    (axes,) = plotting.verdict_chart({"one": table}, "t").axes
+    markers = [line.get_marker() for line in axes.lines if line.get_color() == plotting.SKY]
+    assert markers[0] == marker
+
+
 def test_samples_and_reconstructions_show_the_images_given(images):
     samples = plotting.image_samples(images, [f"name {i}" for i in range(10)], "samples")
     assert [axes.get_title() for axes in samples.axes] == [f"name {i}" for i in range(10)]

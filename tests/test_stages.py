@@ -178,7 +178,7 @@ def test_every_figure_is_drawn(workspace, overrides, n_cells):
     assert len(list((figures / "network").glob("*.png"))) == n_cells
     assert {path.stem for path in figures.glob("*.png")} == {
         *("network", "heatmap", "classifier", "autoencoder", "feature_classifier"),
-        *("search", "samples", "reconstructions", "diagnostics"),
+        *("search", "samples", "reconstructions", "diagnostics", "verdict"),
     }
     for path in figures.rglob("*.png"):
         Image.open(path).verify()
