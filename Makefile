@@ -20,7 +20,7 @@ CORES  := $(BIN)/python -c 'import joblib; print(joblib.cpu_count())'
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup repro replicate sensitivity compare params test smoke bench lint format ui plots sync lock clean
+.PHONY: help setup repro replicate sensitivity report compare params test smoke bench lint format ui plots sync lock clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,10 @@ replicate: $(READY) ## Train everything with SEEDS=10 other seeds: two hours, an
 
 sensitivity: $(READY) ## Train with other choices than ours where the study leaves them open: an hour and a half
 	@$(BIN)/python -m stages.sweep sweeps/sensitivity.yaml --jobs $(or $(JOBS),-1)
+
+report: $(READY) ## Write the page, metrics/report.html: the study and its verdict
+	@$(BIN)/python -m dvc repro -q --single-item report
+	@echo "metrics/report.html"
 
 compare: $(READY) ## Say in Markdown what changed in the results since REV=main
 	@$(BIN)/python -m mlcore.compare "$(or $(REV),main)"

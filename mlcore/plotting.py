@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
@@ -48,6 +49,13 @@ def save(figure: Figure, path: Path) -> None:
     """Write a PNG without date or version, atomically."""
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=150, metadata={"Software": None})
+
+
+def save_svg(figure: Figure, path: Path) -> None:
+    """Write an SVG whose text is text, without date or version, atomically."""
+    settings = {"svg.fonttype": "none", "svg.hashsalt": path.stem}
+    with atomic_path(path) as temporary, rc_context(settings):
+        figure.savefig(temporary, format="svg", metadata={"Date": None, "Creator": None})
 
 
 def _figure(width: float, height: float) -> Figure:

@@ -21,13 +21,16 @@ if TYPE_CHECKING:
 
 def run(config: Config, workspace: Workspace) -> None:
     """Write metrics/figures."""
-    for name, figure in {
+    images = image_figures(config, workspace)
+    lines = {
         **network_figures(config, workspace),
         **classifier_figures(config, workspace),
-        **image_figures(config, workspace),
         "verdict": verdict_figure(workspace),
-    }.items():
+    }
+    for name, figure in (lines | images).items():
         plotting.save(figure, workspace.output(f"metrics/figures/{name}.png"))
+    for name, figure in lines.items():  # for the page
+        plotting.save_svg(figure, workspace.output(f"metrics/figures/{name}.svg"))
 
 
 def network_figures(config: Config, workspace: Workspace) -> dict[str, Any]:
@@ -136,15 +139,13 @@ def verdict_figure(workspace: Workspace) -> Any:
     groups = {}
     for path, (heading, unit, digits) in GROUPS.items():
         rows = table[table["path"].str.startswith(path)]
-        names = [
-            " ".join([*map(plotting.display, name.split(".")), f"  {unit * printed:.{digits}f}"])
-            for name, printed in zip(
-                rows["path"].str.removeprefix(path).str.lstrip("."),
-                rows["published"].astype(float),
-                strict=True,
-            )
+        printed = rows["published"].astype(float)
+        names = rows["path"].str.removeprefix(path).str.strip(".").str.split(".")
+        labels = [
+            f"{' '.join(map(plotting.display, name))}\N{EN SPACE}{unit * value:.{digits}f}"
+            for name, value in zip(names, printed, strict=True)
         ]
-        groups[heading] = rows.assign(label=names, published=rows["published"].astype(float))
+        groups[heading] = rows.assign(label=labels, published=printed)
     return plotting.verdict_chart(groups, "What the study printed, against runs of ours")
 
 

@@ -42,8 +42,9 @@ def reached(graph, module):
 
 
 def dependency_of(module):
-    """The path that stands for a module in deps: the file, or the folder mlcore/nn."""
-    return "mlcore/nn" if module.startswith("mlcore.nn") else module.replace(".", "/") + ".py"
+    """The path that stands for a module in deps: the file, or the folder of its package."""
+    package = "/".join(module.split(".")[:2])
+    return package if (ROOT / package).is_dir() else module.replace(".", "/") + ".py"
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -1,0 +1,70 @@
+"""The page: the study and its verdict as one HTML file that needs nothing else.
+
+Everything on it is handed to the template in this folder; no HTML is written in Python.
+"""
+
+import base64
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+HERE = Path(__file__).parent
+
+
+def inline_svg(svg: str, name: str, description: str) -> Markup:
+    """Prepare an SVG file to be part of a page.
+
+    Parameters
+    ----------
+    svg : str
+        As matplotlib writes it.
+    name : str
+        Put before every id, so that those of two figures on one page differ.
+    description : str
+        What the figure shows, for those who cannot see it.
+    """
+    picture = svg[svg.index("<svg") :]
+    picture = re.sub(r'\bid="', f'id="{name}-', picture)
+    picture = re.sub(r"url\(#", f"url(#{name}-", picture)
+    picture = re.sub(r'(xlink:href|href)="#', rf'\1="#{name}-', picture)
+    picture = re.sub(r"<metadata>.*?</metadata>", "", picture, flags=re.DOTALL)
+    # The page sets the size; the picture keeps its proportions
+    head, _, rest = picture.partition(">")
+    head = re.sub(r' (width|height)="[^"]*"', "", head)
+    label = Markup.escape(description)
+    return Markup(f'{head} role="img" aria-label="{label}">{rest}')
+
+
+def inline_png(content: bytes) -> str:
+    """Give an image as a URI that holds it."""
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
+
+
+def render(context: Mapping[str, Any]) -> str:
+    """Fill in the page's template; a name that is missing is an error."""
+    environment = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["digits"] = digits
+    return environment.get_template("page.html.jinja").render(
+        context,
+        style=Markup((HERE / "style.css").read_text(encoding="utf-8")),
+        script=Markup((HERE / "script.js").read_text(encoding="utf-8")),
+    )
+
+
+def digits(value: Any) -> str:
+    """Write a figure as it is read: four digits after the point, none of a whole number."""
+    if value is None:
+        return "\N{EN DASH}"
+    if isinstance(value, float) and not value.is_integer():
+        return f"{value:.4f}"
+    return f"{value:g}" if isinstance(value, int | float) else str(value)

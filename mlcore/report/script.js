@@ -1,0 +1,45 @@
+"use strict";
+// The page is whole without this: it sorts and filters the table of all figures.
+(() => {
+  const table = document.getElementById("table");
+  const body = table.tBodies[0];
+  const rows = Array.from(body.rows);
+
+  const value = (row, column, kind) => {
+    const text = row.cells[column].innerText.trim();
+    return kind === "number" ? Number.parseFloat(text.replace("–", "NaN")) : text;
+  };
+
+  const compare = (a, b) => {
+    if (typeof a === "string") return a.localeCompare(b, "en");
+    // What has no number comes last
+    return Number.isNaN(a) ? (Number.isNaN(b) ? 0 : 1) : Number.isNaN(b) ? -1 : a - b;
+  };
+
+  for (const [column, heading] of Array.from(table.tHead.rows[0].cells).entries()) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = heading.textContent;
+    heading.replaceChildren(button);
+    button.addEventListener("click", () => {
+      const descending = heading.getAttribute("aria-sort") === "ascending";
+      for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+      heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
+      const kind = heading.dataset.kind;
+      rows.sort((a, b) => {
+        const order = compare(value(a, column, kind), value(b, column, kind));
+        return descending ? -order : order;
+      });
+      body.append(...rows);
+    });
+  }
+
+  const filter = document.getElementById("filter");
+  const shown = document.getElementById("shown");
+  filter.closest(".filter").hidden = false;
+  filter.addEventListener("input", () => {
+    const wanted = filter.value.toLowerCase().trim();
+    for (const row of rows) row.hidden = !row.textContent.toLowerCase().includes(wanted);
+    shown.textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length} figures`;
+  });
+})();

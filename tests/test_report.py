@@ -1,0 +1,178 @@
+"""The page: whole in itself, readable without script, and safe whatever is on it."""
+
+import itertools
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from jinja2 import UndefinedError
+
+from mlcore import plotting
+from mlcore.app import Workspace
+from mlcore.artifacts import read_json, write_json
+from mlcore.config import compose
+from mlcore.report import digits, inline_svg, render
+from stages import report
+
+ROOT = Path(__file__).parents[1]
+LIMIT = 3_000_000
+VOID = {"meta", "img", "input", "br", "link", "hr"}
+
+
+class Page(HTMLParser):
+    """What tests ask of a page: its elements in their order, and that they are closed in turn."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.open, self.text = [], [], ""
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] not in ("script", "style"):
+            self.text += data
+
+    def all(self, *tags):
+        return [attrs for tag, attrs in self.elements if tag in tags]
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    """The committed results, to be changed; the page goes beside them."""
+    (tmp_path / "metrics").mkdir()
+    for name in ("verdict", "sensitivity", "environment"):
+        content = (ROOT / "metrics" / f"{name}.json").read_bytes()
+        (tmp_path / "metrics" / f"{name}.json").write_bytes(content)
+    return Workspace(ROOT, tmp_path)
+
+
+def write(workspace):
+    report.run(compose(ROOT / "conf"), workspace)
+    return (workspace.out / "metrics" / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_page_needs_nothing_else(workspace):
+    text = write(workspace)
+    page = Page(text)
+    assert len(text.encode()) < LIMIT
+    for attrs in page.all("img", "script", "link", "use", "image", "a", "iframe"):
+        for name in ("src", "href", "xlink:href"):
+            assert (attrs.get(name) or "#").startswith(("#", "data:image/png;base64,"))
+    css = "".join(re.findall(r"<style.*?</style>", text, re.DOTALL))
+    assert "@import" not in css
+    assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", text))
+
+
+def test_every_id_is_there_once_and_every_reference_leads_to_one(workspace):
+    page = Page(write(workspace))
+    ids = [attrs["id"] for _, attrs in page.elements if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    for attrs in page.all("a", "use"):
+        target = attrs.get("href") or attrs.get("xlink:href")
+        assert target.removeprefix("#") in ids
+    for _, attrs in page.elements:
+        for used in re.findall(r"url\(#([^)]*)\)", " ".join(v or "" for v in attrs.values())):
+            assert used in ids
+        for name in ("aria-labelledby", "for"):
+            assert name not in attrs or attrs[name] in ids
+
+
+def test_headings_are_in_order_and_pictures_are_told(workspace):
+    page = Page(write(workspace))
+    levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch(r"h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(b <= a + 1 for a, b in itertools.pairwise(levels))
+    assert all(attrs["alt"] for attrs in page.all("img"))
+    pictures = [attrs for attrs in page.all("svg") if attrs.get("role") == "img"]
+    assert len(pictures) == len(report.DRAWN) + 12
+    assert all(attrs["aria-label"] for attrs in pictures)
+    assert {tag for tag, _ in page.elements} >= {"header", "main", "nav"}
+    assert page.all("html")[0]["lang"] == "en"
+
+
+def test_every_figure_and_claim_is_on_it(workspace):
+    page = Page(write(workspace))
+    verdict = read_json(ROOT / "metrics" / "verdict.json")
+    for path, figure in verdict["by_figure"].items():
+        assert path in page.text
+        assert figure["provenance"]["command"] in page.text
+    for claim in verdict["by_claim"].values():
+        assert claim["text"] in page.text
+        assert claim["evidence"] in page.text
+    (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>',
+                         write(workspace), re.DOTALL)  # fmt: skip
+    assert json.loads(data) == verdict
+
+
+def test_text_from_results_is_text(workspace):
+    hostile = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
+    path = workspace.out / "metrics" / "verdict.json"
+    verdict = json.loads(path.read_text(encoding="utf-8"))
+    first = next(iter(verdict["by_claim"].values()))
+    first["evidence"] = first["text"] = hostile
+    write_json(path, verdict)
+    page = Page(write(workspace))
+    assert hostile in page.text
+    assert len(page.all("script")) == 2
+    assert not any("onerror" in attrs for _, attrs in page.elements)
+
+
+def test_the_same_results_give_the_same_bytes(workspace):
+    assert write(workspace) == write(workspace)
+
+
+def test_two_figures_on_a_page_share_no_id(tmp_path):
+    import pandas as pd
+
+    history = pd.DataFrame({"epoch": [1, 2], "train_loss": [2.0, 1.0], "val_loss": [2.0, 1.5]})
+    pictures = []
+    for name in ("one", "two"):
+        plotting.save_svg(plotting.loss_curves(history, "title"), tmp_path / "same.svg")
+        svg = (tmp_path / "same.svg").read_text(encoding="utf-8")
+        pictures.append(inline_svg(svg, name, 'a "curve" & more'))
+    ids = [set(re.findall(r'\bid="([^"]*)"', picture)) for picture in pictures]
+    assert ids[0]
+    assert not ids[0] & ids[1]
+    assert 'aria-label="a &#34;curve&#34; &amp; more"' in pictures[0]
+    assert ">title</text>" in pictures[0]  # text is text
+    assert "<?xml" not in pictures[0]
+
+
+def test_svgs_are_the_same_bytes_without_a_date(tmp_path):
+    import pandas as pd
+
+    history = pd.DataFrame({"epoch": [1, 2], "train_loss": [2.0, 1.0]})
+    contents = set()
+    for folder in ("a", "b"):
+        path = tmp_path / folder / "curve.svg"
+        plotting.save_svg(plotting.loss_curves(history, "title"), path)
+        contents.add(path.read_bytes())
+    (content,) = contents
+    assert b"<dc:date>" not in content
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.97331, "0.9733"), (2.0, "2"), (56000, "56000"), (None, "\N{EN DASH}"), ("adam", "adam")],
+)
+def test_figures_are_written_as_they_are_read(value, text):
+    assert digits(value) == text
+
+
+def test_a_page_without_its_results_is_an_error():
+    with pytest.raises(UndefinedError):
+        render({})
