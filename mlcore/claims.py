@@ -420,7 +420,7 @@ def judge_claim(claim: Mapping[str, str], results: Results, rules: Mapping[str, 
         "text": claim["text"],
         "verdict": verdict,
         "evidence": sentence(deciding, rules) if deciding else "There are no replicates.",
-        "counter_evidence": counter_evidence(verdict, statements, variants, deciding, rules),
+        "counter_evidence": counter_evidence(verdict, statements, variants),
         "statements": [asdict(statement) for statement in statements],
         **rule,
         "variants": variants,
@@ -451,14 +451,13 @@ def counter_evidence(
     verdict: str,
     statements: Sequence[Judged],
     variants: Sequence[Mapping[str, Any]],
-    deciding: Judged | None,
-    rules: Mapping[str, Any],
 ) -> list[str]:
     """Say what speaks against a verdict: single seeds, other statements, other thresholds."""
     against = []
+    supported = sum(statement.verdict == SUPPORTED for statement in statements)
+    if verdict == REFUTED and supported:
+        against.append(f"{supported} of its {len(statements)} statements are supported.")
     for statement in statements:
-        if verdict == REFUTED and statement.verdict == SUPPORTED:
-            against.append(sentence(statement, rules))
         if verdict == SUPPORTED and statement.exceptions:
             seeds = ", ".join(map(str, statement.exceptions))
             against.append(f"{statement.text}: not with seed {seeds}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mlcore.artifacts import atomic_path, read_json
-from mlcore.claims import CLAIM_VERDICTS
+from mlcore.claims import CLAIM_VERDICTS, CLAIMS
 from mlcore.report import inline_png, inline_svg, render
 from mlcore.verdict import VERDICTS
 
@@ -69,7 +69,7 @@ def run(config: Config, workspace: Workspace) -> None:
             "replicates": verdict["replicates"],
             "rules_sha256": verdict["rules_sha256"],
             "figures": list(verdict["by_figure"].values()),
-            "claims": list(verdict["by_claim"].values()),
+            "claims": [verdict["by_claim"][name] for name in CLAIMS],
             "choices": read_json(workspace.input("metrics/sensitivity.json"))["printed_values"],
             "environment": read_json(workspace.input("metrics/environment.json")),
             "data": verdict,

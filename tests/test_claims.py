@@ -247,9 +247,7 @@ def test_a_candidate_that_was_not_run_leaves_the_search_undecided(candidate):
 
 def test_what_holds_of_a_refuted_claim_is_said():
     judged = judge("normal_beats_random", FLIPPED["normal_beats_random"])
-    assert [line.partition(":")[0] for line in judged["counter_evidence"] if "seeds" in line] == [
-        "sigmoid", "relu", "leaky_relu"
-    ]  # fmt: skip
+    assert "3 of its 4 statements are supported." in judged["counter_evidence"]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mlcore.claims import CLAIMS
 from mlcore.config import compose
 
 ROOT = Path(__file__).parents[1]
@@ -136,7 +137,9 @@ def verdict_paragraph():
         "|---|---|",
         *(
             f"| {claim['text'].rstrip('.')} | {claim['verdict']} |"
-            for claim in sorted(verdict["by_claim"].values(), key=lambda c: ORDER[c["verdict"]])
+            for claim in sorted(
+                (verdict["by_claim"][name] for name in CLAIMS), key=lambda c: ORDER[c["verdict"]]
+            )
         ),
         "",
         "`metrics/verdict.json` has for each its interval, its evidence and what speaks against "
