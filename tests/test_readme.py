@@ -119,18 +119,17 @@ def verdict_paragraph():
     ]
     named = f" ({', '.join(not_reproduced)})" if not_reproduced else ""
     lines = [
-        f"**The verdict.** Of the study's {sum(trained.values())} figures of trained models, "
-        f"{trained['reproduced']} are reproduced, "
+        f"**The verdict.** The study's {sum(trained.values())} figures of trained models: "
+        f"{trained['reproduced']} reproduced, "
         f"{trained['compatible, too noisy to tell']} compatible but too noisy to tell, "
-        f"{trained['differs, immaterially']} differ immaterially, "
-        f"{trained['not reproduced']} are not reproduced{named}, "
+        f"{trained['differs, immaterially']} differing immaterially, "
+        f"{trained['not reproduced']} not reproduced{named}, "
         f"{trained['not testable']} not testable. "
         f"Of {coverage['n_intervals']} intervals {coverage['outside']} miss the printed value; "
         f"if all were true, {coverage['expected_outside']:g} would. "
-        f"Of its {sum(exact.values())} figures worked by hand or counted, "
-        f"{exact['reproduced']} are reproduced, {exact['differs, immaterially']} is off by its "
-        "own rounding. "
-        f"Of its {sum(claims.values())} claims, {claims['supported']} are supported, "
+        f"Its {sum(exact.values())} figures worked by hand or counted: {exact['reproduced']} "
+        f"reproduced, {exact['differs, immaterially']} off by its own rounding. "
+        f"Its {sum(claims.values())} claims: {claims['supported']} supported, "
         f"{claims['refuted']} refuted, {claims['undecided']} undecided:",
         "",
         "| claim | |",
