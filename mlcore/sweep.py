@@ -21,7 +21,7 @@ from mlcore.config import Config
 from mlcore.config.compose import compose_for_seeds
 from mlcore.config.hydra_app import expand
 from mlcore.errors import RetraceError
-from mlcore.sweep_table import N_DIGITS
+from mlcore.sweep_table import N_DIGITS, Table
 
 
 class Sweep(BaseModel):
@@ -116,6 +116,12 @@ def jobs_of(file: SweepFile, root: Path, seeds: int, shared: Sequence[str] = ())
                 digests = _digests(sweep.stages, config, pipeline, root)
                 jobs.append(Job(name, sweep.stages, told, config, digests))
     return sorted(jobs, key=lambda job: job.config.seed)
+
+
+def todo(jobs: Sequence[Job], table: Table) -> list[Job]:
+    """Give the jobs that the table does not have; it forgets what none of them asks for."""
+    done = table.done({(job.sweep, " ".join(job.overrides)) for job in jobs})
+    return [job for job in jobs if job.digests[-1] not in done]
 
 
 def _digests(

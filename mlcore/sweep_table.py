@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from mlcore.artifacts import read_table, write_table
 from mlcore.errors import RetraceError
-
-if TYPE_CHECKING:
-    from mlcore.sweep import Job
 
 FIGURES = (
     "n_epochs",
@@ -52,21 +49,21 @@ class Table:
         self.rows = read_runs(path)
         self.curves = read_curves(curves) if curves else pd.DataFrame()
 
-    def todo(self, jobs: Sequence[Job]) -> list[Job]:
-        """Give the jobs that do not stand in the table, where networks need their curve, too.
+    def done(self, asked: Collection[tuple[str, str]]) -> set[str]:
+        """Give the digests of what is finished, for networks with their whole curve.
 
-        Rows of what the file no longer asks for are forgotten.
+        Parameters
+        ----------
+        asked : collection of (str, str)
+            Sweeps and overrides; rows of any other are forgotten.
         """
-        asked = {(job.sweep, " ".join(job.overrides)) for job in jobs}
         named = zip(self.rows["sweep"], self.rows["overrides"], strict=True)
         kept = pd.Series([name in asked for name in named], self.rows.index, dtype=bool)
-        self.rows = self.rows[kept]
-        whole = self.rows
+        self.rows = whole = self.rows[kept]
         if self.curves_path is not None:
             lengths = whole["digest"].map(self.curves["digest"].value_counts())
             whole = whole[(whole["part"] != "network") | (lengths == whole["n_epochs"])]
-        done = set(whole["digest"])
-        return [job for job in jobs if job.digests[-1] not in done]
+        return set(whole["digest"])
 
     def add(self, rows: Sequence[Mapping[str, Any]], curves: Sequence[Mapping[str, Any]]) -> None:
         """Add a job's trainings in place of earlier ones of the same names, and write the files."""

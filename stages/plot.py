@@ -30,7 +30,7 @@ def run(config: Config, workspace: Workspace) -> None:
     for name, figure in (lines | images).items():
         plotting.save(figure, workspace.output(f"metrics/figures/{name}.png"))
     for name, figure in lines.items():  # for the page
-        plotting.save_svg(figure, workspace.output(f"metrics/figures/{name}.svg"))
+        plotting.save_svg(figure, workspace.output(f"metrics/svg/{name}.svg"))
 
 
 def network_figures(config: Config, workspace: Workspace) -> dict[str, Any]:

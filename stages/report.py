@@ -39,10 +39,9 @@ def run(config: Config, workspace: Workspace) -> None:
     drawn = DRAWN | {
         f"network/{cell}": f"Training and validation loss of {cell} over epochs" for cell in cells
     }
-    figures = "metrics/figures"
     svgs = {
         name: inline_svg(
-            workspace.input(f"{figures}/{name}.svg").read_text(encoding="utf-8"),
+            workspace.input(f"metrics/svg/{name}.svg").read_text(encoding="utf-8"),
             name.replace("/", "-"),
             description,
         )
@@ -50,7 +49,7 @@ def run(config: Config, workspace: Workspace) -> None:
     }
     pngs = {
         name: {
-            "uri": inline_png(workspace.input(f"{figures}/{name}.png").read_bytes()),
+            "uri": inline_png(workspace.input(f"metrics/figures/{name}.png").read_bytes()),
             "description": description,
         }
         for name, description in IMAGES.items()

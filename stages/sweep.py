@@ -28,7 +28,7 @@ from mlcore.notes import SESSION
 from mlcore.observers import Context, trackers
 from mlcore.observers.tracking import note_group, session
 from mlcore.runtime import pin_threads
-from mlcore.sweep import Job, jobs_of, read_sweeps
+from mlcore.sweep import Job, jobs_of, read_sweeps, todo
 from mlcore.sweep_table import CURVES, FIGURES, GROUP, Table, group_of, summary
 from mlcore.training import Observer, Result, Row, Training
 from mlcore.training import run as run_training
@@ -197,16 +197,16 @@ def run_file(path: Path, seeds: int, n_jobs: int, overrides: list[str]) -> None:
         with FileLock(target.with_name(f".{target.name}.lock"), timeout=0):
             jobs = jobs_of(file, ROOT, seeds, overrides)
             table = Table(target, ROOT / file.curves if file.curves else None)
-            todo = table.todo(jobs)
-            print(f"{len(jobs) - len(todo)} of {len(jobs)} jobs stand in {file.table}", flush=True)
-            if not todo:
+            left = todo(jobs, table)
+            print(f"{len(jobs) - len(left)} of {len(jobs)} jobs stand in {file.table}", flush=True)
+            if not left:
                 return
-            with session(todo[0].config, ROOT):
-                failed = run_all(todo, table, n_jobs)
+            with session(left[0].config, ROOT):
+                failed = run_all(left, table, n_jobs)
     except Timeout:
         raise RetraceError(f"another command is filling {file.table}") from None
     if failed:
-        raise RetraceError(f"{len(failed)} of {len(todo)} jobs failed, as said above")
+        raise RetraceError(f"{len(failed)} of {len(left)} jobs failed, as said above")
 
 
 def main() -> None:

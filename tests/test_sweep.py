@@ -16,7 +16,7 @@ from filelock import FileLock
 from mlcore.errors import RetraceError
 from mlcore.network_files import load_network
 from mlcore.stores import default_uri
-from mlcore.sweep import jobs_of, read_sweeps
+from mlcore.sweep import jobs_of, read_sweeps, todo
 from mlcore.sweep_table import CURVES, FIGURES, KEY, Table, read_replicates, read_runs
 
 ROOT = Path(__file__).parents[1]
@@ -258,8 +258,8 @@ def test_an_interrupted_sweep_keeps_what_is_done_and_goes_on(project):
     assert len(table(project)) == 1
     file = read_sweeps(project.root / "s.yaml")
     jobs = jobs_of(file, project.root, 1)
-    todo = Table(project.root / file.table, None).todo(jobs)
-    assert [job.config.network.max_epochs for job in todo] == [1_000_000]
+    left = todo(jobs, Table(project.root / file.table, None))
+    assert [job.config.network.max_epochs for job in left] == [1_000_000]
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "sweeps").glob("*.yaml")), ids=lambda p: p.stem)
@@ -334,10 +334,10 @@ def test_digests_that_are_numbers_stay_as_they_are(tmp_path):
     assert table.rows["digest"].tolist() == table.curves["digest"].unique().tolist() == [
         "0000000000000123"
     ]  # fmt: skip
-    assert table.todo([FakeJob(123), FakeJob(124)])[0].digests == ["0000000000000124"]
+    assert todo([FakeJob(123), FakeJob(124)], table)[0].digests == ["0000000000000124"]
 
 
-def test_a_row_without_its_whole_curve_is_run_again(tmp_path, monkeypatch):
+def test_a_row_without_its_whole_curve_is_run_again(tmp_path):
     filled(tmp_path, 1, 2, 3)
     curves = pd.read_csv(tmp_path / "c.csv", dtype={"digest": str})
     lost = curves[(curves["digest"] != f"{2:016d}") & ~((curves["digest"] == f"{3:016d}")
@@ -345,14 +345,14 @@ def test_a_row_without_its_whole_curve_is_run_again(tmp_path, monkeypatch):
     lost.to_csv(tmp_path / "c.csv", index=False)
     table = Table(tmp_path / "t.csv", tmp_path / "c.csv")
     jobs = [FakeJob(seed) for seed in (1, 2, 3)]
-    assert [job.digests[0] for job in table.todo(jobs)] == [f"{2:016d}", f"{3:016d}"]
+    assert [job.digests[0] for job in todo(jobs, table)] == [f"{2:016d}", f"{3:016d}"]
     table.add([row(2)], curve(2))
-    assert [job.digests[0] for job in table.todo(jobs)] == [f"{3:016d}"]
+    assert [job.digests[0] for job in todo(jobs, table)] == [f"{3:016d}"]
 
 
 def test_rows_that_the_file_no_longer_asks_for_are_forgotten(tmp_path):
     table = filled(tmp_path, 1, 2)
-    assert table.todo([FakeJob(9, ["b=2"])])
+    assert todo([FakeJob(9, ["b=2"])], table)
     table.add([row(9, overrides="b=2")], curve(9))
     assert Table(tmp_path / "t.csv", tmp_path / "c.csv").rows["seed"].tolist() == [9]
 

@@ -80,7 +80,7 @@ def endless(project):
     process.wait(60)
 
 
-def wait_for(condition, seconds=60):
+def wait_for(condition, seconds=150):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         with suppress(sqlite3.OperationalError):  # no database or no table yet
