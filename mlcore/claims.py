@@ -140,7 +140,8 @@ def zero_init_is_chance(results: Results, threshold: float) -> list[Statement]:
     """State that zero init ends at the majority-class rate for every activation."""
     return [
         bounded(
-            f"{activation}: distance from the majority class's {results.majority_share:.4f}",
+            f"{activation}: within {threshold:g} of the majority class's "
+            f"{results.majority_share:.4f}",
             (results.accuracy("network", f"{activation}-zero") - results.majority_share).abs(),
             threshold,
             above=False,

@@ -65,7 +65,7 @@ def run(config: Config, workspace: Workspace) -> None:
             },
             "claim_counts": {word: verdict["claims"][word] for word in CLAIM_VERDICTS},
             "coverage": verdict["coverage"],
-            "replicates": verdict["replicates"],
+            "seeds": min(f["n"] for f in verdict["by_figure"].values() if f["kind"] == "trained"),
             "rules_sha256": verdict["rules_sha256"],
             "figures": list(verdict["by_figure"].values()),
             "claims": [verdict["by_claim"][name] for name in CLAIMS],

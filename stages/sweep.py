@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import time
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 from joblib import Parallel, delayed
+from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from mlcore.app import ROOT, Workspace
@@ -73,11 +75,11 @@ class Outcome:
     error: str = ""
 
 
-def run_job(job: Job, keep_curves: bool) -> Outcome:
-    """Run the stages of a job in a temporary folder; an error is an outcome, too."""
+def run_job(job: Job, keep_curves: bool, folder_of_all: str) -> Outcome:
+    """Run the stages of a job in a folder of its own; an error is an outcome, too."""
     pin_threads()
     outcome = Outcome(job)
-    with TemporaryDirectory(prefix="retrace-") as folder:
+    with TemporaryDirectory(dir=folder_of_all) as folder:
         workspace = Workspace(ROOT, Path(folder))
         try:
             for name, digest in zip(job.stages, job.digests, strict=True):
@@ -140,12 +142,12 @@ def _loss_sd(training: Training, result: Result) -> dict[str, float]:
     return {"val_loss_sd": float(np.std(-np.log(np.maximum(chances, np.finfo(np.float64).tiny))))}
 
 
-def run_all(jobs: list[Job], table: Table, n_jobs: int) -> list[Outcome]:
+def run_all(jobs: list[Job], table: Table, n_jobs: int, folder: str) -> list[Outcome]:
     """Run jobs side by side, and write down each as it ends; returns the ones that failed."""
     failed, changed = [], set[str]()
     began = time.monotonic()
     outcomes = Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)(
-        delayed(run_job)(job, table.curves_path is not None) for job in jobs
+        delayed(run_job)(job, table.curves_path is not None, folder) for job in jobs
     )
     try:
         for done, outcome in enumerate(outcomes, start=1):
@@ -159,6 +161,9 @@ def run_all(jobs: list[Job], table: Table, n_jobs: int) -> list[Outcome]:
             left = (time.monotonic() - began) / done * (len(jobs) - done) / 60
             state = f"failed: {outcome.error}" if outcome.error else "done"
             print(f"{done} of {len(jobs)}, {left:.0f} min left: {what}: {state}", flush=True)
+    except KeyboardInterrupt:
+        get_reusable_executor().shutdown(kill_workers=True)
+        raise
     finally:  # what is done when it is broken off is summed up, too
         note_groups(table, changed)
     return failed
@@ -188,21 +193,30 @@ def run_file(path: Path, seeds: int, n_jobs: int, overrides: list[str]) -> None:
     """
     if seeds < 1:
         raise RetraceError(f"--seeds {seeds}: should be 1 or more")
+    if n_jobs == 0 or n_jobs < -1:
+        raise RetraceError(f"--jobs {n_jobs}: should be -1, for one on each core, or 1 or more")
     if other := [o for o in overrides if not o.startswith("tracking")]:
         raise RetraceError(f"{other[0]}: only tracking is set for all jobs; the rest is in {path}")
     file = read_sweeps(path)
     target = ROOT / file.table
-    target.parent.mkdir(parents=True, exist_ok=True)
+    if not target.parent.is_dir():
+        raise RetraceError(f"{path}: {file.table} should be in a folder that exists")
+    locks = ROOT / "build"
+    locks.mkdir(exist_ok=True)
     try:
-        with FileLock(target.with_name(f".{target.name}.lock"), timeout=0):
+        with FileLock(locks / f"{file.table.replace('/', '-')}.lock", timeout=0):
             jobs = jobs_of(file, ROOT, seeds, overrides)
             table = Table(target, ROOT / file.curves if file.curves else None)
             left = todo(jobs, table)
             print(f"{len(jobs) - len(left)} of {len(jobs)} jobs stand in {file.table}", flush=True)
             if not left:
                 return
-            with session(left[0].config, ROOT):
-                failed = run_all(left, table, n_jobs)
+            # Of jobs that are killed, too, nothing is left
+            with (
+                TemporaryDirectory(prefix="retrace-", ignore_cleanup_errors=True) as folder,
+                session(left[0].config, ROOT),
+            ):
+                failed = run_all(left, table, n_jobs, folder)
     except Timeout:
         raise RetraceError(f"another command is filling {file.table}") from None
     if failed:
@@ -218,6 +232,8 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", help="of the tracking, such as tracking=off")
     options = parser.parse_intermixed_args()
     os.environ.setdefault("TQDM_DISABLE", "1")
+    for number in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C
+        signal.signal(number, signal.default_int_handler)
     try:
         run_file(options.file, options.seeds, options.jobs, options.overrides)
     except TerminatedWorkerError:
@@ -225,6 +241,7 @@ def main() -> None:
     except RetraceError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
 
 

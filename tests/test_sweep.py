@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import yaml
 from filelock import FileLock
@@ -234,27 +235,39 @@ def test_a_missing_file_and_a_wrong_number_are_said(project):
     assert result.stderr == (
         "error: network.learning_rate=1: only tracking is set for all jobs; the rest is in s.yaml\n"
     )
-    with FileLock(project.root / "metrics" / ".t.csv.lock"):
+    for jobs in ("0", "-5"):
+        result = sweep(project, "--jobs", jobs, check=False)
+        assert result.stderr.startswith(f"error: --jobs {jobs}: should be -1")
+    with FileLock(project.root / "build" / "metrics-t.csv.lock"):
         result = sweep(project, check=False)
     assert result.stderr == "error: another command is filling metrics/t.csv\n"
 
 
-def test_an_interrupted_sweep_keeps_what_is_done_and_goes_on(project):
+@pytest.mark.parametrize(("number", "jobs"), [(signal.SIGINT, "1"), (signal.SIGTERM, "2")])
+def test_an_interrupted_sweep_keeps_what_is_done_and_goes_on(project, number, jobs, tmp_path):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
     slow = ["network.max_epochs=1,1000000", "network.patience=1000000", "network.batch_size=1"]
     write(project, FILE | {"sweeps": {"a": {"stages": ["train_network"], "overrides": slow}}})
-    command = [sys.executable, "-m", "stages.sweep", "s.yaml", "--jobs", "1", "tracking=off"]
+    command = [sys.executable, "-m", "stages.sweep", "s.yaml", "--jobs", jobs, "tracking=off"]
+    environment = project.environment(TMPDIR=str(temporary))
     process = subprocess.Popen(
-        command, cwd=project.root, env=project.environment(), stderr=subprocess.PIPE, text=True
+        command, cwd=project.root, env=environment, stderr=subprocess.PIPE, text=True
     )
     deadline = time.monotonic() + 60
     while not (project.root / "metrics" / "t.csv").exists():
         assert time.monotonic() < deadline
         time.sleep(0.1)
     time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
+    assert "stopped; the same command goes on from here" in errors
     assert "Traceback" not in errors
+    _, alive = psutil.wait_procs(children, timeout=20)
+    assert not alive
+    assert not list(temporary.glob("retrace-*"))
     assert len(table(project)) == 1
     file = read_sweeps(project.root / "s.yaml")
     jobs = jobs_of(file, project.root, 1)
