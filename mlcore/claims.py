@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from mlcore.statistics import Interval, wilson_interval
-from mlcore.verdict import search_scores
+from mlcore.verdict import by_seed, search_scores
 
 SUPPORTED, REFUTED, UNDECIDED = "supported", "refuted", "undecided"
 CLAIM_VERDICTS = (SUPPORTED, REFUTED, UNDECIDED)
@@ -40,8 +40,7 @@ class Results:
 
     def figure(self, part: str, name: str, column: str) -> "pd.Series[float]":
         """Give a figure of all replicates of a training, by seed."""
-        chosen = self.runs[(self.runs["part"] == part) & (self.runs["name"] == name)]
-        return chosen.set_index("seed")[column].dropna()
+        return by_seed(self.runs, part, name, column)
 
     def accuracy(self, part: str, name: str) -> "pd.Series[float]":
         """Give the accuracies in the test part, by seed."""

@@ -29,12 +29,12 @@ def judged_by_stopping(runs: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame
     Parameters
     ----------
     runs, curves : pandas.DataFrame
-        The tables of `mlcore.sweep.Table`.
+        The tables of `mlcore.sweep_table.Table`.
 
     Returns
     -------
     pandas.DataFrame
-        One row per network and rule, as in a table of `mlcore.sweep.Table`: "sweep" is
+        One row per network and rule, as in a table of `mlcore.sweep_table.Table`: "sweep" is
         "stopping", "overrides" the parameters that make the rule.
     """
     rows = []
@@ -64,7 +64,7 @@ def summarise(
     Parameters
     ----------
     alternatives, replicates : pandas.DataFrame
-        Tables of `mlcore.sweep.Table`: of other choices, and of the default ones.
+        Tables of `mlcore.sweep_table.Table`: of other choices, and of the default ones.
     summary : nested mappings
         What `study.compare` made.
 

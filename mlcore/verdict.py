@@ -271,7 +271,12 @@ def replicates(path: str, rule: Rule, runs: pd.DataFrame) -> "pd.Series[float]":
     if rule["kind"] == "score":
         return search_scores(runs).max(axis=1)
     _, figure, *name = path.split(".")
-    chosen = runs[(runs["part"] == rule["part"]) & (runs["name"] == "-".join(name))]
+    return by_seed(runs, rule["part"], "-".join(name), figure)
+
+
+def by_seed(runs: pd.DataFrame, part: str, name: str, figure: str) -> "pd.Series[float]":
+    """Give a figure of all runs of a training, by seed; runs that do not have it are left out."""
+    chosen = runs[(runs["part"] == part) & (runs["name"] == name)]
     return chosen.set_index("seed")[figure].dropna()
 
 
@@ -326,11 +331,11 @@ def variance_beyond_seed(
         return 0.0, ""
     _, figure, name = path.split(".")
     of_split = evidence.splits[evidence.splits["sweep"] == rule["split"]]
-    chosen = of_split[(of_split["part"] == rule["part"]) & (of_split["name"] == name)]
+    chosen = by_seed(of_split, rule["part"], name, figure)
     if len(chosen) < evidence.rules["min_replicates"]:
         return 0.0, "; of the seed alone: what another split changes has not been run"
     # Both of us trained on one of these splits
-    return 2 * float(chosen[figure].var(ddof=1)), ""
+    return 2 * float(chosen.var(ddof=1)), ""
 
 
 def variance_of_images(path: str, mean: float, rule: Rule, evidence: Evidence) -> float:
@@ -340,9 +345,8 @@ def variance_of_images(path: str, mean: float, rule: Rule, evidence: Evidence) -
     if figure.endswith("accuracy"):
         variance = mean * (1 - mean)
     else:
-        runs = evidence.runs
-        chosen = runs[(runs["part"] == rule["part"]) & (runs["name"] == name)]
-        variance = float((chosen[f"{figure}_sd"] ** 2).mean())
+        between = by_seed(evidence.runs, rule["part"], name, f"{figure}_sd")
+        variance = float((between**2).mean())
     return redraw_variance(variance, evidence.sizes[part], evidence.sizes["full"])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlcore.artifacts import atomic_path, read_json
 from mlcore.claims import CLAIM_VERDICTS, CLAIMS
@@ -36,24 +36,7 @@ def run(config: Config, workspace: Workspace) -> None:
     """Write metrics/report.html from metrics alone."""
     verdict = read_json(workspace.input("metrics/verdict.json"))
     cells = [f"{a}-{i}" for a in config.grid.activation for i in config.grid.init]
-    drawn = DRAWN | {
-        f"network/{cell}": f"Training and validation loss of {cell} over epochs" for cell in cells
-    }
-    svgs = {
-        name: inline_svg(
-            workspace.input(f"metrics/svg/{name}.svg").read_text(encoding="utf-8"),
-            name.replace("/", "-"),
-            description,
-        )
-        for name, description in drawn.items()
-    }
-    pngs = {
-        name: {
-            "uri": inline_png(workspace.input(f"metrics/figures/{name}.png").read_bytes()),
-            "description": description,
-        }
-        for name, description in IMAGES.items()
-    }
+    svgs, pngs = pictures(workspace, cells)
     page = render(
         {
             "svgs": svgs,
@@ -76,6 +59,29 @@ def run(config: Config, workspace: Workspace) -> None:
     )
     with atomic_path(workspace.output("metrics/report.html")) as temporary:
         temporary.write_text(page, encoding="utf-8")
+
+
+def pictures(workspace: Workspace, cells: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Give what the page shows as lines and text, and as images, by name."""
+    drawn = DRAWN | {
+        f"network/{cell}": f"Training and validation loss of {cell} over epochs" for cell in cells
+    }
+    svgs = {
+        name: inline_svg(
+            workspace.input(f"metrics/svg/{name}.svg").read_text(encoding="utf-8"),
+            name.replace("/", "-"),
+            description,
+        )
+        for name, description in drawn.items()
+    }
+    pngs = {
+        name: {
+            "uri": inline_png(workspace.input(f"metrics/figures/{name}.png").read_bytes()),
+            "description": description,
+        }
+        for name, description in IMAGES.items()
+    }
+    return svgs, pngs
 
 
 if __name__ == "__main__":

@@ -231,7 +231,6 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=-1, help="processes; -1: one for each core")
     parser.add_argument("overrides", nargs="*", help="of the tracking, such as tracking=off")
     options = parser.parse_intermixed_args()
-    os.environ.setdefault("TQDM_DISABLE", "1")
     for number in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C
         signal.signal(number, signal.default_int_handler)
     try:

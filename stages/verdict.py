@@ -56,18 +56,23 @@ def run(config: Config, workspace: Workspace) -> None:
         "by_claim": {claim["id"]: claim for claim in judged},
     }
     write_json(workspace.output("metrics/verdict.json"), whole)
-    nested = ("interval", "collapse", "choice", "values")
-    table = [
-        {name: value for name, value in row.items() if name not in nested}
-        | dict(zip(("low", "high"), row["interval"] or (None, None), strict=True))
-        | {"collapsed": row["collapse"] and row["collapse"]["collapsed"]}
-        | {"chosen": row["choice"] and row["choice"]["chosen"]}
-        for row in rows
-    ]
-    write_table(workspace.output("metrics/verdict.csv"), table)
+    write_table(workspace.output("metrics/verdict.csv"), [_flat(row) for row in rows])
     words = {figure.path: figure.verdict for figure in figures}
     words |= {claim["id"]: claim["verdict"] for claim in judged}
     write_json(workspace.output("metrics/verdict_words.json"), words)
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    """Give a figure's verdict as a row of a table."""
+    nested = ("interval", "collapse", "choice", "values")
+    low, high = row["interval"] or (None, None)
+    return {
+        **{name: value for name, value in row.items() if name not in nested},
+        "low": low,
+        "high": high,
+        "collapsed": row["collapse"] and row["collapse"]["collapsed"],
+        "chosen": row["choice"] and row["choice"]["chosen"],
+    }
 
 
 if __name__ == "__main__":
