@@ -9,6 +9,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections.abc import Coroutine
 from contextlib import nullcontext
 from pathlib import Path
@@ -18,6 +19,7 @@ import joblib
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
+from mlcore.artifacts import write_json
 from mlcore.config import load, warn_of_change
 from mlcore.errors import RetraceError
 from mlcore.observers.progress import NO_LIVE_LINE
@@ -35,17 +37,23 @@ INTERRUPTED = (
 )
 
 
-async def bring_up_to_date(plan: Plan, jobs: int) -> int:
-    """Run all that is out of date; returns the exit code. Nothing is left running."""
+async def bring_up_to_date(plan: Plan, jobs: int, seconds: dict[str, float]) -> int:
+    """Run all that is out of date; returns the exit code. Nothing is left running.
+
+    How long each stage took, DVC's own part with it, is added to `seconds`.
+    """
     processes = Processes()
+
+    async def timed(name: str) -> int:
+        began = time.monotonic()
+        env = os.environ if name in plan.alone else os.environ | {NO_LIVE_LINE: "1"}
+        code = await processes.run(*REPRO, "-s", name, env=env)
+        seconds[name] = time.monotonic() - began
+        return code
+
     try:
         if jobs > 1 and len(plan.graph) > 1:
-
-            def start(name: str) -> Coroutine[Any, Any, int]:
-                env = os.environ if name in plan.alone else os.environ | {NO_LIVE_LINE: "1"}
-                return processes.run(*REPRO, "-s", name, env=env)
-
-            failed = await run_side_by_side(plan, jobs, start)
+            failed = await run_side_by_side(plan, jobs, timed)
             if failed:
                 print(
                     f"error: failed: {', '.join(failed)}; their reasons stand above",
@@ -92,9 +100,14 @@ def main() -> int:
         default=joblib.cpu_count(),
         help="stages at a time (default: one per core that this process may use: %(default)s)",
     )
-    jobs = parser.parse_args().jobs
+    parser.add_argument(
+        "--times", type=Path, help="write there, as JSON, the seconds that stages side by side took"
+    )
+    arguments = parser.parse_args()
+    jobs = arguments.jobs
     if jobs < 1:
         parser.error(f"--jobs should be at least 1, not {jobs}")
+    times = arguments.times and arguments.times.resolve()
     os.chdir(ROOT)
     # Stages are `python -m ...`: they run in this interpreter, also where no environment is active
     os.environ["PATH"] = os.pathsep.join(
@@ -113,8 +126,14 @@ def main() -> int:
                 f"{jobs} at a time",
                 flush=True,
             )
+        began, seconds = time.monotonic(), dict[str, float]()
         with session(config, ROOT) if todo.graph else nullcontext():
-            return asyncio.run(until_interrupted(bring_up_to_date(todo, jobs)))
+            code = asyncio.run(until_interrupted(bring_up_to_date(todo, jobs, seconds)))
+        if times and code == 0:
+            total = round(time.monotonic() - began, 1)
+            ordered = {n: round(seconds[n], 1) for n in todo.order if n in seconds}
+            write_json(times, {"jobs": jobs, "total": total, "stages": ordered})
+        return code
     except (RetraceError, DvcException) as error:
         sys.exit(f"error: {error}")
 

@@ -4,56 +4,45 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mlcore.artifacts import atomic_path, read_json
+from mlcore.artifacts import atomic_path, read_json, read_yaml
 from mlcore.claims import CLAIM_VERDICTS, CLAIMS
-from mlcore.report import inline_png, inline_svg, render
+from mlcore.outline import outline
+from mlcore.report import content, inline_png, inline_svg, render
 from mlcore.verdict import VERDICTS
 
 if TYPE_CHECKING:
     from mlcore.app import Workspace
     from mlcore.config import Config
 
-DRAWN = {
-    "verdict": "Every printed figure of a trained model against the interval that our runs give",
-    "heatmap": "Test accuracies of the twelve networks, ours above the study's",
-    "network": "Validation loss of the twelve networks over epochs",
-    "diagnostics": "Gradient norms and spread of the units of the twelve networks over epochs",
-    "classifier": "Training and validation loss of the four classifiers over epochs",
-    "search": "Cross-validated accuracy by learning rate, batch size and solver",
-    "autoencoder": "Training and validation loss of the two autoencoders over epochs",
-    "feature_classifier": "Losses of the two classifiers on the 32-d codes over epochs",
-}
-"""Figures that are drawn as lines and text, with what they show."""
-
-IMAGES = {
-    "samples": "Ten images of clothing with the names of their classes",
-    "reconstructions": "Ten images of clothing, and blurred versions of them by two autoencoders",
-}
-"""Figures that are images."""
-
 
 def run(config: Config, workspace: Workspace) -> None:
     """Write metrics/report.html from metrics alone."""
     verdict = read_json(workspace.input("metrics/verdict.json"))
-    cells = [f"{a}-{i}" for a in config.grid.activation for i in config.grid.init]
-    svgs, pngs = pictures(workspace, cells)
+    shows = read_json(workspace.input("metrics/figures.json"))
+    svgs, pngs = pictures(workspace, shows)
+    figures = content.in_order(verdict["by_figure"])
     page = render(
         {
             "svgs": svgs,
             "pngs": pngs,
-            "cells": cells,
+            "shows": {name: of["shows"] for name, of in shows.items()},
+            "cells": [f"{a}-{i}" for a in config.grid.activation for i in config.grid.init],
             "counts": {
                 kind: {word: verdict["figures"][kind][word] for word in VERDICTS}
                 for kind in ("trained", "exact")
             },
             "claim_counts": {word: verdict["claims"][word] for word in CLAIM_VERDICTS},
             "coverage": verdict["coverage"],
-            "seeds": min(f["n"] for f in verdict["by_figure"].values() if f["kind"] == "trained"),
+            "seeds": min(f["n"] for f in figures if f["kind"] == "trained"),
             "rules_sha256": verdict["rules_sha256"],
-            "figures": list(verdict["by_figure"].values()),
+            "figures": figures,
+            "by_path": verdict["by_figure"],
             "claims": [verdict["by_claim"][name] for name in CLAIMS],
-            "choices": read_json(workspace.input("metrics/sensitivity.json"))["printed_values"],
+            "choices": content.choices(
+                read_json(workspace.input("metrics/sensitivity.json")), verdict["by_figure"]
+            ),
             "environment": read_json(workspace.input("metrics/environment.json")),
+            "stages": outline(read_yaml(workspace.input("dvc.yaml"))),
             "data": verdict,
         }
     )
@@ -61,26 +50,16 @@ def run(config: Config, workspace: Workspace) -> None:
         temporary.write_text(page, encoding="utf-8")
 
 
-def pictures(workspace: Workspace, cells: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+def pictures(workspace: Workspace, shows: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """Give what the page shows as lines and text, and as images, by name."""
-    drawn = DRAWN | {
-        f"network/{cell}": f"Training and validation loss of {cell} over epochs" for cell in cells
-    }
-    svgs = {
-        name: inline_svg(
-            workspace.input(f"metrics/svg/{name}.svg").read_text(encoding="utf-8"),
-            name.replace("/", "-"),
-            description,
-        )
-        for name, description in drawn.items()
-    }
-    pngs = {
-        name: {
-            "uri": inline_png(workspace.input(f"metrics/figures/{name}.png").read_bytes()),
-            "description": description,
-        }
-        for name, description in IMAGES.items()
-    }
+    svgs, pngs = {}, {}
+    for name, of in shows.items():
+        if of["is_image"]:
+            png = workspace.input(f"metrics/figures/{name}.png").read_bytes()
+            pngs[name] = {"uri": inline_png(png), "shows": of["shows"]}
+        else:
+            svg = workspace.input(f"metrics/svg/{name}.svg").read_text(encoding="utf-8")
+            svgs[name] = inline_svg(svg, name.replace("/", "-"), of["shows"])
     return svgs, pngs
 
 

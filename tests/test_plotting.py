@@ -129,14 +129,88 @@ def test_a_printed_figure_beyond_the_picture_points_outwards(published, marker):
     assert markers[0] == marker
 
 
+def test_other_seeds_lie_behind_the_run_and_do_not_set_its_scale(history):
+    wild = history.assign(val_loss=100.0)
+    longer = pd.DataFrame({"epoch": range(1, 9), "val_loss": np.ones(8)})
+    (axes,) = plotting.loss_curves(history, "title", others=[wild, longer]).axes
+    behind, run = axes.lines[:2], axes.lines[2:]
+    np.testing.assert_array_equal(behind[0].get_ydata(), wild["val_loss"])
+    assert [line.get_label() for line in run] == ["training", "validation"]
+    assert axes.get_ylim()[1] < 3
+    assert axes.get_xlim()[1] == 9
+    shown = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert shown == ["validation, other seeds", "training", "validation"]
+
+
 def test_samples_and_reconstructions_show_the_images_given(images):
     samples = plotting.image_samples(images, [f"name {i}" for i in range(10)], "samples")
     assert [axes.get_title() for axes in samples.axes] == [f"name {i}" for i in range(10)]
     np.testing.assert_array_equal(samples.axes[3].images[0].get_array().ravel(), images[3])
-    rows = plotting.reconstructions(images, {"relu": images / 2, "identity": images}, "rows")
-    assert len(rows.axes) == 30
-    assert [rows.axes[k].get_ylabel() for k in (0, 10, 20)] == ["original", "ReLU", "identity"]
-    np.testing.assert_array_equal(rows.axes[14].images[0].get_array().ravel(), images[4] / 2)
+    rows = plotting.reconstructions(images, {"relu": images / 4, "identity": images}, "rows")
+    labels = [rows.axes[k].get_ylabel() for k in range(0, 50, 10)]
+    assert labels == ["original", "ReLU", "ReLU,\nerror", "identity", "identity,\nerror"]
+    shown = [axes.images[0].get_array().ravel() for axes in rows.axes[4::10]]
+    for image, expected in zip(shown, (1, 0.25, 0.75, 1, 0), strict=True):
+        np.testing.assert_allclose(image, expected * images[4])
+
+
+def test_rows_of_images_may_differ_in_length(images):
+    titles = {"tanh": ["a", "b", "c"], "relu": ["d"]}
+    figure = plotting.image_rows({"tanh": images[:3], "relu": images[3:4]}, titles, "rows")
+    assert [axes.get_title() for axes in figure.axes] == ["a", "b", "c", "d", "", ""]
+    assert [len(axes.images) for axes in figure.axes] == [1, 1, 1, 1, 0, 0]
+    assert figure.axes[3].get_ylabel() == "ReLU"
+
+
+def test_a_confusion_matrix_has_its_true_classes_from_the_top():
+    counts = np.array([[8, 2], [0, 5]])
+    figure = plotting.confusion_matrices({"tanh": counts, "relu": counts.T}, ["a", "b"], "t")
+    first, second = figure.axes
+    written = {tuple(t.get_position()): t.get_text() for t in first.texts}
+    assert written == {(0.5, 0.5): "8", (1.5, 0.5): "2", (1.5, 1.5): "5"}
+    assert first.get_ylim() == second.get_ylim() == (2, 0)
+    shares = first.collections[0].get_array()
+    np.testing.assert_allclose(shares.ravel(), [0.8, 0.2, 0, 1])
+
+
+def test_a_map_names_each_class_at_its_points():
+    points = np.array([[0.0, 0.0], [0.2, 0.0], [10.0, 10.0], [9.8, 10.0]])
+    figure = plotting.class_map({"relu": points}, np.array([1, 1, 0, 0]), ["a", "b"], "axis", "t")
+    (axes,) = figure.axes
+    assert {t.get_text(): tuple(np.round(t.xy, 3)) for t in axes.texts} == {
+        "b": (0.1, 0.0), "a": (9.9, 10.0)
+    }  # fmt: skip
+    assert axes.get_xlabel() == "axis 1"
+
+
+def test_names_of_classes_that_coincide_are_moved_apart():
+    points = np.array([[0.0, 0.0], [0.0, 0.0], [10.0, 10.0]])
+    figure = plotting.class_map({"v": points}, np.array([0, 1, 2]), ["a", "b", "c"], "x", "t")
+    heights = {t.get_text(): t.xy[1] for t in figure.axes[0].texts}
+    assert abs(heights["a"] - heights["b"]) == pytest.approx(0.35)
+    assert heights["c"] == 10
+
+
+def test_a_hyperplane_is_drawn_where_its_score_is_zero():
+    plane = plotting.Hyperplane(
+        np.array([-2, 0]), 5, np.array([[1, 2], [2, 3], [3, 3]]), np.array([1, 1, -1]),
+        np.array([[1, 3]]),
+    )  # fmt: skip
+    (axes,) = plotting.hyperplanes({"title": plane}).axes
+    lines = [line.get_xdata() for line in axes.lines[:3]]
+    assert [pytest.approx([x, x]) for x in (2.5, 2, 3)] == [list(line) for line in lines]
+    ringed = next(line for line in axes.lines if line.get_label() == "support vector")
+    assert sorted(zip(*ringed.get_data(), strict=True)) == [(2, 3), (3, 3)]
+
+
+def test_stages_stand_to_the_right_of_what_they_need():
+    needs = {"a": [], "b": ["a"], "c_d": ["a", "b"], "e": ["a"]}
+    (axes,) = plotting.pipeline_graph(needs).axes
+    places = {t.get_text(): t.get_position()[0] for t in axes.texts if t.get_text()}
+    assert places["a"] < places["b"] < places["c\nd"]
+    assert places["e"] == places["b"]
+    arrows = [t for t in axes.texts if not t.get_text()]
+    assert len(arrows) == 3  # a to c is said by a to b to c
 
 
 def test_the_same_figure_is_the_same_bytes_without_a_date(tmp_path, history):

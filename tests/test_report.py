@@ -7,13 +7,15 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+import yaml
 from jinja2 import UndefinedError
 
 from mlcore import plotting
 from mlcore.app import Workspace
 from mlcore.artifacts import read_json, write_json
 from mlcore.config import compose
-from mlcore.report import digits, inline_svg, render
+from mlcore.report import content, digits, inline_svg, render, short
+from mlcore.report.strips import strip
 from stages import report
 
 ROOT = Path(__file__).parents[1]
@@ -53,7 +55,7 @@ class Page(HTMLParser):
 def workspace(tmp_path):
     """The committed results, to be changed; the page goes beside them."""
     (tmp_path / "metrics").mkdir()
-    for name in ("verdict", "sensitivity", "environment"):
+    for name in ("verdict", "sensitivity"):
         content = (ROOT / "metrics" / f"{name}.json").read_bytes()
         (tmp_path / "metrics" / f"{name}.json").write_bytes(content)
     return Workspace(ROOT, tmp_path)
@@ -98,8 +100,10 @@ def test_headings_are_in_order_and_pictures_are_told(workspace):
     assert all(b <= a + 1 for a, b in itertools.pairwise(levels))
     assert all(attrs["alt"] for attrs in page.all("img"))
     pictures = [attrs for attrs in page.all("svg") if attrs.get("role") == "img"]
-    assert len(pictures) == len(report.DRAWN) + 12
-    assert all(attrs["aria-label"] for attrs in pictures)
+    shows = read_json(ROOT / "metrics" / "figures.json")
+    told = [attrs["aria-label"] for attrs in pictures] + [a["alt"] for a in page.all("img")]
+    assert {of["shows"] for of in shows.values()} <= set(told)
+    assert all(told)
     assert {tag for tag, _ in page.elements} >= {"header", "main", "nav"}
     assert page.all("html")[0]["lang"] == "en"
 
@@ -165,9 +169,74 @@ def test_svgs_are_the_same_bytes_without_a_date(tmp_path):
     assert b"<dc:date>" not in content
 
 
+def test_its_picture_of_the_pipeline_is_not_out_of_date():
+    pipeline = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    svg = (ROOT / "metrics" / "svg" / "pipeline.svg").read_text(encoding="utf-8")
+    words = set(re.findall(r">([^<>\n]+)</", svg))
+    for stage in pipeline:
+        assert set(stage.split("_", 1)) <= words, "run `dvc repro -f -s plot` and commit"
+
+
+def test_a_strip_places_values_between_its_ends():
+    s = strip([1.0, 3.0], printed=2.0, ours=1.5, interval=[0.0, 4.0], tolerance=0.1)
+    assert s.dots == [27.0, 73.0]  # a quarter and three quarters of the way from 4 to 96
+    assert (s.printed, s.ours, s.interval) == (50.0, 38.5, (4.0, 96.0))
+    assert s.label == "2 seeds from 1 to 3; printed 2"
+
+
+def test_a_strip_does_not_make_much_of_a_difference_below_the_tolerance():
+    s = strip([0.117143] * 3, printed=0.1171, ours=0.117143, tolerance=0.005)
+    assert s.dots == [pytest.approx(50, abs=0.5)] * 3
+    assert s.printed == 50.0
+
+
+def test_an_interval_that_would_press_all_else_together_is_cut_off():
+    s = strip([0.9, 1.1], printed=1.0, interval=[-50.0, 60.0], tolerance=0.1)
+    assert s.interval == (4.0, 96.0)
+    assert s.dots[1] - s.dots[0] == pytest.approx(92 / 3, abs=0.1)
+
+
+def test_figures_are_in_the_studys_order_with_names():
+    paths = [
+        "fashion_search.cv_accuracy",
+        "mnist_grid.test_accuracy.leaky_relu.zero",
+        "mnist_grid.test_accuracy.tanh.normal",
+        "mnist_grid.test_accuracy.tanh.zero",
+        "worked_examples.backprop.loss_before",
+    ]
+    bare = {"published": 1, "values": []}
+    found = content.in_order({path: {**bare, "path": path} for path in paths})
+    assert [figure["path"] for figure in found] == [paths[k] for k in (4, 3, 2, 1, 0)]
+    assert [figure["name"] for figure in found] == [
+        "Q1 a: loss before",
+        "MNIST, test accuracy: tanh, zero",
+        "MNIST, test accuracy: tanh, normal",
+        "MNIST, test accuracy: leaky ReLU, zero",
+        "Search, accuracy over the folds",
+    ]
+
+
+def test_every_choice_that_a_sweep_varies_has_its_title_and_every_alternative_a_dot():
+    sweeps = yaml.safe_load((ROOT / "sweeps" / "sensitivity.yaml").read_text())["sweeps"]
+    assert set(content.CHOICES) == {*sweeps, "stopping"}
+    sensitivity = read_json(ROOT / "metrics" / "sensitivity.json")
+    figures = read_json(ROOT / "metrics" / "verdict.json")["by_figure"]
+    shown = content.choices(sensitivity, figures)
+    assert sum(len(c["figures"]) for c in shown) == len(sensitivity["printed_values"])
+    dots = sum(len(figure["strip"].dots) for c in shown for figure in c["figures"])
+    assert dots == len(sensitivity["alternatives"])
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.97331, "0.9733"), (2.0, "2"), (56000, "56000"), (None, "\N{EN DASH}"), ("adam", "adam")],
+    [
+        (-2.0, "\N{MINUS SIGN}2"),
+        (0.97331, "0.9733"),
+        (2.0, "2"),
+        (56000, "56000"),
+        (None, "\N{EN DASH}"),
+        ("adam", "adam"),
+    ],
 )
 def test_figures_are_written_as_they_are_read(value, text):
     assert digits(value) == text
@@ -176,3 +245,11 @@ def test_figures_are_written_as_they_are_read(value, text):
 def test_a_page_without_its_results_is_an_error():
     with pytest.raises(UndefinedError):
         render({})
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(3.2872008, "3.2872"), (-8.5, "\N{MINUS SIGN}8.5"), (1.02, "1.02"), (4, "4")],
+)
+def test_hand_worked_figures_have_no_more_digits_than_they_need(value, text):
+    assert short(value) == text

@@ -13,7 +13,8 @@ from PIL import Image
 from mlcore.app import Workspace
 from mlcore.artifacts import save_arrays, save_mlp, write_json, write_table
 from mlcore.config import compose
-from mlcore.estimators import ObservedMLPRegressor
+from mlcore.datasets import Part
+from mlcore.estimators import ObservedMLPClassifier, ObservedMLPRegressor
 from stages import evaluate, plot, split_mnist, subset_fashion, worked_examples
 
 ROOT = Path(__file__).parents[1]
@@ -40,7 +41,7 @@ def workspace(tmp_path):
     """Results of all stages before evaluate and plot, made up."""
     workspace = Workspace(tmp_path, tmp_path)
     shutil.copytree(ROOT / "metrics", tmp_path / "metrics")
-    for folder in ("figures", "history"):
+    for folder in ("figures", "history", "svg"):
         shutil.rmtree(tmp_path / "metrics" / folder, ignore_errors=True)
     config = compose(CONF)
     worked_examples.run(config, workspace)
@@ -172,14 +173,28 @@ def test_every_figure_is_drawn(workspace, overrides, n_cells):
         model = ObservedMLPRegressor(hidden_layer_sizes=(4,), max_iter=1, activation=name)
         model.fit(X, X)
         save_mlp(workspace.output(f"models/autoencoder/{name}.npz"), model)
+        codes = {key: value[:, :4] if key[0] == "X" else value for key, value in arrays.items()}
+        save_arrays(workspace.output(f"data/features/{name}.npz"), **codes)
+    for name in config.grid.classifier_activation:
+        classifier = ObservedMLPClassifier(hidden_layer_sizes=(4,), max_iter=1, activation=name)
+        classifier.fit(X, arrays["y_train"])
+        save_mlp(workspace.output(f"models/classifier/{name}.npz"), classifier)
+    shutil.copy(ROOT / "dvc.yaml", workspace.root)
     evaluate.run(config, workspace)
     plot.run(config, workspace)
     figures = workspace.out / "metrics" / "figures"
     assert len(list((figures / "network").glob("*.png"))) == n_cells
     assert {path.stem for path in figures.glob("*.png")} == {
         *("network", "heatmap", "classifier", "autoencoder", "feature_classifier"),
-        *("search", "samples", "reconstructions", "diagnostics", "verdict"),
+        *("search", "samples", "reconstructions", "diagnostics", "verdict", "confusion"),
+        *("confused", "codes", "hyperplanes", "pipeline"),
     }
+    shows = json.loads((workspace.out / "metrics" / "figures.json").read_text())
+    drawn = {str(path.relative_to(figures).with_suffix("")) for path in figures.rglob("*.png")}
+    assert set(shows) == drawn
+    lines = {name for name, of in shows.items() if not of["is_image"]}
+    svgs = workspace.out / "metrics" / "svg"
+    assert {str(path.relative_to(svgs).with_suffix("")) for path in svgs.rglob("*.svg")} == lines
     for path in figures.rglob("*.png"):
         Image.open(path).verify()
 
@@ -233,3 +248,26 @@ def test_the_committed_tables_of_the_search_are_complete():
     assert not table.duplicated(["solver", "learning_rate", "batch_size"]).any()
     folds = table[["fold_1", "fold_2", "fold_3"]].mean(axis=1)
     np.testing.assert_allclose(folds, table["mean_accuracy"])
+
+
+def test_what_the_classifiers_confuse_is_counted_by_hand(tmp_path):
+    """A network that takes every image for the brightest of its first ten pixels."""
+    workspace = Workspace(tmp_path, tmp_path)
+    config = compose(CONF, ["grid.classifier_activation=[identity]"])
+    X, y = np.zeros((12, 784)), np.array([*range(10), 4, 4])
+    X[np.arange(12), [*range(10), 2, 2]] = 1  # two coats that look like pullovers
+    brightest = np.eye(784, 10)
+    save_arrays(
+        workspace.output("models/classifier/identity.npz"),
+        activation=np.array("identity"),
+        **{"weights_0": brightest, "weights_1": np.eye(10), "biases_0": np.zeros(10),
+           "biases_1": np.zeros(10)},
+    )  # fmt: skip
+    part = Part(X, y)
+    drawn = plot.confusion_figures(config, workspace, {"train": part, "test": part})
+    assert "identity Coat for Pullover (2 of 3)" in drawn["confusion"][1]
+    counts = {tuple(t.get_position()): t.get_text() for t in drawn["confusion"][0].axes[0].texts}
+    assert counts[2.5, 4.5] == "2"
+    (shown,) = [axes for axes in drawn["confused"][0].axes if axes.images]
+    assert shown.get_title() == "Coat\ntaken for Pullover\n2 times"
+    assert shown.images[0].get_array().ravel()[2] == 1

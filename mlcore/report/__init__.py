@@ -32,11 +32,14 @@ def inline_svg(svg: str, name: str, description: str) -> Markup:
     picture = re.sub(r"url\(#", f"url(#{name}-", picture)
     picture = re.sub(r'(xlink:href|href)="#', rf'\1="#{name}-', picture)
     picture = re.sub(r"<metadata>.*?</metadata>", "", picture, flags=re.DOTALL)
-    # The page sets the size; the picture keeps its proportions
+    # As wide as the page is, but not so wide that its text were larger than the page's
     head, _, rest = picture.partition(">")
+    width = re.search(r' width="([\d.]+)pt"', head)
+    assert width
     head = re.sub(r' (width|height)="[^"]*"', "", head)
     label = Markup.escape(description)
-    return Markup(f'{head} role="img" aria-label="{label}">{rest}')
+    most = f"max-width: {1.3 * float(width[1]):.0f}pt"
+    return Markup(f'{head} role="img" aria-label="{label}" style="{most}">{rest}')
 
 
 def inline_png(content: bytes) -> str:
@@ -53,7 +56,7 @@ def render(context: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["digits"] = digits
+    environment.filters |= {"digits": digits, "short": short}
     return environment.get_template("page.html.jinja").render(
         context,
         style=Markup((HERE / "style.css").read_text(encoding="utf-8")),
@@ -66,5 +69,14 @@ def digits(value: Any) -> str:
     if value is None:
         return "\N{EN DASH}"
     if isinstance(value, float) and not value.is_integer():
-        return f"{value:.4f}"
-    return f"{value:g}" if isinstance(value, int | float) else str(value)
+        return _signed(f"{value:.4f}")
+    return _signed(f"{value:g}") if isinstance(value, int | float) else str(value)
+
+
+def short(value: float) -> str:
+    """Write a figure with five digits at most, none of them a closing zero."""
+    return _signed(f"{value:.5g}")
+
+
+def _signed(number: str) -> str:
+    return number.replace("-", "\N{MINUS SIGN}")

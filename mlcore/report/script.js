@@ -1,5 +1,5 @@
 "use strict";
-// The page is whole without this: it sorts and filters the table of all figures.
+// The page is whole without this: it sorts and filters the table of all figures, and enlarges pictures.
 (() => {
   const table = document.getElementById("table");
   const body = table.tBodies[0];
@@ -17,6 +17,7 @@
   };
 
   for (const [column, heading] of Array.from(table.tHead.rows[0].cells).entries()) {
+    if (heading.dataset.kind === "none") continue;
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = heading.textContent;
@@ -42,4 +43,28 @@
     for (const row of rows) row.hidden = !row.textContent.toLowerCase().includes(wanted);
     shown.textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length} figures`;
   });
+
+  // A picture is moved into the dialog and back: a copy would have the same ids
+  const dialog = document.getElementById("enlarged");
+  let enlarged = null;
+  dialog.addEventListener("close", () => {
+    enlarged.button.append(enlarged.paper);
+    enlarged.button.focus();
+  });
+  dialog.addEventListener("click", (event) => {
+    if (event.target === dialog) dialog.close();
+  });
+  for (const paper of document.querySelectorAll("figure > .paper")) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "enlarge";
+    button.title = "Enlarge";
+    paper.before(button);
+    button.append(paper);
+    button.addEventListener("click", () => {
+      enlarged = { button, paper };
+      dialog.append(paper);
+      dialog.showModal();
+    });
+  }
 })();

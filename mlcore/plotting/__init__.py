@@ -1,0 +1,39 @@
+"""Every figure. No other package imports matplotlib.
+
+Functions take arrays and tables and return a Figure; `save` writes the same bytes for the same
+figure. Colours are those of Okabe and Ito (2008), which colour-blind readers can tell apart.
+"""
+
+from mlcore.plotting.curves import diagnostic_grid, grid_curves, loss_curves, loss_panels
+from mlcore.plotting.diagrams import Hyperplane, hyperplanes, pipeline_graph
+from mlcore.plotting.images import (
+    class_map,
+    image_rows,
+    image_samples,
+    reconstructions,
+)
+from mlcore.plotting.style import SKY, display, save, save_svg
+from mlcore.plotting.tables import accuracy_heatmap, confusion_matrices, search_heatmaps
+from mlcore.plotting.verdict import verdict_chart
+
+__all__ = [
+    "SKY",
+    "Hyperplane",
+    "accuracy_heatmap",
+    "class_map",
+    "confusion_matrices",
+    "diagnostic_grid",
+    "display",
+    "grid_curves",
+    "hyperplanes",
+    "image_rows",
+    "image_samples",
+    "loss_curves",
+    "loss_panels",
+    "pipeline_graph",
+    "reconstructions",
+    "save",
+    "save_svg",
+    "search_heatmaps",
+    "verdict_chart",
+]

@@ -1,0 +1,143 @@
+"""Images, and what models make of them."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+
+from mlcore.plotting.style import CURVE_COLOURS, Array, display, new_figure
+
+
+def image_samples(images: Array, labels: Sequence[str], title: str) -> Figure:
+    """Draw images with their class names, five to a row.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n_images, 784)
+        In [0, 1].
+    labels : sequence of str
+    title : str
+    """
+    n_rows = -(-len(images) // 5)
+    figure = new_figure(7.0, 1.75 * n_rows + 0.4)
+    grid = figure.subplots(n_rows, 5, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for axes, image, label in zip(grid.flat, images, labels, strict=False):
+        axes.imshow(image.reshape(28, 28), cmap="gray_r", vmin=0, vmax=1)
+        axes.set_title(label, fontsize=10)
+    figure.suptitle(title, x=0.01, ha="left")
+    return figure
+
+
+def reconstructions(originals: Array, versions: Mapping[str, Array], title: str) -> Figure:
+    """Draw images, below them their reconstructions, and below each of these its error.
+
+    Parameters
+    ----------
+    originals : ndarray of shape (n_images, 784)
+    versions : mapping of str to ndarray of that shape
+        One row of images per name, and one of absolute differences from the originals.
+    title : str
+    """
+    rows = {"original": originals}
+    for name, images in versions.items():
+        rows |= {display(name): images, f"{display(name)},\nerror": np.abs(images - originals)}
+    return _labelled_rows(rows, title)
+
+
+def image_rows(
+    rows: Mapping[str, Array], titles: Mapping[str, Sequence[str]], title: str
+) -> Figure:
+    """Draw a row of images per name, each image with its own title.
+
+    Parameters
+    ----------
+    rows : mapping of str to ndarray of shape (n_images, 784)
+        In [0, 1]; a row may be shorter than others.
+    titles : mapping of str to sequence of str
+        Of the images of each row.
+    title : str
+    """
+    return _labelled_rows({display(name): images for name, images in rows.items()}, title,
+                          [titles[name] for name in rows])  # fmt: skip
+
+
+def _labelled_rows(
+    rows: Mapping[str, Array], title: str, titles: Sequence[Sequence[str]] = ()
+) -> Figure:
+    longest = max(map(len, rows.values()))
+    height = 1.45 if titles else 1.02
+    figure = new_figure((1.25 if titles else 0.95) * longest + 0.9, height * len(rows) + 0.4)
+    grid = figure.subplots(len(rows), longest, squeeze=False)
+    for axes in grid.flat:
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.spines[:].set_visible(False)
+    for k, ((name, images), line) in enumerate(zip(rows.items(), grid, strict=True)):
+        for j, image in enumerate(images):
+            line[j].imshow(image.reshape(28, 28), cmap="gray_r", vmin=0, vmax=1)
+            if titles:
+                line[j].set_title(titles[k][j], fontsize=8)
+        line[0].set_ylabel(name)
+    figure.suptitle(title, x=0.01, ha="left")
+    return figure
+
+
+CLASS_COLOURS = (*CURVE_COLOURS, "#000000", "#8c8c8c", "#8c6d1f", "#b3a500")
+"""Ten that differ; each class is named beside its points, too."""
+
+
+def class_map(
+    views: Mapping[str, Array], y: Array, classes: Sequence[str], axis: str, title: str
+) -> Figure:
+    """Draw points in the plane by class, each class named at its median, one panel per view.
+
+    Parameters
+    ----------
+    views : mapping of str to ndarray of shape (n_samples, 2)
+    y : ndarray of shape (n_samples,)
+        Labels: numbers of `classes`.
+    classes : sequence of str
+    axis : str
+        What the axes are; "1" and "2" are added.
+    title : str
+    """
+    figure = new_figure(5.4 * len(views) + 0.2, 5.2)
+    row = figure.subplots(1, len(views), squeeze=False)[0]
+    for axes, (name, points) in zip(row, views.items(), strict=True):
+        labels = np.unique(y)
+        middles = np.array([np.median(points[y == label], axis=0) for label in labels])
+        for label, place in zip(labels, _apart(middles, np.ptp(points, axis=0)), strict=True):
+            colour = CLASS_COLOURS[label]
+            axes.plot(*points[y == label].T, ".", color=colour, markersize=2.5, alpha=0.55)
+            axes.annotate(
+                classes[label],
+                place,
+                color=colour,
+                weight="bold",
+                ha="center",
+                va="center",
+                path_effects=[withStroke(linewidth=3, foreground="white")],
+            )
+        axes.set_xlabel(f"{axis} 1")
+        axes.set_ylabel(f"{axis} 2")
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.set_title(display(name), loc="left")
+    figure.suptitle(title, x=0.01, ha="left")
+    return figure
+
+
+def _apart(places: Array, extent: Array) -> Array:
+    """Move names of classes up from those below that they would cover."""
+    moved = places.copy()
+    done: list[int] = []
+    for k in np.argsort(places[:, 1]):
+        for below in done:
+            if abs(moved[k, 0] - moved[below, 0]) < 0.2 * extent[0]:
+                moved[k, 1] = max(moved[k, 1], moved[below, 1] + 0.035 * extent[1])
+        done.append(int(k))
+    return moved

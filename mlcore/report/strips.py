@@ -1,0 +1,78 @@
+"""Small pictures of a row: dots on a line, as numbers for the page's template to draw."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+WIDTH = 100.0
+MARGIN = 4.0
+
+
+class Strip(NamedTuple):
+    """Where things lie on a line from 0 to `WIDTH`.
+
+    Attributes
+    ----------
+    dots : list of float
+        Of runs.
+    printed : float
+        Of the printed figure.
+    ours : float or None
+        Of the pipeline's run, or the default.
+    interval : (float, float) or None
+    label : str
+        The same in words.
+    """
+
+    dots: list[float]
+    printed: float
+    ours: float | None
+    interval: tuple[float, float] | None
+    label: str
+
+
+def strip(
+    values: Sequence[float],
+    printed: float,
+    ours: float | None = None,
+    interval: Sequence[float] | None = None,
+    tolerance: float = 0.0,
+    what: str = "seeds",
+) -> Strip:
+    """Place values, the printed figure, ours and an interval on a line that just holds them all.
+
+    Parameters
+    ----------
+    values : sequence of float
+    printed : float
+    ours : float, optional
+    interval : (float, float), optional
+        Cut off where it would press all else together: beyond as much again on each side as the
+        rest takes.
+    tolerance : float
+        The line reaches at least this far to both sides of the printed figure: what would not
+        matter should not look large.
+    what : str
+        What the values are of.
+    """
+    known = [*values, printed, *([ours] if ours is not None else [])]
+    room = tolerance or 0.01 * abs(printed) or 1.0
+    low, high = min(*known, printed - room), max(*known, printed + room)
+    ends = None
+    if interval is not None:
+        span = high - low
+        ends = (max(interval[0], low - span), min(interval[1], high + span))
+        low, high = min(low, ends[0]), max(high, ends[1])
+
+    def place(value: float) -> float:
+        return round(MARGIN + (WIDTH - 2 * MARGIN) * (value - low) / (high - low), 1)
+
+    label = f"{len(values)} {what}"
+    if values:
+        label += f" from {min(values):.4g} to {max(values):.4g}"
+    return Strip(
+        sorted(place(value) for value in values),
+        place(printed),
+        None if ours is None else place(ours),
+        None if ends is None else (place(ends[0]), place(ends[1])),
+        f"{label}; printed {printed:.4g}",
+    )
