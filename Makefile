@@ -59,6 +59,7 @@ params: $(READY) ## Compose conf/ into params.yaml
 	@$(BIN)/python -m mlcore.config
 
 test: $(READY) ## Run the tests
+	@sh tests/browser.sh
 	@$(BIN)/python -m pytest -n $(or $(JOBS),$$($(CORES))) --dist loadgroup
 
 smoke: $(READY) ## Run the whole pipeline on a small part of the data, in build/smoke
@@ -84,7 +85,7 @@ lint: $(READY) ## Check format, style, types and import boundaries
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/lint-imports
 
 format: $(READY) ## Format the code
 	@$(BIN)/ruff format .

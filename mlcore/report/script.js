@@ -7,7 +7,7 @@
 
   const value = (row, column, kind) => {
     const text = row.cells[column].innerText.trim();
-    return kind === "number" ? Number.parseFloat(text.replace("–", "NaN")) : text;
+    return kind === "number" ? Number.parseFloat(text.replace("\u2212", "-")) : text;
   };
 
   const compare = (a, b) => {
