@@ -20,7 +20,7 @@ CORES  := $(BIN)/python -c 'import joblib; print(joblib.cpu_count())'
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup repro replicate sensitivity report compare params test smoke bench lint format ui plots sync lock clean
+.PHONY: help setup repro replicate sensitivity report crate compare params test smoke bench lint format ui plots sync lock clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ sensitivity: $(READY) ## Train with other choices than ours where the study leav
 report: $(READY) ## Write the page, metrics/report.html: the study and its verdict
 	@$(BIN)/python -m dvc repro -q --single-item report
 	@echo "metrics/report.html"
+
+crate: $(READY) ## Write the run as a research object, a Workflow Run RO-Crate, into build/crate
+	@$(BIN)/python -m mlcore.crate build/crate
 
 compare: $(READY) ## Say in Markdown what changed in the results since REV=main
 	@$(BIN)/python -m mlcore.compare "$(or $(REV),main)"
