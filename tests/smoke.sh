@@ -1,6 +1,7 @@
 #!/bin/sh
-# Run every stage on a small part of the real data, in a copy of the working tree: the committed
-# results, params.yaml and the MLflow store stay as they are. Downloads are shared through the cache.
+# Run every stage on a small part of the real data, in a copy of the working tree, and there every
+# command that README.md and docs/ tell: the committed results, params.yaml and the MLflow store
+# stay as they are. Downloads are shared through the cache.
 # Usage: sh tests/smoke.sh [--jobs N]
 set -eu
 top=$PWD
@@ -14,12 +15,18 @@ if [ -n "${RETRACE_DATA:-}" ]; then
     export RETRACE_DATA
 fi
 cd "$copy"
-dvc config -q --local core.no_scm true
 dvc cache dir -q --local ../../.dvc/cache  # relative: dvc cannot write every path in every locale
+sed -i.orig 's/experiment: report/experiment: smoke/' conf/config.yaml && rm conf/config.yaml.orig
+python -m mlcore.config
+ln -s ../../.venv .venv
+# A repository of its own, for DVC's experiments
+git init -q -b main
+git add -A
+git -c user.name=smoke -c user.email=smoke@localhost -c core.hooksPath=/dev/null commit -q -m smoke
 
-python -m mlcore.config experiment=smoke
 python -m stages "$@"
 
 plan=$(dvc repro --dry 2>&1) || { echo "error: $plan" >&2; exit 1; }
 case $plan in *"Running stage"*) echo "error: not all is done: $plan" >&2; exit 1 ;; esac
 echo "smoke: every stage ran; results in build/smoke"
+python tests/commands.py
