@@ -20,7 +20,7 @@ CORES  := $(BIN)/python -c 'import joblib; print(joblib.cpu_count())'
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup repro replicate sensitivity report crate compare params test smoke bench lint format ui plots sync lock clean
+.PHONY: help setup repro replicate sensitivity report crate compare params test smoke bench lint format ui runs plots sync server server-stop lock clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,7 @@ params: $(READY) ## Compose conf/ into params.yaml
 
 test: $(READY) ## Run the tests
 	@sh tests/browser.sh
+	@$(BIN)/python -m mlcore.postgres || echo "the tests of the server do without"
 	@$(BIN)/python -m pytest -n $(or $(JOBS),$$($(CORES))) --dist loadgroup
 
 smoke: $(READY) ## Run the whole pipeline on a small part of the data, in build/smoke
@@ -98,6 +99,9 @@ ui: $(READY) ## Compare runs in the browser (PORT=5000)
 	@echo "http://127.0.0.1:$(PORT) answers in about half a minute; Ctrl-C ends it; PORT=n for another port"
 	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(PORT) --workers 1
 
+runs: $(READY) ## List for every training of the pipeline the MLflow run that recorded it
+	@$(BIN)/python -m mlcore.runs
+
 plots: $(READY) ## Draw DVC's plots on one page, dvc_plots/index.html, that needs no network
 	@$(BIN)/python -m mlcore.plots_page build/plots.html
 	@$(BIN)/dvc plots show -q --html-template build/plots.html --out dvc_plots
@@ -105,6 +109,12 @@ plots: $(READY) ## Draw DVC's plots on one page, dvc_plots/index.html, that need
 
 sync: $(READY) ## Record the runs that the MLflow store missed
 	@$(BIN)/python -m mlcore.mlflow_writer
+
+server: $(READY) ## Start an MLflow server with a password, for tracking=server (SERVER_PORT=5001)
+	@$(BIN)/python -m mlcore.tracking_server start $(SERVER_PORT:%=--port %)
+
+server-stop: $(READY) ## Stop it
+	@$(BIN)/python -m mlcore.tracking_server stop
 
 # The stages depend on requirements.numeric.txt: a new version of these re-runs what it may change
 lock: $(READY) ## Pin requirements.in into requirements.lock

@@ -9,15 +9,18 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from mlcore import finished
+from mlcore.cluster import fits_elsewhere
 from mlcore.config import Config, load
 from mlcore.config.hydra_app import check_jobs, run_as_hydra_app
 from mlcore.config.messages import one_line
 from mlcore.errors import RetraceError
+from mlcore.notes import SWEEP
 from mlcore.observers import Context, make_observers
-from mlcore.observers.tracking import session
+from mlcore.observers.tracking import session, sweep_parent
 from mlcore.runtime import pin_threads
 from mlcore.training import Training
 from mlcore.training import run as run_training
@@ -36,15 +39,19 @@ class Workspace:
     out : Path
         Results go here: `root` under DVC, the job's own folder under Hydra. What earlier stages
         made is read here, too, or else at `root`.
+    used : dict of str to Path
+        What of it was asked for.
     """
 
     root: Path
     out: Path
+    used: dict[str, Path] = field(default_factory=dict)
 
     def input(self, path: str) -> Path:
         """Give the path of an earlier stage's result; raises RetraceError if it is not there."""
         for folder in (self.out, self.root):
             if (folder / path).exists():
+                self.used[path] = folder / path
                 return folder / path
         raise RetraceError(
             f"{path} does not exist yet; `make repro` makes it, and so does "
@@ -63,6 +70,59 @@ Stage = Callable[[Config, Workspace], Training | None]
 ROOT = Path(__file__).parents[1]
 
 
+@dataclass(frozen=True)
+class Task:
+    """A stage as a job runs it.
+
+    No function inside another: on a worker that has a checkout of its own, ROOT is that one's.
+
+    Attributes
+    ----------
+    run : callable
+    module : str
+        As in ``python -m``.
+    """
+
+    run: Stage
+    module: str
+
+    def __call__(self, config: Config, out: Path, origin: str, overrides: list[str]) -> None:
+        """Run the stage, train what it declares, and note that the job of a sweep is finished.
+
+        Raises
+        ------
+        RetraceError
+            If the training diverges, or values or files are wrong.
+        """
+        pin_threads()  # again, for workers in which NumPy was loaded before
+        workspace = Workspace(ROOT, out)
+        digest = finished.digest_of(self.module, config, ROOT) if origin == "sweep" else ""
+        if earlier := finished.find(digest, out):
+            log.info("skipped, its results are in %s", earlier)
+            return
+        if digest:
+            finished.begin(out)
+        try:
+            training = self.run(config, workspace)
+            if training is not None:
+                sweep = os.environ.get(SWEEP, "")
+                context = Context(ROOT, out, self.module, origin, overrides, sweep, workspace.used)
+                with fits_elsewhere(training.part == "search"):
+                    run_training(training, workspace.output, make_observers(config, context))
+        except (
+            FloatingPointError,
+            ValueError,
+            OSError,
+        ) as error:  # diverged, bad values, disk full
+            if os.environ.get("HYDRA_FULL_ERROR") == "1":  # Hydra's own switch for tracebacks
+                raise
+            raise RetraceError(f"{self.module}: {one_line(error)}") from None
+        if digest:
+            finished.note(digest, out)
+        if out != ROOT:
+            log.info("results in %s", out)
+
+
 def main(run: Stage) -> None:
     """Run the stage that was started with ``python -m``, and train what it declares.
 
@@ -76,25 +136,7 @@ def main(run: Stage) -> None:
     assert spec is not None, "stages are run with python -m"
     module = spec.name
 
-    def task(config: Config, out: Path, origin: str, overrides: list[str]) -> None:
-        pin_threads()  # again, for workers in which NumPy was loaded before
-        workspace = Workspace(ROOT, out)
-        try:
-            training = run(config, workspace)
-            if training is not None:
-                context = Context(ROOT, out, module, origin, overrides)
-                run_training(training, workspace.output, make_observers(config, context))
-        except (
-            FloatingPointError,
-            ValueError,
-            OSError,
-        ) as error:  # diverged, bad values, disk full
-            if os.environ.get("HYDRA_FULL_ERROR") == "1":  # Hydra's own switch for tracebacks
-                raise
-            raise RetraceError(f"{module}: {one_line(error)}") from None
-        if out != ROOT:
-            log.info("results in %s", out)
-
+    task = Task(run, module)
     try:
         if "DVC_STAGE" in os.environ:
             logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
@@ -103,7 +145,7 @@ def main(run: Stage) -> None:
                 task(config, ROOT, "dvc", sys.argv[1:])
         else:
             config = check_jobs(ROOT / "conf")
-            with session(config, ROOT):
+            with session(config, ROOT), sweep_parent(module, sys.argv[1:]):
                 run_as_hydra_app(task, module, ROOT / "conf")
     except RetraceError as error:
         sys.exit(f"error: {error}")

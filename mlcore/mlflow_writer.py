@@ -17,11 +17,16 @@ import time
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from mlcore import notes
+from mlcore import notes, sweep_summary
+from mlcore.artifacts import read_table
+from mlcore.login import SERVER, logged_in, read_login, server_folder
+from mlcore.plotting import loss_curves, save, sweep_dots
+from mlcore.registry import promote, supersede
 from mlcore.stores import IDENTITY, Store, StoreError, displayed, without_secrets
 
 ROOT = Path(__file__).parents[1]
@@ -88,6 +93,7 @@ class Run:
     def _started(self, note: dict[str, Any]) -> None:
         client, entities = self.store.client, self.store.mlflow.entities
         self.part, self.tags, self.identity = note["part"], note["tags"], note["id"]
+        self.digest = note["dataset"]["digest"]
         self.run_id = self._create(self.identity, note["name"], note["time"])
         client.log_batch(
             self.run_id,
@@ -152,9 +158,17 @@ class Run:
         self._send()
         for number, candidate in enumerate(note["candidates"]):
             self._candidate(f"{self.identity}-{number}", candidate)
-        self._attach()
+        for path, md5 in note["outputs"].items():
+            self.store.client.set_tag(self.run_id, f"output.{path}", md5)
+        self._attach(note["metrics"])
         self._end(self.run_id, "FINISHED", note["ended"])
+        if self._is_the_pipelines():
+            supersede(self.store, self.part, self.run_id, self.tags["dvc.stage"])
         self.done = True
+
+    def _is_the_pipelines(self) -> bool:
+        """Whether DVC ran it, and not as an experiment, which is compared with the pipeline's."""
+        return "dvc.stage" in self.tags and "dvc.experiment" not in self.tags
 
     def _candidate(self, identity: str, candidate: dict[str, Any]) -> None:
         """Record a candidate of a search as a child."""
@@ -172,22 +186,40 @@ class Run:
         self._get_on()
 
     def _group(self, note: dict[str, Any]) -> None:
-        """Make the run above those that differ by their seed alone, or bring it up to date."""
+        """Make the run above those of a group, or bring it up to date."""
         client, entities = self.store.client, self.store.mlflow.entities
-        self.part, self.tags = note["part"], note["tags"]
-        self.run_id = self._create(note["id"], note["name"], note["time"])
-        client.log_batch(
-            self.run_id,
-            params=[entities.Param(name, value) for name, value in note["params"].items()],
-            metrics=[
-                self._metric(name, value, note["time"], 0)
-                for name, value in note["metrics"].items()
-            ],
-        )
-        for member in self.store.members(self.part, note["id"]):
-            client.set_tag(member, "mlflow.parentRunId", self.run_id)
-        self._end(self.run_id, "FINISHED", note["time"])
+        members = self.store.members(note["part"], note["id"])
+        if members:
+            self.part, self.tags = note["part"] or members[0]["experiment"], note["tags"]
+            self.run_id = self._create(note["id"], note["name"], members[0]["started"])
+            metrics = note["metrics"] or sweep_summary.spread(members)
+            client.log_batch(
+                self.run_id,
+                params=[entities.Param(name, value) for name, value in note["params"].items()],
+                metrics=[self._metric(name, v, note["time"], 0) for name, v in metrics.items()],
+            )
+            self._summarise(members)
+            for member in members:
+                client.set_tag(member["run_id"], "mlflow.parentRunId", self.run_id)
+                self._get_on()
+            self._end(self.run_id, "FINISHED", note["time"])
         self.done = True
+
+    def _summarise(self, members: list[dict[str, Any]]) -> None:
+        """Add a table and a figure of the runs of a group, and say which is the best."""
+        table = sweep_summary.table(members)
+        chosen = sweep_summary.best(members)
+        with TemporaryDirectory() as folder:
+            table.to_csv(Path(folder) / "runs.csv", index=False)
+            if chosen:
+                run, figure = chosen
+                self.store.client.set_tag(self.run_id, "best_run", run["run_id"])
+                self.store.client.set_tag(self.run_id, "best_run_name", run["name"])
+                self.store.client.set_tag(self.run_id, "best_by", figure)
+                values = {m["name"]: m["metrics"].get(figure) for m in members}
+                save(sweep_dots(values, figure), Path(folder) / "runs.png")
+            for file in sorted(Path(folder).iterdir()):
+                self.store.client.log_artifact(self.run_id, str(file), "sweep")
 
     def _failed(self, note: dict[str, Any]) -> None:
         if self.run_id:
@@ -199,17 +231,33 @@ class Run:
     def _end(self, run_id: str, status: str, when: float) -> None:
         self.store.client.set_terminated(run_id, status, end_time=milliseconds(when))
 
-    def _attach(self) -> None:
-        """Add files and the model."""
+    def _attach(self, metrics: dict[str, float]) -> None:
+        """Add files, a figure and the model, and register that if it is the best."""
+        client = self.store.client
+        if (self.folder / notes.DIFF).exists():
+            client.log_artifact(self.run_id, str(self.folder / notes.DIFF), "code")
         for file in sorted((self.folder / notes.FILES).glob("*")):
-            self.store.client.log_artifact(self.run_id, str(file), "results")
+            client.log_artifact(self.run_id, str(file), "results")
+            if file.suffix == ".csv":
+                self._draw(file)
             self._get_on()
         model = self.folder / notes.MODEL
         if model.exists() and not (self.folder / MODEL_SENT).exists():
-            self._log_model(pickle.loads(model.read_bytes()))  # noqa: S301 - our own note
+            uri = self._log_model(pickle.loads(model.read_bytes()))  # noqa: S301 - our own note
             (self.folder / MODEL_SENT).touch()
+            about = {"val_accuracy": metrics.get("val_accuracy"), "data": self.digest}
+            promote(self.store, self.part, uri, self.run_id, about, self._is_the_pipelines())
 
-    def _log_model(self, model: Any) -> None:
+    def _draw(self, history: Path) -> None:
+        """Add the losses over epochs as a picture."""
+        rows = read_table(history)
+        if "epoch" not in rows:  # the candidates of a search
+            return
+        save(loss_curves(rows, history.stem, "loss"), self.folder / "loss.png")
+        self.store.client.log_artifact(self.run_id, str(self.folder / "loss.png"), "figures")
+
+    def _log_model(self, model: Any) -> str:
+        """Log a model that `mlflow.pyfunc.load_model` and `mlflow models serve` take; its URI."""
         import numpy as np
 
         from mlcore.network_files import save_network
@@ -230,13 +278,13 @@ class Run:
             if isinstance(model, NeuralNetwork):
                 file = self.folder / "network.pkl"
                 save_network(file, model)
-                mlflow.pyfunc.log_model(
+                logged = mlflow.pyfunc.log_model(
                     python_model=str(root / "mlcore" / "serving.py"),
                     artifacts={"network": file.as_uri()},  # of a path MLflow would decode %
                     **shared,
                 )
             else:
-                mlflow.sklearn.log_model(
+                logged = mlflow.sklearn.log_model(
                     model,
                     serialization_format="skops",
                     skops_trusted_types=TRUSTED_TYPES,
@@ -244,6 +292,7 @@ class Run:
                 )
         finally:
             mlflow.end_run("RUNNING")
+        return str(logged.model_uri)
 
 
 def milliseconds(seconds: float) -> int:
@@ -263,6 +312,9 @@ class Sender:
     def __init__(self, session: Path) -> None:
         self.session = session
         self.uri = (session / notes.STORE).read_text(encoding="utf-8")
+        self.login = read_login(server_folder(ROOT)) if self.uri == SERVER else None
+        if self.login:
+            self.uri = self.login.uri
         # What is written down has no password: the environment may have the whole of it
         given = os.environ.get("MLFLOW_TRACKING_URI", "")
         if displayed(given) == self.uri:
@@ -288,6 +340,10 @@ class Sender:
         StoreError
             If the store does not answer.
         """
+        with logged_in(self.login):
+            return self._send()
+
+    def _send(self) -> list[str]:
         complete = []
         for folder in self.waiting():
             self.store = self.store or Store(self.uri, ROOT)

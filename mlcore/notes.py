@@ -13,17 +13,22 @@ SESSION = "RETRACE_TRACKING"
 OWNER, WRITER, STORE = ".owner", ".writer", ".store"
 """In a session: locks of its command and of its writer, and the store's URI without secrets."""
 
-GROUP = "retrace.group"
-"""Tag of runs that differ by their seed alone."""
+SWEEP = "RETRACE_SWEEP"
+"""Environment variable that names the sweep whose jobs a command runs."""
 
-EVENTS, LOCK, MODEL, EXAMPLE, FILES = (
+GROUP = "retrace.group"
+"""Tag of runs that have a parent: those of a sweep, or those that differ by their seed alone."""
+
+EVENTS, LOCK, DIFF, MODEL, EXAMPLE, FILES = (
     "events.jsonl",
     "lock",
+    "changes.diff",
     "model.pkl",
     "example.npz",
     "files",
 )
-"""In a training's folder: what happened, a lock held while it trains, and what came out."""
+"""In a training's folder: what happened, a lock held while it trains, what the code differs by from
+its commit, and what came out."""
 
 
 def checkout_root(root: Path) -> Path:

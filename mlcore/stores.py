@@ -5,11 +5,14 @@ import os
 import re
 import threading
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock
 
+from mlcore.login import PASSWORD, SERVER, TOKEN
 from mlcore.notes import GROUP, checkout_root
 
 DEADLINE = 5.0
@@ -42,17 +45,23 @@ def displayed(uri: str) -> str:
 
 
 def without_secrets(text: str, uri: str) -> str:
-    """Give the first line of a text, with `uri`, its password and its query blotted out."""
+    """Give the first line of a text, with the secrets of `uri` and the environment blotted out."""
     line = (text.strip() or "no reason given").splitlines()[0].replace(uri, displayed(uri))
     if uri.startswith("sqlite"):
         return line
     login, _, _ = uri.partition("://")[2].rpartition("@")
     user, _, password = login.partition(":")
     values = [part.partition("=")[2] for part in re.split("[&;#]", uri.partition("?")[2])]
-    for secret in filter(None, [password or user, *values]):
+    given = [os.environ.get(name, "") for name in (PASSWORD, TOKEN)]
+    for secret in filter(None, [password or user, *values, *given]):
         for form in (secret, unquote(secret)):
             line = line.replace(form, "***")
     return line
+
+
+def _reason(error: Exception) -> str:
+    status = getattr(error, "get_http_status_code", int)()  # of MLflow's own errors
+    return "it does not take this user name and password" if status == 401 else str(error)
 
 
 class Store:
@@ -74,10 +83,13 @@ class Store:
         os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
         for name, value in {
             "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+            "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
             "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
             "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
         }.items():
             os.environ.setdefault(name, value)
+        if uri == SERVER:
+            raise StoreError("it was never started; `make server` does that")
         self.uri, self.root = uri, root
         self.experiments: dict[str, str] = {}
         self.over_http = urlsplit(displayed(uri)).scheme in ("http", "https")
@@ -107,7 +119,7 @@ class Store:
         if thread.is_alive():
             raise StoreError(f"no answer within {deadline:g} s")
         if raised:
-            raise StoreError(without_secrets(str(raised[0]), self.uri)) from None
+            raise StoreError(without_secrets(_reason(raised[0]), self.uri)) from None
 
     def _reach(self) -> None:
         """Ask a server whether it is there, before MLflow is imported."""
@@ -158,12 +170,76 @@ class Store:
         )
         return str(runs[0].info.run_id) if runs else None
 
-    def members(self, experiment: str, group: str) -> list[str]:
-        """Give the ids of the runs that differ by their seed alone."""
-        runs = self.client.search_runs(
-            [self.experiment(experiment)], f"tags.`{GROUP}` = '{group}'", max_results=1000
+    def members(self, experiment: str, group: str) -> list[dict[str, Any]]:
+        """Give the finished runs of a group.
+
+        Parameters
+        ----------
+        experiment : str
+            Name; empty for that of any part.
+        group : str
+
+        Returns
+        -------
+        list of dict
+            "run_id", "name", "experiment", "started" (seconds since 1970), "params", "metrics".
+        """
+        ids = (
+            {self.experiment(experiment): experiment}
+            if experiment
+            else {e.experiment_id: e.name for e in self.client.search_experiments()}
         )
-        return [str(run.info.run_id) for run in runs]
+        runs = self.client.search_runs(
+            list(ids),
+            f"tags.`{GROUP}` = '{group}' and attributes.status = 'FINISHED'",
+            max_results=1000,
+            order_by=["attributes.start_time ASC"],
+        )
+        return [
+            {
+                "run_id": run.info.run_id,
+                "name": run.info.run_name,
+                "experiment": ids[run.info.experiment_id],
+                "started": run.info.start_time / 1000,
+                "params": run.data.params,
+                "metrics": run.data.metrics,
+            }
+            for run in runs
+        ]
+
+    def runs_of_stages(self) -> dict[str, list[dict[str, Any]]]:
+        """Give the finished runs of DVC's stages by the stage's name, the newest first.
+
+        Returns
+        -------
+        dict of str to list of dict
+            "run_id", "experiment", "started" (local time), "tags" of each.
+        """
+        names = {e.experiment_id: e.name for e in self.client.search_experiments()}
+        found: dict[str, list[dict[str, Any]]] = {}
+        token = None
+        while names:
+            page = self.client.search_runs(
+                list(names),
+                "tags.origin = 'dvc' and attributes.status = 'FINISHED'",
+                max_results=1000,
+                order_by=["attributes.start_time DESC"],
+                page_token=token,
+            )
+            for run in page:
+                started = datetime.fromtimestamp(run.info.start_time / 1000)
+                found.setdefault(run.data.tags.get("dvc.stage", ""), []).append(
+                    {
+                        "run_id": run.info.run_id,
+                        "experiment": names[run.info.experiment_id],
+                        "started": f"{started:%Y-%m-%d %H:%M:%S}",
+                        "tags": run.data.tags,
+                    }
+                )
+            token = page.token
+            if not token:
+                break
+        return found
 
 
 IDENTITY = "retrace.id"

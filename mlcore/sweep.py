@@ -6,9 +6,6 @@ in git, is not run again, on whatever machine.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +17,7 @@ from mlcore.artifacts import read_yaml
 from mlcore.config import Config
 from mlcore.config.compose import compose_for_seeds
 from mlcore.config.hydra_app import expand
+from mlcore.digests import digests_of
 from mlcore.errors import RetraceError
 from mlcore.sweep_table import N_DIGITS, Table
 
@@ -73,10 +71,22 @@ def read_sweeps(path: Path) -> SweepFile:
     try:
         return SweepFile.model_validate(read_yaml(path))
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()
-        )
+        problems = "; ".join(_what_is_wrong(problem) for problem in error.errors())
         raise RetraceError(f"{path}: {problems}") from None
+
+
+def _what_is_wrong(problem: Any) -> str:
+    """Say in one clause what is wrong with one key of a file of sweeps."""
+    key = ".".join(map(str, problem["loc"])) or "the file"
+    match problem["type"]:
+        case "missing":
+            return f"{key} is missing"
+        case "extra_forbidden":
+            known = SweepFile if len(problem["loc"]) == 1 else Sweep
+            return f"unknown key {key}; known here are {', '.join(known.model_fields)}"
+        case "model_type":
+            return f"{key} should hold keys: {', '.join(SweepFile.model_fields)}"
+    return f"{key}={problem['input']!r}: {problem['msg'].removeprefix('Input ')}"
 
 
 def jobs_of(file: SweepFile, root: Path, seeds: int, shared: Sequence[str] = ()) -> list[Job]:
@@ -124,43 +134,13 @@ def todo(jobs: Sequence[Job], table: Table) -> list[Job]:
     return [job for job in jobs if job.digests[-1] not in done]
 
 
+def same_in(root: Path, job: Job) -> bool:
+    """Whether a checkout has the code and the data that the job was composed with."""
+    pipeline = read_yaml(root / "dvc.yaml")["stages"]
+    return _digests(job.stages, job.config, pipeline, root) == job.digests
+
+
 def _digests(
     stages: Sequence[str], config: Config, pipeline: Mapping[str, Any], root: Path
 ) -> list[str]:
-    """Give the digest of every stage's parameters, data and code, and of those before it."""
-    digests: list[str] = []
-    made: set[str] = set()
-    for name in stages:
-        stage = pipeline[name]
-        # Where a path has a matrix item in it, another stage made it for that item
-        inputs = [path for path in stage["deps"] if "${" not in path and path not in made]
-        sections = [key.partition(".")[0] for key in stage.get("params", [])]
-        sections += re.findall(r"(\w+)\.\w+=\$\{item", stage["cmd"])
-        content = {
-            "before": digests[-1:],
-            "params": {s: getattr(config, s).model_dump() for s in sorted(set(sections))},
-            "inputs": {path: _hash(root / path) for path in inputs},
-        }
-        digests.append(hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest())
-        made |= {out if isinstance(out, str) else next(iter(out)) for out in stage["outs"]}
-    return [digest[:N_DIGITS] for digest in digests]
-
-
-_known: dict[tuple[Path, int], str] = {}
-
-
-def _hash(path: Path) -> str:
-    """Hash a file, or a folder's files and their names."""
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    whole = hashlib.sha256()
-    for file in files:
-        if "__pycache__" in file.parts:
-            continue
-        try:
-            key = file, file.stat().st_mtime_ns
-            if key not in _known:
-                _known[key] = hashlib.sha256(file.read_bytes()).hexdigest()
-        except FileNotFoundError:
-            raise RetraceError(f"{file} does not exist yet; `make repro` makes it") from None
-        whole.update(f"{file.relative_to(path)} {_known[key]}\n".encode())
-    return whole.hexdigest()
+    return [digest[:N_DIGITS] for digest in digests_of(stages, config, pipeline, root)]

@@ -1,7 +1,8 @@
 """Run a file of sweeps: ``python -m stages.sweep FILE [--seeds N] [tracking=off]``.
 
-Jobs run side by side, one per core. What stands in the file's table is not run again; every job
-that ends is written there at once, so that Ctrl-C loses those at work and no other.
+Jobs run side by side, one per core, or with --address on the workers of a Dask cluster. What stands
+in the file's table is not run again; every job that ends is written there at once, so that Ctrl-C
+loses those at work and no other.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Generator, Iterable
+from contextlib import closing
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -24,13 +27,14 @@ from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from mlcore.app import ROOT, Workspace
+from mlcore.cluster import ADDRESS, connected, outcomes, scratch
 from mlcore.config.messages import one_line
 from mlcore.errors import RetraceError
 from mlcore.notes import SESSION
 from mlcore.observers import Context, trackers
 from mlcore.observers.tracking import note_group, session
 from mlcore.runtime import pin_threads
-from mlcore.sweep import Job, jobs_of, read_sweeps, todo
+from mlcore.sweep import Job, jobs_of, read_sweeps, same_in, todo
 from mlcore.sweep_table import CURVES, FIGURES, GROUP, Table, group_of, summary
 from mlcore.training import Observer, Result, Row, Training
 from mlcore.training import run as run_training
@@ -115,6 +119,7 @@ def _train(
         "sweep",
         [f"seed={job.config.seed}", *job.overrides],
         group_of(row),
+        workspace.used,
     )
     observers: list[Observer] = trackers(job.config, context)
     result = run_training(training, workspace.output, [*observers, *([curve] if curve else [])])
@@ -142,15 +147,44 @@ def _loss_sd(training: Training, result: Result) -> dict[str, float]:
     return {"val_loss_sd": float(np.std(-np.log(np.maximum(chances, np.finfo(np.float64).tiny))))}
 
 
-def run_all(jobs: list[Job], table: Table, n_jobs: int, folder: str) -> list[Outcome]:
-    """Run jobs side by side, and write down each as it ends; returns the ones that failed."""
+Ended = Generator[Outcome, None, None]
+
+
+def run_elsewhere(job: Job, keep_curves: bool) -> Outcome:
+    """Run a job on a worker of a cluster, if its checkout is as this one."""
+    if not same_in(ROOT, job):
+        return Outcome(job, error=f"the worker's checkout, {ROOT}, has other code or data")
+    return run_job(job, keep_curves, scratch())
+
+
+def outcomes_here(jobs: list[Job], keep_curves: bool, n_jobs: int) -> Ended:
+    """Run jobs on this machine's cores, and give each as it ends."""
+    # Of jobs that are killed, too, nothing is left
+    with TemporaryDirectory(prefix="retrace-", ignore_cleanup_errors=True) as folder:
+        try:
+            yield from Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)(
+                delayed(run_job)(job, keep_curves, folder) for job in jobs
+            )
+        except (KeyboardInterrupt, GeneratorExit):
+            get_reusable_executor().shutdown(kill_workers=True)
+            raise
+
+
+def outcomes_elsewhere(jobs: list[Job], keep_curves: bool, address: str) -> Ended:
+    """Run jobs on the workers of a cluster, and give each as it ends."""
+    with connected(address) as client:
+        tasks = [(job, keep_curves) for job in jobs]
+        with closing(outcomes(client, run_elsewhere, tasks)) as ended:
+            for outcome in ended:
+                yield outcome.value or Outcome(jobs[outcome.number], error=outcome.error)
+
+
+def write_down(jobs: list[Job], table: Table, ended: Iterable[Outcome]) -> list[Outcome]:
+    """Write down each job as it ends; returns the ones that failed."""
     failed, changed = [], set[str]()
     began = time.monotonic()
-    outcomes = Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)(
-        delayed(run_job)(job, table.curves_path is not None, folder) for job in jobs
-    )
     try:
-        for done, outcome in enumerate(outcomes, start=1):
+        for done, outcome in enumerate(ended, start=1):
             job = outcome.job
             what = " ".join([job.sweep, f"seed={job.config.seed}", *job.overrides])
             if outcome.error:
@@ -161,9 +195,6 @@ def run_all(jobs: list[Job], table: Table, n_jobs: int, folder: str) -> list[Out
             left = (time.monotonic() - began) / done * (len(jobs) - done) / 60
             state = f"failed: {outcome.error}" if outcome.error else "done"
             print(f"{done} of {len(jobs)}, {left:.0f} min left: {what}: {state}", flush=True)
-    except KeyboardInterrupt:
-        get_reusable_executor().shutdown(kill_workers=True)
-        raise
     finally:  # what is done when it is broken off is summed up, too
         note_groups(table, changed)
     return failed
@@ -178,12 +209,18 @@ def note_groups(table: Table, changed: set[str]) -> None:
         first = rows.iloc[0]
         group = group_of(first)
         if group in changed:
-            params = {"sweep": str(first["sweep"]), "overrides": str(first["overrides"])}
-            name = f"{first['name']}, all seeds"
-            note_group(Path(folder), group, str(first["part"]), name, params, summary(rows))
+            about = {
+                "params": {"sweep": str(first["sweep"]), "overrides": str(first["overrides"])},
+                "metrics": summary(rows),
+            }
+            note_group(
+                Path(folder), group, str(first["part"]), f"{first['name']}, all seeds", about
+            )
 
 
-def run_file(path: Path, seeds: int, n_jobs: int, overrides: list[str]) -> None:
+def run_file(
+    path: Path, seeds: int, n_jobs: int, address: str | None, overrides: list[str]
+) -> None:
     """Run what does not stand in a file's table.
 
     Raises
@@ -211,12 +248,15 @@ def run_file(path: Path, seeds: int, n_jobs: int, overrides: list[str]) -> None:
             print(f"{len(jobs) - len(left)} of {len(jobs)} jobs stand in {file.table}", flush=True)
             if not left:
                 return
-            # Of jobs that are killed, too, nothing is left
-            with (
-                TemporaryDirectory(prefix="retrace-", ignore_cleanup_errors=True) as folder,
-                session(left[0].config, ROOT),
-            ):
-                failed = run_all(left, table, n_jobs, folder)
+            keep_curves = table.curves_path is not None
+            with session(left[0].config, ROOT):
+                ended = (
+                    outcomes_elsewhere(left, keep_curves, address)
+                    if address
+                    else outcomes_here(left, keep_curves, n_jobs)
+                )
+                with closing(ended):
+                    failed = write_down(left, table, ended)
     except Timeout:
         raise RetraceError(f"another command is filling {file.table}") from None
     if failed:
@@ -229,12 +269,17 @@ def main() -> None:
     parser.add_argument("file", type=Path, help="such as sweeps/replicates.yaml")
     parser.add_argument("--seeds", type=int, default=1, help="number of seeds, from 1 on")
     parser.add_argument("--jobs", type=int, default=-1, help="processes; -1: one for each core")
+    parser.add_argument(
+        "--address",
+        default=os.environ.get(ADDRESS),
+        help=f"of a Dask scheduler whose workers do it, such as tcp://host:8786; also ${ADDRESS}",
+    )
     parser.add_argument("overrides", nargs="*", help="of the tracking, such as tracking=off")
     options = parser.parse_intermixed_args()
     for number in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C
         signal.signal(number, signal.default_int_handler)
     try:
-        run_file(options.file, options.seeds, options.jobs, options.overrides)
+        run_file(options.file, options.seeds, options.jobs, options.address, options.overrides)
     except TerminatedWorkerError:
         sys.exit("error: a worker was killed (no memory left?); the same command goes on from here")
     except RetraceError as error:
@@ -245,4 +290,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    import_module("stages.sweep").main()  # where workers elsewhere find its functions

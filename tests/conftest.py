@@ -15,8 +15,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
+from playwright.sync_api import sync_playwright  # noqa: E402
 
 from mlcore.artifacts import save_arrays  # noqa: E402
+from mlcore.stores import default_uri  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 
@@ -75,7 +77,45 @@ class Project:
             pytest.fail(f"{arguments} failed:\n{result.stdout}\n{result.stderr}")
         return result
 
+    def client(self):
+        """A client of the copy's MLflow store, which MLflow's own functions use then, too."""
+        import mlflow
+
+        mlflow.set_tracking_uri(default_uri(self.root))
+        return mlflow.MlflowClient(default_uri(self.root))
+
+    def runs(self, experiment, filter_string=""):
+        """The runs of an experiment, the newest first."""
+        client = self.client()
+        found = client.get_experiment_by_name(experiment)
+        ids = [found.experiment_id] if found else []
+        return client.search_runs(ids, filter_string, max_results=100) if ids else []
+
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+@pytest.fixture(scope="module")  # its event loop must not run beside that of other tests
+def browser():
+    """A real browser; where there is none, tests fail in CI and are skipped elsewhere."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        missing = f"no browser to test in: none of {', '.join(BROWSERS)} is installed"
+        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=found, args=["--no-sandbox"] if os.geteuid() == 0 else []
+        )
+        yield browser
+        browser.close()
+
 
 @pytest.fixture
 def project(tmp_path):
     return Project(tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def project_at():
+    """Makes a copy of the project in a folder."""
+    return Project

@@ -7,7 +7,7 @@ set -eu
 top=$PWD
 copy=$top/build/smoke
 
-rm -rf "$copy"
+rm -rf "$copy" "$top/build/retrace-store" "$top/build/colleague"
 mkdir -p "$copy"
 git ls-files -z --cached --others --exclude-standard | xargs -0 tar cf - 2>/dev/null | tar xf - -C "$copy"
 if [ -n "${RETRACE_DATA:-}" ]; then
@@ -21,8 +21,11 @@ python -m mlcore.config
 ln -s ../../.venv .venv
 # A repository of its own, for DVC's experiments
 git init -q -b main
+git config user.name smoke
+git config user.email smoke@localhost
+git config core.hooksPath /dev/null
 git add -A
-git -c user.name=smoke -c user.email=smoke@localhost -c core.hooksPath=/dev/null commit -q -m smoke
+git commit -q -m smoke
 
 python -m stages "$@"
 

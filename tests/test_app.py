@@ -47,8 +47,10 @@ def test_dvc_hydra_and_every_launcher_give_the_same_bytes(project):
     project.run("stages.train_network", "-m", *SHORT, *sweep, **EIGHT_THREADS)
     project.run("stages.train_network", "-m", *SHORT, *sweep, "hydra/launcher=joblib",
                 "hydra.sweep.dir=joblib/a/b")  # fmt: skip
+    project.run("stages.train_network", "-m", *SHORT, *sweep, "hydra/launcher=dask",
+                "hydra.sweep.dir=dask/a/b")  # fmt: skip
     basic, parallel = jobs(project.root / "multirun"), jobs(project.root / "joblib")
-    assert basic == parallel
+    assert basic == parallel == jobs(project.root / "dask")
     assert [json_name(job) for job in basic] == ["relu-normal", "tanh-normal"]
 
     project.run("mlcore.config", *SHORT)

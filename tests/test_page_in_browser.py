@@ -1,39 +1,21 @@
 """The page in a real browser: whole, quiet, usable by keyboard, on a phone and on paper."""
 
 import io
-import os
-import shutil
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import sync_playwright
 
 from mlcore.app import Workspace
 from mlcore.config import compose
 from stages import report
 
 ROOT = Path(__file__).parents[1]
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 WIDE, PHONE = {"width": 1400, "height": 1000}, {"width": 390, "height": 800}
 
 # One worker starts one browser; playwright's own loop warns of nothing else
 pytestmark = pytest.mark.xdist_group("browser")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    found = next(filter(None, map(shutil.which, NAMES)), None)
-    if found is None:
-        missing = f"no browser to test the page in: none of {', '.join(NAMES)} is installed"
-        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=found, args=["--no-sandbox"] if os.geteuid() == 0 else []
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -112,7 +112,11 @@ def test_other_stages_depend_on_whole_sections():
 @pytest.mark.parametrize(
     ("package", "importers"),
     [
-        ("hydra", {"mlcore.config.compose", "mlcore.config.hydra_app"}),
+        (
+            "hydra",
+            {"mlcore.config.compose", "mlcore.config.hydra_app"}
+            | {f"hydra_plugins.retrace_dask.{name}" for name in ("launcher", "_jobs")},
+        ),
         (
             "matplotlib",
             {
@@ -121,10 +125,12 @@ def test_other_stages_depend_on_whole_sections():
             },
         ),
         ("mlflow", {"mlcore.stores", "mlcore.serving"}),
+        ("distributed", {"mlcore.cluster"}),
     ],
 )
 def test_each_framework_enters_in_one_place(package, importers):
-    graph = grimp.build_graph("mlcore", "stages", include_external_packages=True, cache_dir=None)
+    packages = ("mlcore", "stages", "hydra_plugins.retrace_dask")
+    graph = grimp.build_graph(*packages, include_external_packages=True, cache_dir=None)
     assert graph.find_modules_that_directly_import(package) == importers
 
 

@@ -1,6 +1,10 @@
 """Figures: what they show, in the same bytes each time."""
 
 import io
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -220,3 +224,24 @@ def test_the_same_figure_is_the_same_bytes_without_a_date(tmp_path, history):
     assert content == (tmp_path / "two.png").read_bytes()
     assert Image.open(io.BytesIO(content)).text == {}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.png", "two.png"]
+
+
+def test_the_pipelines_picture_does_not_depend_on_the_order_of_sets(tmp_path):
+    code = """
+import sys
+from pathlib import Path
+from mlcore import plotting
+needs = {"a": [], "b": ["a"], "c": ["a"], "d": ["b", "c"], "e": ["a", "d"], "f": ["b", "c"]}
+plotting.save_svg(plotting.pipeline_graph(needs), Path(sys.argv[1]) / "graph.svg")
+"""
+    contents = set()
+    for seed in ("1", "2", "3"):
+        (tmp_path / seed).mkdir()
+        subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path / seed)],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            cwd=Path(__file__).parents[1],
+            check=True,
+        )
+        contents.add((tmp_path / seed / "graph.svg").read_bytes())
+    assert len(contents) == 1

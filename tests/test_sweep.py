@@ -208,7 +208,15 @@ def test_a_failing_job_is_named_and_the_others_finish(project):
     [
         ({"table": "t.csv"}, "sweeps"),
         (FILE | {"more": 1}, "more"),
-        (FILE | {"sweeps": {"a": {"stages": []}}}, "stages"),
+        (FILE | {"sweeps": {"a": {"stages": []}}}, "sweeps.a.stages=[]: "),
+        (FILE | {"sweeps": {"a": {}}}, "sweeps.a.stages is missing"),
+        (FILE | {"jobs": 2}, "unknown key jobs; known here are table, curves, sweeps"),
+        (
+            FILE | {"sweeps": {"a": {"stages": ["x"], "seed": 2}}},
+            "unknown key sweeps.a.seed; known here are stages, seeds, overrides",
+        ),
+        (FILE | {"table": 3}, "table=3: should be a valid string"),
+        (["a"], "the file should hold keys: table, curves, sweeps"),
         (FILE | {"sweeps": {"a": {"stages": ["train"]}}}, "train should be a stage of dvc.yaml"),
         (
             FILE | {"sweeps": {"a": {"stages": ["fit_classifier"], "overrides": ["x=1"]}}},

@@ -43,18 +43,6 @@ SEARCH = ["stages.search_classifier", "search.max_epochs=1", "search.learning_ra
 NAMES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 
 
-def open_store(project):
-    import mlflow
-
-    mlflow.set_tracking_uri(default_uri(project.root))
-    return mlflow.MlflowClient(default_uri(project.root))
-
-
-def runs_of(client, experiment):
-    found = client.get_experiment_by_name(experiment)
-    return client.search_runs([found.experiment_id], max_results=100) if found else []
-
-
 def output(project, pattern):
     (path,) = (project.root / "outputs").rglob(pattern)
     return path
@@ -95,8 +83,8 @@ def test_a_network_run_holds_all_that_is_needed_to_compare_and_reuse_it(project)
 
     before = time.time()
     project.run(*NETWORK, "network.activation=relu")
-    store = open_store(project)
-    (run,) = runs_of(store, "network")
+    store = project.client()
+    (run,) = project.runs("network")
     kind = store.get_experiment(run.info.experiment_id).tags["mlflow.experimentKind"]
     assert kind == "custom_model_development"
     assert (run.info.run_name, run.info.status) == (
@@ -147,8 +135,8 @@ def test_a_scikit_learn_run_holds_its_losses_and_the_full_estimator(project):
     import mlflow
 
     project.run(*CLASSIFIER, "classifier.activation=tanh")
-    store = open_store(project)
-    (run,) = runs_of(store, "classifier")
+    store = project.client()
+    (run,) = project.runs("classifier")
     for name in NAMES:
         assert [m.step for m in store.get_metric_history(run.info.run_id, name)] == [1, 2]
     evaluated = json.loads(output(project, "classifier/tanh.json").read_text())["train_loss"]
@@ -163,8 +151,8 @@ def test_a_scikit_learn_run_holds_its_losses_and_the_full_estimator(project):
 
 def test_the_candidates_of_a_search_are_children_with_their_own_times(project):
     project.run(*SEARCH, "search.batch_size=[32,64]")
-    store = open_store(project)
-    runs = runs_of(store, "search")
+    store = project.client()
+    runs = project.runs("search")
     (parent,) = (run for run in runs if run.info.run_name.startswith("best"))
     children = [run for run in runs if run is not parent]
     assert len(children) == 2 * 2 * 2
@@ -184,7 +172,7 @@ def test_the_candidates_of_a_search_are_children_with_their_own_times(project):
 
 def test_the_jobs_of_a_sweep_have_names_that_differ(project):
     project.run(*NETWORK[:1], "-m", *NETWORK[1:], "network.seed=1,2")
-    runs = runs_of(open_store(project), "network")
+    runs = project.runs("network", "params.seed != ''")  # the run above them has no seed
     assert {run.info.run_name.split()[-1] for run in runs} == {"seed=1", "seed=2"}
     assert {run.data.tags["origin"] for run in runs} == {"sweep"}
 
@@ -197,8 +185,8 @@ def has_a_run(database):
 
 def test_a_training_is_seen_while_it_runs_and_ends_killed_by_ctrl_c(project, endless):
     wait_for(lambda: has_a_run(project.root / "mlflow.db"))
-    store = open_store(project)
-    (run,) = runs_of(store, "network")
+    store = project.client()
+    (run,) = project.runs("network")
     assert run.info.status == "RUNNING"
 
     def seen():
@@ -208,7 +196,7 @@ def test_a_training_is_seen_while_it_runs_and_ends_killed_by_ctrl_c(project, end
     wait_for(lambda: len(seen()) > first)
     endless.send_signal(signal.SIGINT)
     assert endless.wait(150) == 130
-    (run,) = runs_of(store, "network")
+    (run,) = project.runs("network")
     assert run.info.status == "KILLED"
     stamps = [point.timestamp for point in seen()]
     assert run.info.start_time <= min(stamps) < max(stamps) <= run.info.end_time
@@ -220,7 +208,7 @@ def test_a_training_whose_process_is_gone_is_not_left_running(project, endless):
     endless.kill()
     endless.wait(60)
     wait_for(lambda: not pending(project))
-    (run,) = runs_of(open_store(project), "network")
+    (run,) = project.runs("network")
     assert run.info.status == "KILLED"
     assert run.data.tags["error"] == "its process ended untold"
 
@@ -228,7 +216,7 @@ def test_a_training_whose_process_is_gone_is_not_left_running(project, endless):
 def test_a_diverging_training_is_a_failed_run_that_says_why(project):
     result = project.run(*NETWORK, "network.learning_rate=1e30", check=False)
     assert result.returncode == 1
-    (run,) = runs_of(open_store(project), "network")
+    (run,) = project.runs("network")
     assert run.info.status == "FAILED"
     assert run.data.tags["error"].startswith("training diverged: ")
     assert "learning_rate" in run.data.tags["error"]
@@ -238,7 +226,7 @@ def test_processes_that_start_together_on_a_fresh_store_are_all_recorded(project
     inits = ("zero", "random", "normal", "he")
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda init: project.run(*NETWORK, f"network.init={init}"), inits))
-    runs = runs_of(open_store(project), "network")
+    runs = project.runs("network")
     assert {run.info.run_name.split()[0] for run in runs} == {f"tanh-{i}" for i in inits}
     assert {run.info.status for run in runs} == {"FINISHED"}
 
@@ -267,13 +255,13 @@ def test_what_a_store_misses_is_recorded_later_once(project):
     (project.root / "mlflow.db").unlink()
     synced = project.run("mlcore.mlflow_writer")
     assert "recorded network-tanh-normal" in synced.stdout
-    (run,) = runs_of(open_store(project), "network")
+    (run,) = project.runs("network")
     assert run.info.status == "FINISHED"
     assert run.info.end_time - run.info.start_time < 3000
-    assert len(open_store(project).get_metric_history(run.info.run_id, "val_loss")) == 3
+    assert len(project.client().get_metric_history(run.info.run_id, "val_loss")) == 3
     again = project.run("mlcore.mlflow_writer")
     assert "nothing to record" in again.stdout
-    assert len(runs_of(open_store(project), "network")) == 1
+    assert len(project.runs("network")) == 1
 
 
 @pytest.fixture
@@ -364,7 +352,7 @@ def test_one_training_that_cannot_be_sent_does_not_hold_up_the_others(project):
     assert synced.returncode == 1
     assert "network-tanh-normal is not recorded in sqlite:///" in synced.stderr
     assert "recorded network-tanh-normal" in synced.stdout
-    (run,) = runs_of(open_store(project), "network")
+    (run,) = project.runs("network")
     assert run.data.params["seed"] == "2"
     assert pending(project) == [first]
 
@@ -377,9 +365,9 @@ def test_a_folder_may_have_any_name(project, tmp_path):
     project.run(*NETWORK)
     project.run(*CLASSIFIER)
     assert not pending(project)
-    store = open_store(project)
+    store = project.client()
     for part in ("network", "classifier"):
-        (run,) = runs_of(store, part)
+        (run,) = project.runs(part)
         assert run.info.status == "FINISHED"
         assert store.list_artifacts(run.info.run_id, "results")
         (model,) = run.outputs.model_outputs
@@ -422,7 +410,7 @@ def test_a_writer_that_is_broken_off_makes_each_run_once(project, monkeypatch, t
         break
     assert run.done
     assert number > 10
-    runs = runs_of(client, "search")
+    runs = project.runs("search")
     assert len(runs) == 1 + 2 * 2
     assert {r.info.status for r in runs} == {"FINISHED"}
     (parent,) = (r for r in runs if "mlflow.parentRunId" not in r.data.tags)

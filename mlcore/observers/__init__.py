@@ -27,7 +27,9 @@ class Context:
     overrides : list of str
         Of the command line.
     group : str
-        Of trainings that differ by their seed alone, whose run becomes the parent of theirs.
+        Of trainings of one sweep, whose run becomes the parent of theirs.
+    inputs : dict of str to Path
+        Results of earlier stages that this one builds on.
     """
 
     root: Path
@@ -36,6 +38,7 @@ class Context:
     origin: str
     overrides: list[str] = field(default_factory=list)
     group: str = ""
+    inputs: dict[str, Path] = field(default_factory=dict)
 
 
 def make_observers(config: Config, context: Context) -> list[Observer]:
@@ -46,6 +49,6 @@ def make_observers(config: Config, context: Context) -> list[Observer]:
 def trackers(config: Config, context: Context) -> list[Observer]:
     """Give those of the observers that record."""
     session = os.environ.get(SESSION)
-    if config.tracking.backend == "mlflow" and session:
+    if config.tracking.backend != "none" and session:
         return [Tracker(Path(session), context)]
     return []

@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ from filelock import FileLock
 
 from mlcore import notes
 from mlcore.artifacts import atomic_path, save_arrays
+from mlcore.login import SERVER
 from mlcore.stores import default_uri, displayed
 from mlcore.training import Observer, Result, Row, Training
 
@@ -50,11 +51,10 @@ def session(config: Config, root: Path) -> Iterator[None]:
     Does nothing where tracking is off, or inside another command's session. Where the notes have
     no place, that is said, and nothing is tracked.
     """
-    if config.tracking.backend != "mlflow" or notes.SESSION in os.environ:
+    if config.tracking.backend == "none" or notes.SESSION in os.environ:
         yield
         return
-    given = os.environ.get("MLFLOW_TRACKING_URI")
-    uri = config.tracking.uri or (displayed(given) if given else default_uri(root))
+    uri = store_of(config, root)
     folder = notes.pending(root) / f"{time.time_ns()}-{uuid4().hex[:8]}"
     hidden = folder.with_name(f".{folder.name}")
     owner = FileLock(hidden / notes.OWNER)
@@ -78,6 +78,14 @@ def session(config: Config, root: Path) -> Iterator[None]:
         if not notes.noted(folder):
             shutil.rmtree(folder, ignore_errors=True)
         owner.release()
+
+
+def store_of(config: Config, root: Path) -> str:
+    """Give the store of a configuration, as notes name it: a URI without secrets."""
+    if config.tracking.backend == "server":
+        return SERVER
+    given = os.environ.get("MLFLOW_TRACKING_URI")
+    return config.tracking.uri or (displayed(given) if given else default_uri(root))
 
 
 def _start_writer(folder: Path, root: Path) -> subprocess.Popen[bytes]:
@@ -132,13 +140,16 @@ class Tracker(Observer):
         self.lock = FileLock(hidden / notes.LOCK)
         self.lock.acquire()
         self.events = (hidden / notes.EVENTS).open("a", encoding="utf-8")
+        if changes := _diff(self.context.root):
+            (hidden / notes.DIFF).write_text(changes, encoding="utf-8")
         self._note(
             "started",
             id=identity,
             part=training.part,
             name=_run_name(training.name, self.context.overrides, self.context.origin),
             params=_text({**training.params, **_sizes(training)}),
-            tags=_tags(self.context),
+            tags=_tags(self.context)
+            | {f"input.{name}": _md5(path) for name, path in _files(self.context.inputs)},
             dataset={"name": training.dataset.name, "digest": _md5(training.dataset.path)},
             path=os.path.relpath(training.dataset.path, self.context.root),
         )
@@ -158,6 +169,9 @@ class Tracker(Observer):
                 "finished",
                 ended=result.ended,
                 metrics=dict(result.metrics),
+                outputs={
+                    os.path.relpath(file, self.context.out): _md5(file) for file in result.files
+                },
                 candidates=[
                     vars(candidate) | {"params": _text(candidate.params)}
                     for candidate in result.candidates
@@ -192,15 +206,8 @@ class Tracker(Observer):
         self.lock.release()
 
 
-def note_group(
-    session: Path,
-    group: str,
-    part: str,
-    name: str,
-    params: Mapping[str, str],
-    metrics: Mapping[str, float],
-) -> None:
-    """Note what is known of trainings that differ by their seed, for the run above theirs.
+def note_group(session: Path, group: str, part: str, name: str, about: Mapping[str, Any]) -> None:
+    """Note that there is a run above those of a group.
 
     Parameters
     ----------
@@ -209,23 +216,44 @@ def note_group(
     group : str
         As in `Context.group`. A later note of the same group brings its run up to date.
     part, name : str
-        Experiment and name of the run.
-    params, metrics : mapping
+        Experiment and name of the run; an empty part is that of the group's runs.
+    about : mapping
+        Its "params", "metrics" and "tags".
     """
     hidden = session / f".{uuid4().hex}"
     hidden.mkdir(parents=True)
-    note = {
-        "event": "group",
-        "time": time.time(),
-        "id": group,
-        "part": part,
-        "name": name,
-        "tags": {"origin": "sweep"},
-        "params": dict(params),
-        "metrics": dict(metrics),
-    }
+    note = {"event": "group", "time": time.time(), "id": group, "part": part, "name": name}
+    note |= {"params": {}, "metrics": {}, "tags": {"origin": "sweep"}} | dict(about)
     (hidden / notes.EVENTS).write_text(json.dumps(note, allow_nan=False) + "\n", encoding="utf-8")
-    hidden.rename(session / f"{time.time_ns()}-{part}-{name}")
+    hidden.rename(session / f"{time.time_ns()}-{part or 'sweep'}-{name.replace('/', '_')}")
+
+
+@contextmanager
+def sweep_parent(stage: str, arguments: Sequence[str]) -> Iterator[None]:
+    """Give the jobs of Hydra's multirun a run above theirs; other commands have none.
+
+    Parameters
+    ----------
+    stage : str
+        Module that runs.
+    arguments : sequence of str
+        Of the command line.
+    """
+    folder = os.environ.get(notes.SESSION)
+    if not folder or not {"-m", "--multirun"} & set(arguments):
+        yield
+        return
+    overrides = [argument for argument in arguments if "=" in argument]
+    told = [o for o in overrides if not o.startswith(("hydra", "tracking"))]
+    name = " ".join([stage.rpartition(".")[2], *told])
+    os.environ[notes.SWEEP] = f"sweep/{uuid4().hex}"
+    try:
+        yield
+    finally:
+        group = os.environ.pop(notes.SWEEP)
+        about = {"tags": {"origin": "sweep", "overrides": " ".join(told)}}
+        with suppress(OSError):  # where notes have no place, that is said elsewhere
+            note_group(Path(folder), group, "", name, about)
 
 
 def _run_name(name: str, overrides: list[str], origin: str) -> str:
@@ -268,19 +296,36 @@ def _tags(context: Context) -> dict[str, str]:
     }
 
 
+NOT_CODE = ("--", ".", ":!metrics", ":!dvc.lock")
+"""Results that the pipeline is just writing are no change of the code."""
+
+DIFF_LIMIT = 1_000_000
+"""Characters of a diff that are kept."""
+
+
+def _git(root: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(root), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=True)
+    return done.stdout.strip()
+
+
 def _git_tags(root: Path) -> dict[str, str]:
     """Give commit and dirty state; empty outside a git checkout."""
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(root), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
     try:
-        commit = git("rev-parse", "HEAD")
-        # Results that the pipeline is just writing are no change of the code
-        changed = git(
-            "status", "--porcelain", "--untracked-files=no", "--", ".", ":!metrics", ":!dvc.lock"
-        )
+        commit = _git(root, "rev-parse", "HEAD")
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no", *NOT_CODE)
     except (OSError, subprocess.CalledProcessError):
         return {}
     return {"mlflow.source.git.commit": commit, "git.dirty": str(bool(changed)).lower()}
+
+
+def _diff(root: Path) -> str:
+    """Give what the code differs by from the last commit; empty outside a git checkout."""
+    try:
+        return _git(root, "diff", "HEAD", *NOT_CODE)[:DIFF_LIMIT]
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def _files(inputs: Mapping[str, Path]) -> list[tuple[str, Path]]:
+    return [(name, path) for name, path in sorted(inputs.items()) if path.is_file()]

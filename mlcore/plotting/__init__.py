@@ -4,7 +4,13 @@ Functions take arrays and tables and return a Figure; `save` writes the same byt
 figure. Colours are those of Okabe and Ito (2008), which colour-blind readers can tell apart.
 """
 
-from mlcore.plotting.curves import diagnostic_grid, grid_curves, loss_curves, loss_panels
+from mlcore.plotting.curves import (
+    diagnostic_grid,
+    grid_curves,
+    loss_curves,
+    loss_panels,
+    sweep_dots,
+)
 from mlcore.plotting.diagrams import Hyperplane, hyperplanes, pipeline_graph
 from mlcore.plotting.images import (
     class_map,
@@ -35,5 +41,6 @@ __all__ = [
     "save",
     "save_svg",
     "search_heatmaps",
+    "sweep_dots",
     "verdict_chart",
 ]

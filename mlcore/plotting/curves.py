@@ -163,3 +163,27 @@ def diagnostic_grid(
     figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside upper center",
                   ncols=3, frameon=False)  # fmt: skip
     return figure
+
+
+def sweep_dots(values: Mapping[str, float | None], axis: str) -> Figure:
+    """Draw one figure of each run of a sweep as a dot, the runs one below the other.
+
+    Parameters
+    ----------
+    values : mapping of str to float or None
+        By the run's name; None for a run that has no such figure.
+    axis : str
+        What the figure is.
+    """
+    figure = new_figure(7.0, 0.28 * len(values) + 1.0)
+    axes = figure.subplots()
+    for row, value in enumerate(values.values()):
+        if value is not None:
+            axes.plot([value], [row], "o", color=BLUE)
+    axes.set_yticks(range(len(values)), list(values), fontsize="small")
+    axes.set_ylim(len(values) - 0.5, -0.5)
+    axes.set_xlabel(axis)
+    axes.grid(axis="x", color="#e6e6e6", linewidth=0.8)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    return figure

@@ -88,11 +88,11 @@ def pipeline_graph(needs: Mapping[str, Sequence[str]]) -> Figure:
     places: dict[str, Any] = _ordered(reduced)
     figure = new_figure(11.5, 4.2)
     axes = figure.subplots()
-    for stage, (x, y) in places.items():
+    for stage, (x, y) in sorted(places.items()):
         box = {"boxstyle": "round", "facecolor": "#eef3f8", "edgecolor": BLUE}
         name = stage.replace("_", "\n", 1)
         axes.text(x, y, name, ha="center", va="center", fontsize=9, bbox=box)
-    for before, stage in reduced.edges:
+    for before, stage in sorted(reduced.edges):  # networkx has them in no fixed order
         axes.annotate("", places[stage], places[before], zorder=0,
                       arrowprops={"arrowstyle": "-|>", "color": "#777777",
                                   "shrinkA": 26, "shrinkB": 26})  # fmt: skip
@@ -113,7 +113,7 @@ def _ordered(graph: "nx.DiGraph[str]") -> dict[str, tuple[float, float]]:
     for layer in sorted(columns):
 
         def height(stage: str) -> tuple[float, str]:
-            before = [places[b][1] for b in graph.predecessors(stage) if b in places]
+            before = sorted(places[b][1] for b in graph.predecessors(stage) if b in places)
             return (-float(np.mean(before)) if before else 0.0, stage)
 
         stages = sorted(columns[layer], key=height)

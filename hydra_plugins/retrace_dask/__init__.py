@@ -1,0 +1,1 @@
+"""Hydra's launcher that runs the jobs of a sweep on a Dask cluster: ``hydra/launcher=dask``."""

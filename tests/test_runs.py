@@ -1,0 +1,252 @@
+"""Runs people can compare: which count, what they came from, what sweeps they belong to."""
+
+import hashlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from mlcore import runs, sweep_summary
+from mlcore.artifacts import load_arrays, save_arrays
+from mlcore.network_files import load_network
+from mlcore.stores import default_uri
+
+pytestmark = [
+    pytest.mark.filterwarnings(f"ignore::{kind}")
+    for kind in ("DeprecationWarning", "FutureWarning", "PendingDeprecationWarning", "UserWarning",
+                 "ResourceWarning", "pytest.PytestUnraisableExceptionWarning")
+]  # fmt: skip
+
+STAGE = "train_network@relu-normal"
+CELL = ["network.activation=relu", "network.init=normal"]
+SMALL = ["network.max_epochs=3", "network.hidden_layer_sizes=[8,6]"]
+CLASSIFIER = [
+    "stages.fit_classifier",
+    "classifier.activation=tanh",
+    "classifier.learning_rate=0.01",
+]
+
+
+def run_as_dvc(project, *overrides):
+    """Run a cell as DVC does, with parameters from params.yaml."""
+    project.run("mlcore.config", *SMALL, *overrides)
+    project.run("stages.train_network", *CELL, DVC_STAGE=STAGE)
+
+
+def md5(path):
+    return hashlib.md5(path.read_bytes()).hexdigest()
+
+
+def test_a_new_run_of_a_stage_supersedes_the_older_and_deletes_nothing(project):
+    run_as_dvc(project)
+    project.run("stages.train_network", *CELL, *SMALL)  # by hand: it does not count
+    run_as_dvc(project, "network.learning_rate=0.05")
+    (current,) = project.runs("network", "tags.current = 'true'")
+    (old,) = project.runs("network", "tags.current = 'false'")
+    assert current.info.start_time > old.info.start_time
+    assert current.data.params["learning_rate"] == "0.05"
+    assert old.data.tags["superseded_by"] == current.info.run_id
+    assert len(project.runs("network")) == 3
+
+
+def test_a_run_has_the_hashes_of_what_it_took_and_made_and_its_figure(project):
+    run_as_dvc(project)
+    client = project.client()
+    (run,) = project.runs("network")
+    assert run.data.tags["input.data/mnist.npz"] == md5(project.root / "data" / "mnist.npz")
+    for path in ("models/network/relu-normal.pkl", "metrics/network/relu-normal.json"):
+        assert run.data.tags[f"output.{path}"] == md5(project.root / path)
+    figures = [a.path for a in client.list_artifacts(run.info.run_id, "figures")]
+    assert figures == ["figures/loss.png"]
+
+
+def test_what_the_code_differs_by_from_its_commit_is_kept(project):
+    for command in ("init -q", "add -A", "-c user.name=t -c user.email=t@t commit -qm t"):
+        subprocess.run(["git", *command.split()], cwd=project.root, check=True)
+    project.run("stages.train_network", *CELL, *SMALL)
+    with (project.root / "mlcore" / "errors.py").open("a") as file:
+        file.write("# changed\n")
+    (project.root / "metrics" / "summary.json").write_text("{}")  # a result, not code
+    project.run("stages.train_network", *CELL, *SMALL)
+    client = project.client()
+    dirty, clean = project.runs("network")
+    assert (clean.data.tags["git.dirty"], dirty.data.tags["git.dirty"]) == ("false", "true")
+    assert not client.list_artifacts(clean.info.run_id, "code")
+    diff = client.download_artifacts(dirty.info.run_id, "code/changes.diff")
+    content = Path(diff).read_text()
+    assert "+# changed" in content
+    assert "summary.json" not in content
+
+
+def champion(client):
+    return client.get_model_version_by_alias("fashion-mnist-classifier", "champion")
+
+
+def test_the_champion_is_the_best_on_validation_among_those_on_the_same_data(project):
+    import mlflow
+
+    client = project.client()
+    project.run(*CLASSIFIER, "classifier.max_epochs=1")
+    first = champion(client)
+    project.run(*CLASSIFIER, "classifier.max_epochs=20")
+    best = champion(client)
+    assert float(best.tags["val_accuracy"]) > float(first.tags["val_accuracy"])
+    project.run(*CLASSIFIER, "classifier.max_epochs=2")
+    assert champion(client).version == best.version
+    (run,) = [r for r in project.runs("classifier") if r.info.run_id == best.run_id]
+    assert float(best.tags["val_accuracy"]) == run.data.metrics["final_val_accuracy"]
+    model = mlflow.sklearn.load_model("models:/fashion-mnist-classifier@champion")
+    assert model.max_iter == 20
+
+    data = project.root / "data" / "fashion_mnist.npz"
+    arrays = load_arrays(data)
+    arrays["y_val"] = arrays["y_val"][::-1].copy()  # hardly anything is right now
+    save_arrays(data, **arrays)
+    project.run(*CLASSIFIER, "classifier.max_epochs=1")
+    assert champion(client).version == best.version  # not to be compared
+    project.run("mlcore.config", "classifier.max_epochs=1")
+    project.run(*CLASSIFIER[:2], DVC_STAGE="fit_classifier@tanh")
+    own = champion(client)
+    assert own.version != best.version  # the pipeline's data changed
+    assert own.tags["data"] == md5(data)
+
+
+def test_the_jobs_of_a_sweep_have_a_parent_that_sums_them_up(project):
+    project.run("stages.train_network", "-m", *SMALL, "network.activation=relu,tanh",
+                "network.seed=1,2")  # fmt: skip
+    client = project.client()
+    (parent,) = project.runs("network", "tags.best_by = 'final_val_accuracy'")
+    assert parent.info.run_name.startswith("train_network network.max_epochs=3")
+    assert "network.activation=relu,tanh" in parent.data.tags["overrides"]
+    children = project.runs("network", f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
+    assert len(children) == 4
+    accuracies = [c.data.metrics["final_val_accuracy"] for c in children]
+    assert parent.data.metrics["n"] == 4
+    assert parent.data.metrics["final_val_accuracy_max"] == max(accuracies)
+    assert parent.data.metrics["final_val_accuracy_mean"] == pytest.approx(np.mean(accuracies))
+    best = client.get_run(parent.data.tags["best_run"])
+    assert best.data.metrics["final_val_accuracy"] == max(accuracies)
+    assert {c.data.params["seed"] for c in children} == {"1", "2"}  # filters work
+    table = pd.read_csv(client.download_artifacts(parent.info.run_id, "sweep/runs.csv"))
+    assert set(table["run_id"]) == {c.info.run_id for c in children}
+    assert {"activation", "seed", "final_val_accuracy"} <= set(table)
+    assert "max_epochs" not in table  # the same in all
+    assert [a.path for a in client.list_artifacts(parent.info.run_id, "sweep")] == [
+        "sweep/runs.csv", "sweep/runs.png",
+    ]  # fmt: skip
+
+
+def test_a_sweep_is_summed_up_by_what_differs_and_by_validation():
+    made = [
+        {"name": "a", "run_id": "1", "params": {"rate": "1", "n": "3"},
+         "metrics": {"final_val_loss": 0.5, "test_accuracy": 0.9, "train_loss": 1.0}},
+        {"name": "b", "run_id": "2", "params": {"rate": "2", "n": "3"},
+         "metrics": {"final_val_loss": 0.4, "test_accuracy": 0.7, "train_loss": 1.0}},
+    ]  # fmt: skip
+    table = sweep_summary.table(made)
+    assert list(table) == ["run", "run_id", "rate", "final_val_loss", "test_accuracy"]
+    run, figure = sweep_summary.best(made)
+    assert (run["name"], figure) == ("b", "final_val_loss")  # not the better one on test images
+    assert sweep_summary.best([{"name": "c", "metrics": {}}]) is None
+    spread = sweep_summary.spread(made)
+    assert spread["n"] == 2
+    assert spread["test_accuracy_mean"] == pytest.approx(0.8)
+    assert spread["test_accuracy_std"] == pytest.approx(np.sqrt(0.02))
+
+
+@pytest.mark.parametrize("served", ["network", "classifier"])
+def test_a_logged_model_answers_over_http(project, served):
+    """Ten images posted to `mlflow models serve` come back with the labels that the model gives."""
+    if served == "network":
+        project.run("stages.train_network", *CELL, *SMALL)
+        data = "mnist.npz"
+    else:
+        project.run(*CLASSIFIER, "classifier.max_epochs=2")
+        data = "fashion_mnist.npz"
+    (run,) = project.runs(served)
+    (logged,) = run.outputs.model_outputs
+    import mlflow
+
+    images = (load_arrays(project.root / "data" / data)["X_test"][:10] / 255).astype(np.float32)
+    expected = mlflow.pyfunc.load_model(f"models:/{logged.model_id}").predict(images)
+    if served == "network":
+        (file,) = (project.root / "outputs").rglob("*.pkl")
+        np.testing.assert_array_equal(expected, load_network(file).predict(images))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", "models", "serve", "-m", f"models:/{logged.model_id}",
+         "--env-manager", "local", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"],
+        env=project.environment(MLFLOW_TRACKING_URI=default_uri(project.root)),
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}/invocations",
+            json.dumps({"inputs": images.tolist()}).encode(),
+            {"Content-Type": "application/json"},
+        )
+        deadline = time.monotonic() + 120
+        answer = None
+        while answer is None and time.monotonic() < deadline and process.poll() is None:
+            with suppress(OSError), urllib.request.urlopen(request, timeout=20) as response:
+                answer = json.load(response)
+            time.sleep(0.3)
+        assert answer is not None
+        assert answer["predictions"] == expected.tolist()
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(30)
+
+
+LOCK = {
+    "stages": {
+        "fetch": {"outs": [{"path": "data/raw", "md5": "1.dir"}]},
+        "train@a": {"outs": [{"path": "models/a.pkl", "md5": "2"}, {"path": "m.json", "md5": "3"}]},
+    }
+}
+
+
+def test_a_run_belongs_to_a_result_if_every_hash_agrees():
+    assert runs.trainings(LOCK) == {"train@a": {"models/a.pkl": "2", "m.json": "3"}}
+    outs = runs.trainings(LOCK)["train@a"]
+    right = {"tags": {"output.models/a.pkl": "2", "output.m.json": "3"}}
+    wrong = {"tags": {"output.models/a.pkl": "2", "output.m.json": "4"}}
+    assert runs.match(outs, [wrong, right]) == ("recorded", right)
+    assert runs.match(outs, [wrong]) == ("stale", wrong)
+    assert runs.match(outs, []) == ("missing", {})
+
+
+def test_the_runs_of_the_lock_are_listed_missing_and_stale_ones_too(project):
+    run_as_dvc(project)
+    (run,) = project.runs("network")
+    outs = [
+        {"path": path, "md5": md5(project.root / path)}
+        for path in ("models/network/relu-normal.pkl", "metrics/network/relu-normal.json")
+    ]
+    lock = {"schema": "2.0", "stages": {STAGE: {"outs": outs}}}
+    (project.root / "dvc.lock").write_text(yaml.safe_dump(lock))
+    listed = project.run("mlcore.runs").stdout
+    assert f"{STAGE}  recorded  network       {run.info.run_id}" in listed
+    assert "1 of 1 trainings are recorded" in listed
+    outs[1]["md5"] = "0"
+    lock["stages"]["other@x"] = {"outs": [{"path": "models/x", "md5": "1"}]}
+    (project.root / "dvc.lock").write_text(yaml.safe_dump(lock))
+    result = project.run("mlcore.runs")
+    assert f"{STAGE}  stale" in result.stdout
+    assert "other@x                    missing" in result.stdout
+    assert "0 of 2 trainings are recorded" in result.stdout

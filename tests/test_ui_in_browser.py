@@ -1,0 +1,113 @@
+"""MLflow's own pages in a real browser: what users see of the runs."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager, suppress
+from urllib.parse import quote
+
+import pytest
+from playwright.sync_api import expect
+
+from mlcore.stores import default_uri
+
+pytestmark = [
+    pytest.mark.xdist_group("browser"),
+    *(
+        pytest.mark.filterwarnings(f"ignore::{kind}")
+        for kind in ("DeprecationWarning", "FutureWarning", "UserWarning", "ResourceWarning",
+                     "PendingDeprecationWarning")
+    ),
+]  # fmt: skip
+
+GRID = [
+    "network.activation=sigmoid,tanh,relu,leaky_relu",
+    "network.init=zero,random,normal",
+    "network.max_epochs=3",
+    "network.hidden_layer_sizes=[8,6]",
+]
+SECONDS = 90_000
+"""Milliseconds that a page has: MLflow's are large, and machines that test are busy."""
+
+
+@contextmanager
+def served(project):
+    """`mlflow ui` on the copy's store, as `make ui` starts it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", default_uri(project.root),
+         "--host", "127.0.0.1", "--port", str(port), "--workers", "1"],
+        env=project.environment(MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false"),
+        cwd=project.root,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + SECONDS / 1000
+        while time.monotonic() < deadline:
+            with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health"):
+                break
+            time.sleep(0.3)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(30)
+
+
+@pytest.fixture
+def page(browser):
+    context = browser.new_context(viewport={"width": 1600, "height": 1400})
+    context.set_default_timeout(SECONDS)
+    expect.set_options(timeout=SECONDS)
+    yield context.new_page()
+    context.close()
+
+
+def test_users_find_their_runs_compare_them_and_open_a_sweep(project, page):
+    project.run("stages.train_network", "-m", *GRID)
+    experiment = project.client().get_experiment_by_name("network").experiment_id
+    children = project.runs("network", "tags.origin = 'sweep' and params.activation != ''")
+    (parent,) = project.runs("network", "tags.best_by != ''")
+    assert len(children) == 12
+    with served(project) as url:
+        page.goto(f"{url}/#/experiments")
+        expect(page.get_by_text("network", exact=True).first).to_be_visible()
+
+        # The list of runs: the sweep is one row, which opens
+        page.goto(f"{url}/#/experiments/{experiment}/runs")
+        expect(page.get_by_text(parent.info.run_name).first).to_be_visible()
+
+        # Twelve runs side by side, with parallel coordinates
+        ids = [run.info.run_id for run in children]
+        page.goto(f"{url}/#/compare-runs?runs={quote(json.dumps(ids))}"
+                  f"&experiments={quote(json.dumps([experiment]))}")  # fmt: skip
+        expect(page.get_by_text("Comparing 12 Runs")).to_be_visible()
+        for run in children[:3]:
+            expect(page.get_by_text(run.info.run_name).first).to_be_visible()
+        expect(page.locator(".js-plotly-plot").first).to_be_visible()
+        accuracy = f"{children[0].data.metrics['test_accuracy']:.3f}".rstrip("0")
+        expect(page.get_by_text(accuracy).first).to_be_visible()
+
+        # The losses of a run as charts, and its picture
+        run = children[0].info.run_id
+        page.goto(f"{url}/#/experiments/{experiment}/runs/{run}/model-metrics")
+        expect(page.get_by_text("val_loss").first).to_be_visible()
+        page.goto(f"{url}/#/experiments/{experiment}/runs/{run}/artifacts/figures/loss.png")
+        picture = page.locator(
+            "img[src*='blob:'], .image-container img, img[src*='loss.png']"
+        ).first
+        expect(picture).to_be_visible()
+        assert picture.evaluate("image => image.naturalWidth") > 300
+
+        # The sweep's own run: which is the best, and the table of all
+        page.goto(f"{url}/#/experiments/{experiment}/runs/{parent.info.run_id}")
+        expect(page.get_by_text("best_run_name").first).to_be_visible()
+        expect(page.get_by_text(parent.data.tags["best_run_name"]).first).to_be_visible()
