@@ -196,7 +196,9 @@ def test_a_server_that_breaks_down_midway_costs_nothing(running, broken, seed):
         text=True,
     )
     try:
-        wait_for(lambda: list(running.folder.parent.glob("mlruns/pending/*/*/events.jsonl")))
+        # not before the notes have their name, by which the writer sees them
+        told = "mlruns/pending/[!.]*/[!.]*/events.jsonl"
+        wait_for(lambda: list(running.project.root.glob(told)))
         training.send_signal(signal.SIGSTOP)  # it must not end before the server does
         (run,) = wait_for(lambda: running.runs(seed))
         assert run.info.status == "RUNNING"
