@@ -20,7 +20,7 @@ CORES  := $(BIN)/python -c 'import joblib; print(joblib.cpu_count())'
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup repro replicate sensitivity report crate compare params test smoke bench lint format ui runs plots sync server server-stop lock clean
+.PHONY: help setup repro verify replicate sensitivity report crate compare params test smoke soak bench bench-tracking lint format ui runs plots sync server server-stop lock clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ $(READY): requirements.lock
 
 repro: $(READY) ## Run the study: every stage that is out of date (JOBS=n side by side)
 	@$(BIN)/python -m stages $(JOBS:%=--jobs %)
+
+verify: $(READY) ## Run the last commit again in a clean clone, compare every hash (STAGES="a b" for some)
+	@$(BIN)/python -m mlcore.verify $(JOBS:%=--jobs %) $(STAGES)
 
 replicate: $(READY) ## Train everything with SEEDS=10 other seeds: two hours, and it can be interrupted
 	@$(BIN)/python -m stages.sweep sweeps/replicates.yaml --seeds $(or $(SEEDS),10) --jobs $(or $(JOBS),-1)
@@ -69,9 +72,15 @@ test: $(READY) ## Run the tests
 smoke: $(READY) ## Run the whole pipeline on a small part of the data, in build/smoke
 	@sh tests/smoke.sh $(JOBS:%=--jobs %)
 
+soak: $(READY) ## Train two hundred times on two workers: do memory or open files grow? Ten minutes
+	@$(BIN)/python tests/soak.py
+
 bench: $(BENCH_READY) ## Time the network beside its peers: twenty minutes, on an idle machine
 	@test -f data/mnist.npz || $(BIN)/python -m dvc repro -q split_mnist
 	@.venv-bench/bin/python -m benchmarks
+
+bench-tracking: $(READY) ## Time tracking at up to 1,000 runs, and a second worker: an hour, on an idle machine
+	@$(BIN)/python -m benchmarks.tracking
 
 # An environment of its own, because the peers are large. One that cannot be installed is reported
 # as absent

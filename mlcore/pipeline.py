@@ -7,7 +7,7 @@ plain ``dvc repro`` leaves.
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -32,24 +32,44 @@ class Plan(NamedTuple):
         Stages that use all cores: none runs beside them.
     order : list of str
         Every stage of the pipeline, in the order in which ``dvc repro`` runs them.
+    targets : tuple of str
+        Stages that were asked for; empty for all.
     """
 
     graph: dict[str, set[str]]
     alone: set[str]
     order: list[str]
+    targets: tuple[str, ...] = ()
 
 
-def plan(repo: Repo) -> Plan:
-    """Find out what is out of date; a stage whose ``meta`` has ``uses_all_cores`` runs alone."""
+def plan(repo: Repo, targets: Sequence[str] = ()) -> Plan:
+    """Find out what is out of date; a stage whose ``meta`` has ``uses_all_cores`` runs alone.
+
+    Parameters
+    ----------
+    repo : Repo
+    targets : sequence of str
+        Stages, or names of a matrix for all its stages: these and what they depend on. Empty for
+        the whole pipeline.
+
+    Raises
+    ------
+    dvc.exceptions.DvcException
+        If there is no such stage.
+    """
     order = plan_repro(repo.index.graph)
     graph = nx.relabel_nodes(repo.index.graph, lambda stage: stage.addressing)
+    wanted = {s.addressing for target in targets for s in repo.stage.collect(target)} or set(graph)
+    wanted |= {needed for name in wanted for needed in nx.descendants(graph, name)}
     stale: set[str] = set(repo.status())
     for name in list(stale):
         stale |= nx.ancestors(graph, name)  # DVC's edges lead from a stage to what it depends on
+    stale &= wanted
     return Plan(
         {name: set(graph.successors(name)) & stale for name in stale},
         {stage.addressing for stage in order if (stage.meta or {}).get("uses_all_cores")},
         [stage.addressing for stage in order],
+        tuple(targets),
     )
 
 

@@ -62,7 +62,7 @@ async def bring_up_to_date(plan: Plan, jobs: int, seconds: dict[str, float]) -> 
                 return 1
             with Repo() as repo:
                 order_lock(repo, plan.order)
-        return await processes.run(*REPRO)
+        return await processes.run(*REPRO, *plan.targets)
     finally:
         await processes.stop()
 
@@ -95,6 +95,9 @@ def main() -> int:
     """Bring the pipeline up to date; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m stages", description=__doc__)
     parser.add_argument(
+        "stages", nargs="*", metavar="STAGE", help="only these and what they need (default: all)"
+    )
+    parser.add_argument(
         "--jobs",
         type=int,
         default=joblib.cpu_count(),
@@ -119,7 +122,7 @@ def main() -> int:
         if warning := warn_of_change(ROOT / "conf", ROOT / "params.yaml"):
             print(warning, file=sys.stderr)
         with Repo() as repo:
-            todo = plan(repo)
+            todo = plan(repo, arguments.stages)
         if todo.graph:
             print(
                 f"{len(todo.graph)} of {len(todo.order)} stages to bring up to date, "

@@ -105,6 +105,22 @@ def test_the_lock_is_that_of_plain_dvc_repro(project):
     assert "running" not in again.stdout.lower()
 
 
+def test_only_what_was_asked_for_runs_with_what_it_needs(project):
+    small_pipeline(
+        project,
+        {
+            "z": ("echo z > z", ["params.yaml"]),
+            "m": ("cat z > m", ["z"]),
+            "b": ("cat z > b", ["z"]),
+        },
+    )
+    project.run("stages", "m")
+    assert {name for name in "zmb" if (project.root / name).exists()} == {"z", "m"}
+    wrong = project.run("stages", "n", check=False)
+    assert wrong.returncode == 1
+    assert wrong.stderr.splitlines() == ["error: Stage 'n' not found inside 'dvc.yaml' file"]
+
+
 def test_a_lock_in_another_order_is_put_in_order_and_keeps_every_byte_of_its_entries(project):
     lock = project.root / "dvc.lock"
     small_pipeline(

@@ -1,0 +1,262 @@
+"""What tracking costs and how that grows, and what a second worker gains.
+
+``python -m benchmarks.tracking``, or ``make bench-tracking``; writes tracking.json and tracking.md.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from uuid import uuid4
+
+from filelock import FileLock
+
+from benchmarks.__main__ import HERE, machine
+from benchmarks.measures import ROOT, say, summarize
+from benchmarks.report import table
+from mlcore import notes
+from mlcore.artifacts import atomic_path, read_json, read_table, write_json
+from mlcore.login import logged_in, read_login, server_folder
+from mlcore.mlflow_writer import Run
+from mlcore.stores import Store, default_uri
+
+WORK = ROOT / "build" / "tracking"
+CELL = "tanh-normal"
+STAGES = 12
+EPOCHS = 100
+MEASURED = 5
+"""Runs of which the median time counts, at each size of the store."""
+
+TRAIN = ("-m", "stages.train_network", "hydra.run.dir=build/tracking/out")
+COMMANDS = {
+    "training, tracked": (*TRAIN, f"tracking.uri={default_uri(WORK)}"),
+    "training, not tracked": (*TRAIN, "tracking=off"),
+    "one epoch, tracked": (*TRAIN, "network.max_epochs=1", f"tracking.uri={default_uri(WORK)}"),
+    "one epoch, not tracked": (*TRAIN, "network.max_epochs=1", "tracking=off"),
+    "import mlflow": ("-c", "import mlflow"),
+}
+"""Of the study's network, as a user starts it."""
+
+SWEEP = (
+    *("-m", "stages.train_network", "-m", "hydra/launcher=dask", "tracking=off"),
+    *("hydra.sweep.dir=build/tracking/sweep", "network.max_epochs=20", "network.seed=range(8)"),
+)
+
+
+def run(*arguments, **variables):
+    """Run a command of the project; returns its seconds."""
+    began = time.perf_counter()
+    subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=os.environ | variables,
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+    return time.perf_counter() - began
+
+
+def side_by_side(commands, rounds):
+    """Run commands in turn.
+
+    Parameters
+    ----------
+    commands : dict of str to callable
+        Each runs one command and returns its seconds.
+    rounds : int
+
+    Returns
+    -------
+    dict of str to list of float
+        The seconds of each command, round by round.
+    """
+    seconds = {name: [] for name in commands}
+    for number in range(1, rounds + 1):
+        for name, command in commands.items():
+            seconds[name].append(command())
+            say(f"round {number}, {name}: {seconds[name][-1]:.1f} s")
+    return seconds
+
+
+class Training:
+    """Notes of a finished training, as a stage's process writes them.
+
+    Parameters
+    ----------
+    store : Store
+    number : int
+        Trainings with the same remainder by `STAGES` are of the same stage.
+    """
+
+    def __init__(self, store, number):
+        self.folder = WORK / "notes" / str(number)
+        self.folder.mkdir(parents=True)
+        (self.folder.parent / notes.WRITER).touch()
+        self.run = Run(self.folder, store)
+        self.stage = f"train_network@{number % STAGES}"
+
+    def send(self, events):
+        """Note what happened and have the writer send it; returns the seconds of that."""
+        with (self.folder / notes.EVENTS).open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(event) + "\n" for event in events)
+        began = time.perf_counter()
+        self.run.advance()
+        return time.perf_counter() - began
+
+    def record(self, rows, metrics):
+        """Record the run; returns the seconds of its start, and of all that follows."""
+        began = time.time() - len(rows)
+        started = {
+            "event": "started", "time": began, "part": "network", "name": CELL,
+            "id": uuid4().hex, "params": {"activation": "tanh", "init": "normal", "seed": "42"},
+            "tags": {"origin": "dvc", "dvc.stage": self.stage}, "path": "data/mnist.npz",
+            "dataset": {"name": "mnist", "digest": "0" * 32},
+        }  # fmt: skip
+        epochs = [{"event": "epoch", "time": began + row["epoch"], "row": row} for row in rows]
+        finished = {
+            "event": "finished", "ended": time.time(), "metrics": metrics,
+            "outputs": {f"models/network/{CELL}.pkl": "0" * 32}, "candidates": [],
+        }  # fmt: skip
+        with FileLock(self.folder / notes.LOCK):
+            seconds = self.send([started]), self.send([*epochs, finished])
+        shutil.rmtree(self.folder)
+        return seconds
+
+
+def growth(store, sizes):
+    """Fill a store with runs; time how it takes new ones, and how it gives the current ones.
+
+    Parameters
+    ----------
+    store : Store
+    sizes : sequence of int
+        Numbers of runs at which to measure.
+
+    Returns
+    -------
+    dict of str to dict of str to float
+        By size: the median seconds of "start", "log" and "list".
+    """
+    history = read_table(ROOT / "history" / "network" / f"{CELL}.csv").to_dict("records")
+    rows = [history[i % len(history)] | {"epoch": i + 1} for i in range(EPOCHS)]
+    metrics = read_json(ROOT / "metrics" / "network" / f"{CELL}.json")
+    experiment = store.experiment("network")
+    number, result = 0, {}
+    for size in sizes:
+        while number < size - MEASURED:
+            Training(store, number).record(rows, metrics)
+            number += 1
+        recorded = [Training(store, number + i).record(rows, metrics) for i in range(MEASURED)]
+        number = size
+        lists = []
+        for _ in range(MEASURED):
+            began = time.perf_counter()
+            found = store.client.search_runs([experiment], "tags.current = 'true'")
+            lists.append(time.perf_counter() - began)
+        assert len(found) == min(size, STAGES)
+        starts, logs = zip(*recorded, strict=True)
+        result[str(size)] = {"start": median(starts), "log": median(logs), "list": median(lists)}
+        say(f"{size} runs: {result[str(size)]}")
+    return result
+
+
+@contextmanager
+def postgres():
+    """Give the store of an MLflow server over PostgreSQL, in a clone of its own."""
+    copy = WORK / "server"
+    subprocess.run(["git", "clone", "-q", str(ROOT), str(copy)], check=True)
+    server = [sys.executable, "-m", "mlcore.tracking_server"]
+    subprocess.run([*server, "start", "--port", "5061"], cwd=copy, check=True)
+    try:
+        login = read_login(server_folder(copy))
+        with logged_in(login):
+            yield Store(login.uri, copy)
+    finally:
+        subprocess.run([*server, "stop"], cwd=copy, check=True)
+
+
+def markdown(results):
+    """Write the page."""
+    cost = results["cost"]
+    full = cost["training, tracked"]
+    start = cost["one epoch, tracked"]["seconds"] - cost["one epoch, not tracked"]["seconds"]
+    imported = cost["import mlflow"]["seconds"]
+    parts = [
+        "# Benchmark of tracking and sweeps",
+        "Written by `make bench-tracking`.",
+        "## What tracking costs",
+        f"A training of the study's network in full length takes {full['ratio']:.3f} times as long "
+        f"with tracking as without ({full['lowest']:.3f} to {full['highest']:.3f}). One of one "
+        f"epoch takes {start:.1f} s longer, of which the import of mlflow has {imported:.1f} s: a "
+        "process of its own does it, while the training goes on.",
+        table(
+            ["", "seconds", "times the last"],
+            [[n, f"{e['seconds']:.1f}", f"{e['ratio']:.2f}"] for n, e in cost.items()],
+        ),
+        "## How it grows",
+        f"Seconds to start a run, to log its {EPOCHS} epochs with diagnostics and end it, and to "
+        "list the current twelve, in a store with that many runs:",
+    ]
+    for name, sizes in results["growth"].items():
+        rows = [[n, *(f"{e[k]:.3f}" for k in ("start", "log", "list"))] for n, e in sizes.items()]
+        parts += [f"### {name}", table(["runs", "start", "log", "list"], rows)]
+    sweep = results["sweep"]
+    about = [f"{k} {v}" for k, v in results["machine"].items() if k not in ("blas", "simd")]
+    parts += [
+        "## Two workers",
+        "A sweep of eight trainings of 20 epochs with the Dask launcher, start-up included: "
+        f"{sweep['2 workers']['seconds']:.0f} s with two workers, "
+        f"{sweep['1 worker']['seconds']:.0f} s with one, {sweep['1 worker']['ratio']:.2f} times "
+        "as long.",
+        "## Measured on",
+        ", ".join(about),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def main():
+    """Measure and write."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.tracking", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[10, 100, 1000])
+    parser.add_argument("--out", type=Path, default=HERE, help="folder to write to")
+    options = parser.parse_args()
+    if not (ROOT / "history" / "network" / f"{CELL}.csv").is_file():
+        sys.exit("error: the benchmark needs the results of `make repro`")
+    shutil.rmtree(WORK, ignore_errors=True)
+    WORK.mkdir(parents=True)
+    commands = {name: lambda words=words: run(*words) for name, words in COMMANDS.items()}
+    long = dict(list(commands.items())[:2])
+    short = dict(list(commands.items())[2:])
+    workers = {
+        f"{n} worker{'s' * (n > 1)}": lambda n=n: run(
+            *SWEEP, f"hydra.launcher.n_workers={n}", RETRACE_FORCE="1"
+        )
+        for n in (2, 1)
+    }
+    results = {
+        "machine": machine(),
+        "cost": {
+            **summarize(side_by_side(long, options.rounds), "training, not tracked"),
+            **summarize(side_by_side(short, options.rounds), "import mlflow"),
+        },
+        "sweep": summarize(side_by_side(workers, options.rounds), "2 workers"),
+        "growth": {"SQLite": growth(Store(default_uri(WORK / "runs"), WORK), options.sizes)},
+    }
+    with postgres() as store:
+        results["growth"]["PostgreSQL, over a server"] = growth(store, options.sizes)
+    shutil.rmtree(WORK)
+    write_json(options.out / "tracking.json", results)
+    with atomic_path(options.out / "tracking.md") as temporary:
+        temporary.write_text(markdown(results), encoding="utf-8")
+    say("wrote tracking.json and tracking.md")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,235 @@
+"""Whether the committed results come out again: ``python -m mlcore.verify [STAGE ...]``.
+
+The last commit is cloned into an empty folder, its pipeline run there from nothing, and every
+hash that then stands in dvc.lock compared with the committed one. On a machine that rounds
+otherwise hashes cannot agree; there the values are compared, within `TOLERANCES`.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import joblib
+import yaml
+from tabulate import tabulate
+
+from mlcore.artifacts import read_json, read_yaml
+from mlcore.compare import flatten
+from mlcore.errors import RetraceError
+from mlcore.runtime import fingerprint
+
+ROOT = Path(__file__).parents[1]
+
+FOLDER = Path("build") / "verify"
+
+ENVIRONMENT = "metrics/environment.json"
+"""Where the committed results say on which machine they were made."""
+
+NAME_THE_MACHINE = (ENVIRONMENT, "metrics/report.html")
+"""Files with the version of Python in them, on which no bits depend."""
+
+COMPUTED = ("data/features/", "history/", "metrics/", "models/")
+"""Where files lie whose bits depend on the machine. Of others, hashes agree on every one."""
+
+TOLERANCES: tuple[tuple[str, str, float], ...] = (("metrics/*", "*_accuracy", 0.01),)
+"""File, value, and how far it may be from the committed one on a machine that rounds otherwise."""
+
+
+class Difference(NamedTuple):
+    """A file that is not what dvc.lock says.
+
+    Attributes
+    ----------
+    stage, path : str
+    known, found : str or None
+        MD5 as committed and as it came out; None for a file that is not there.
+    """
+
+    stage: str
+    path: str
+    known: str | None
+    found: str | None
+
+
+class Distance(NamedTuple):
+    """How far a value is from the committed one.
+
+    Attributes
+    ----------
+    path, name : str
+        Of the file and of the value in it.
+    known, found : float
+        As committed and as it came out; NaN for one that is not there.
+    tolerance : float
+        Largest difference that does not matter.
+    """
+
+    path: str
+    name: str
+    known: float
+    found: float
+    tolerance: float
+
+    @property
+    def is_near(self) -> bool:
+        """Whether it is within the tolerance."""
+        return abs(self.found - self.known) <= self.tolerance
+
+
+def hashes(stage: Mapping[str, Any]) -> dict[str, str]:
+    """Give the MD5 of every file that a stage of dvc.lock reads or writes, by path."""
+    return {file["path"]: file["md5"] for key in ("deps", "outs") for file in stage.get(key, [])}
+
+
+def differences(known: Mapping[str, Any], found: Mapping[str, Any]) -> list[Difference]:
+    """Compare what ran with what is committed.
+
+    Parameters
+    ----------
+    known, found : mapping
+        Stages of two dvc.lock files; of the second all are compared.
+    """
+    result = []
+    for stage, entry in found.items():
+        before, after = hashes(known.get(stage, {})), hashes(entry)
+        result += [
+            Difference(stage, path, before.get(path), after.get(path))
+            for path in before | after
+            if before.get(path) != after.get(path)
+        ]
+    return result
+
+
+def distances(path: str, known: Any, found: Any) -> list[Distance]:
+    """Compare those values of a metrics file for which there is a tolerance.
+
+    Parameters
+    ----------
+    path : str
+        Of the file, in the repository.
+    known, found : mapping
+        Content of the file as committed and as it came out.
+    """
+    after = flatten(found)
+    result = []
+    for name, value in flatten(known).items():
+        fitting = (
+            t for file, v, t in TOLERANCES if fnmatchcase(path, file) and fnmatchcase(name, v)
+        )
+        if (tolerance := next(fitting, None)) is not None:
+            result.append(Distance(path, name, value, after.get(name, float("nan")), tolerance))
+    return result
+
+
+def other_machine(known: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    """Say what is not as where the committed results were made, of all that bits depend on."""
+    return [
+        f"{name}: {known.get(name)} there, {here[name]} here"
+        for name in here
+        if name != "python" and here[name] != known.get(name)
+    ]
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RetraceError(f"git {arguments[0]}: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+def clone(root: Path, folder: Path) -> str:
+    """Clone the last commit of a checkout into an empty folder, with nothing to take results from.
+
+    Returns
+    -------
+    str
+        The commit.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    _git(root, "clone", "-q", "--no-tags", str(root), str(folder))
+    # A cache that DVC's global configuration names would give results back
+    (folder / ".dvc" / "config.local").write_text("[cache]\n    dir = cache\n", encoding="utf-8")
+    (folder / "dvc.lock").unlink(missing_ok=True)  # all that stands in it afterwards ran here
+    return _git(folder, "rev-parse", "HEAD")
+
+
+def run(folder: Path, stages: Sequence[str], jobs: int) -> None:
+    """Run stages of a clone and all that they need; raises RetraceError if one fails."""
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("DVC_", "MLFLOW_", "RETRACE_TRACKING"))
+    }
+    if "RETRACE_DATA" in env:
+        env["RETRACE_DATA"] = str(Path(env["RETRACE_DATA"]).resolve())
+    command = [sys.executable, "-m", "stages", "--jobs", str(jobs), *stages]
+    if subprocess.run(command, cwd=folder, env=env, check=False).returncode:
+        raise RetraceError(f"it did not run to its end; what it made is in {folder}")
+
+
+def verify(stages: Sequence[str], jobs: int) -> bool:
+    """Run stages in a clone, print what is not as committed, and say whether the results hold."""
+    folder = ROOT / FOLDER
+    commit = clone(ROOT, folder)
+    print(f"commit {commit[:12]}, without what is not committed, in {FOLDER}", flush=True)
+
+    def committed(path: str) -> str:
+        return _git(folder, "show", f"HEAD:{path}")
+
+    known = yaml.safe_load(committed("dvc.lock"))["stages"]
+    began = time.monotonic()
+    run(folder, stages, jobs)
+    found = read_yaml(folder / "dvc.lock")["stages"]
+    differ = differences(known, found)
+    n_files = len({path for stage in found.values() for path in hashes(stage)})
+    n_same = n_files - len({d.path for d in differ})
+    print(f"\n{len(found)} stages ran in {time.monotonic() - began:.0f} s.", end=" ")
+    print(f"{n_same} of {n_files} files are byte for byte what dvc.lock says.")
+
+    others = other_machine(json.loads(committed(ENVIRONMENT)), fingerprint())
+    allowed = COMPUTED if others else NAME_THE_MACHINE
+    wrong = [d for d in differ if not d.path.startswith(allowed)]
+    if wrong:
+        print(tabulate(wrong, ["stage", "file", "MD5 in dvc.lock", "now"]))
+    if not others:
+        return not wrong
+    print("\nThis machine may round otherwise than that of the committed results:")
+    print("\n".join(f"  {line}" for line in others))
+    far = [
+        distance
+        for path in sorted({d.path for d in differ if d.path.endswith(".json")})
+        for distance in distances(path, json.loads(committed(path)), read_json(folder / path))
+    ]
+    rows = [[*d, "" if d.is_near else "too far"] for d in far]
+    if rows:
+        print(tabulate(rows, ["file", "value", "committed", "here", "tolerance", ""]))
+    return not wrong and all(d.is_near for d in far)
+
+
+def main() -> None:
+    """Verify what the command line names; the exit code is 1 if it does not come out again."""
+    parser = argparse.ArgumentParser(prog="python -m mlcore.verify", description=__doc__)
+    parser.add_argument(
+        "stages", nargs="*", metavar="STAGE", help="only these and what they need (default: all)"
+    )
+    parser.add_argument("--jobs", type=int, default=joblib.cpu_count(), help="stages at a time")
+    arguments = parser.parse_args()
+    try:
+        holds = verify(arguments.stages, arguments.jobs)
+    except RetraceError as error:
+        sys.exit(f"error: {error}")
+    print("\nThe committed results hold." if holds else "\nerror: they do not come out again")
+    sys.exit(not holds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+"""`make verify`: it runs for real, finds what does not come out again, and says what may differ."""
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mlcore.artifacts import read_json, write_json
+from mlcore.verify import Difference, differences, distances, other_machine
+
+ROOT = Path(__file__).parents[1]
+
+STAGE = "worked_examples"  # a second of work, and no data
+RESULT = "metrics/worked_examples.json"
+
+
+def lock(**files):
+    return {"train": {"cmd": "x", "outs": [{"path": p, "md5": m} for p, m in files.items()]}}
+
+
+def test_a_file_that_differs_is_missing_or_is_new_is_a_difference():
+    known, found = lock(same="1", other="2", gone="3"), lock(same="1", other="4", new="5")
+    assert differences(known, found) == [
+        Difference("train", "other", "2", "4"),
+        Difference("train", "gone", "3", None),
+        Difference("train", "new", None, "5"),
+    ]
+    assert differences({**known, "not run": lock(a="6")["train"]}, lock(same="1")) == [
+        Difference("train", "other", "2", None),
+        Difference("train", "gone", "3", None),
+    ]
+    assert differences({}, lock(a="6")) == [Difference("train", "a", None, "6")]
+
+
+def test_what_a_stage_reads_counts_too():
+    known = {"train": {"deps": [{"path": "code.py", "md5": "1"}]}}
+    found = {"train": {"deps": [{"path": "code.py", "md5": "2"}]}}
+    assert differences(known, found) == [Difference("train", "code.py", "1", "2")]
+
+
+def test_values_without_a_tolerance_are_not_compared_and_missing_ones_are_far():
+    known = {"test_accuracy": 0.97, "val_accuracy": 0.96, "note": "x"}
+    near, missing = distances("metrics/network/tanh-normal.json", known, {"test_accuracy": 0.971})
+    assert (near.name, near.is_near) == ("test_accuracy", True)
+    assert (missing.name, missing.is_near) == ("val_accuracy", False)
+    (far,) = distances(
+        "metrics/network/tanh-normal.json", {"test_accuracy": 0.97}, {"test_accuracy": 0.5}
+    )
+    assert not far.is_near
+
+
+def test_only_the_version_of_python_changes_no_bits():
+    here = {"python": "3.12.1", "numpy": "2.4.6", "blas": ["openblas Haswell"]}
+    assert other_machine({**here, "python": "3.11.7"}, here) == []
+    (line,) = other_machine({**here, "blas": ["openblas SkylakeX"]}, here)
+    assert line == "blas: ['openblas SkylakeX'] there, ['openblas Haswell'] here"
+
+
+@pytest.fixture
+def committed(project):
+    """A project whose last commit can be verified."""
+
+    def commit():
+        for command in ("init -q", "add -A", "-c user.name=t -c user.email=t@t commit -qm t"):
+            subprocess.run(["git", *command.split()], cwd=project.root, check=True)
+
+    project.commit = commit
+    return project
+
+
+def change_result(project, value):
+    """Make the committed result another, as if the code gave that."""
+    path = project.root / RESULT
+    result = read_json(path)
+    result["backprop"]["loss_before"] = value
+    write_json(path, result)
+    lock = project.root / "dvc.lock"
+    content = yaml.safe_load(lock.read_text())
+    (out,) = content["stages"][STAGE]["outs"]
+    out["md5"] = hashlib.md5(path.read_bytes()).hexdigest()
+    out["size"] = path.stat().st_size
+    lock.write_text(yaml.safe_dump(content))
+
+
+def test_what_comes_out_again_holds(committed):
+    committed.commit()
+    (committed.root / RESULT).write_text("{}")  # not committed, so no part of it
+    done = committed.run("mlcore.verify", STAGE)
+    assert "1 stages ran" in done.stdout
+    assert "The committed results hold." in done.stdout
+    assert (committed.root / RESULT).read_text() == "{}"
+
+
+def test_what_does_not_come_out_again_is_named(committed):
+    change_result(committed, 99.0)
+    committed.commit()
+    done = committed.run("mlcore.verify", STAGE, check=False)
+    assert done.returncode == 1
+    assert f"{STAGE}  {RESULT}" in done.stdout
+    assert "error: they do not come out again" in done.stdout
+
+
+OTHER_KERNEL = {"OPENBLAS_CORETYPE": "Nehalem"}  # every processor of the kind has it
+
+
+def needs_other_kernel():
+    code = "import json; from mlcore.runtime import fingerprint; print(json.dumps(fingerprint()))"
+    blas = json.loads(
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | OTHER_KERNEL,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+    )["blas"]
+    if not all("Nehalem" in name for name in blas):
+        pytest.skip(f"this BLAS has one kernel only: {blas}")
+
+
+def test_on_another_kernel_it_says_so_and_compares_values(committed):
+    needs_other_kernel()
+    committed.commit()
+    done = committed.run("mlcore.verify", STAGE, **OTHER_KERNEL)
+    assert "This machine may round otherwise" in done.stdout
+    assert "blas: " in done.stdout
+    assert "Nehalem" in done.stdout
+    assert "The committed results hold." in done.stdout
+
+
+def test_on_another_kernel_values_too_far_off_do_not_hold(committed):
+    needs_other_kernel()
+    change_result(committed, 4.376)  # it is 4.375
+    committed.commit()
+    done = committed.run("mlcore.verify", STAGE, check=False, **OTHER_KERNEL)
+    assert done.returncode == 1
+    assert re.search(rf"{RESULT} +backprop.loss_before +4.376 +4.375 .* too far", done.stdout)
+
+
+def test_code_and_data_are_the_same_on_every_machine(committed):
+    needs_other_kernel()
+    lock = committed.root / "dvc.lock"
+    content = yaml.safe_load(lock.read_text())
+    content["stages"][STAGE]["deps"][0]["md5"] = "0" * 32
+    lock.write_text(yaml.safe_dump(content))
+    committed.commit()
+    done = committed.run("mlcore.verify", STAGE, check=False, **OTHER_KERNEL)
+    assert done.returncode == 1
+    assert "0" * 32 in done.stdout
+
+
+def test_a_stage_that_does_not_exist_is_one_line(committed):
+    committed.commit()
+    done = committed.run("mlcore.verify", "train", check=False)
+    assert done.returncode == 1
+    assert "Stage 'train' not found" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_without_git_it_is_one_line(project):
+    done = project.run("mlcore.verify", check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: git clone: ")
+    assert len(done.stderr.splitlines()) == 1
