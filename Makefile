@@ -23,7 +23,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 .PHONY: help setup repro verify replicate sensitivity report crate compare params test smoke soak bench bench-tracking lint format ui runs plots sync server server-stop lock clean
 
 help: ## List the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Install the locked packages into .venv (the other targets do it by themselves)
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import pandas as pd
 
+from mlcore.sweep_table import summary
+
 BEST_BY = {"final_val_accuracy": True, "final_val_loss": False}
 """Figures that runs are compared by, the first that they have; whether higher is better."""
 
@@ -38,13 +40,4 @@ def best(runs: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], str] | N
 def spread(runs: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Give n, and of every final figure mean, standard deviation, minimum and maximum."""
     metrics = pd.DataFrame([run["metrics"] for run in runs])
-    final = [m for m in metrics if m.startswith(("final_", "test_"))]
-    if not final:
-        return {"n": len(runs)}
-    described = metrics[final].agg(["mean", "std", "min", "max"])
-    return {"n": len(runs)} | {
-        f"{name}_{kind}": float(value)
-        for name, kinds in described.items()
-        for kind, value in kinds.items()
-        if pd.notna(value)
-    }
+    return summary(metrics, [m for m in metrics if m.startswith(("final_", "test_"))])

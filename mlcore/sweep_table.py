@@ -109,16 +109,25 @@ def group_of(row: Mapping[str, Any]) -> str:
     return "/".join(str(row[name]) for name in GROUP).replace("'", "")
 
 
-def summary(rows: pd.DataFrame) -> dict[str, float]:
-    """Give n, and of every figure mean, standard deviation, minimum and maximum over the seeds."""
-    described = rows[list(FIGURES)].dropna(axis=1, how="all").agg(["mean", "std", "min", "max"])
-    figures = {
+def summary(rows: pd.DataFrame, figures: Sequence[str] = FIGURES) -> dict[str, float]:
+    """Give n, and of every figure mean, standard deviation, minimum and maximum over the runs.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        One row a run.
+    figures : sequence of str
+        Columns; those that no run fills are left out.
+    """
+    known = rows[list(figures)].dropna(axis=1, how="all")
+    described = known.agg(["mean", "std", "min", "max"]) if len(known.columns) else known
+    values = {
         f"{figure}_{kind}": float(value)
         for figure, kinds in described.items()
         for kind, value in kinds.items()
         if pd.notna(value)  # one run has no standard deviation
     }
-    return {"n": len(rows), **figures}
+    return {"n": len(rows), **values}
 
 
 def _append(table: pd.DataFrame, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

@@ -19,6 +19,7 @@ def run(config: Config, workspace: Workspace) -> None:
     """Write metrics/report.html from metrics alone."""
     verdict = read_json(workspace.input("metrics/verdict.json"))
     shows = read_json(workspace.input("metrics/figures.json"))
+    times = read_json(workspace.input("benchmarks/repro.json"))
     svgs, pngs = pictures(workspace, shows)
     figures = content.in_order(verdict["by_figure"])
     page = render(
@@ -42,7 +43,10 @@ def run(config: Config, workspace: Workspace) -> None:
                 read_json(workspace.input("metrics/sensitivity.json")), verdict["by_figure"]
             ),
             "environment": read_json(workspace.input("metrics/environment.json")),
-            "stages": outline(read_yaml(workspace.input("dvc.yaml"))),
+            "stages": content.stages(
+                outline(read_yaml(workspace.input("dvc.yaml"))), times["stages"]
+            ),
+            "times": times,
             "data": verdict,
         }
     )

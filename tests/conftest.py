@@ -3,8 +3,12 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mlcore.runtime import THREAD_VARIABLES, pin_threads
@@ -90,6 +94,41 @@ class Project:
         found = client.get_experiment_by_name(experiment)
         ids = [found.experiment_id] if found else []
         return client.search_runs(ids, filter_string, max_results=100) if ids else []
+
+
+@contextmanager
+def serving(project, *arguments, **variables):
+    """Run ``python -m`` with what serves on ``--port``; gives its URL once it answers /health."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", *arguments, "--host", "127.0.0.1", "--port", str(port),
+         "--workers", "1"],
+        env=project.environment(**variables),
+        cwd=project.root,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 150
+        while True:
+            with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health"):
+                break
+            if process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"{arguments} does not answer")
+            time.sleep(0.3)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(30)
+
+
+@pytest.fixture(scope="session")
+def serve():
+    """A context manager that runs a server on a copy of the project."""
+    return serving
 
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

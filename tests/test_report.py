@@ -14,6 +14,7 @@ from mlcore import plotting
 from mlcore.app import Workspace
 from mlcore.artifacts import read_json, write_json
 from mlcore.config import compose
+from mlcore.outline import Stage
 from mlcore.report import content, digits, inline_svg, render, short
 from mlcore.report.strips import strip
 from stages import report
@@ -214,6 +215,14 @@ def test_figures_are_in_the_studys_order_with_names():
         "MNIST, test accuracy: leaky ReLU, zero",
         "Search, accuracy over the folds",
     ]
+
+
+def test_the_seconds_of_a_stage_are_those_of_all_its_runs():
+    outline = [Stage("a", "for a", []), Stage("b", "for b", ["a"]), Stage("c", "for c", ["b"])]
+    shown = content.stages(outline, {"a": 1.5, "b@x": 2.0, "b@y-z": 3.0})
+    assert [(s["name"], s["runs"], s["seconds"]) for s in shown] == [
+        ("a", 1, 1.5), ("b", 2, 5.0), ("c", 0, 0),
+    ]  # fmt: skip
 
 
 def test_every_choice_that_a_sweep_varies_has_its_title_and_every_alternative_a_dot():

@@ -2,14 +2,8 @@
 
 import hashlib
 import json
-import os
-import signal
-import socket
 import subprocess
-import sys
-import time
 import urllib.request
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -166,7 +160,7 @@ def test_a_sweep_is_summed_up_by_what_differs_and_by_validation():
 
 
 @pytest.mark.parametrize("served", ["network", "classifier"])
-def test_a_logged_model_answers_over_http(project, served):
+def test_a_logged_model_answers_over_http(project, served, serve):
     """Ten images posted to `mlflow models serve` come back with the labels that the model gives."""
     if served == "network":
         project.run("stages.train_network", *CELL, *SMALL)
@@ -183,34 +177,16 @@ def test_a_logged_model_answers_over_http(project, served):
     if served == "network":
         (file,) = (project.root / "outputs").rglob("*.pkl")
         np.testing.assert_array_equal(expected, load_network(file).predict(images))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "models", "serve", "-m", f"models:/{logged.model_id}",
-         "--env-manager", "local", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"],
-        env=project.environment(MLFLOW_TRACKING_URI=default_uri(project.root)),
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
+    model = ["mlflow", "models", "serve", "-m", f"models:/{logged.model_id}"]
+    uri = default_uri(project.root)
+    with serve(project, *model, "--env-manager", "local", MLFLOW_TRACKING_URI=uri) as url:
         request = urllib.request.Request(
-            f"http://127.0.0.1:{port}/invocations",
+            f"{url}/invocations",
             json.dumps({"inputs": images.tolist()}).encode(),
             {"Content-Type": "application/json"},
         )
-        deadline = time.monotonic() + 120
-        answer = None
-        while answer is None and time.monotonic() < deadline and process.poll() is None:
-            with suppress(OSError), urllib.request.urlopen(request, timeout=20) as response:
-                answer = json.load(response)
-            time.sleep(0.3)
-        assert answer is not None
-        assert answer["predictions"] == expected.tolist()
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait(30)
+        with urllib.request.urlopen(request, timeout=60) as response:
+            assert json.load(response)["predictions"] == expected.tolist()
 
 
 LOCK = {

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import shlex
@@ -96,7 +97,12 @@ def test_the_lock_is_that_of_plain_dvc_repro(project):
             "a": ("cat m b > a", ["m", "b"]),
         },
     )
-    project.run("stages", "--jobs", "3")
+    project.run("stages", "--jobs", "3", "--times", "times.json")
+    times = json.loads((project.root / "times.json").read_text())
+    assert set(times["stages"]) == {"z", "m", "b", "a"}
+    assert times["jobs"] == 3
+    assert times["stages"]["m"] > 1
+    assert times["total"] > times["stages"]["m"]
     ours = lock.read_text()
     lock.unlink()
     project.run("dvc", "repro", "--force")

@@ -1,14 +1,6 @@
 """MLflow's own pages in a real browser: what users see of the runs."""
 
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from contextlib import contextmanager, suppress
 from urllib.parse import quote
 
 import pytest
@@ -35,33 +27,6 @@ SECONDS = 90_000
 """Milliseconds that a page has: MLflow's are large, and machines that test are busy."""
 
 
-@contextmanager
-def served(project):
-    """`mlflow ui` on the copy's store, as `make ui` starts it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", default_uri(project.root),
-         "--host", "127.0.0.1", "--port", str(port), "--workers", "1"],
-        env=project.environment(MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false"),
-        cwd=project.root,
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        deadline = time.monotonic() + SECONDS / 1000
-        while time.monotonic() < deadline:
-            with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health"):
-                break
-            time.sleep(0.3)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait(30)
-
-
 @pytest.fixture
 def page(browser):
     context = browser.new_context(viewport={"width": 1600, "height": 1400})
@@ -71,13 +36,14 @@ def page(browser):
     context.close()
 
 
-def test_users_find_their_runs_compare_them_and_open_a_sweep(project, page):
+def test_users_find_their_runs_compare_them_and_open_a_sweep(project, page, serve):
     project.run("stages.train_network", "-m", *GRID)
     experiment = project.client().get_experiment_by_name("network").experiment_id
     children = project.runs("network", "tags.origin = 'sweep' and params.activation != ''")
     (parent,) = project.runs("network", "tags.best_by != ''")
     assert len(children) == 12
-    with served(project) as url:
+    ui = ["mlflow", "ui", "--backend-store-uri", default_uri(project.root)]
+    with serve(project, *ui, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false") as url:
         page.goto(f"{url}/#/experiments")
         expect(page.get_by_text("network", exact=True).first).to_be_visible()
 

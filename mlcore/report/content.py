@@ -1,8 +1,9 @@
 """What the page shows of the results, in the order and the words in which it shows it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mlcore.outline import Stage
 from mlcore.report.strips import Strip, strip
 
 SECTIONS = {
@@ -128,4 +129,31 @@ def choices(
         {"title": CHOICES.get(choice, choice), "choice": choice, "figures": by_choice[choice]}
         for choice in order
         if choice in by_choice
+    ]
+
+
+def stages(outline: Sequence[Stage], seconds: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Give the pipeline's stages, each with how often it ran and how long that took.
+
+    Parameters
+    ----------
+    outline : sequence of Stage
+    seconds : mapping of str to float
+        By stage as DVC names it: ``name``, or ``name@item`` for each item of a matrix.
+
+    Returns
+    -------
+    list of dict
+        "name", "desc" and "needs" of each stage; "runs", and "seconds" of all of them together.
+    """
+    taken: dict[str, list[float]] = {}
+    for name, value in seconds.items():
+        taken.setdefault(name.partition("@")[0], []).append(value)
+    return [
+        {
+            **stage._asdict(),
+            "runs": len(taken.get(stage.name, [])),
+            "seconds": sum(taken.get(stage.name, [])),
+        }
+        for stage in outline
     ]
