@@ -8,10 +8,11 @@ import pytest
 from dvc.utils.hydra import compose_and_dump
 
 from mlcore.config import compose, compose_raw, dump, load
-from mlcore.config.schema import NetworkActivation, WeightInit
+from mlcore.config.schema import FetchConfig, NetworkActivation, WeightInit
 from mlcore.errors import RetraceError
 from mlcore.nn.activations import ACTIVATIONS
 from mlcore.nn.initializers import INITIALIZERS
+from mlcore.sources import SHA256
 
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
@@ -172,7 +173,11 @@ def test_a_broken_file_in_conf_is_named(tmp_path):
 
 @pytest.mark.parametrize(
     ("schema", "table"),
-    [(NetworkActivation, ACTIVATIONS), (WeightInit, INITIALIZERS)],
+    [
+        (NetworkActivation, ACTIVATIONS),
+        (WeightInit, INITIALIZERS),
+        (FetchConfig.model_fields["dataset"].annotation, SHA256),
+    ],
 )
-def test_the_schema_offers_what_the_network_has(schema, table):
+def test_the_schema_offers_what_the_code_has(schema, table):
     assert set(get_args(schema)) == set(table)

@@ -1,6 +1,6 @@
 """README.md and docs/: what they show is what is committed, and what they name is there.
 
-Their commands are run by `make smoke`.
+Their commands are run by `make smoke`; the recipes of CONTRIBUTING.md in test_contributing.py.
 """
 
 import json
@@ -18,6 +18,7 @@ from mlcore.config import compose
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 DOCS = sorted((ROOT / "docs").glob("*.md"))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS]
 
 
 def blocks(language):
@@ -50,12 +51,14 @@ def test_every_make_target_exists():
     named = {
         word for words in commands() if words[0] == "make" for word in words[1:] if "=" not in word
     }
+    contributing = (ROOT / "CONTRIBUTING.md").read_text()
+    named |= set(re.findall(r"(?:^|`)make ([a-z-]+)", contributing, re.MULTILINE))
     assert named
     assert named <= set(targets)
 
 
 def test_every_link_leads_somewhere():
-    for path in [ROOT / "README.md", *DOCS]:
+    for path in PAGES:
         for target in re.findall(r"\]\(([^)#]+)\)|src=\"([^\"]+)\"", path.read_text()):
             assert (path.parent / "".join(target)).exists(), f"{path.name}: {target}"
 

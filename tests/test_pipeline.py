@@ -109,6 +109,12 @@ def test_other_stages_depend_on_whole_sections():
     assert STAGES["classify_features"]["params"] == ["feature_classifier"]
 
 
+def test_the_network_imports_nothing_else_of_the_project(imports):
+    modules = {"mlcore.nn", *imports.find_descendants("mlcore.nn")}
+    found = {name for m in modules for name in imports.find_modules_directly_imported_by(m)}
+    assert found <= modules
+
+
 @pytest.mark.parametrize(
     ("package", "importers"),
     [

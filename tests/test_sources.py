@@ -86,11 +86,11 @@ def refusal(out, local=None, dataset="mnist"):
 
 def test_real_table_names_four_files_with_distinct_digests(monkeypatch):
     monkeypatch.undo()
-    assert set(sources.SHA256) == {"mnist", "fashion_mnist"} == set(sources.SOURCES)
+    assert {"mnist", "fashion_mnist"} <= set(sources.SHA256) == set(sources.SOURCES)
     digests = [digest for table in sources.SHA256.values() for digest in table.values()]
     assert all(set(table) == set(NAMES) for table in sources.SHA256.values())
     assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in digests)
-    assert len(set(digests)) == 8
+    assert len(set(digests)) == len(digests)
 
 
 def test_real_sizes_are_header_plus_values(monkeypatch):

@@ -2,27 +2,11 @@
 
 import numpy as np
 import pytest
-import scipy.special
+from textbook import REFERENCES, TEXTBOOK
 
 from mlcore.nn.activations import ACTIVATIONS
 
-TEXTBOOK = {
-    "identity": lambda z: z,
-    "sigmoid": scipy.special.expit,
-    "tanh": np.tanh,
-    "relu": lambda z: np.where(z > 0, z, 0.0),
-    "leaky_relu": lambda z: np.where(z > 0, z, 0.01 * z),
-    "softmax": lambda z: scipy.special.softmax(z, axis=1),
-}
 ELEMENTWISE = sorted(TEXTBOOK.keys() - {"softmax"})
-SLOPE_AT_ZERO = {"identity": 1.0, "sigmoid": 0.25, "tanh": 1.0, "relu": 0.0, "leaky_relu": 0.01}
-SATURATED_SLOPES = {
-    "identity": (1.0, 1.0),
-    "sigmoid": (0.0, 0.0),
-    "tanh": (0.0, 0.0),
-    "relu": (0.0, 1.0),
-    "leaky_relu": (0.01, 1.0),
-}
 EXTREMES = [[0.0, 0.0, 0.0], [1e4, -1e4, 0.0], [-1e4, -1e4, -1e4], [1e4, 1e4, 1e4], [-1e4, 0, 1]]
 
 every_activation = pytest.mark.parametrize("name", sorted(TEXTBOOK))
@@ -122,7 +106,7 @@ def test_gradient_at_zero(name, dtype):
     z = np.zeros((2, 3), dtype)
     delta = np.full((2, 3), 3.0, dtype)
     ACTIVATIONS[name].gradient(TEXTBOOK[name](z), delta)
-    np.testing.assert_allclose(delta, 3.0 * SLOPE_AT_ZERO[name], rtol=1e-6)
+    np.testing.assert_allclose(delta, 3.0 * REFERENCES[name].slope_at_zero, rtol=1e-6)
 
 
 @every_elementwise
@@ -131,7 +115,7 @@ def test_gradient_at_extreme_inputs(name, dtype):
     output = TEXTBOOK[name](np.array([[-1e4, 1e4]], dtype)).astype(dtype)
     delta = np.array([[2.0, 2.0]], dtype)
     ACTIVATIONS[name].gradient(output, delta)
-    np.testing.assert_allclose(delta, 2.0 * np.array([SATURATED_SLOPES[name]]), rtol=1e-6)
+    np.testing.assert_allclose(delta, 2.0 * np.array([REFERENCES[name].slopes_far_out]), rtol=1e-6)
 
 
 def test_softmax_gradient_is_the_full_jacobian():

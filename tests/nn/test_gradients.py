@@ -6,20 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
-from scipy.special import expit, log_softmax, softmax
+from scipy.special import log_softmax, softmax
+from textbook import TEXTBOOK
 
 from mlcore.nn.activations import ACTIVATIONS
 from mlcore.nn.gradients import backward, forward, gradients
 from mlcore.nn.losses import LOSSES, squared_error
 
-TEXTBOOK = {
-    "identity": lambda z: z,
-    "sigmoid": expit,
-    "tanh": np.tanh,
-    "relu": lambda z: np.where(z > 0, z, 0.0),
-    "leaky_relu": lambda z: np.where(z > 0, z, 0.01 * z),
-    "softmax": lambda z: softmax(z, axis=1),
-}
 KINKED = {"relu", "leaky_relu"}
 WIDTH = st.integers(1, 6)
 
