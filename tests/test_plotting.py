@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from mlcore import plotting
+from mlcore.nn.activations import ACTIVATIONS
 
 
 @pytest.fixture
@@ -90,6 +91,13 @@ def test_the_grid_has_a_panel_per_scheme_and_tells_activations_apart(history):
         assert len(axes.lines) == 4
         assert len({line.get_color() for line in axes.lines}) == 4
         assert len({line.get_linewidth() for line in axes.lines}) == 4
+
+
+def test_every_activation_that_there_is_can_be_drawn_with_one_more():
+    names = [*ACTIVATIONS, "one more"]
+    history = pd.DataFrame({"epoch": [1, 2], "val_loss": [2.0, 1.0]})
+    figure = plotting.grid_curves({(name, "normal"): history for name in names}, "all")
+    assert len(figure.axes[0].lines) == len(names)
 
 
 def test_the_search_marks_the_best_candidate_once():
@@ -231,6 +239,7 @@ def test_the_pipelines_picture_does_not_depend_on_the_order_of_sets(tmp_path):
 import sys
 from pathlib import Path
 from mlcore import plotting
+from mlcore.nn.activations import ACTIVATIONS
 needs = {"a": [], "b": ["a"], "c": ["a"], "d": ["b", "c"], "e": ["a", "d"], "f": ["b", "c"]}
 plotting.save_svg(plotting.pipeline_graph(needs), Path(sys.argv[1]) / "graph.svg")
 """

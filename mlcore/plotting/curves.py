@@ -1,6 +1,7 @@
 """What changes over epochs."""
 
 from collections.abc import Iterable, Mapping
+from itertools import cycle
 
 import numpy as np
 import pandas as pd
@@ -97,7 +98,7 @@ def grid_curves(histories: Mapping[tuple[str, str], pd.DataFrame], title: str) -
     inits = list(dict.fromkeys(init for _, init in histories))
     # Cells that collapse coincide: later ones are thinner, so that all of them show
     widths = dict(zip(activations, np.linspace(5.0, 1.2, len(activations)), strict=True))
-    colours = dict(zip(activations, CURVE_COLOURS, strict=False))
+    colours = dict(zip(activations, cycle(CURVE_COLOURS)))
     figure = new_figure(3.4 * len(inits) + 1.2, 4.0)
     row = figure.subplots(1, len(inits), sharex=True, sharey=True, squeeze=False)[0]
     for axes, init in zip(row, inits, strict=True):
