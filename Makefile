@@ -32,7 +32,7 @@ $(READY): requirements.lock
 	    "Retrace needs Python 3.11, 3.12 or 3.13; $(PYTHON) is %d.%d. Name another: make PYTHON=python3.11" % v[:2])'
 	@echo "setting up .venv (once; about a minute)"
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install -q --disable-pip-version-check $(NO_CACHE) uv
+	@$(BIN)/python -m pip install -q --disable-pip-version-check $(NO_CACHE) --require-hashes -r requirements.uv.txt
 	@$(BIN)/uv pip sync $(NO_CACHE) -q --python $(BIN)/python --compile-bytecode --require-hashes requirements.lock
 	@# MLflow gives the path of its migrations to Alembic, for which a % in it is special
 	@case "$(CURDIR)" in *%*) sed -i.orig 's/"script_location", final_alembic_dir)/"script_location", final_alembic_dir.replace("%", "%%"))/' \
@@ -106,7 +106,7 @@ format: $(READY) ## Format the code
 
 ui: $(READY) ## Compare runs in the browser (PORT=5000)
 	@echo "http://127.0.0.1:$(PORT) answers in about half a minute; Ctrl-C ends it; PORT=n for another port"
-	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(PORT) --workers 1
+	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port "$(PORT)" --workers 1
 
 runs: $(READY) ## List for every training of the pipeline the MLflow run that recorded it
 	@$(BIN)/python -m mlcore.runs
@@ -126,9 +126,11 @@ server-stop: $(READY) ## Stop it
 	@$(BIN)/python -m mlcore.tracking_server stop
 
 # The stages depend on requirements.numeric.txt: a new version of these re-runs what it may change
+lock: LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate \
+    --no-emit-index-url --generate-hashes --upgrade
 lock: $(READY) ## Pin requirements.in into requirements.lock
-	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate \
-	    --no-emit-index-url --generate-hashes --upgrade requirements.in -o requirements.lock
+	@$(LOCK) requirements.in -o requirements.lock
+	@echo uv | $(LOCK) - -o requirements.uv.txt
 	@grep -oE '^(numpy|pandas|scikit-learn|scipy)==[^ ]+' requirements.lock > requirements.numeric.txt
 
 clean: ## Remove the environment and everything built; data and results stay

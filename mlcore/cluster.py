@@ -42,6 +42,12 @@ PATIENCE, JOINING = 8, 15
 QUIET = {"distributed": "critical", "distributed.client": "critical"}
 """What goes wrong on a worker is said by whoever waits for its outcome."""
 
+NO_PAGES: dict[str, list[str]] = {
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+}
+"""Even without a dashboard Dask would serve pages on what it is at, to whoever asks."""
+
 _alone = threading.Lock()
 
 
@@ -110,7 +116,7 @@ def connected(address: str | None, n_workers: int = -1) -> Iterator[Client]:
         # Of other versions, those that matter to numbers are compared below
         warnings.filterwarnings("ignore", module="distributed")
         with TemporaryDirectory(prefix="retrace-", ignore_cleanup_errors=True) as folder:
-            dask.config.set({"logging": QUIET})
+            dask.config.set({"logging": QUIET, **NO_PAGES})
             from distributed import Client
 
             for name in QUIET:
@@ -137,6 +143,7 @@ def _started_here(n_workers: int, folder: str) -> Iterator[LocalCluster]:
         threads_per_worker=1,
         processes=True,
         host="127.0.0.1",
+        security=True,  # else every user of this machine could have the workers run code
         dashboard_address=None,
         memory_limit=0,  # as with every other launcher: the system's
         local_directory=folder,

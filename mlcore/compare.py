@@ -6,6 +6,7 @@ seed to seed.
 """
 
 import argparse
+import html
 import json
 import subprocess
 import sys
@@ -80,14 +81,21 @@ def figure_rows(
             exact = known.get("kind") == "exact"
             meaning = MORE if exact else against_noise(new - old, sd, n, verdict.get("level", 0.95))
         spread = "" if sd is None else f"{sd:.2g} (n = {n})"
-        rows.append([f"`{name}`", _shown(old), _shown(new), difference, spread, meaning])
+        rows.append([_named(name), _shown(old), _shown(new), difference, spread, meaning])
     return rows
 
 
 def _shown(value: Any) -> str:
+    """Write a value so that it stays in its cell, and text."""
     if value is None:
         return "none"
-    return f"{value:.6g}" if isinstance(value, float) else str(value).replace("|", "\\|")
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return html.escape(" ".join(str(value).split()), quote=False).replace("|", "\\|")
+
+
+def _named(name: str) -> str:
+    return f"`{' '.join(name.replace('`', ' ').replace('|', ' ').split())}`"
 
 
 def _section(title: str, header: list[str], rows: list[list[str]]) -> str:
@@ -109,7 +117,7 @@ def markdown(
     """
     params, words = (
         [
-            [f"`{name}`", _shown(old), _shown(new)]
+            [_named(name), _shown(old), _shown(new)]
             for name, old, new in changes(flatten(before[what]), flatten(after[what]))
         ]
         for what in ("params", "words")

@@ -25,6 +25,9 @@ ENDLESS = 10_000_000
 
 pytestmark = pytest.mark.xdist_group("dask")
 
+# Nobody else reaches what is started here
+HERE = ["--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0", "--no-dashboard"]
+
 # Has a worker take the checkout of the command for one on another machine
 FAR = """
 from pathlib import Path
@@ -56,7 +59,7 @@ class Cluster:
         name = self.folder / f"{len(self.processes)}.log"
         with name.open("w") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "dask", *arguments, "--no-dashboard"],
+                [sys.executable, "-m", "dask", *arguments, *HERE],
                 cwd=project.root,
                 env=project.environment(),
                 stdout=log,
@@ -68,8 +71,7 @@ class Cluster:
 
     def scheduler(self, project):
         file = self.folder / "scheduler.json"
-        local = ["--host", "127.0.0.1", "--port", "0"]
-        process = self.start(project, "scheduler", *local, "--scheduler-file", str(file))
+        process = self.start(project, "scheduler", "--port", "0", "--scheduler-file", str(file))
         until(file.exists, process)
         self.address = json.loads(file.read_text())["address"]
 

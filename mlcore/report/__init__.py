@@ -4,6 +4,7 @@ Everything on it is handed to the template in this folder; no HTML is written in
 """
 
 import base64
+import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -57,10 +58,13 @@ def render(context: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"digits": digits, "short": short}
+    script = (HERE / "script.js").read_text(encoding="utf-8")
     return environment.get_template("page.html.jinja").render(
         context,
         style=Markup((HERE / "style.css").read_text(encoding="utf-8")),
-        script=Markup((HERE / "script.js").read_text(encoding="utf-8")),
+        script=Markup(script),
+        # The browser runs this one, whatever else should have found its way onto the page
+        script_sha256=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
 
 

@@ -1,0 +1,803 @@
+"""SECURITY.md held to its word: files from others, addresses, secrets, text, commands, packages.
+
+What other tests hold: archives (test_sources.py), damaged and hand-made pickles of networks
+(test_network_files.py), the server's login and password (test_server.py), secrets in URIs
+(test_tracking.py).
+"""
+
+import ast
+import copyreg
+import io
+import os
+import pickle
+import re
+import shlex
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+import zipfile
+from contextlib import suppress
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+import requests
+from packaging.requirements import Requirement
+
+from mlcore import compare, network_files, plotting
+from mlcore.app import Workspace
+from mlcore.artifacts import load_arrays, load_mlp, read_json, write_json
+from mlcore.config import compose, compose_raw, load
+from mlcore.errors import RetraceError
+from mlcore.nn import NeuralNetwork
+from mlcore.report import inline_svg
+from mlcore.sweep import read_sweeps
+from stages import report
+
+ROOT = Path(__file__).parents[1]
+POLICY = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+MIB = 2**20
+
+
+def test_every_test_that_the_policy_names_is_there():
+    named = re.findall(r"`(tests/\w+\.py)(?:::(\w+))?`", POLICY)
+    assert len(named) >= 10
+    for file, test in named:
+        assert f"def {test}" in (ROOT / file).read_text(encoding="utf-8"), (file, test)
+
+
+# Files from others: arrays
+
+
+@pytest.fixture
+def path(tmp_path):
+    (tmp_path / "in").mkdir()
+    return tmp_path / "in" / "file.npz"
+
+
+def npy(array):
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def header(shape):
+    """The beginning of an array of bytes, of whatever size."""
+    file = io.BytesIO()
+    about = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, about)
+    return file.getvalue()
+
+
+def write_zip(path, members):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+
+
+class Touch:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.path}",)
+
+
+@pytest.mark.parametrize("reader", [load_arrays, load_mlp])
+@pytest.mark.parametrize("kind", ["objects", "a field of objects"])
+def test_arrays_with_objects_in_them_run_nothing(path, reader, kind):
+    sentinel = path.parent / "sentinel"
+    array = np.array([Touch(sentinel)], dtype=object)
+    if kind == "a field of objects":
+        array = np.array([(1, array[0])], dtype=[("n", "i4"), ("o", "O")])
+    arrays = {"weights_0": np.eye(2), "biases_0": np.zeros(2), "activation": array}
+    write_zip(path, {f"{name}.npy": npy(value) for name, value in arrays.items()})
+    with pytest.raises(RetraceError, match="is not a valid array file"):
+        reader(path)
+    assert not sentinel.exists()
+    np.load(path, allow_pickle=True)["activation"]  # the file is as hostile as it should be
+    assert sentinel.exists()
+
+
+@pytest.mark.parametrize("reader", [load_arrays, load_mlp])
+def test_names_of_arrays_lead_nowhere(path, reader):
+    away = path.parents[1] / "absolute.npy"
+    names = ("../evil.npy", str(away), "a/../../evil.npy", "..\\evil.npy", "/evil.npy")
+    write_zip(path, dict.fromkeys(names, npy(np.eye(2))))
+    before = sorted(path.parents[1].rglob("*"))
+    with suppress(RetraceError):  # for load_mlp it is no model
+        assert len(reader(path)) == len(names)
+    assert sorted(path.parents[1].rglob("*")) == before
+
+
+# Prints what reading a file costs in MiB, or how it is refused, where memory is as given
+READ = """
+import resource, sys
+from pathlib import Path
+from mlcore.artifacts import load_arrays
+from mlcore.errors import RetraceError
+
+def peak():
+    # Of this program alone; getrusage begins with what the one had that started it
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+path, limit = Path(sys.argv[1]), int(sys.argv[2])
+if limit:
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + limit, used + limit))
+before = peak()
+try:
+    load_arrays(path)
+    print("read", end=" ")
+except RetraceError as error:
+    print(error, end=" ")
+print(round(peak() - before))
+"""
+
+
+def cost(path, limit=0):
+    """What comes of reading a file in a process of its own, and what memory that takes."""
+    done = subprocess.run(
+        [sys.executable, "-c", READ, str(path), str(limit)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
+    told, _, mib = done.stdout.strip().rpartition(" ")
+    return told, int(mib)
+
+
+@pytest.fixture
+def bomb(path):
+    """An array of 256 MiB in a file of a thousandth of that."""
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file,
+        file.open("X.npy", "w") as array,
+    ):
+        array.write(header((256 * MIB,)))
+        for _ in range(256):
+            array.write(bytes(MIB))
+    assert path.stat().st_size < MIB
+    return path
+
+
+def test_a_bomb_takes_the_memory_that_it_unpacks_to_and_no_more(bomb):
+    told, mib = cost(bomb)
+    assert told == "read"
+    assert 256 <= mib < 300
+
+
+def test_a_bomb_is_one_clear_line_where_memory_has_a_limit(bomb):
+    told, mib = cost(bomb, limit=128 * MIB)
+    assert told.startswith(f"{bomb} is not a valid array file (.npz): Unable to allocate 256. MiB")
+    assert mib < 100
+
+
+@pytest.mark.parametrize("shape", [(2**36,), (2**62,), (2**40, 2**40), (-1,)])
+def test_a_size_that_is_only_claimed_takes_no_memory(path, shape):
+    write_zip(path, {"X.npy": header(shape) + b"abc"})
+    told, mib = cost(path)
+    assert told.startswith(f"{path} is not a valid array file (.npz): ")
+    assert mib < 50
+
+
+# Files from others: the pickle of a network
+
+GADGETS = [
+    ("__builtin__", "eval"), ("_pickle", "loads"), ("asyncio", "create_subprocess_shell"),
+    ("builtins", "__import__"), ("builtins", "compile"), ("builtins", "eval"),
+    ("builtins", "exec"), ("builtins", "getattr"), ("builtins", "open"), ("code", "interact"),
+    ("codecs", "encode"), ("copyreg", "_reconstructor"), ("copyreg", "__newobj__"),
+    ("ctypes", "CDLL"), ("functools", "partial"), ("functools", "reduce"),
+    ("importlib", "import_module"), ("joblib", "load"), ("joblib.numpy_pickle", "load"),
+    ("logging.config", "dictConfig"), ("mlcore.network_files", "load_network"),
+    ("mlcore.network_files", "FACTORIES.clear"), ("mlcore.nn", "NeuralNetwork"),
+    ("numpy", "dtype.__reduce__"), ("numpy", "load"), ("numpy", "memmap"), ("numpy", "ndarray"),
+    ("numpy", "ufunc"), ("numpy._core._internal", "os.system"),
+    ("numpy._core.multiarray", "_reconstruct"), ("numpy._core.multiarray", "scalar"),
+    ("numpy._core.numeric", "_frombuffer.__globals__"), ("numpy.core.numeric", "_frombuffer"),
+    ("numpy.core.multiarray", "_reconstruct"), ("numpy.random._pickle", "__bit_generator_ctor"),
+    ("numpy.testing._private.utils", "runstring"), ("operator", "attrgetter"),
+    ("operator", "methodcaller"), ("os", "system"), ("pandas", "read_pickle"),
+    ("pickle", "loads"), ("pip", "main"), ("posix", "system"), ("pty", "spawn"),
+    ("runpy", "run_path"), ("shutil", "rmtree"), ("skops.io", "load"),
+    ("skops.io._utils", "_import_obj"), ("subprocess", "Popen"), ("sys", "modules.clear"),
+    ("timeit", "timeit"), ("torch", "load"), ("types", "FunctionType"), ("urllib.request",
+    "urlopen"), ("webbrowser", "open"), ("xmlrpc.client", "ServerProxy"),
+]  # fmt: skip
+
+
+def reference(module, name, protocol):
+    """How a pickle of a protocol names something."""
+    if protocol < 4:
+        return f"c{module}\n{name}\n".encode()
+    words = [b"\x8c" + bytes([len(word)]) + word.encode() for word in (module, name)]
+    return b"".join(words) + b"\x93"
+
+
+def beginning(protocol):
+    return b"" if protocol < 2 else b"\x80" + bytes([protocol])
+
+
+def call(module, name, argument, protocol):
+    """A pickle that calls a function with a text."""
+    function = reference(module, name, protocol)
+    return beginning(protocol) + function + f"(V{argument}\ntR.".encode()
+
+
+class Anything:
+    """Takes the place of what a pickle names."""
+
+    def __call__(self, *arguments):
+        return Anything()
+
+    def __setstate__(self, state):
+        pass
+
+
+class Harmless(pickle.Unpickler):
+    """Notes what a pickle names, and calls none of it."""
+
+    def __init__(self, content):
+        super().__init__(io.BytesIO(content))
+        self.named = []
+        self.load()
+
+    def find_class(self, module, name):
+        self.named.append((module, name))
+        return Anything()
+
+
+def refused(path, content, match):
+    path.write_bytes(content)
+    with pytest.raises(RetraceError, match=match):
+        network_files.load_network(path)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_no_function_that_pickles_are_known_to_misuse_is_called(path, protocol):
+    sentinel = path.parent / "sentinel"
+    for module, name in GADGETS:
+        content = call(module, name, f"touch {sentinel}", protocol)
+        assert Harmless(content).named == [(module, name)]
+        refused(path, content, re.escape(f"it refers to {module}.{name}, which no network needs"))
+    assert not sentinel.exists()
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_not_even_a_module_is_imported(path, monkeypatch, protocol):
+    sentinel, name = path.parent / "sentinel", f"imported_{protocol}"
+    (path.parent / f"{name}.py").write_text(f"open({str(sentinel)!r}, 'w').close()\nf = str\n")
+    monkeypatch.syspath_prepend(path.parent)
+    content = call(name, "f", "x", protocol)
+    refused(path, content, f"it refers to {name}.f")
+    assert name not in sys.modules
+    assert not sentinel.exists()
+    pickle.loads(content)  # noqa: S301 - the file is as hostile as it should be
+    assert sentinel.exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"(Vtouch {}\nios\nsystem\n.",
+        b"(cos\nsystem\nVtouch {}\no.",
+        b"\x80\x02cos\nsystem\n(Vtouch {}\nt\x81.",
+        b"\x80\x04\x8c\x02os\x8c\x06system\x93(Vtouch {}\nt}\x92.",
+        b"\x80\x02\x82\x0c(Vtouch {}\ntR.",
+        b"Ptouch {}\n.",
+        b"Vtouch {}\nQ.",
+        b"\x80\x05\x97.",
+    ],
+    ids=["INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "EXT1", "PERSID", "BINPERSID", "NEXT_BUFFER"],
+)
+def test_no_other_way_to_name_something_is_open(path, content):
+    sentinel = path.parent / "sentinel"
+    copyreg.add_extension("os", "system", 12)
+    try:
+        refused(path, content.replace(b"{}", bytes(sentinel)), "is not the pickle of a network")
+    finally:
+        copyreg.remove_extension("os", "system", 12)
+    assert not sentinel.exists()
+
+
+def test_the_pickle_may_name_what_a_saved_network_names_and_nothing_else(path):
+    X, k = np.random.default_rng(0).normal(size=(40, 3)), np.arange(40) % 3
+    words = np.array(["bag", "coat", "shirt"])
+    frame = pd.DataFrame(X, columns=["a", "b", "c"])
+    named = set()
+    for data in (X, X.astype(np.float32), np.asfortranarray(X), frame):
+        for labels in (k, k * 1.0, k > 0, k.astype(">i4"), words[k], words.astype(object)[k]):
+            network = NeuralNetwork((5, 4), max_epochs=1, diagnostics=True, random_state=1)
+            network.fit(data, labels, validation=(data, labels))
+            network_files.save_network(path, network)
+            named |= set(Harmless(path.read_bytes()).named)
+    assert named == set(network_files.FACTORIES)
+
+
+# Files from others: YAML
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda path: load(path),
+        lambda path: compose_raw(path.parent),
+        lambda path: read_sweeps(path),
+        lambda path: compare.read_tree(path.parent),
+    ],
+    ids=["params.yaml", "conf/", "sweeps/", "compare"],
+)
+@pytest.mark.parametrize("tag", ["apply:os.system ['touch {}']", "new:os.system ['touch {}']"])
+def test_tags_in_yaml_run_nothing(tmp_path, read, tag):
+    sentinel = tmp_path / "sentinel"
+    content = "seed: !!python/object/" + tag.format(sentinel)
+    for name in ("params.yaml", "config.yaml"):
+        (tmp_path / name).write_text(content)
+    with pytest.raises(RetraceError):
+        read(tmp_path / ("config.yaml" if read is read_sweeps else "params.yaml"))
+    assert not sentinel.exists()
+
+
+# Addresses
+
+
+def listening(*pids):
+    """Where processes and all that they started take connections."""
+    found = set()
+    for pid in pids:
+        with suppress(psutil.NoSuchProcess):
+            process = psutil.Process(pid)
+            for one in (process, *process.children(recursive=True)):
+                with suppress(psutil.NoSuchProcess):
+                    found |= {
+                        tuple(c.laddr)
+                        for c in one.net_connections("all")
+                        if c.status == psutil.CONN_LISTEN and c.family != socket.AF_UNIX
+                    }
+    return found
+
+
+def until(condition, seconds=150):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with suppress(requests.RequestException):
+            if value := condition():
+                return value
+        time.sleep(0.1)
+    return pytest.fail("it did not happen")
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start commands; ends them, and all that they started, with the test."""
+    started = []
+
+    def start(*command, cwd=ROOT, env=None, **options):
+        process = subprocess.Popen(command, cwd=cwd, env=env, start_new_session=True, **options)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(30)
+
+
+def test_make_ui_serves_this_machine_and_no_other_page(project, start):
+    (project.root / ".venv").symlink_to(Path(sys.executable).parents[1])
+    port = free_port()
+    process = start(
+        *("make", "-o", ".venv/ready", "ui", f"PORT={port}"),
+        cwd=project.root,
+        env=project.environment(MLFLOW_HOST="0.0.0.0"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    url = f"http://127.0.0.1:{port}"
+    until(lambda: requests.get(f"{url}/health", timeout=20).ok)
+    assert listening(process.pid) == {("127.0.0.1", port)}
+    asked = f"{url}/api/2.0/mlflow/experiments/"
+    found = requests.get(f"{asked}search?max_results=1", timeout=20)
+    assert found.status_code == 200
+    for headers in ({"Host": "evil.example"}, {"Host": f"evil.example:{port}"}):
+        elsewhere = requests.get(f"{asked}search?max_results=1", headers=headers, timeout=20)
+        assert elsewhere.status_code == 403
+    made = requests.post(
+        f"{asked}create",
+        json={"name": "evil"},
+        headers={"Origin": "http://evil.example"},
+        timeout=20,
+    )
+    assert made.status_code == 403
+
+
+def planned(*arguments):
+    """What make would run, as the shell would read it."""
+    made = subprocess.run(
+        ["make", "--dry-run", "-o", ".venv/ready", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [shlex.split(line) for line in made.stdout.splitlines()]
+
+
+def test_make_ui_cannot_be_told_another_host():
+    port = "5000 --host 0.0.0.0"
+    (command,) = [words for words in planned("ui", f"PORT={port}") if "ui" in words]
+    assert command[command.index("--host") + 1] == "127.0.0.1"
+    assert command.count("--host") == 1
+    assert command[command.index("--port") + 1] == port  # which is no port
+
+
+@pytest.mark.parametrize("option", [["--host", "0.0.0.0"], ["--port", "5001 --host 0.0.0.0"]])
+def test_make_server_cannot_be_told_another_host(project, option):
+    done = project.run("mlcore.tracking_server", "start", *option, check=False)
+    assert done.returncode == 2
+    assert "error: " in done.stderr
+    assert not (project.root / "server").exists()
+
+
+# Says where its processes listen, and waits
+LOCAL_CLUSTER = """
+import json, sys
+from mlcore.cluster import connected
+
+if __name__ == "__main__":
+    with connected(None, 2) as client:
+        assert client.submit(sum, [1, 2]).result() == 3
+        print("ready", flush=True)
+        sys.stdin.read()
+"""
+
+
+def test_workers_that_a_command_starts_take_no_connection_of_others(tmp_path, start):
+    script = tmp_path / "script.py"
+    script.write_text(LOCAL_CLUSTER)
+    process = start(
+        *(sys.executable, script),
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "ready\n"
+    places = listening(process.pid)
+    assert {host for host, _ in places} == {"127.0.0.1"}
+    stranger = ssl.create_default_context()
+    stranger.check_hostname, stranger.verify_mode = False, ssl.CERT_NONE
+    guarded = 0
+    for place in places:
+        with suppress(requests.ConnectionError):  # what answers as a web server shows no page
+            url = "http://{}:{}/info/main/workers.html".format(*place)
+            assert requests.get(url, timeout=20).status_code == 404
+            continue
+        with (
+            socket.create_connection(place, timeout=20) as raw,
+            stranger.wrap_socket(raw) as channel,
+            pytest.raises(ssl.SSLError, match=r"(?i)certificate.required"),
+        ):
+            channel.recv(1)
+        guarded += 1
+    assert guarded >= 5  # the scheduler, two workers and their nannies
+    process.communicate("", timeout=60)
+    assert process.returncode == 0
+
+
+def test_the_cluster_of_the_documentation_listens_to_this_machine(tmp_path, start):
+    text, port = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8"), str(free_port())
+    commands = re.findall(r"^python (-m dask .*) &$", text, re.MULTILINE)
+    assert [command.split()[2] for command in commands] == ["scheduler", "worker", "worker"]
+    started = [
+        start(
+            *(sys.executable, *command.replace("8786", port).split()),
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stderr=subprocess.DEVNULL,
+        ).pid
+        for command in commands[:2]
+    ]
+    places = until(lambda: len(found := listening(*started)) >= 5 and found)
+    assert ("127.0.0.1", int(port)) in places
+    assert {host for host, _ in places} == {"127.0.0.1"}
+
+
+# Secrets
+
+SECRETS = {
+    name: f"hunter-{name.lower()}"
+    for name in (
+        "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AZURE_STORAGE_ACCESS_KEY", "GH_TOKEN",
+        "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "PGPASSWORD", "SMTP_PASSWORD",
+    )
+}  # fmt: skip
+
+
+def contents(folder):
+    """Every file's bytes, and those of what is in it if it is an archive."""
+    for path in folder.rglob("*"):
+        if path.is_file() and ".git" not in path.parts:
+            yield path, path.read_bytes()
+            if zipfile.is_zipfile(path):
+                with zipfile.ZipFile(path) as archive:
+                    for name in archive.namelist():
+                        yield path / name, archive.read(name)
+
+
+@pytest.mark.parametrize("store", ["its own", "one with a password"])
+def test_no_secret_of_the_environment_is_written_or_said(project, store):
+    secrets = SECRETS | {"HTTPS_PROXY": "http://me:hunter-proxy@127.0.0.1:9"}
+    if store == "one with a password":
+        secrets["MLFLOW_TRACKING_URI"] = "http://me:hunter-store@127.0.0.1:9/store"
+    address = "http://me:hunter-git@127.0.0.1:9/x.git"
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@localhost", "-C", str(project.root)]
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "all"],
+                  ["remote", "add", "origin", address]):  # fmt: skip
+        subprocess.run([*git, *words], check=True)
+    network = ["network.max_epochs=2", "network.hidden_layer_sizes=[8,6]"]
+    said = [
+        project.run(*command, **secrets)
+        for command in (
+            ["mlcore.config"],
+            ["stages.train_network", *network, "hydra.run.dir=outputs/a/b"],
+            ["stages.report", "hydra.run.dir=outputs/a/b"],
+        )
+    ]
+    assert b"hunter" not in "".join(done.stdout + done.stderr for done in said).encode()
+    found = {path.relative_to(project.root) for path, text in contents(project.root)
+             if b"hunter-" in text}  # fmt: skip
+    assert found == set()
+    written = {path.name for path, _ in contents(project.root)}
+    assert {"params.yaml", "report.html", "hydra.yaml", "tanh-normal.pkl"} <= written
+    recorded = "mlflow.db" if store == "its own" else "events.jsonl"
+    assert any(p.name == recorded and b"max_epochs" in text for p, text in contents(project.root))
+
+
+# Text
+
+HOSTILE = "\"'></script></title></svg><script>alert(1)</script><img src=x onerror=alert(1)><!--"
+
+
+class Skeleton(HTMLParser):
+    """A page's elements and the names of their attributes, and its text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.texts = [], []
+        self.feed(str(text))
+        self.text = " ".join(self.texts)
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, [name for name, _ in attrs]))
+        self.texts += [value or "" for _, value in attrs]
+
+    def handle_comment(self, data):
+        self.elements.append(("comment", []))
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+def spoiled(value, key=""):
+    """The same with every text in it hostile, but for what is looked up by it."""
+    if isinstance(value, dict):
+        return {name: spoiled(content, name) for name, content in value.items()}
+    if isinstance(value, list):
+        return [spoiled(content, key) for content in value]
+    known = key in ("kind", "choice", "figure")
+    return value + HOSTILE if isinstance(value, str) and not known else value
+
+
+RESULTS = ("verdict", "sensitivity", "figures", "environment")
+
+
+def write_page(folder, change=lambda value: value):
+    for name in RESULTS:
+        results = change(read_json(ROOT / "metrics" / f"{name}.json"))
+        write_json(folder / "metrics" / f"{name}.json", results)
+    report.run(compose(ROOT / "conf"), Workspace(ROOT, folder))
+    return (folder / "metrics" / "report.html").read_text(encoding="utf-8")
+
+
+def test_whatever_text_the_results_hold_the_page_has_the_same_elements(tmp_path):
+    page = Skeleton(write_page(tmp_path / "a"))
+    hostile = Skeleton(write_page(tmp_path / "b", spoiled))
+    assert hostile.elements == page.elements
+    assert hostile.text.count(HOSTILE) > 300
+    assert len(Skeleton(f"<p>{HOSTILE}</p>").elements) > 1  # hostile it is
+
+
+def test_whatever_text_a_figure_holds_its_svg_has_the_same_elements(tmp_path):
+    history = pd.DataFrame({"epoch": [1, 2], "train_loss": [2.0, 1.0], "val_loss": [2.0, 1.5]})
+    pictures = []
+    for text in ("title", HOSTILE):
+        plotting.save_svg(plotting.loss_curves(history, text, text), tmp_path / "same.svg")
+        svg = (tmp_path / "same.svg").read_text(encoding="utf-8")
+        pictures.append(Skeleton(inline_svg(svg, "same", text)))
+    assert pictures[1].elements == pictures[0].elements
+    assert pictures[1].text.count(HOSTILE) == 3  # title, label of the axis, description
+
+
+@pytest.mark.xdist_group("browser")
+def test_a_script_that_is_not_the_pages_own_does_not_run(browser, tmp_path):
+    svg = (ROOT / "metrics" / "svg" / "verdict.svg").read_text(encoding="utf-8")
+    owned = "document.title='owned'"
+    svg = svg.replace("<svg ", f'<svg onload="{owned}" ', 1)
+    svg = svg.replace("</svg>", f"<script>{owned}</script></svg>")
+    (tmp_path / "metrics" / "svg").mkdir(parents=True)
+    (tmp_path / "metrics" / "svg" / "verdict.svg").write_text(svg, encoding="utf-8")
+    write_page(tmp_path)
+    page, told = browser.new_page(), []
+    page.on("console", lambda message: told.append(message.text))
+    page.goto((tmp_path / "metrics" / "report.html").as_uri())
+    assert page.title().startswith("Retrace")
+    assert len(told) == 2  # the two of above
+    assert all("Content Security Policy" in line for line in told)
+    # Its own does
+    page.locator(".enlarge").first.click()
+    assert page.locator("dialog").is_visible()
+    page.get_by_role("button", name="Close").click()
+    assert page.locator("dialog").is_hidden()
+    page.close()
+
+
+def test_text_in_the_summary_of_a_change_stays_in_its_cell():
+    text = "a\n\n### Verdicts\n\n| <img src=x onerror=alert(1)> | b |"
+    empty = {"params": {}, "summary": {}, "verdict": {}, "words": {}}
+    told = compare.markdown("main", empty, {**empty, "params": {text: text}})
+    assert told.count("\n### ") == 3
+    (row,) = [line for line in told.splitlines() if "onerror" in line]
+    name, _, value = row.removeprefix("| ").removesuffix(" |").split(" | ")
+    assert name.strip("` ").count("`") == 0
+    assert "<" not in value
+    assert re.search(r"(?<!\\)\|", value) is None
+
+
+# Commands
+
+RUNNERS = ("run", "Popen", "call", "check_call", "check_output")
+SHELL = re.compile(
+    r"os\.(system|popen|exec\w+|spawn\w+|posix_spawn\w*)|pty\.spawn|asyncio\.create_subprocess_shell"
+    r"|subprocess\.get(status)?output"
+)
+
+
+def is_list(node, lists):
+    return isinstance(node, ast.List) or (isinstance(node, ast.Name) and node.id in lists)
+
+
+def faults(source):
+    """The calls of a module that start a program otherwise than by a list of words."""
+    tree = ast.parse(source)
+    texts = {
+        node.targets[0].id
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+    }
+    nodes = list(ast.walk(tree))
+    lists = {n.targets[0].id for n in nodes if isinstance(n, ast.Assign)
+             and isinstance(n.value, ast.List) and isinstance(n.targets[0], ast.Name)}  # fmt: skip
+    lists |= {n.arg for n in nodes if isinstance(n, ast.arg) and n.annotation
+              and ast.unparse(n.annotation) == "list[str]"}  # fmt: skip
+    found = []
+    for node in nodes:
+        match node:
+            # By another name it would not be seen below
+            case ast.ImportFrom(module="subprocess" | "os" | "pty" | "asyncio"):
+                found.append(node)
+            case ast.alias(name="subprocess" | "os" | "pty" | "asyncio", asname=str()):
+                found.append(node)
+            case ast.Call() if SHELL.fullmatch(ast.unparse(node.func)):
+                found.append(node)
+            case ast.Call(func=ast.Attribute(value=ast.Name("subprocess"), attr=attr)) if (
+                attr in RUNNERS
+            ):
+                options = {keyword.arg for keyword in node.keywords}
+                if "shell" in options or not node.args or not is_list(node.args[0], lists):
+                    found.append(node)
+                elif isinstance(node.args[0], ast.List):
+                    words = node.args[0].elts
+                    shell = isinstance(words[0], ast.Constant) and words[0].value in ("sh", "bash")
+                    if shell and not all(
+                        isinstance(word, ast.Constant)
+                        or (isinstance(word, ast.Name) and word.id in texts)
+                        for word in words
+                    ):
+                        found.append(node)
+    return found
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "subprocess.run('ls ' + x)",
+        "subprocess.run(f'ls {x}', shell=True)",
+        "subprocess.Popen(['ls'], shell=x)",
+        "subprocess.run(['sh', '-c', f'ls {x}'])",
+        "subprocess.check_output(args='ls')",
+        "subprocess.getoutput('ls')",
+        "os.system('ls')",
+        "asyncio.create_subprocess_shell('ls')",
+        "from subprocess import run",
+        "import subprocess as sp",
+    ],
+)
+def test_a_command_that_is_no_list_of_words_is_found(source):
+    assert len(faults(source)) == 1
+
+
+def test_every_command_is_a_list_of_words_and_no_shell_reads_it():
+    files = [f for folder in ("mlcore", "stages", "hydra_plugins") for f in
+             (ROOT / folder).rglob("*.py")]  # fmt: skip
+    sources = {file: file.read_text(encoding="utf-8") for file in files}
+    assert sum("subprocess.run(" in source for source in sources.values()) >= 4
+    assert {str(f): [ast.unparse(n) for n in found] for f, source in sources.items()
+            if (found := faults(source))} == {}  # fmt: skip
+
+
+# Packages
+
+
+def pins(text):
+    """The packages of a lock file, each with its hashes; an error if it has anything else."""
+    found = {}
+    for entry in text.replace("\\\n", " ").splitlines():
+        first, *hashes = re.split(r"\s+--hash=", entry.strip())
+        requirement = Requirement(first)
+        (specifier,) = requirement.specifier
+        assert (specifier.operator, requirement.url) == ("==", None)
+        assert hashes
+        assert all(re.fullmatch("sha256:[0-9a-f]{64}", value) for value in hashes)
+        found.setdefault(requirement.name, []).extend(hashes)
+    return found
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "a==1",
+        f"a>=1 --hash=sha256:{64 * '0'}",
+        f"a==1 --hash=md5:{32 * '0'}",
+        f"a @ file:///a --hash=sha256:{64 * '0'}",
+        "-e .",
+    ],
+)
+def test_a_package_without_version_or_hash_is_found(entry):
+    with pytest.raises((AssertionError, ValueError)):
+        pins(entry)
+
+
+def test_every_package_has_its_version_and_hashes_and_is_installed_by_them():
+    locked = pins((ROOT / "requirements.lock").read_text())
+    wanted = re.findall(r"^[^#\s]+", (ROOT / "requirements.in").read_text(), re.MULTILINE)
+    names = {Requirement(line).name.lower() for line in wanted}
+    assert len(names) > 30
+    assert names <= {name.lower() for name in locked}
+    assert list(pins((ROOT / "requirements.uv.txt").read_text())) == ["uv"]
+    plan = subprocess.run(
+        ["make", "--dry-run", "--always-make", "setup"], cwd=ROOT, capture_output=True, text=True
+    ).stdout
+    installs = re.findall(r"^\S+ -m pip install .*|^\S+/uv pip .*", plan, re.MULTILINE)
+    assert [re.search(r" --require-hashes (?:-r )?(\S+)$", line)[1] for line in installs] == [
+        "requirements.uv.txt",
+        "requirements.lock",
+    ]
