@@ -19,6 +19,8 @@ import yaml
 from scipy import stats
 from tabulate import tabulate
 
+from mlcore.config import refuse_references
+from mlcore.config.messages import one_line
 from mlcore.errors import RetraceError
 from mlcore.verdict import figures_of
 
@@ -114,7 +116,24 @@ def markdown(
     before, after : mapping
         "params", "summary", "verdict" and "words": the contents of params.yaml and of
         summary.json, verdict.json and verdict_words.json in metrics/; empty where there are none.
+
+    Raises
+    ------
+    RetraceError
+        If one of them is laid out otherwise, as those of another version may be.
     """
+    try:
+        return _markdown(revision, before, after)
+    except Exception as error:  # any value of any type may stand anywhere
+        raise RetraceError(
+            f"metrics/ of {revision} and of the working tree are not laid out alike, or not as "
+            f"this version lays them out: {one_line(error)}"
+        ) from None
+
+
+def _markdown(
+    revision: str, before: Mapping[str, Mapping[str, Any]], after: Mapping[str, Mapping[str, Any]]
+) -> str:
     params, words = (
         [
             [_named(name), _shown(old), _shown(new)]
@@ -151,11 +170,16 @@ FILES = {
 }
 
 
-def _parse(name: str, text: str) -> Mapping[str, Any]:
+def _parse(name: str, content: bytes) -> Mapping[str, Any]:
     try:
-        parsed = yaml.safe_load(text) if name.endswith(".yaml") else json.loads(text)
-    except (ValueError, yaml.YAMLError) as error:
-        raise RetraceError(f"{name} cannot be read: {str(error).splitlines()[0]}") from None
+        text = content.decode()
+        if name.endswith(".yaml"):
+            refuse_references(text)
+            parsed = yaml.safe_load(text)
+        else:
+            parsed = json.loads(text)
+    except Exception as error:  # damaged YAML can raise nearly anything
+        raise RetraceError(f"{name} cannot be read: {one_line(error)}") from None
     if not isinstance(parsed, Mapping):
         raise RetraceError(f"{name} should hold a mapping")
     return parsed
@@ -164,9 +188,7 @@ def _parse(name: str, text: str) -> Mapping[str, Any]:
 def read_tree(root: Path) -> dict[str, Mapping[str, Any]]:
     """Read what is compared from the working tree."""
     return {
-        what: _parse(name, (root / name).read_text(encoding="utf-8"))
-        if (root / name).exists()
-        else {}
+        what: _parse(name, (root / name).read_bytes()) if (root / name).exists() else {}
         for what, name in FILES.items()
     }
 
@@ -174,14 +196,14 @@ def read_tree(root: Path) -> dict[str, Mapping[str, Any]]:
 def read_revision(root: Path, revision: str) -> dict[str, Mapping[str, Any]]:
     """Read what is compared from a revision; raises RetraceError if git does not know it."""
 
-    def git(*arguments: str) -> subprocess.CompletedProcess[str]:
+    def git(*arguments: str) -> subprocess.CompletedProcess[bytes]:
         command = ["git", "-C", str(root), *arguments]
-        return subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
+        return subprocess.run(command, capture_output=True, check=False)
 
     known = git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
     if known.returncode:
         raise RetraceError(f"REV={revision}: should be a branch, tag or commit that git knows")
-    commit = known.stdout.strip()
+    commit = known.stdout.decode().strip()
     shown = {what: git("show", f"{commit}:{name}") for what, name in FILES.items()}
     return {
         what: _parse(FILES[what], result.stdout) if result.returncode == 0 else {}

@@ -114,7 +114,7 @@ def jobs_of(file: SweepFile, root: Path, seeds: int, shared: Sequence[str] = ())
         if unknown:
             raise RetraceError(f"sweep {name}: {unknown[0]} should be a stage of dvc.yaml")
         numbers = range(1, max(seeds, sweep.seeds) + 1)
-        for overrides in expand([*shared, *sweep.overrides], f"sweep {name}"):
+        for overrides in expand([*shared, *sweep.overrides], f"sweep {name}", root / "conf"):
             try:
                 configs = compose_for_seeds(root / "conf", overrides, numbers)
             except RetraceError as error:

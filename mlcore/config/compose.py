@@ -9,13 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import hydra
-from hydra.errors import HydraException
+import yaml
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
-from yaml import YAMLError
 
-from mlcore.config.messages import composition_problem, describe, masked, one_line
+from mlcore.config.messages import composition_problem, describe, one_line, told
 from mlcore.config.schema import Config
 from mlcore.errors import RetraceError
 
@@ -36,13 +34,13 @@ def validate(config: DictConfig, source: str) -> Config:
     """
     try:
         values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    except OmegaConfBaseException as error:
-        raise RetraceError(masked(f"{source}: {one_line(error)}")) from None
+    except Exception as error:  # damaged interpolations can raise nearly anything
+        raise RetraceError(told(f"{source}: {one_line(error)}")) from None
     try:
         return Config.model_validate(values)
     except ValidationError as error:
         problems = "; ".join(describe(problem) for problem in error.errors())
-        raise RetraceError(masked(f"{source}: {problems}")) from None
+        raise RetraceError(told(f"{source}: {problems}")) from None
 
 
 def compose_raw(
@@ -70,8 +68,8 @@ def compose_raw(
             if not with_hydra:
                 OmegaConf.resolve(config)
             return config
-    except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
-        raise RetraceError(masked(composition_problem(error, conf, overrides))) from None
+    except Exception as error:  # Hydra and OmegaConf can raise nearly anything
+        raise RetraceError(told(composition_problem(error, conf, overrides))) from None
 
 
 def compose(conf: Path, overrides: Sequence[str] = ()) -> Config:
@@ -102,18 +100,37 @@ def load(params: Path, overrides: Sequence[str] = ()) -> Config:
     Raises
     ------
     RetraceError
-        If the file is absent, is not YAML or does not fit the schema.
+        If the file is absent, is not YAML, is not composed or does not fit the schema.
     """
     try:
+        refuse_references(params.read_text(encoding="utf-8"))
         # OmegaConf's own reader: for PyYAML 1e-5 is a string
         config = OmegaConf.merge(OmegaConf.load(params), OmegaConf.from_dotlist(list(overrides)))
     except FileNotFoundError:
         raise RetraceError(f"{params.name} does not exist; `make params` writes it") from None
-    except (YAMLError, OmegaConfBaseException, ValueError) as error:
-        raise RetraceError(f"{params.name} cannot be read: {one_line(error)}") from None
+    except Exception as error:  # damaged YAML can raise nearly anything
+        raise RetraceError(told(f"{params.name} cannot be read: {one_line(error)}")) from None
     if not isinstance(config, DictConfig):
         raise RetraceError(f"{params.name} should hold a mapping; `make params` writes it")
     return validate(config, params.name)
+
+
+def refuse_references(params: str) -> None:
+    """Raise ValueError if the text of params.yaml has an alias or an interpolation.
+
+    A few lines of them make gigabytes. What is composed has none, and DVC, which reads the file,
+    too, takes an interpolation for text.
+    """
+    if "*" not in params and "${" not in params:
+        return
+    for event in yaml.parse(params, yaml.SafeLoader):
+        reference = ""
+        if isinstance(event, yaml.AliasEvent):
+            reference = f"*{event.anchor}"
+        elif isinstance(event, yaml.ScalarEvent) and "${" in event.value:
+            reference = event.value
+        if reference:
+            raise ValueError(f"{reference} refers to another value; `make params` resolves that")
 
 
 def warn_of_change(conf: Path, params: Path) -> str | None:

@@ -2,19 +2,22 @@
 
 import sys
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 import hydra
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import get_args
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import CompactHydraException, HydraException
+from hydra.core.override_parser.types import Override, RangeSweep
+from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from mlcore.config.compose import compose, compose_raw, validate
-from mlcore.config.messages import one_line
+from mlcore.config.messages import one_line, told
 from mlcore.config.schema import Config
 from mlcore.errors import RetraceError
 
@@ -97,9 +100,8 @@ def jobs_known_beforehand(arguments: list[str], multirun: bool, conf: Path) -> l
     RetraceError
         If the overrides cannot be read, or the sweeper does not offer what they ask for.
     """
-    parse = OverridesParser.create().parse_overrides
     try:
-        overrides = parse(arguments)
+        overrides = _parse(arguments, conf)
         if not multirun:
             return [arguments]
         hydras = [o.input_line or "" for o in overrides if o.key_or_group.startswith("hydra")]
@@ -107,12 +109,18 @@ def jobs_known_beforehand(arguments: list[str], multirun: bool, conf: Path) -> l
         if sweeper._target_ != f"{BasicSweeper.__module__}.{BasicSweeper.__qualname__}":
             return [[o.input_line or "" for o in overrides if not o.is_sweep_override()]]
         configured = [f"{key}={value}" for key, value in (sweeper.params or {}).items()]
-    except HydraException as error:
-        raise RetraceError(f"command line: {one_line(error)}") from None
-    return expand(configured + arguments, "command line")
+    except RetraceError:
+        raise
+    except Exception as error:  # Hydra and OmegaConf can raise nearly anything
+        raise RetraceError(told(f"command line: {one_line(error)}")) from None
+    return expand(configured + arguments, "command line", conf)
 
 
-def expand(arguments: list[str], source: str) -> list[list[str]]:
+MOST_JOBS = 10_000
+"""Of one sweep; composing these to check them takes a quarter of an hour."""
+
+
+def expand(arguments: list[str], source: str, conf: Path) -> list[list[str]]:
     """Give the overrides of every job of a sweep, as Hydra's basic sweeper orders them.
 
     Parameters
@@ -121,15 +129,39 @@ def expand(arguments: list[str], source: str) -> list[list[str]]:
         Overrides, of which the last one varies fastest.
     source : str
         Where they came from, for the message.
+    conf : Path
+        Folder of the groups that they may choose from.
 
     Raises
     ------
     RetraceError
-        If they cannot be read.
+        If they cannot be read, or make no job or more than `MOST_JOBS`.
     """
     try:
-        overrides = OverridesParser.create().parse_overrides(arguments)
+        overrides = _parse(arguments, conf)
+        if _n_jobs(overrides) > MOST_JOBS:
+            raise ValueError(f"a sweep should have at most {MOST_JOBS} jobs")
         (jobs,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
-    except HydraException as error:
-        raise RetraceError(f"{source}: {one_line(error)}") from None
+        if not jobs:
+            raise ValueError("a sweep should have a job; a range or a choice in it is empty")
+    except Exception as error:  # Hydra can raise nearly anything
+        raise RetraceError(told(f"{source}: {one_line(error)}")) from None
     return jobs
+
+
+def _parse(arguments: list[str], conf: Path) -> list[Override]:
+    """Parse overrides; a glob in them chooses from the groups of `conf`."""
+    with hydra.initialize_config_dir(str(conf), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        return OverridesParser.create(loader).parse_overrides(arguments)
+
+
+def _n_jobs(overrides: list[Override]) -> int:
+    """Count the jobs of a sweep up to one more than `MOST_JOBS`, and make no list of a range."""
+    n_jobs = 1
+    for override in overrides:
+        if override.is_discrete_sweep():
+            value = override.value()
+            values = value.range() if isinstance(value, RangeSweep) else override.sweep_iterator()
+            n_jobs *= sum(1 for _ in islice(values, MOST_JOBS + 1))
+    return n_jobs
