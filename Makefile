@@ -20,7 +20,7 @@ CORES  := $(BIN)/python -c 'import joblib; print(joblib.cpu_count())'
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup repro verify replicate sensitivity report crate compare params test fuzz smoke soak bench bench-tracking lint format ui runs plots sync server server-stop lock clean
+.PHONY: help setup repro verify replicate sensitivity report crate compare params test fuzz contracts smoke soak bench bench-tracking lint format ui runs plots sync server server-stop lock clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ test: $(READY) ## Run the tests
 
 fuzz: $(READY) ## Read thirty thousand damaged and hostile inputs: a few minutes (TIMES=n for more)
 	@RETRACE_FUZZ=$(or $(TIMES),3) $(BIN)/python -m pytest tests/test_fuzz.py -n $(or $(JOBS),$$($(CORES)))
+
+contracts: $(READY) ## Of the tests, those that say whether what is committed fits together: seconds
+	@$(BIN)/python -m pytest tests/test_config.py tests/test_pipeline.py tests/test_requirements.py
 
 smoke: $(READY) ## Run the whole pipeline on a small part of the data, in build/smoke
 	@sh tests/smoke.sh $(JOBS:%=--jobs %)

@@ -371,14 +371,6 @@ class Sender:
             warn(f"{name} is not recorded in {displayed(self.uri)}: {reason}")
 
 
-def warm_up() -> None:
-    """Import what the end of a training takes, while it trains: its command waits for the end."""
-    import mlflow.pyfunc
-    import mlflow.sklearn  # noqa: F401
-
-    import mlcore.network_files  # noqa: F401
-
-
 def warn(what: str) -> None:
     """Say that notes are kept."""
     print(f"warning: {what}; kept in mlruns/pending for `make sync`", file=sys.stderr)
@@ -401,8 +393,8 @@ def follow(session: Path) -> int:
             while True:
                 last = ended.is_set()
                 sender.send()
-                if sender.runs and not last and "mlflow.sklearn" not in sys.modules:
-                    warm_up()
+                if sender.store and not last:
+                    sender.store.warm_up()
                 if last and not sender.waiting():
                     break
                 time.sleep(POLL)

@@ -27,24 +27,29 @@ from mlcore.stores import default_uri  # noqa: E402
 ROOT = Path(__file__).parents[1]
 
 
+def copy_project(root, without=None):
+    """Copy what git has of the project, with new files and changes, but the folder `without`."""
+    names = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split("\0")
+    for name in filter(None, names):
+        if (without and name.startswith(without)) or not (ROOT / name).exists():
+            continue
+        target = root / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, target)
+
+
 class Project:
     """A copy of the project with small made-up data in place of the real splits."""
 
     def __init__(self, root):
         self.root = root
-        names = subprocess.run(
-            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.split("\0")
-        for name in filter(None, names):
-            if name.startswith("tests/") or not (ROOT / name).exists():
-                continue
-            target = root / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target)
+        copy_project(root, without="tests/")
         rng = np.random.default_rng(0)
         centres = rng.integers(0, 256, (10, 784))
         arrays = {}
@@ -158,3 +163,9 @@ def project(tmp_path):
 def project_at():
     """Makes a copy of the project in a folder."""
     return Project
+
+
+@pytest.fixture(scope="session")
+def copy_at():
+    """Makes a copy of all that git has in a folder, the tests included."""
+    return copy_project

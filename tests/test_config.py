@@ -19,7 +19,10 @@ CONF = ROOT / "conf"
 
 
 def test_params_yaml_is_what_conf_composes_to():
-    assert (ROOT / "params.yaml").read_text() == dump(compose_raw(CONF)), "run `make params`"
+    committed, composed = (ROOT / "params.yaml").read_text(), dump(compose_raw(CONF))
+    assert committed.splitlines(keepends=True) == composed.splitlines(keepends=True), (
+        "run `make params`"
+    )
 
 
 @pytest.mark.parametrize("overrides", [[], ["experiment=smoke", "grid.init=[normal]"]])

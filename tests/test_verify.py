@@ -46,7 +46,7 @@ def test_what_a_stage_reads_counts_too():
 
 def test_values_without_a_tolerance_are_not_compared_and_missing_ones_are_far():
     known = {"test_accuracy": 0.97, "val_accuracy": 0.96, "note": "x"}
-    near, missing = distances("metrics/network/tanh-normal.json", known, {"test_accuracy": 0.971})
+    near, missing = distances("metrics/network/tanh-normal.json", known, {"test_accuracy": 0.9701})
     assert (near.name, near.is_near) == ("test_accuracy", True)
     assert (missing.name, missing.is_near) == ("val_accuracy", False)
     (far,) = distances(
