@@ -20,7 +20,7 @@ CORES  := $(BIN)/python -c 'import joblib; print(joblib.cpu_count())'
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup repro verify replicate sensitivity report crate compare params test fuzz contracts smoke soak bench bench-tracking lint format ui runs plots sync server server-stop lock clean
+.PHONY: help setup repro verify replicate sensitivity report crate compare params test fuzz contracts smoke faults soak bench bench-tracking lint format ui runs plots sync server server-stop lock clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,6 +80,9 @@ smoke: $(READY) ## Run the whole pipeline on a small part of the data, in build/
 
 soak: $(READY) ## Train two hundred times on two workers: do memory or open files grow? Ten minutes
 	@$(BIN)/python tests/soak.py
+
+faults: $(READY) ## Kill the pipeline KILLS=30 times at random moments, in build/faults: an hour (SEED=n)
+	@$(BIN)/python -m tests.faults $(KILLS:%=--kills %) $(SEED:%=--seed %)
 
 bench: $(BENCH_READY) ## Time the network beside its peers: twenty minutes, on an idle machine
 	@test -f data/mnist.npz || $(BIN)/python -m dvc repro -q split_mnist

@@ -130,9 +130,24 @@ class Store:
     def _connect(self) -> None:
         # Of several processes that start on an empty database, all but one would fail
         with FileLock(checkout_root(self.root) / ".mlflow.lock"):
+            if self.uri.startswith("sqlite"):
+                self._make_whole()
             self.mlflow.set_tracking_uri(self.uri)
             self.client = self.mlflow.MlflowClient(self.uri)
             self.check()
+
+    def _make_whole(self) -> None:
+        """Make a new database under another name: MLflow cannot use one that it made in part."""
+        from sqlalchemy import make_url
+
+        url = make_url(self.uri)
+        if not url.database or url.query or Path(url.database).exists():
+            return
+        new = f"{url.database}.new"
+        for suffix in ("", "-journal"):
+            Path(new + suffix).unlink(missing_ok=True)  # of a process that was killed
+        self.mlflow.MlflowClient(f"{self.uri}.new").search_experiments(max_results=1)
+        Path(new).replace(url.database)
 
     def check(self) -> None:
         """Raise if the store does not answer."""

@@ -20,11 +20,12 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
 from mlcore.artifacts import write_json
-from mlcore.config import load, warn_of_change
+from mlcore.config import Config, load, warn_of_change
 from mlcore.errors import RetraceError
 from mlcore.observers.progress import NO_LIVE_LINE
 from mlcore.observers.tracking import session
 from mlcore.pipeline import Plan, Processes, order_lock, plan, run_side_by_side
+from mlcore.recovery import alone, drop_damaged, recover
 
 ROOT = Path(__file__).parents[1]
 
@@ -91,6 +92,29 @@ async def until_interrupted(work: Coroutine[Any, Any, int]) -> int:
         return 128 + received[0]
 
 
+def run(config: Config, targets: list[str], jobs: int, times: Path | None) -> int:
+    """Bring the pipeline up to date, also after a killed run; returns the exit code."""
+    with Repo() as repo:
+        warnings = recover(repo)
+        todo = plan(repo, targets)
+        warnings += drop_damaged(repo, todo.graph)
+    for warning in warnings:
+        print(warning, file=sys.stderr)
+    if todo.graph:
+        print(
+            f"{len(todo.graph)} of {len(todo.order)} stages to bring up to date, {jobs} at a time",
+            flush=True,
+        )
+    began, seconds = time.monotonic(), dict[str, float]()
+    with session(config, ROOT) if todo.graph else nullcontext():
+        code = asyncio.run(until_interrupted(bring_up_to_date(todo, jobs, seconds)))
+    if times and code == 0:
+        total = round(time.monotonic() - began, 1)
+        ordered = {n: round(seconds[n], 1) for n in todo.order if n in seconds}
+        write_json(times, {"jobs": jobs, "total": total, "stages": ordered})
+    return code
+
+
 def main() -> int:
     """Bring the pipeline up to date; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m stages", description=__doc__)
@@ -121,23 +145,9 @@ def main() -> int:
         config = load(ROOT / "params.yaml")
         if warning := warn_of_change(ROOT / "conf", ROOT / "params.yaml"):
             print(warning, file=sys.stderr)
-        with Repo() as repo:
-            todo = plan(repo, arguments.stages)
-        if todo.graph:
-            print(
-                f"{len(todo.graph)} of {len(todo.order)} stages to bring up to date, "
-                f"{jobs} at a time",
-                flush=True,
-            )
-        began, seconds = time.monotonic(), dict[str, float]()
-        with session(config, ROOT) if todo.graph else nullcontext():
-            code = asyncio.run(until_interrupted(bring_up_to_date(todo, jobs, seconds)))
-        if times and code == 0:
-            total = round(time.monotonic() - began, 1)
-            ordered = {n: round(seconds[n], 1) for n in todo.order if n in seconds}
-            write_json(times, {"jobs": jobs, "total": total, "stages": ordered})
-        return code
-    except (RetraceError, DvcException) as error:
+        with alone(ROOT):
+            return run(config, arguments.stages, jobs, times)
+    except (RetraceError, DvcException, OSError) as error:  # OSError: a full disk, no rights
         sys.exit(f"error: {error}")
 
 

@@ -169,3 +169,25 @@ def project_at():
 def copy_at():
     """Makes a copy of all that git has in a folder, the tests included."""
     return copy_project
+
+
+@pytest.fixture(scope="session")
+def write_idx():
+    """Writes raw data of a small size."""
+
+    def write_idx(folder, n_train, n_test):
+        """Write the four IDX files of a tiny data set; pixel 0 of image i is i."""
+        folder.mkdir(parents=True)
+        for prefix, n in (("train", n_train), ("t10k", n_test)):
+            images = np.zeros((n, 28, 28), np.uint8)
+            images[:, 0, 0] = np.arange(n)
+            sizes = b"".join(size.to_bytes(4, "big") for size in images.shape)
+            (folder / f"{prefix}-images-idx3-ubyte").write_bytes(
+                b"\0\0\x08\x03" + sizes + images.tobytes()
+            )
+            labels = (np.arange(n) % 10).astype(np.uint8)
+            (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(
+                b"\0\0\x08\x01" + n.to_bytes(4, "big") + labels.tobytes()
+            )
+
+    return write_idx

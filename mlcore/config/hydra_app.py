@@ -1,5 +1,7 @@
 """A stage as a Hydra application: one run, or a sweep."""
 
+import os
+import re
 import sys
 from collections.abc import Callable
 from itertools import islice
@@ -57,8 +59,14 @@ def run_as_hydra_app(task: Task, name: str, conf: Path) -> None:
     Raises
     ------
     RetraceError
-        If the overrides of the job are wrong.
+        If the overrides of the job are wrong, or results cannot be written.
     """
+    args = get_args()
+    folder = Path("multirun" if args.multirun else "outputs")  # as conf/config.yaml has it
+    elsewhere = any(re.match(r"\+*hydra\.(run|sweep)\.dir=", o) for o in args.overrides)
+    if not elsewhere and not os.access(folder if folder.exists() else Path(), os.W_OK):
+        key = "hydra.sweep.dir" if args.multirun else "hydra.run.dir"
+        raise RetraceError(f"{folder} cannot be written to; {key}=FOLDER names another folder")
 
     def job_of_hydra(config: DictConfig) -> None:
         hydra_config = HydraConfig.get()

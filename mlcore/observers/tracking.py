@@ -102,12 +102,14 @@ def _finish(writer: subprocess.Popen[bytes], folder: Path) -> None:
     """Wait for the writer as long as it gets on."""
     assert writer.stdin is not None
     writer.stdin.close()  # the sign to finish
-    began = time.time()
+    began, touched = time.monotonic(), 0.0
     try:
-        while writer.poll() is None and time.time() - began < PATIENCE:
+        while writer.poll() is None and time.monotonic() - began < PATIENCE:
             time.sleep(0.05)
             with suppress(OSError):
-                began = max(began, (folder / notes.WRITER).stat().st_mtime)
+                before, touched = touched, (folder / notes.WRITER).stat().st_mtime
+                if touched != before:  # not by how much: the clock may be set meanwhile
+                    began = time.monotonic()
     except KeyboardInterrupt:
         pass
     if writer.poll() is None:
@@ -180,9 +182,9 @@ class Tracker(Observer):
             self._close()
 
     def _keep(self, result: Result) -> None:
-        (self.folder / notes.FILES).mkdir()
         for file in result.files:
-            shutil.copy2(file, self.folder / notes.FILES)
+            with atomic_path(self.folder / notes.FILES / file.name) as temporary:
+                shutil.copy2(file, temporary)
         example = self.training.data["train"][0][:N_EXAMPLES]
         save_arrays(self.folder / notes.EXAMPLE, X=example)
         model = getattr(result.estimator, "best_", result.estimator)

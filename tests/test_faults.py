@@ -1,0 +1,430 @@
+"""Faults that are really caused, and what a user sees of them: kills, full disks, rights, damage.
+
+`make faults` kills the whole pipeline (tests/faults.py); here are the faults that are quick.
+"""
+
+import os
+import random
+import re
+import shlex
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing, suppress
+from itertools import count
+
+import psutil
+import pytest
+import yaml
+
+from mlcore.observers import tracking
+
+NOBODY = 65534
+SMALL = ["network.max_epochs=2", "network.hidden_layer_sizes=[8,6]"]
+TRAIN = ["stages.train_network", *SMALL]
+FILES = ["tanh-normal.csv", "tanh-normal.json", "tanh-normal.pkl"]
+
+
+def errors(result):
+    """The lines that a command complained in."""
+    assert "Traceback" not in result.stdout + result.stderr
+    return [line for line in result.stderr.splitlines() if "error" in line.lower()]
+
+
+def last_line(result):
+    """Where `with_full` lists what is left."""
+    return result.stdout.splitlines()[-1]
+
+
+def files(folder):
+    """All files of a training that was started by hand, without Hydra's own."""
+    return sorted(
+        path.name
+        for path in folder.rglob("*")
+        if path.is_file() and ".hydra" not in path.parts and path.suffix != ".log"
+    )
+
+
+def recorded(project, query):
+    """What the MLflow store answers, asked without MLflow, whose import takes seconds."""
+    with closing(sqlite3.connect(project.root / "mlflow.db")) as store:
+        return [value for (value,) in store.execute(query)]
+
+
+def temporary(project):
+    """What is being written, by the names that `atomic_path` and DVC give."""
+    found = [*project.root.rglob(".*-????????.*"), *project.root.rglob("*.tmp")]
+    return [path for path in found if ".dvc/tmp" not in str(path)]
+
+
+# Kills
+
+
+@pytest.fixture(scope="module")
+def trained_once(tmp_path_factory, project_at):
+    """A project with one training in its pipeline, which has run."""
+    project = project_at(tmp_path_factory.mktemp("trained") / "project")
+    pipeline = yaml.safe_load((project.root / "dvc.yaml").read_text())
+    stage = pipeline["stages"]["train_network"]
+    stage["matrix"] = {"activation": ["tanh"], "init": ["normal"]}
+    (project.root / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"train_network": stage}}))
+    params = yaml.safe_load((project.root / "params.yaml").read_text())
+    params["network"] |= {"max_epochs": 30, "patience": 30, "hidden_layer_sizes": [64, 32]}
+    params["tracking"]["backend"] = "none"
+    (project.root / "params.yaml").write_text(yaml.safe_dump(params))
+    (project.root / "dvc.lock").unlink()
+    project.run("dvc", "config", "--local", "core.no_scm", "true")
+    project.run("stages")
+    return project.root
+
+
+@pytest.fixture
+def trained(project, trained_once):
+    """A copy of it for each test."""
+    shutil.rmtree(project.root)
+    shutil.copytree(trained_once, project.root)
+    return project
+
+
+def take_away(project):
+    """Take away what the training made, with all that DVC knows of it."""
+    for name in ("models/network", "history/network", "metrics/network", ".dvc/cache"):
+        shutil.rmtree(project.root / name)
+    (project.root / "dvc.lock").unlink()
+
+
+def kill_all(process):
+    """Kill a process and all below it."""
+    parent = psutil.Process(process.pid)
+    for each in [parent, *parent.children(recursive=True)]:
+        with suppress(psutil.Error):
+            each.suspend()
+    below = parent.children(recursive=True)
+    for each in [parent, *below]:
+        with suppress(psutil.Error):
+            each.kill()
+    process.wait(30)
+    psutil.wait_procs(below, timeout=30)
+
+
+def start(project):
+    """Start the pipeline, and return when it trains."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stages"],
+        cwd=project.root,
+        env=project.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    below = []
+    while process.poll() is None and "stages.train_network" not in below:
+        time.sleep(0.02)
+        with suppress(psutil.Error):
+            children = psutil.Process(process.pid).children(recursive=True)
+            below = [part for child in children for part in child.cmdline()]
+    return process
+
+
+def test_a_training_killed_three_times_ends_as_if_nothing_had_been(trained):
+    project = trained
+    lock = (project.root / "dvc.lock").read_bytes()
+    take_away(project)
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")  # pytest shows it with a failure
+    chance = random.Random(seed)
+    for _ in range(3):
+        process = start(project)
+        time.sleep(chance.uniform(0, 2))  # through the imports, the epochs and the writing
+        if process.poll() is None:
+            kill_all(process)
+    project.run("stages")
+    assert (project.root / "dvc.lock").read_bytes() == lock
+    assert temporary(project) == []
+    assert "up to date" in project.run("dvc", "status").stdout
+
+
+def test_a_lock_that_a_kill_cut_off_costs_no_training(trained):
+    project = trained
+    lock = project.root / "dvc.lock"
+    whole = lock.read_bytes()
+    lock.write_bytes(whole[:-10])
+    result = project.run("stages")
+    (warning,) = (line for line in result.stderr.splitlines() if "dvc.lock" in line)
+    assert warning.startswith("warning: dvc.lock was cut off by a kill")
+    assert "epoch" not in result.stdout
+    assert lock.read_bytes() == whole
+
+
+MAKE_STORE = """
+import sys
+from pathlib import Path
+from mlcore.stores import Store, default_uri
+Store(default_uri(Path(sys.argv[1])), Path(sys.argv[1]))
+"""
+
+
+def test_a_store_whose_making_was_killed_is_made_again(tmp_path):
+    """MLflow makes its tables one by one, and does not go on where it was."""
+    command = [sys.executable, "-c", MAKE_STORE, tmp_path]
+    process = subprocess.Popen(command)
+    new = tmp_path / "mlflow.db.new"
+    while process.poll() is None and not (new.exists() and new.stat().st_size > 50_000):
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert not (tmp_path / "mlflow.db").exists()
+    subprocess.run(command, check=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".mlflow.lock", "mlflow.db"]
+
+
+# Two at once
+
+
+def test_a_second_pipeline_in_the_same_copy_is_refused_in_one_line(trained):
+    project = trained
+    take_away(project)
+    first = start(project)
+    try:
+        second = project.run("stages", check=False)
+        assert second.returncode == 1
+        assert errors(second) == [
+            "error: another `make repro` or `python -m stages` is at work here; "
+            "wait for it, or end it"
+        ]
+        assert first.wait(60) == 0
+    finally:
+        first.kill()
+        first.wait()
+    assert "up to date" in project.run("dvc", "status").stdout
+
+
+# Damage
+
+
+def flip(path):
+    """Flip a bit in the middle of a file and leave its times and rights, as a bad disk does."""
+    about = path.stat()
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.chmod(0o644)
+    path.write_bytes(content)
+    path.chmod(about.st_mode)
+    os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
+
+
+def cut(path):
+    """Cut a file in half."""
+    mode = path.stat().st_mode
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    path.chmod(mode)
+
+
+@pytest.mark.parametrize("damage", [flip, cut])
+def test_what_is_damaged_in_the_cache_is_said_and_made_again(trained, damage):
+    project = trained
+    lock = (project.root / "dvc.lock").read_bytes()
+    model = project.root / "models" / "network" / "tanh-normal.pkl"
+    whole = model.read_bytes()
+    model.unlink()
+    (cached,) = (
+        path
+        for path in (project.root / ".dvc" / "cache" / "files").rglob("*")
+        if path.is_file() and path.read_bytes() == whole
+    )
+    damage(cached)
+    result = project.run("stages")
+    assert (
+        "warning: models/network/tanh-normal.pkl is damaged in DVC's cache and is made again"
+        in result.stderr.splitlines()
+    )
+    assert model.read_bytes() == whole
+    assert (project.root / "dvc.lock").read_bytes() == lock
+
+
+# A full disk
+
+
+def with_full(project, folder, size, *arguments, **variables):
+    """Run a command of the project with a small file system of its own at a folder.
+
+    It is seen by the command only, and gone with it; what the command leaves there is listed on
+    the last line of its output.
+    """
+    private = ["unshare", "--mount", *(["--map-root-user"] if os.geteuid() else [])]
+    mount = f"mount -t tmpfs -o size={size} none {shlex.quote(str(folder))}"
+    folder.mkdir(parents=True, exist_ok=True)
+    if subprocess.run([*private, "sh", "-c", mount], capture_output=True, check=False).returncode:
+        pytest.skip("this user may not mount a small file system to fill")
+    command = shlex.join([sys.executable, "-m", *arguments])
+    listing = f"find {shlex.quote(str(folder))} -type f | tr '\\n' ' '"
+    return subprocess.run(
+        [*private, "sh", "-c", f"{mount} && {command}; code=$?; {listing}; exit $code"],
+        cwd=project.root,
+        env=project.environment(**variables),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def test_a_model_for_which_the_disk_has_no_room_is_one_line_and_no_file(project):
+    large = "network.hidden_layer_sizes=[64]"  # a model of 400 kB
+    result = with_full(project, project.root / "outputs", "64k", *TRAIN, large, "tracking=off")
+    assert result.returncode == 1
+    (line,) = errors(result)
+    assert line.startswith("error: stages.train_network: ")
+    assert "No space left on device" in line
+    assert ".hydra" in last_line(result)
+    assert "tanh-normal" not in last_line(result)
+
+
+def test_data_for_which_the_disk_has_no_room_is_one_line_and_no_file(project, write_idx):
+    write_idx(project.root / "data" / "raw" / "mnist", 160, 40)
+    (project.root / "data" / "mnist.npz").unlink()
+    small = ["stages.split_mnist", "mnist.n_samples=100"]
+    result = with_full(project, project.root / "outputs", "64k", *small)
+    assert result.returncode == 1
+    (line,) = errors(result)
+    assert line.startswith("error: stages.split_mnist: ")
+    assert "No space left on device" in line
+    assert "mnist" not in re.sub(r"outputs/split_mnist|split_mnist\.log", "", last_line(result))
+
+
+def test_notes_for_which_the_disk_has_no_room_do_not_fail_the_training(project):
+    large = "network.hidden_layer_sizes=[64]"
+    result = with_full(project, project.root / "mlruns", "64k", *TRAIN, large)
+    assert result.returncode == 0
+    (line,) = [line for line in result.stdout.splitlines() if "error:" in line]
+    assert "error: Tracker stopped watching: [Errno 28] No space left on device" in line
+    assert "tanh-normal.pkl" not in last_line(result)  # half a model, for `make sync` to record
+    assert files(project.root / "outputs") == FILES
+
+
+def test_a_store_for_which_the_disk_has_no_room_does_not_fail_the_training(project):
+    full = project.root / "full"
+    result = with_full(project, full, "64k", *TRAIN, f"tracking.uri=sqlite:///{full}/mlflow.db")
+    assert result.returncode == 0
+    (line,) = [line for line in result.stderr.splitlines() if "warning:" in line]
+    assert f"runs are not recorded in sqlite:///{full}/mlflow.db: " in line
+    assert "kept in mlruns/pending for `make sync`" in line
+    assert "Traceback" not in result.stderr
+    assert files(project.root / "outputs") == FILES
+
+
+def test_a_cache_for_which_the_disk_has_no_room_ends_in_an_error_and_is_made_up_for(trained):
+    project = trained
+    take_away(project)
+    result = with_full(project, project.root / ".dvc" / "cache", "64k", "stages")
+    assert result.returncode != 0
+    assert any("No space left on device" in line for line in errors(result))
+    assert not (project.root / "dvc.lock").exists()
+    project.run("stages")
+    assert "up to date" in project.run("dvc", "status").stdout
+    assert temporary(project) == []
+
+
+# Users and rights
+
+
+def as_another(project, *arguments):
+    """Run a command of the project as a user other than root, who may read all."""
+    user = str(NOBODY)
+    prefix = []
+    if os.geteuid() == 0:
+        if shutil.which("setpriv") is None:
+            pytest.skip("no setpriv to become another user with")
+        # May read all: pytest's folders, and perhaps the interpreter's, are root's alone
+        may = "-all,+dac_read_search"
+        prefix = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
+        prefix += [f"--inh-caps={may}", f"--ambient-caps={may}"]
+    home = project.root / "home"
+    return subprocess.run(
+        [*prefix, sys.executable, "-m", *arguments],
+        cwd=project.root,
+        env=project.environment(HOME=str(home)),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def test_a_user_other_than_root_trains_in_a_copy_that_is_theirs(project):
+    if os.geteuid() == 0:
+        subprocess.run(["chown", "-R", f"{NOBODY}:{NOBODY}", project.root], check=True)
+    result = as_another(project, *TRAIN)
+    assert result.returncode == 0, result.stderr
+    assert "warning" not in result.stdout + result.stderr
+    assert files(project.root / "outputs") == FILES
+    assert recorded(project, "select status from runs") == ["FINISHED"]
+
+
+@pytest.fixture
+def read_only(project):
+    """The project in folders that nobody but root may write to."""
+    folders = [project.root, *(path for path in project.root.rglob("*") if path.is_dir())]
+    for folder in folders:
+        folder.chmod(0o555)
+    yield project
+    for folder in folders:
+        folder.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (TRAIN, "outputs cannot be written to; hydra.run.dir=FOLDER names another folder"),
+        (["stages"], "Permission denied: "),
+    ],
+    ids=["training", "pipeline"],
+)
+def test_a_folder_that_may_not_be_written_to_is_said_in_one_line(read_only, command, message):
+    result = as_another(read_only, *command)
+    assert result.returncode == 1
+    (line,) = errors(result)
+    assert message in line
+
+
+# The clock
+
+CLOCK = """
+import os, time
+real, real_ns, at = time.time, time.time_ns, float(os.environ["CLOCK_SET_AT"])
+time.time = lambda: real() - 3600 * (real() > at)
+time.time_ns = lambda: real_ns() - 3600 * 10**9 * (real() > at)
+"""
+
+
+def test_a_clock_set_back_while_it_trains_loses_no_epoch(project, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(CLOCK)
+    result = project.run(
+        *TRAIN,
+        "network.max_epochs=200",
+        "network.patience=200",
+        PYTHONPATH=str(tmp_path),
+        CLOCK_SET_AT=str(time.time() + 3),
+    )
+    assert "warning" not in result.stdout + result.stderr
+    assert recorded(project, "select status from runs") == ["FINISHED"]
+    steps = recorded(project, "select step from metrics where key = 'val_loss' order by step")
+    assert steps == list(range(1, 201))
+    assert list((project.root / "mlruns" / "pending").iterdir()) == []
+
+
+@pytest.mark.parametrize(("seconds", "code"), [(-3600, -9), (3600, 0)])
+def test_a_clock_that_is_set_does_not_change_how_long_a_writer_is_waited_for(
+    monkeypatch, tmp_path, seconds, code
+):
+    """One that hangs is given up after a while, one that will end is waited for."""
+    hangs = code != 0
+    real, calls = time.time, count()
+    monkeypatch.setattr(time, "time", lambda: real() + seconds * (next(calls) > 0))
+    monkeypatch.setattr(tracking, "PATIENCE", 1.0 if hangs else 30.0)
+    writer = subprocess.Popen(["sleep", "8" if hangs else "1"], stdin=subprocess.PIPE)
+    tracking._finish(writer, tmp_path)
+    assert writer.returncode == code
