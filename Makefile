@@ -20,7 +20,7 @@ CORES  := $(BIN)/python -c 'import joblib; print(joblib.cpu_count())'
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup repro verify replicate sensitivity report crate compare params test fuzz contracts smoke faults soak bench bench-tracking lint format ui runs plots sync server server-stop lock clean
+.PHONY: help setup repro verify replicate sensitivity report crate compare params test fuzz contracts smoke faults soak bench bench-tracking lint format ui runs plots sync server server-stop lock sbom clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,7 +79,7 @@ smoke: $(READY) ## Run the whole pipeline on a small part of the data, in build/
 	@sh tests/smoke.sh $(JOBS:%=--jobs %)
 
 soak: $(READY) ## Train two hundred times on two workers: do memory or open files grow? Ten minutes
-	@$(BIN)/python tests/soak.py
+	@$(BIN)/python -m tests.soak
 
 faults: $(READY) ## Kill the pipeline KILLS=30 times at random moments, in build/faults: an hour (SEED=n)
 	@$(BIN)/python -m tests.faults $(KILLS:%=--kills %) $(SEED:%=--seed %)
@@ -133,6 +133,12 @@ server: $(READY) ## Start an MLflow server with a password, for tracking=server 
 
 server-stop: $(READY) ## Stop it
 	@$(BIN)/python -m mlcore.tracking_server stop
+
+sbom: $(READY) ## Write what is installed, from requirements.lock, as a CycloneDX bill of materials
+	@mkdir -p build
+	@PYTHONWARNINGS=ignore $(BIN)/uv tool run -q --from cyclonedx-bom==7.5.0 cyclonedx-py requirements \
+	    requirements.lock --pyproject pyproject.toml --output-reproducible -o build/sbom.json
+	@echo "build/sbom.json"
 
 # The stages depend on requirements.numeric.txt: a new version of these re-runs what it may change
 lock: LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate \

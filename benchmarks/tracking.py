@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
 from uuid import uuid4
@@ -45,8 +46,9 @@ COMMANDS = {
 
 SWEEP = (
     *("-m", "stages.train_network", "-m", "hydra/launcher=dask", "tracking=off"),
-    *("hydra.sweep.dir=build/tracking/sweep", "network.max_epochs=20", "network.seed=range(8)"),
+    *("hydra.sweep.dir=build/tracking/sweep", "network.seed=range(6)"),
 )
+N_JOBS = 6
 
 
 def run(*arguments, **variables):
@@ -82,6 +84,32 @@ def side_by_side(commands, rounds):
             seconds[name].append(command())
             say(f"round {number}, {name}: {seconds[name][-1]:.1f} s")
     return seconds
+
+
+def cost(rounds):
+    """Time trainings with tracking and without; returns summaries of `COMMANDS`."""
+    run(*COMMANDS["one epoch, tracked"])  # makes the store
+    commands = {name: partial(run, *words) for name, words in COMMANDS.items()}
+    long, short = [name for name in commands if "training" in name], [*commands][2:]
+    return {
+        **summarize(
+            side_by_side({name: commands[name] for name in long}, rounds), "training, not tracked"
+        ),
+        **summarize(
+            side_by_side({name: commands[name] for name in short}, rounds), "import mlflow"
+        ),
+    }
+
+
+def sweep(rounds):
+    """Time a sweep on one Dask worker and on two; returns summaries relative to two."""
+    commands = {
+        f"{n} worker{'s' * (n > 1)}": partial(
+            run, *SWEEP, f"hydra.launcher.n_workers={n}", RETRACE_FORCE="1"
+        )
+        for n in (2, 1)
+    }
+    return summarize(side_by_side(commands, rounds), "2 workers")
 
 
 class Training:
@@ -210,7 +238,8 @@ def markdown(results):
     about = [f"{k} {v}" for k, v in results["machine"].items() if k not in ("blas", "simd")]
     parts += [
         "## Two workers",
-        "A sweep of eight trainings of 20 epochs with the Dask launcher, start-up included: "
+        f"A sweep of {N_JOBS} trainings of the study's network with the Dask launcher, start-up "
+        "included: "
         f"{sweep['2 workers']['seconds']:.0f} s with two workers, "
         f"{sweep['1 worker']['seconds']:.0f} s with one, {sweep['1 worker']['ratio']:.2f} times "
         "as long.",
@@ -223,7 +252,8 @@ def markdown(results):
 def main():
     """Measure and write."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tracking", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--sweep-rounds", type=int, default=1)
     parser.add_argument("--sizes", type=int, nargs="+", default=[10, 100, 1000])
     parser.add_argument("--out", type=Path, default=HERE, help="folder to write to")
     options = parser.parse_args()
@@ -231,22 +261,10 @@ def main():
         sys.exit("error: the benchmark needs the results of `make repro`")
     shutil.rmtree(WORK, ignore_errors=True)
     WORK.mkdir(parents=True)
-    commands = {name: lambda words=words: run(*words) for name, words in COMMANDS.items()}
-    long = dict(list(commands.items())[:2])
-    short = dict(list(commands.items())[2:])
-    workers = {
-        f"{n} worker{'s' * (n > 1)}": lambda n=n: run(
-            *SWEEP, f"hydra.launcher.n_workers={n}", RETRACE_FORCE="1"
-        )
-        for n in (2, 1)
-    }
     results = {
         "machine": machine(),
-        "cost": {
-            **summarize(side_by_side(long, options.rounds), "training, not tracked"),
-            **summarize(side_by_side(short, options.rounds), "import mlflow"),
-        },
-        "sweep": summarize(side_by_side(workers, options.rounds), "2 workers"),
+        "cost": cost(options.rounds),
+        "sweep": sweep(options.sweep_rounds),
         "growth": {"SQLite": growth(Store(default_uri(WORK / "runs"), WORK), options.sizes)},
     }
     with postgres() as store:

@@ -15,11 +15,13 @@ import sys
 import threading
 import time
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pandas as pd
 from filelock import FileLock, Timeout
 
 from mlcore import notes, sweep_summary
@@ -77,6 +79,7 @@ class Run:
             self.offset += len(line)  # what fails is tried again, what is sent is not
         if self.metrics and time.monotonic() - self.sent >= INTERVAL:
             self._send()
+            rehearse(self.store)
         if not self.done and not alive:
             self._failed(
                 {"time": time.time(), "status": "KILLED", "error": "its process ended untold"}
@@ -295,6 +298,24 @@ class Run:
         return str(logged.model_uri)
 
 
+@cache
+def rehearse(store: Store) -> None:
+    """Do once, while a training goes on, what takes long the first time: its command waits for it.
+
+    What a figure and a model need is then imported and looked up when the training ends.
+    """
+    import mlcore.network_files  # noqa: F401
+
+    with suppress(Exception), TemporaryDirectory() as folder:  # what is wrong shows at the end
+        losses = pd.DataFrame({"epoch": [1], "train_loss": [1.0], "val_loss": [1.0]})
+        save(loss_curves(losses, "", "loss"), Path(folder) / "loss.png")
+        store.mlflow.pyfunc.save_model(
+            Path(folder) / "model",
+            python_model=str(store.root / "mlcore" / "serving.py"),
+            pip_requirements=requirements(store.root),
+        )
+
+
 def milliseconds(seconds: float) -> int:
     """Give a time as MLflow has it."""
     return int(seconds * 1000)
@@ -393,8 +414,6 @@ def follow(session: Path) -> int:
             while True:
                 last = ended.is_set()
                 sender.send()
-                if sender.store and not last:
-                    sender.store.warm_up()
                 if last and not sender.waiting():
                     break
                 time.sleep(POLL)

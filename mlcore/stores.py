@@ -153,13 +153,6 @@ class Store:
         """Raise if the store does not answer."""
         self.client.search_experiments(max_results=1)
 
-    def warm_up(self) -> None:
-        """Import what the end of a training takes, while it trains: its command waits for that."""
-        import mlflow.pyfunc
-        import mlflow.sklearn  # noqa: F401
-
-        import mlcore.network_files  # noqa: F401
-
     def experiment(self, name: str) -> str:
         """Give the id of an experiment, which is made if it is not there."""
         if name not in self.experiments:

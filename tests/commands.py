@@ -23,7 +23,7 @@ STARTS = 60
 CUT = {"SEEDS=10": "SEEDS=1", "range(5)": "range(2)"}
 """What to say in place of what would take long."""
 
-SKIPPED = ("make smoke", "make test", "make fuzz")
+SKIPPED = ("make smoke", "make test", "make fuzz", "make faults")
 """What runs this, and tests."""
 
 SERVERS = ("make ui",)

@@ -16,6 +16,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -143,9 +144,10 @@ class Copy(Project):
         return set()
 
     def kill_in(self, group, chance):
-        """Start the pipeline and kill it while a stage of the group runs; returns where.
+        """Start the pipeline and kill it while a stage of the group runs, or as it ends.
 
-        Where all stages of the group are done, in any that is left. None if the run ended first.
+        Where all stages of the group are done, in any that is left. Returns where that was; None
+        if the run ended first.
         """
         left = [name for name in self.seconds if name not in self.recorded()]
         if not left:
@@ -157,14 +159,14 @@ class Copy(Project):
             while process.poll() is None and target not in running(process.pid):
                 time.sleep(0.02)
             began = time.monotonic()
-            while process.poll() is None and time.monotonic() - began < moment:
+            while time.monotonic() - began < moment and target in running(process.pid):
                 time.sleep(0.01)
             if process.poll() is not None:
                 return None
-            at_work = running(process.pid)
+            after, at_work = time.monotonic() - began, running(process.pid)
             self.kill()
             process.wait(30)
-        return f"{moment:.2f} s into {target}, at work: {', '.join(sorted(at_work)) or 'none'}"
+        return f"{after:.2f} s into {target}, at work: {', '.join(sorted(at_work)) or 'none'}"
 
     def kill(self):
         """Kill all that runs started, at one moment: they are stopped first."""
@@ -246,7 +248,7 @@ def remove(path):
 
 
 def main():
-    """Kill and check; returns the exit code."""
+    """Run from the command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))
@@ -255,16 +257,25 @@ def main():
     chance = random.Random(options.seed)
     remove(COPY)
     copy = Copy(COPY)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return kill_and_check(copy, chance, options.kills)
+    finally:  # also when this is interrupted
+        copy.kill()
+
+
+def kill_and_check(copy, chance, wanted):
+    """Kill that many times, in one group of stages after another; returns the exit code."""
     began = time.monotonic()
     copy.run_undisturbed()
     print(f"undisturbed: {time.monotonic() - began:.0f} s", flush=True)
     kills, faults = 0, 0
     for group in cycle(GROUPS):
-        if kills == options.kills:
+        if kills == wanted:
             break
         copy.take_away(group)
         began = time.monotonic()
-        for _ in range(min(chance.choice((1, 2, 3)), options.kills - kills)):
+        for _ in range(min(chance.choice((1, 2, 3)), wanted - kills)):
             where = copy.kill_in(group, chance)
             if where:
                 kills += 1

@@ -66,7 +66,7 @@ def quarters(samples, key, position):
 
 def main():
     """Run the sweep and judge it."""
-    parser = argparse.ArgumentParser(prog="python tests/soak.py", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     parser.add_argument("--trainings", type=int, default=200)
     n = parser.parse_args().trainings
     shutil.rmtree(FOLDER, ignore_errors=True)

@@ -14,7 +14,7 @@ import yaml
 from dvc.repo import Repo
 
 from mlcore.errors import RetraceError
-from mlcore.recovery import alone, clear_unfinished, forget_the_dead, mend_lock
+from mlcore.recovery import alone, clear_unfinished, drop_damaged, forget_the_dead, mend_lock
 
 ENTRY = """\
   {name}:
@@ -208,3 +208,21 @@ def test_a_killed_process_does_not_hold_the_pipeline(tmp_path):
     assert (tmp_path / ".dvc" / "tmp" / "stages.lock").exists()
     with alone(tmp_path):
         pass
+
+
+def test_only_what_is_damaged_leaves_the_cache_also_of_a_folder(repo, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make = "mkdir figures; echo 1 > figures/a; echo 2 > figures/b; echo 3 > models/tanh-normal.pkl"
+    stages = {"train": {"cmd": make, "outs": ["models/tanh-normal.pkl", "figures"]}}
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+    subprocess.run([sys.executable, "-m", "dvc", "repro", "-q"], check=True)
+    objects = [p for p in (tmp_path / ".dvc/cache/files").rglob("*") if p.is_file()]
+    (damaged,) = (path for path in objects if path.read_text() == "2\n")
+    assert drop_damaged(repo, ["train"]) == []
+    damaged.chmod(0o644)
+    damaged.write_text("0\n")
+    damaged.chmod(0o444)
+    assert drop_damaged(repo, ["another"]) == []
+    (warning,) = drop_damaged(repo, ["train"])
+    assert warning == "warning: figures is damaged in DVC's cache and is made again"
+    assert [path for path in objects if not path.exists()] == [damaged]
