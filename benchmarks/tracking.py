@@ -35,20 +35,21 @@ MEASURED = 5
 """Runs of which the median time counts, at each size of the store."""
 
 TRAIN = ("-m", "stages.train_network", "hydra.run.dir=build/tracking/out")
-COMMANDS = {
-    "training, tracked": (*TRAIN, f"tracking.uri={default_uri(WORK)}"),
-    "training, not tracked": (*TRAIN, "tracking=off"),
-    "one epoch, tracked": (*TRAIN, "network.max_epochs=1", f"tracking.uri={default_uri(WORK)}"),
-    "one epoch, not tracked": (*TRAIN, "network.max_epochs=1", "tracking=off"),
-    "import mlflow": ("-c", "import mlflow"),
+TRACKED, UNTRACKED, IMPORT = "tracked", "not tracked", "import mlflow"
+FULL = {
+    TRACKED: (*TRAIN, f"tracking.uri={default_uri(WORK)}"),
+    UNTRACKED: (*TRAIN, "tracking=off"),
 }
-"""Of the study's network, as a user starts it."""
+"""Trainings of the study's network, as a user starts them."""
 
+SHORT = {name: (*words, "network.max_epochs=1") for name, words in FULL.items()}
+SHORT[IMPORT] = ("-c", "import mlflow")
+
+N_JOBS = 6
 SWEEP = (
     *("-m", "stages.train_network", "-m", "hydra/launcher=dask", "tracking=off"),
-    *("hydra.sweep.dir=build/tracking/sweep", "network.seed=range(6)"),
+    *("hydra.sweep.dir=build/tracking/sweep", f"network.seed=range({N_JOBS})"),
 )
-N_JOBS = 6
 
 
 def run(*arguments, **variables):
@@ -87,17 +88,14 @@ def side_by_side(commands, rounds):
 
 
 def cost(rounds):
-    """Time trainings with tracking and without; returns summaries of `COMMANDS`."""
-    run(*COMMANDS["one epoch, tracked"])  # makes the store
-    commands = {name: partial(run, *words) for name, words in COMMANDS.items()}
-    long, short = [name for name in commands if "training" in name], [*commands][2:]
+    """Time trainings with tracking and without; returns summaries relative to those without."""
+    run(*SHORT[TRACKED])  # makes the store
     return {
-        **summarize(
-            side_by_side({name: commands[name] for name in long}, rounds), "training, not tracked"
-        ),
-        **summarize(
-            side_by_side({name: commands[name] for name in short}, rounds), "import mlflow"
-        ),
+        length: summarize(
+            side_by_side({n: partial(run, *words) for n, words in commands.items()}, rounds),
+            UNTRACKED,
+        )
+        for length, commands in {"full": FULL, "one epoch": SHORT}.items()
     }
 
 
@@ -211,22 +209,18 @@ def postgres():
 
 def markdown(results):
     """Write the page."""
-    cost = results["cost"]
-    full = cost["training, tracked"]
-    start = cost["one epoch, tracked"]["seconds"] - cost["one epoch, not tracked"]["seconds"]
-    imported = cost["import mlflow"]["seconds"]
+    full, short = results["cost"]["full"], results["cost"]["one epoch"]
+    start = short[TRACKED]["seconds"] - short[UNTRACKED]["seconds"]
     parts = [
         "# Benchmark of tracking and sweeps",
         "Written by `make bench-tracking`.",
         "## What tracking costs",
-        f"A training of the study's network in full length takes {full['ratio']:.3f} times as long "
-        f"with tracking as without ({full['lowest']:.3f} to {full['highest']:.3f}). One of one "
-        f"epoch takes {start:.1f} s longer, of which the import of mlflow has {imported:.1f} s: a "
-        "process of its own does it, while the training goes on.",
-        table(
-            ["", "seconds", "times the last"],
-            [[n, f"{e['seconds']:.1f}", f"{e['ratio']:.2f}"] for n, e in cost.items()],
-        ),
+        f"A training of the study's network in full length takes {full[TRACKED]['ratio']:.3f} "
+        f"times as long with tracking ({full[TRACKED]['seconds']:.1f} s) as without "
+        f"({full[UNTRACKED]['seconds']:.1f} s); in single rounds {full[TRACKED]['lowest']:.3f} to "
+        f"{full[TRACKED]['highest']:.3f}. One of one epoch takes {start:.1f} s longer "
+        f"({short[UNTRACKED]['seconds']:.1f} s without); `import mlflow` alone takes "
+        f"{short[IMPORT]['seconds']:.1f} s, in a process beside the training.",
         "## How it grows",
         f"Seconds to start a run, to log its {EPOCHS} epochs with diagnostics and end it, and to "
         "list the current twelve, in a store with that many runs:",

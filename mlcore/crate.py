@@ -5,7 +5,6 @@ The crate carries what is small enough for git, and the page; of code, data and 
 hashes and sizes.
 """
 
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from rocrate.rocrate import ROCrate
 
 from mlcore.artifacts import read_json, read_yaml
 from mlcore.errors import RetraceError
+from mlcore.git import git
 from mlcore.outline import outline
 
 ROOT = Path(__file__).parents[1]
@@ -201,12 +201,8 @@ def main() -> None:
     """Write the crate of the checkout's run; its date is that of the last commit."""
     if len(sys.argv) != 2:
         sys.exit("usage: python -m mlcore.crate FOLDER")
-    date = subprocess.run(
-        ["git", "log", "-1", "--format=%cI"], cwd=ROOT, capture_output=True, text=True, check=False
-    ).stdout.strip()
     try:
-        if not date:
-            raise RetraceError("not a git checkout with a commit, whose date the crate would have")
+        date = git(ROOT, "log", "-1", "--format=%cI")  # the same bytes for the same commit
         write_crate(ROOT, Path(sys.argv[1]), date)
     except RetraceError as error:
         sys.exit(f"error: {error}")

@@ -1,4 +1,4 @@
-"""What a stage's results come from, as one digest: its parameters, its data and its code."""
+"""Digests: of what a stage's results come from, as one, and of files."""
 
 from __future__ import annotations
 
@@ -58,6 +58,12 @@ def digests_of(
 def _filled(path: str, values: Mapping[str, str]) -> str:
     """Put the matrix items into a path of dvc.yaml."""
     return re.sub(r"\$\{item\.(\w+)\}", lambda item: values[item[1]], path)
+
+
+def md5_of(path: Path) -> str:
+    """Give the MD5 of a file, as dvc.lock has it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 _known: dict[tuple[Path, int], str] = {}

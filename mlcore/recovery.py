@@ -6,7 +6,6 @@ writes in place, may be cut off.
 """
 
 import glob
-import hashlib
 import json
 import os
 import re
@@ -25,12 +24,13 @@ from dvc.utils.serialize import parse_yaml
 from filelock import FileLock, Timeout
 
 from mlcore.artifacts import atomic_path
+from mlcore.digests import md5_of
 from mlcore.errors import RetraceError
 
-HEAD = "schema: '2.0'\nstages:\n"
+LOCK_HEADER = "schema: '2.0'\nstages:\n"
 """How dvc.lock begins."""
 
-DVCS = "*.tmp"
+DVC_TEMPORARY = "*.tmp"
 """Names under which DVC copies files, to the cache and from it."""
 
 
@@ -116,7 +116,7 @@ def mend_lock(repo: Repo) -> str:
         if text is None or _is_whole(text):
             return ""
         kept = "".join(re.split(r"^(?=  \S)", text, flags=re.MULTILINE)[:-1])
-        if HEAD.startswith(text) or kept == HEAD:
+        if LOCK_HEADER.startswith(text) or kept == LOCK_HEADER:
             path.unlink()
         elif _is_whole(kept) and "<<<<<<<" not in text:
             with atomic_path(path) as temporary:
@@ -141,12 +141,12 @@ def clear_unfinished(repo: Repo) -> None:
         stray = [*root.glob(_unfinished(Path("dvc.lock")))]
         own = Path(repo.cache.local.path)
         if own.is_relative_to(root):  # of a shared cache others know
-            stray += own.rglob(DVCS)
+            stray += own.rglob(DVC_TEMPORARY)
         for stage in repo.index.stages:
             outs = [Path(out.fs_path) for out in stage.outs]
             left = [file for out in outs for file in out.parent.glob(_unfinished(out))]
             left += [file for out in outs if out.is_dir() for file in out.rglob(".*-????????.*")]
-            stray += [file for out in outs for file in out.parent.glob(DVCS)]
+            stray += [file for out in outs for file in out.parent.glob(DVC_TEMPORARY)]
             paths = [os.fspath(out) for out in outs]
             if left:
                 with (
@@ -180,7 +180,7 @@ def drop_damaged(repo: Repo, stages: Collection[str]) -> list[str]:
                 path
                 for md5 in _objects(out)
                 if (path := Path(cache.oid_to_path(md5))).is_file()
-                and md5.partition(".")[0] != _md5(path)
+                and md5.partition(".")[0] != md5_of(path)
             ]
             _unlink(damaged)
             if damaged:
@@ -198,11 +198,6 @@ def _objects(out: Output) -> list[str]:
             listed = json.loads(Path(out.cache_path).read_text(encoding="utf-8"))
             names += [entry["md5"] for entry in listed]
     return names
-
-
-def _md5(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def _unlink(files: list[Path]) -> None:

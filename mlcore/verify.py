@@ -9,10 +9,11 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ from tabulate import tabulate
 from mlcore.artifacts import read_json, read_yaml
 from mlcore.compare import flatten
 from mlcore.errors import RetraceError
+from mlcore.git import git
 from mlcore.runtime import fingerprint
 
 ROOT = Path(__file__).parents[1]
@@ -32,13 +34,16 @@ FOLDER = Path("build") / "verify"
 ENVIRONMENT = "metrics/environment.json"
 """Where the committed results say on which machine they were made."""
 
-NAME_THE_MACHINE = (f"{ENVIRONMENT}/", "metrics/report.html/")
+NAME_PYTHON = (ENVIRONMENT, "metrics/report.html")
 """Files with the version of Python in them, on which no bits depend."""
 
-COMPUTED = ("data/features/", "history/", "metrics/", "models/")
+COMPUTED = ("data/features", "history", "metrics", "models")
 """Where stages write what depends on the machine. Data and code are the same on every one."""
 
 TOLERANCES: tuple[tuple[str, str, float], ...] = (
+    # What is counted is the same on every machine
+    ("metrics/mnist.json", "*", 0.0),
+    ("metrics/fashion_mnist.json", "*", 0.0),
     ("metrics/worked_examples.json", "*", 1e-9),
     # Chaotic: a last bit counts as much as another seed
     ("metrics/network/*relu-random.json", "*_accuracy", 0.05),
@@ -164,17 +169,29 @@ def other_machine(known: Mapping[str, Any], here: Mapping[str, Any]) -> list[str
     ]
 
 
-def _is_made(path: str, made: Sequence[str]) -> bool:
-    """Whether a path is a file that stages write, or a folder of such."""
-    return any(out == path or out.startswith(f"{path}/") for out in made)
+def misplaced(
+    differ: Sequence[Difference], folders: Sequence[str], found: Mapping[str, Any]
+) -> list[Difference]:
+    """Give the differences in what stages did not make, or not in one of these folders or files.
 
+    Parameters
+    ----------
+    differ : sequence of Difference
+    folders : sequence of str
+    found : mapping
+        Stages of dvc.lock, whose outs are what was made.
+    """
+    made = [out["path"] for stage in found.values() for out in stage.get("outs", [])]
 
-def _git(folder: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(folder), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RetraceError(f"git {arguments[0]}: {done.stderr.strip()}")
-    return done.stdout.strip()
+    def holds(folder: str, path: str) -> bool:
+        return path == folder or path.startswith(f"{folder}/")
+
+    return [
+        d
+        for d in differ
+        if not any(holds(d.path, out) for out in made)  # a dep may be a folder of outs
+        or not any(holds(folder, d.path) for folder in folders)
+    ]
 
 
 def clone(root: Path, folder: Path) -> str:
@@ -186,15 +203,23 @@ def clone(root: Path, folder: Path) -> str:
         The commit.
     """
     shutil.rmtree(folder, ignore_errors=True)
-    _git(root, "clone", "-q", "--no-tags", str(root), str(folder))
+    git(root, "clone", "-q", "--no-tags", str(root), str(folder))
     # A cache that DVC's global configuration names would give results back
     (folder / ".dvc" / "config.local").write_text("[cache]\n    dir = cache\n", encoding="utf-8")
     (folder / "dvc.lock").unlink(missing_ok=True)  # all that stands in it afterwards ran here
-    return _git(folder, "rev-parse", "HEAD")
+    return git(folder, "rev-parse", "HEAD")
 
 
 def run(folder: Path, *arguments: str) -> None:
-    """Run ``python -m stages`` in a clone; raises RetraceError if it fails."""
+    """Run ``python -m stages`` in a clone.
+
+    Raises
+    ------
+    RetraceError
+        If it fails.
+    KeyboardInterrupt
+        After Ctrl-C, when it has ended all that it had started.
+    """
     env = {
         name: value
         for name, value in os.environ.items()
@@ -203,7 +228,14 @@ def run(folder: Path, *arguments: str) -> None:
     if "RETRACE_DATA" in env:
         env["RETRACE_DATA"] = str(Path(env["RETRACE_DATA"]).resolve())
     command = [sys.executable, "-m", "stages", *arguments]
-    if subprocess.run(command, cwd=folder, env=env, check=False).returncode:
+    process = subprocess.Popen(command, cwd=folder, env=env)
+    try:
+        code = process.wait()
+    except KeyboardInterrupt:  # subprocess.run would kill it, and its stages would go on
+        process.send_signal(signal.SIGINT)
+        process.wait()
+        raise
+    if code:
         raise RetraceError(f"it did not run to its end; what it made is in {folder}")
 
 
@@ -218,11 +250,8 @@ def verify(*arguments: str) -> bool:
     folder = ROOT / FOLDER
     commit = clone(ROOT, folder)
     print(f"commit {commit[:12]}, without what is not committed, in {FOLDER}", flush=True)
-
-    def committed(path: str) -> str:
-        return _git(folder, "show", f"HEAD:{path}")
-
-    known = yaml.safe_load(committed("dvc.lock"))["stages"]
+    known = yaml.safe_load(committed(folder, "dvc.lock"))["stages"]
+    machine = json.loads(committed(folder, ENVIRONMENT))
     began = time.monotonic()
     run(folder, *arguments)
     found = read_yaml(folder / "dvc.lock")["stages"]
@@ -231,26 +260,36 @@ def verify(*arguments: str) -> bool:
     n_same = n_files - len({d.path for d in differ})
     print(f"\n{len(found)} stages ran in {time.monotonic() - began:.0f} s.", end=" ")
     print(f"{n_same} of {n_files} files are byte for byte what dvc.lock says.")
-
-    made = [out["path"] for stage in found.values() for out in stage.get("outs", [])]
-    others = other_machine(json.loads(committed(ENVIRONMENT)), fingerprint())
-    allowed = COMPUTED if others else NAME_THE_MACHINE
-    wrong = [d for d in differ if not (f"{d.path}/".startswith(allowed) and _is_made(d.path, made))]
+    others = other_machine(machine, fingerprint())
+    wrong = misplaced(differ, COMPUTED if others else NAME_PYTHON, found)
     if wrong:
         print(tabulate(wrong, ["stage", "file", "MD5 in dvc.lock", "now"]))
     if not others:
         return not wrong
     print("\nThis machine may round otherwise than that of the committed results:")
     print("\n".join(f"  {line}" for line in others))
-    far = [
+    return values_are_near(folder, {d.path for d in differ}) and not wrong
+
+
+def committed(folder: Path, path: str) -> str:
+    """Give the content of a file as committed."""
+    return git(folder, "show", f"HEAD:{path}")
+
+
+def values_are_near(folder: Path, paths: Collection[str]) -> bool:
+    """Print the values of files that differ from the committed ones; say whether all are near."""
+    compared = [
         distance
-        for path in sorted({d.path for d in differ if d.path.endswith(".json")})
-        for distance in distances(path, json.loads(committed(path)), read_json(folder / path))
+        for path in sorted(paths)
+        if path.endswith(".json")
+        for distance in distances(
+            path, json.loads(committed(folder, path)), read_json(folder / path)
+        )
     ]
-    rows = [[*d, "" if d.is_near else "too far"] for d in far if d.known != d.found]
+    rows = [[*d, "" if d.is_near else "too far"] for d in compared if d.known != d.found]
     if rows:
         print(tabulate(rows, ["file", "value", "committed", "here", "tolerance", ""]))
-    return not wrong and all(d.is_near for d in far)
+    return all(d.is_near for d in compared)
 
 
 def main() -> None:
@@ -267,10 +306,13 @@ def main() -> None:
         arguments += ["--jobs", options.jobs]
     if options.times:
         arguments += ["--times", str(options.times.resolve())]
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         holds = verify(*arguments)
     except RetraceError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
     print("\nThe committed results hold." if holds else "\nerror: they do not come out again")
     sys.exit(not holds)
 

@@ -4,15 +4,19 @@ import hashlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 
 from mlcore.artifacts import read_json, write_json
-from mlcore.verify import Difference, differences, distances, other_machine
+from mlcore.runtime import fingerprint
+from mlcore.verify import ENVIRONMENT, Difference, differences, distances, other_machine
 
 ROOT = Path(__file__).parents[1]
 
@@ -55,6 +59,14 @@ def test_values_without_a_tolerance_are_not_compared_and_missing_ones_are_far():
     assert not far.is_near
 
 
+def test_counts_of_the_data_are_the_same_on_every_machine():
+    path = "metrics/mnist.json"
+    known = {"test": {"n_samples": 7000, "class_counts": [685, 820]}}
+    assert all(d.is_near for d in distances(path, known, known))
+    other = {"test": {"n_samples": 7000, "class_counts": [685, 819]}}
+    assert [d.name for d in distances(path, known, other) if not d.is_near] == ["test.class_counts"]
+
+
 def test_only_the_version_of_python_changes_no_bits():
     here = {"python": "3.12.1", "numpy": "2.4.6", "blas": ["openblas Haswell"]}
     assert other_machine({**here, "python": "3.11.7"}, here) == []
@@ -64,7 +76,8 @@ def test_only_the_version_of_python_changes_no_bits():
 
 @pytest.fixture
 def committed(project):
-    """A project whose last commit can be verified."""
+    """A project whose last commit can be verified, with results as if made on this machine."""
+    write_json(project.root / ENVIRONMENT, fingerprint())
 
     def commit():
         for command in ("init -q", "add -A", "-c user.name=t -c user.email=t@t commit -qm t"):
@@ -154,6 +167,41 @@ def test_code_and_data_are_the_same_on_every_machine(committed):
     done = committed.run("mlcore.verify", STAGE, check=False, **OTHER_KERNEL)
     assert done.returncode == 1
     assert "0" * 32 in done.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_what_runs_and_is_no_traceback(committed, number):
+    mark = f"sleep 97{os.getpid()}"
+    pipeline = committed.root / "dvc.yaml"
+    content = yaml.safe_load(pipeline.read_text())
+    content["stages"][STAGE]["cmd"] = mark
+    pipeline.write_text(yaml.safe_dump(content))
+    committed.commit()
+
+    def sleeps():
+        lines = [p.info["cmdline"] for p in psutil.process_iter(["cmdline"])]
+        return sum(mark in " ".join(line or []) for line in lines)
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mlcore.verify", STAGE],
+        cwd=committed.root,
+        env=committed.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        deadline = time.monotonic() + 90
+        while not sleeps() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert sleeps()
+        process.send_signal(number)  # to it alone; a terminal's Ctrl-C reaches all
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert sleeps() == 0
 
 
 def test_a_stage_that_does_not_exist_is_one_line(committed):

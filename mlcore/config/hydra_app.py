@@ -19,7 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from mlcore.config.compose import compose, compose_raw, validate
-from mlcore.config.messages import one_line, told
+from mlcore.config.messages import one_line, printable
 from mlcore.config.schema import Config
 from mlcore.errors import RetraceError
 
@@ -120,7 +120,7 @@ def jobs_known_beforehand(arguments: list[str], multirun: bool, conf: Path) -> l
     except RetraceError:
         raise
     except Exception as error:  # Hydra and OmegaConf can raise nearly anything
-        raise RetraceError(told(f"command line: {one_line(error)}")) from None
+        raise RetraceError(printable(f"command line: {one_line(error)}")) from None
     return expand(configured + arguments, "command line", conf)
 
 
@@ -153,7 +153,7 @@ def expand(arguments: list[str], source: str, conf: Path) -> list[list[str]]:
         if not jobs:
             raise ValueError("a sweep should have a job; a range or a choice in it is empty")
     except Exception as error:  # Hydra can raise nearly anything
-        raise RetraceError(told(f"{source}: {one_line(error)}")) from None
+        raise RetraceError(printable(f"{source}: {one_line(error)}")) from None
     return jobs
 
 

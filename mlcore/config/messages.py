@@ -69,7 +69,7 @@ def masked(text: str) -> str:
     return re.sub(r"([?&]\w+=)[^&\s'\"]+", r"\1***", text)
 
 
-def told(text: str) -> str:
+def printable(text: str) -> str:
     """Give a message as it may be printed: secrets masked, no control character, no megabyte."""
     text = "".join(
         character if character.isprintable() else repr(character)[1:-1]

@@ -8,7 +8,6 @@ once; it reads the notes while they grow. What it cannot send stays in mlruns/pe
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -27,6 +26,9 @@ from filelock import FileLock
 
 from mlcore import notes
 from mlcore.artifacts import atomic_path, save_arrays
+from mlcore.digests import md5_of
+from mlcore.errors import RetraceError
+from mlcore.git import git
 from mlcore.login import SERVER
 from mlcore.stores import default_uri, displayed
 from mlcore.training import Observer, Result, Row, Training
@@ -151,8 +153,8 @@ class Tracker(Observer):
             name=_run_name(training.name, self.context.overrides, self.context.origin),
             params=_text({**training.params, **_sizes(training)}),
             tags=_tags(self.context)
-            | {f"input.{name}": _md5(path) for name, path in _files(self.context.inputs)},
-            dataset={"name": training.dataset.name, "digest": _md5(training.dataset.path)},
+            | {f"input.{name}": md5_of(path) for name, path in _files(self.context.inputs)},
+            dataset={"name": training.dataset.name, "digest": md5_of(training.dataset.path)},
             path=os.path.relpath(training.dataset.path, self.context.root),
         )
         hidden.rename(self.folder)  # seen by the writer from now on
@@ -172,7 +174,7 @@ class Tracker(Observer):
                 ended=result.ended,
                 metrics=dict(result.metrics),
                 outputs={
-                    os.path.relpath(file, self.context.out): _md5(file) for file in result.files
+                    os.path.relpath(file, self.context.out): md5_of(file) for file in result.files
                 },
                 candidates=[
                     vars(candidate) | {"params": _text(candidate.params)}
@@ -275,11 +277,6 @@ def _text(params: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in params.items()}
 
 
-def _md5(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-
-
 def _tags(context: Context) -> dict[str, str]:
     variables = {
         "dvc.stage": "DVC_STAGE",
@@ -305,18 +302,12 @@ DIFF_LIMIT = 1_000_000
 """Characters of a diff that are kept."""
 
 
-def _git(root: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(root), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=True)
-    return done.stdout.strip()
-
-
 def _git_tags(root: Path) -> dict[str, str]:
     """Give commit and dirty state; empty outside a git checkout."""
     try:
-        commit = _git(root, "rev-parse", "HEAD")
-        changed = _git(root, "status", "--porcelain", "--untracked-files=no", *NOT_CODE)
-    except (OSError, subprocess.CalledProcessError):
+        commit = git(root, "rev-parse", "HEAD")
+        changed = git(root, "status", "--porcelain", "--untracked-files=no", *NOT_CODE)
+    except RetraceError:
         return {}
     return {"mlflow.source.git.commit": commit, "git.dirty": str(bool(changed)).lower()}
 
@@ -324,8 +315,8 @@ def _git_tags(root: Path) -> dict[str, str]:
 def _diff(root: Path) -> str:
     """Give what the code differs by from the last commit; empty outside a git checkout."""
     try:
-        return _git(root, "diff", "HEAD", *NOT_CODE)[:DIFF_LIMIT]
-    except (OSError, subprocess.CalledProcessError):
+        return git(root, "diff", "HEAD", *NOT_CODE)[:DIFF_LIMIT]
+    except RetraceError:
         return ""
 
 
