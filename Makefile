@@ -20,7 +20,7 @@ CORES  := $(BIN)/python -c 'import joblib; print(joblib.cpu_count())'
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup repro verify replicate sensitivity report crate compare params test fuzz contracts smoke faults soak bench bench-tracking lint format ui runs plots sync server server-stop lock sbom clean
+.PHONY: help setup repro verify replicate sensitivity report crate compare params test coverage fuzz contracts smoke faults soak bench bench-tracking lint format ui runs plots sync server server-stop lock sbom clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,10 +64,25 @@ compare: $(READY) ## Say in Markdown what changed in the results since REV=main
 params: $(READY) ## Compose conf/ into params.yaml
 	@$(BIN)/python -m mlcore.config
 
+# To run the tests with $(1), in an order that is drawn anew each time
+define run_tests
+@sh tests/browser.sh
+@$(BIN)/python -m mlcore.postgres || echo "the tests of the server do without"
+@$(1) -m pytest -n $(or $(JOBS),$$($(CORES))) --dist loadgroup
+endef
+
 test: $(READY) ## Run the tests
-	@sh tests/browser.sh
-	@$(BIN)/python -m mlcore.postgres || echo "the tests of the server do without"
-	@$(BIN)/python -m pytest -n $(or $(JOBS),$$($(CORES))) --dist loadgroup
+	$(call run_tests,$(BIN)/python)
+
+coverage: $(READY) ## Run the tests; fail if they leave out over 5 % of the branches of mlcore
+	@$(BIN)/coverage erase
+	$(call run_tests,$(BIN)/coverage run)
+	@$(BIN)/coverage combine -q
+	@$(BIN)/coverage report --skip-covered
+	@$(BIN)/coverage json -q -o - --include='mlcore/*' | $(BIN)/python -c 'import json, sys; \
+	    share = json.load(sys.stdin)["totals"]["percent_branches_covered"]; \
+	    print(f"the tests reach {share:.1f} % of the branches of mlcore"); \
+	    sys.exit("error: it should be 95 %" if share < 95 else 0)'
 
 fuzz: $(READY) ## Read thirty thousand damaged and hostile inputs: a few minutes (TIMES=n for more)
 	@RETRACE_FUZZ=$(or $(TIMES),3) $(BIN)/python -m pytest tests/test_fuzz.py -n $(or $(JOBS),$$($(CORES)))
@@ -149,5 +164,5 @@ lock: $(READY) ## Pin requirements.in into requirements.lock
 	@grep -oE '^(numpy|pandas|scikit-learn|scipy)==[^ ]+' requirements.lock > requirements.numeric.txt
 
 clean: ## Remove the environment and everything built; data and results stay
-	rm -rf .venv .venv-bench build dvc_plots .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-bench build dvc_plots .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -116,15 +116,23 @@ class Evidence:
 
 
 def figures_of(summary: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Give path, printed value and ours of every figure in what `study.compare` made."""
+    """Give path, printed value and ours of every figure in what `study.compare` made.
+
+    Raises
+    ------
+    ValueError
+        If it holds something else.
+    """
     if isinstance(summary, Mapping) and set(summary) == {"ours", "published"}:
         yield path, summary["published"], summary["ours"]
     elif isinstance(summary, Mapping):
         for key, value in summary.items():
             yield from figures_of(value, f"{path}.{key}".lstrip("."))
-    else:
+    elif isinstance(summary, list):
         for number, value in enumerate(summary):
             yield from figures_of(value, f"{path}[{number}]")
+    else:
+        raise ValueError(f"{path or 'the summary'} holds {summary!r}, not ours and published")
 
 
 def rule_for(path: str, rules: Sequence[Rule]) -> Rule:

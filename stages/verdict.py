@@ -6,9 +6,10 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 from mlcore import claims, verdict
-from mlcore.artifacts import read_json, read_yaml, write_json, write_table
-from mlcore.curves import with_figures
+from mlcore.artifacts import read_json, write_json, write_table
+from mlcore.curves import describe, with_figures
 from mlcore.provenance import provenance
+from mlcore.rules import read_claims, read_rules
 from mlcore.sweep_table import read_curves, read_replicates, read_runs
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 def run(config: Config, workspace: Workspace) -> None:
     """Write the verdicts: all about them, a table of the figures, and the words alone."""
     rules_file = workspace.input("metrics/rules.yaml")
-    rules = read_yaml(rules_file)
+    rules = read_rules(rules_file, claims.CLAIMS, list(describe([1.0], [1.0])))
     mnist = read_json(workspace.input("metrics/mnist.json"))
     fashion = read_json(workspace.input("metrics/fashion_mnist.json"))
     runs = with_figures(
@@ -36,7 +37,7 @@ def run(config: Config, workspace: Workspace) -> None:
     results = claims.Results(runs, mnist["test"]["majority_class_share"])
     judged = [
         claims.judge_claim(claim, results, rules)
-        for claim in read_yaml(workspace.input("metrics/claims.yaml"))
+        for claim in read_claims(workspace.input("metrics/claims.yaml"), claims.CLAIMS)
     ]
     params = config.model_dump()
     rows = [figure.as_dict() for figure in figures]

@@ -154,6 +154,24 @@ def browser():
         browser.close()
 
 
+@pytest.hookimpl(trylast=True)  # after they were put in random order
+def pytest_collection_modifyitems(items):
+    """Start with the tests that run on one worker together: they take the longest."""
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Say how to run the tests in this order again; -q leaves it out."""
+    if seed := config.getoption("randomly_seed", None):
+        terminalreporter.write_line(f"in the order of --randomly-seed={seed}")
+
+
+@pytest.fixture
+def unmeasured(monkeypatch):
+    """Start processes without coverage: other code than the checkout's, or nowhere to write."""
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+
+
 @pytest.fixture
 def project(tmp_path):
     return Project(tmp_path / "project")

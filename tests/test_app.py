@@ -152,6 +152,7 @@ def test_a_missing_input_names_the_file_and_how_to_make_it(project):
     assert len(result.stderr.splitlines()) == 1
 
 
+@pytest.mark.usefixtures("unmeasured")  # with a tracer Hydra takes itself for debugged
 def test_a_sweep_without_its_input_says_so_without_a_traceback(project):
     (project.root / "data" / "mnist.npz").unlink()
     result = project.run("stages.train_network", "-m", *SHORT, check=False)

@@ -120,3 +120,18 @@ def test_a_revision_is_read_from_git(tmp_path):
 def test_an_unknown_revision_is_one_clear_line(revision):
     with pytest.raises(compare.RetraceError, match="should be a branch, tag or commit"):
         compare.read_revision(ROOT, revision)
+
+
+def test_from_the_command_line(project):
+    git(project.root, "init", "-q")
+    git(project.root, "add", ".")
+    git(project.root, "commit", "-qm", "first")
+    params = project.root / "params.yaml"
+    params.write_text(params.read_text().replace("patience: 20", "patience: 21"))
+    said = project.run("mlcore.compare", "HEAD").stdout
+    assert "Changed: 1 parameters, 0 figures" in said
+    assert rows(said, "Parameters") == [["`network.patience`", "20", "21"]]
+    unknown = project.run("mlcore.compare", "nowhere", check=False)
+    assert unknown.returncode == 1
+    assert unknown.stderr.startswith("error: REV=nowhere: should be a branch, tag or commit")
+    assert len(unknown.stderr.splitlines()) == 1

@@ -17,6 +17,8 @@ from mlcore.artifacts import load_arrays, save_arrays
 from mlcore.network_files import save_network
 from mlcore.nn import NeuralNetwork
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
+
 ROOT = Path(__file__).parents[1]
 SECTIONS = dict(
     section.split("\n", 1)

@@ -131,3 +131,13 @@ def test_the_citation_is_the_projects():
     assert f'version = "{citation["version"]}"' in project
     assert f'license = "{citation["license"]}"' in project
     assert {"cff-version", "message", "title", "authors"} <= set(citation)
+
+
+def test_from_the_command_line_without_git_or_a_folder_it_is_one_line(project):
+    without = project.run("mlcore.crate", check=False)
+    assert (without.returncode, without.stderr) == (1, "usage: python -m mlcore.crate FOLDER\n")
+    nowhere = project.run("mlcore.crate", "crate", check=False)
+    assert nowhere.returncode == 1
+    assert nowhere.stderr.startswith("error: git log: ")
+    assert len(nowhere.stderr.splitlines()) == 1
+    assert not (project.root / "crate").exists()

@@ -383,6 +383,7 @@ def read_only(project):
     ],
     ids=["training", "pipeline"],
 )
+@pytest.mark.usefixtures("unmeasured")
 def test_a_folder_that_may_not_be_written_to_is_said_in_one_line(read_only, command, message):
     result = as_another(read_only, *command)
     assert result.returncode == 1

@@ -15,7 +15,10 @@ CI = ("bash", ".ci/run")
 LINT = ("make", "-o", ".venv/ready", "lint")  # -o: the environment is there, whatever its age
 HELP = (*CI, "help")
 
-pytestmark = pytest.mark.xdist_group("gates")  # they share the cache of mypy
+pytestmark = [
+    pytest.mark.xdist_group("gates"),  # they share the cache of mypy
+    pytest.mark.usefixtures("unmeasured"),
+]
 
 
 def contract(*tests):
@@ -32,6 +35,8 @@ RESULTS = contract("pipeline.py::test_the_results_in_git_have_the_hashes_that_th
 STRAYS = contract("pipeline.py::test_every_file_of_metrics_is_made_or_read_by_a_stage")
 REQUIREMENTS = contract("requirements.py")
 WARNINGS = contract("statistics.py")
+ORDER = contract("planted.py")
+COVERAGE = ("make", "-o", ".venv/ready", "coverage", "JOBS=1")
 
 
 def append(name, text):
@@ -53,6 +58,28 @@ def replace(name, old, new):
 
 def delete(name):
     return lambda copy: (copy / name).unlink()
+
+
+def delete_tests_but(*kept):
+    def plant(copy):
+        for path in (copy / "tests").rglob("test_*.py"):
+            if path.name not in kept:
+                path.unlink()
+
+    return plant
+
+
+IN_ORDER = """
+import pytest
+
+before = []
+
+
+@pytest.mark.parametrize("number", range(10))
+def test_planted(number):
+    assert before == list(range(number))
+    before.append(number)
+"""
 
 
 def import_of(module):
@@ -188,6 +215,16 @@ FAULTS = {
         WARNINGS,
         ("RuntimeWarning: divide by zero", "mlcore/statistics.py"),
     ),
+    "tests that pass in one order only": Fault(
+        append("tests/test_planted.py", IN_ORDER),
+        ORDER,
+        ("in the order of --randomly-seed=", "assert before == list(range(number))"),
+    ),
+    "code without tests": Fault(
+        delete_tests_but("test_statistics.py"),
+        COVERAGE,
+        ("% of the branches of mlcore", "error: it should be 95 %"),
+    ),
     "a check that fails": Fault(
         append("Makefile", "help: planted\nplanted:\n\tfalse\n"),
         HELP,
@@ -248,7 +285,14 @@ def test_the_fault_is_found_and_named(copy, run, fault):
     assert [part for part in fault.says if part not in said] == [], said
 
 
-CONTRACTS = sorted({t for f in FAULTS.values() for t in f.command if t.startswith("tests/")})
+CONTRACTS = sorted(
+    {
+        test
+        for fault in FAULTS.values()
+        for test in fault.command
+        if test.startswith("tests/") and fault.command != ORDER
+    }
+)
 
 
 @pytest.mark.parametrize("command", [LINT, HELP, ("python", "-m", "pytest", *CONTRACTS)])
@@ -261,6 +305,12 @@ def test_changes_that_were_there_before_the_checks_are_not_laid_to_them(copy, ru
     append("README.md", "edited\n")(copy)
     append("new.txt", "new\n")(copy)
     code, said = run(copy, HELP)
+    assert code == 0, said
+
+
+def test_in_their_order_the_planted_tests_pass(copy, run):
+    append("tests/test_planted.py", IN_ORDER)(copy)
+    code, said = run(copy, (*ORDER, "-p", "no:randomly"))
     assert code == 0, said
 
 
@@ -290,8 +340,8 @@ def step_of_the_workflow():
 @pytest.mark.parametrize(
     ("command", "targets"),
     [
-        (CI, ["lint", "test", "smoke", "verify"]),
-        (step_of_the_workflow(), ["lint", "test", "smoke", "verify"]),
+        (CI, ["lint", "coverage", "smoke", "verify"]),
+        (step_of_the_workflow(), ["lint", "coverage", "smoke", "verify"]),
         (COMMIT, ["lint", "contracts"]),
     ],
     ids=["by hand", "workflow", "before a commit"],

@@ -226,3 +226,16 @@ def test_the_runs_of_the_lock_are_listed_missing_and_stale_ones_too(project):
     assert f"{STAGE}  stale" in result.stdout
     assert "other@x                    missing" in result.stdout
     assert "0 of 2 trainings are recorded" in result.stdout
+
+
+def test_without_a_lock_or_a_store_it_says_so_in_one_line(project):
+    nobody = "http://user:secret@127.0.0.1:9"
+    unreached = project.run("mlcore.runs", check=False, MLFLOW_TRACKING_URI=nobody)
+    assert unreached.returncode == 1
+    assert unreached.stderr.startswith("error: http://127.0.0.1:9: ")
+    assert "secret" not in unreached.stderr
+    assert len(unreached.stderr.splitlines()) == 1
+    (project.root / "dvc.lock").unlink()
+    unlocked = project.run("mlcore.runs", check=False)
+    assert unlocked.returncode == 1
+    assert unlocked.stderr == "error: dvc.lock is not there; `make repro` makes it\n"

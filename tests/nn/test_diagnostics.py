@@ -11,7 +11,7 @@ from sklearn.preprocessing import scale
 
 from mlcore.nn import NeuralNetwork, NeuralNetworkRegressor
 from mlcore.nn.activations import ACTIVATIONS
-from mlcore.nn.diagnostics import PROBE_SIZE, diagnose, unit_spread
+from mlcore.nn.diagnostics import PROBE_SIZE, diagnose, explain, unit_spread
 from mlcore.nn.gradients import forward
 from mlcore.nn.losses import LOSSES, cross_entropy, squared_error
 
@@ -273,3 +273,30 @@ def test_zero_init_keeps_the_units_of_a_layer_the_same(cls, dtype, activation):
     assert max(row[f"unit_spread_{layer}"] for row in history for layer in (1, 2)) < 1e-5
     other = build(cls, **options, weight_init="xavier", diagnostics=True).fit(X, y).history_
     assert min(row[f"unit_spread_{layer}"] for row in other for layer in (1, 2)) > 0.1
+
+
+LEARNS = {
+    **{"gradient_norm_1": 0.5, "gradient_norm_2": 0.4, "gradient_norm_3": 0.3},
+    **{"unit_spread_1": 1.0, "unit_spread_2": 0.9, "dead_units_1": 0.1, "dead_units_2": 0.2},
+    **{"saturated_units_1": 0.0, "saturated_units_2": 0.0},
+}
+
+
+@pytest.mark.parametrize(
+    ("figures", "says"),
+    [
+        ({}, "gradients reach every layer, units differ"),
+        ({"unit_spread_1": 0.0, "unit_spread_2": 9e-5}, "every hidden layer: all units the same"),
+        ({"unit_spread_2": 1e-5}, "hidden layers 2: all units the same"),
+        ({"gradient_norm_1": 3e-5}, "first layer's gradient: 1/10,000 of the output's"),
+        ({"gradient_norm_1": 3e-4}, "gradients reach every layer, units differ"),
+        ({"gradient_norm_1": 0.0}, "no gradient reaches the first layer"),
+        # Why no gradient comes through says more than that none does
+        ({"gradient_norm_1": 0.0, "unit_spread_1": 0.0, "unit_spread_2": 0.0},
+         "every hidden layer: all units the same"),
+        ({"dead_units_2": 0.5}, "up to 50% of a layer's units dead"),
+        ({"dead_units_2": 0.49}, "gradients reach every layer, units differ"),
+    ],
+)  # fmt: skip
+def test_what_the_figures_mean(figures, says):
+    assert explain(LEARNS | figures) == says

@@ -1,0 +1,127 @@
+"""metrics/rules.yaml and claims.yaml: what they hold is read, what is wrong in them is named."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mlcore.artifacts import read_yaml
+from mlcore.claims import CLAIMS
+from mlcore.curves import describe
+from mlcore.errors import RetraceError
+from mlcore.rules import read_claims, read_rules
+
+METRICS = Path(__file__).parents[1] / "metrics"
+MEASURES = list(describe([1.0], [1.0]))
+
+
+def test_what_is_committed_is_read_as_it_stands():
+    rules, claims = METRICS / "rules.yaml", METRICS / "claims.yaml"
+    assert read_rules(rules, CLAIMS, MEASURES) == read_yaml(rules)
+    assert read_claims(claims, CLAIMS) == read_yaml(claims)
+    assert {claim["id"] for claim in read_claims(claims, CLAIMS)} == set(CLAIMS)
+
+
+@pytest.fixture
+def edited(tmp_path):
+    """Writes a copy of a file whose content was edited in place; gives its path."""
+
+    def write(name, edit):
+        content = read_yaml(METRICS / name)
+        content = edit(content) or content
+        path = tmp_path / name
+        path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+        return path
+
+    return write
+
+
+def first(kind):
+    return next(i for i, r in enumerate(read_yaml(METRICS / "rules.yaml")["figures"]) if
+                r["kind"] == kind)  # fmt: skip
+
+
+def in_rule(kind, /, **values):
+    def edit(rules):
+        rules["figures"][first(kind)].update(values)
+
+    return edit
+
+
+def without(kind, key):
+    return lambda rules: rules["figures"][first(kind)].pop(key) and None
+
+
+def in_claim(name, **values):
+    return lambda rules: rules["claims"][name].update(values)
+
+
+@pytest.mark.parametrize(
+    ("edit", "says"),
+    [
+        (lambda rules: [rules], "the file="),
+        (lambda rules: 5, "the file=5"),
+        (lambda rules: rules.pop("level") and None, "level is missing"),
+        (lambda rules: rules.update(level=95), "level=95: "),
+        (lambda rules: rules.update(min_replicates=1), "min_replicates=1: "),
+        (lambda rules: rules.update(min_replicates="six"), "min_replicates='six': "),
+        (lambda rules: rules.update(supported_at_least=1.5), "supported_at_least=1.5: "),
+        (lambda rules: rules.update(levels=0.9), "levels is unknown"),
+        (lambda rules: rules["figures"].append(5), "figures."),
+        (without("exact", "kind"), ".kind is missing"),
+        (without("exact", "match"), "match is missing"),
+        (without("exact", "decimals"), "decimals is missing"),
+        (without("exact", "rounding"), "tolerance and rounding, the reason for it, go together"),
+        (without("trained", "tolerance"), "one of tolerance and relative_tolerance"),
+        (without("trained", "better"), "better is missing"),
+        (without("choice", "tolerance"), "tolerance is missing"),
+        (in_rule("exact", kind="guessed\n"), ".kind='guessed\\n': it should be one of 'given', "),
+        (in_rule("exact", decimals=2.5), "decimals=2.5: "),
+        (in_rule("trained", decimals=-1), "decimals=-1: "),
+        (in_rule("trained", tolerance=-0.1), "tolerance=-0.1: "),
+        (in_rule("trained", tolerance=float("nan")), "tolerance=nan: "),
+        (in_rule("trained", relative_tolerance=0.1), "one of tolerance and relative_tolerance"),
+        (in_rule("trained", images="other"), "images='other': "),
+        (in_rule("given", decimals=2), "decimals is unknown"),
+        (lambda rules: rules["claims"].pop("sigmoid_slowest") and None,
+         "claims.sigmoid_slowest is missing"),
+        (in_claim("sigmoid_slowest", threshold="high"),
+         "claims.sigmoid_slowest.threshold='high': "),
+        (lambda rules: rules["claims"].update(new={"threshold": 0, "also": []}),
+         "'new' is unknown"),
+        (in_claim("sigmoid_slowest", also=[{}]), "a threshold or a measure is needed"),
+        (in_claim("sigmoid_slowest", measure="val_rising"),
+         "claims.sigmoid_slowest has the measure 'val_rising'; this claim has none"),
+        (in_claim("tanh_normal_smoothest", measure="smooth"), "should be one of train_roughness"),
+        (in_claim("tanh_normal_smoothest", also=[{"measure": "smooth"}]), "'smooth'"),
+        (lambda rules: rules["claims"]["tanh_normal_smoothest"].pop("measure") and None,
+         "claims.tanh_normal_smoothest.measure is missing; it should be one of train_roughness"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_in_a_rule_is_named_in_one_line(edited, edit, says):
+    path = edited("rules.yaml", edit)
+    with pytest.raises(RetraceError) as refusal:
+        read_rules(path, CLAIMS, MEASURES)
+    message = str(refusal.value)
+    assert message.startswith(f"{path}: ")
+    assert says in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("edit", "says"),
+    [
+        (lambda claims: {"claims": claims}, "the file="),
+        (lambda claims: claims[2].pop("text") and None, "2.text is missing"),
+        (lambda claims: claims[2].update(id=7), "2.id=7: "),
+        (lambda claims: claims.append({"id": "new", "text": "So it is."}),
+         "mlcore/claims.py has no function for the claim 'new'"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_in_a_claim_is_named_in_one_line(edited, edit, says):
+    path = edited("claims.yaml", edit)
+    with pytest.raises(RetraceError) as refusal:
+        read_claims(path, CLAIMS)
+    assert str(refusal.value).startswith(f"{path}: ")
+    assert says in str(refusal.value)
+    assert "\n" not in str(refusal.value)
