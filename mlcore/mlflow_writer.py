@@ -416,7 +416,10 @@ def follow(session: Path) -> int:
                 sender.send()
                 if last and not sender.waiting():
                     break
-                time.sleep(POLL)
+                if last:
+                    time.sleep(POLL)
+                else:
+                    ended.wait(POLL)
         except StoreError as error:
             warn(f"runs are not recorded in {displayed(sender.uri)}: {error}")
             return 1
@@ -462,4 +465,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # All is sent. What MLflow and its libraries do at exit takes a second, and a command waits
+    os._exit(exit_code)

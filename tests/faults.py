@@ -69,7 +69,8 @@ class Copy(Project):
         config.write_text(small)
         self.mark = uuid4().hex
         raw = ROOT / "data" / "raw"
-        given = os.environ.get("RETRACE_DATA") or (str(raw) if raw.is_dir() else "")
+        whole = all((raw / name).is_dir() for name in ("mnist", "fashion_mnist"))
+        given = os.environ.get("RETRACE_DATA") or (str(raw) if whole else "")
         self.variables = {MARK: self.mark, "DVC_SITE_CACHE_DIR": str(root / ".dvc" / "site")}
         self.variables |= {"RETRACE_DATA": str(Path(given).resolve())} if given else {}
         self.run("mlcore.config")
@@ -260,6 +261,8 @@ def main():
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return kill_and_check(copy, chance, options.kills)
+    except FaultError as fault:
+        sys.exit(f"error: {fault}")
     finally:  # also when this is interrupted
         copy.kill()
 
