@@ -20,7 +20,7 @@ CORES  := $(BIN)/python -c 'import joblib; print(joblib.cpu_count())'
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup repro verify replicate sensitivity report crate compare params test coverage fuzz contracts smoke faults soak bench bench-tracking lint format ui runs plots sync server server-stop lock sbom clean
+.PHONY: help setup repro verify replicate sensitivity report crate compare params test coverage fuzz mutants contracts smoke faults soak bench bench-tracking lint format ui runs plots sync server server-stop lock sbom clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -86,6 +86,10 @@ coverage: $(READY) ## Run the tests; fail if they leave out over 5 % of the bran
 
 fuzz: $(READY) ## Read thirty thousand damaged and hostile inputs: a few minutes (TIMES=n for more)
 	@RETRACE_FUZZ=$(or $(TIMES),3) $(BIN)/python -m pytest tests/test_fuzz.py -n $(or $(JOBS),$$($(CORES)))
+
+mutants: $(READY) ## Change the network and the verdict in three thousand places: do the tests notice? An hour
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/uv run -q --no-project --with mutmut==3.8.1 \
+	    mutmut run --max-children $(or $(JOBS),$$($(CORES))) $(MUTANTS)
 
 contracts: $(READY) ## Of the tests, those that say whether what is committed fits together: seconds
 	@$(BIN)/python -m pytest tests/test_config.py tests/test_pipeline.py tests/test_requirements.py
@@ -164,5 +168,5 @@ lock: $(READY) ## Pin requirements.in into requirements.lock
 	@grep -oE '^(numpy|pandas|scikit-learn|scipy)==[^ ]+' requirements.lock > requirements.numeric.txt
 
 clean: ## Remove the environment and everything built; data and results stay
-	rm -rf .venv .venv-bench build dvc_plots .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage*
+	rm -rf .venv .venv-bench build dvc_plots mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -11,7 +11,7 @@ from sklearn.preprocessing import scale
 
 from mlcore.nn import NeuralNetwork, NeuralNetworkRegressor
 from mlcore.nn.activations import ACTIVATIONS
-from mlcore.nn.diagnostics import PROBE_SIZE, diagnose, explain, unit_spread
+from mlcore.nn.diagnostics import PROBE_SIZE, SAME, diagnose, explain, unit_spread
 from mlcore.nn.gradients import forward
 from mlcore.nn.losses import LOSSES, cross_entropy, squared_error
 
@@ -288,6 +288,9 @@ LEARNS = {
         ({}, "gradients reach every layer, units differ"),
         ({"unit_spread_1": 0.0, "unit_spread_2": 9e-5}, "every hidden layer: all units the same"),
         ({"unit_spread_2": 1e-5}, "hidden layers 2: all units the same"),
+        ({"unit_spread_2": SAME}, "gradients reach every layer, units differ"),
+        ({"unit_spread_1": 0.0, "unit_spread_2": 0.0, "unit_spread_3": 1.0, "dead_units_3": 0.0,
+          "gradient_norm_4": 0.3}, "hidden layers 1, 2: all units the same"),
         ({"gradient_norm_1": 3e-5}, "first layer's gradient: 1/10,000 of the output's"),
         ({"gradient_norm_1": 3e-4}, "gradients reach every layer, units differ"),
         ({"gradient_norm_1": 0.0}, "no gradient reaches the first layer"),

@@ -12,7 +12,7 @@ from scipy.special import log_softmax, softmax
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_diabetes, load_digits, load_iris
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import DataConversionWarning, NotFittedError
 from sklearn.metrics import accuracy_score, log_loss, mean_squared_error, r2_score
 from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
 from sklearn.neural_network import MLPClassifier
@@ -355,21 +355,23 @@ def test_invalid_validation_set(cls, change, message):
 
 @both_estimators
 @pytest.mark.parametrize(
-    "validation",
+    ("validation", "given"),
     [
-        lambda X, y: (X,),
-        lambda X, y: (X, y, y),
-        lambda X, y: (),
-        lambda X, y: X,
-        lambda X, y: X[:2],
-        lambda X, y: {"X": X, "y": y},
-        lambda X, y: "Xy",
-        lambda X, y: 2,
+        (lambda X, y: (X,), "tuple of length 1"),
+        (lambda X, y: [X, y, y], "list of length 3"),
+        (lambda X, y: (), "tuple of length 0"),
+        (lambda X, y: X, "ndarray"),
+        (lambda X, y: X[:2], "ndarray"),
+        (lambda X, y: {"X": X, "y": y}, "dict"),
+        (lambda X, y: "Xy", "str"),
+        (lambda X, y: 2, "int"),
     ],
 )
-def test_a_validation_set_is_a_pair(cls, validation):
+def test_a_validation_set_is_a_pair(cls, validation, given):
     X, y = iris()
-    with pytest.raises(ValueError, match=r"validation should be a tuple \(X, y\)"):
+    with pytest.raises(
+        ValueError, match=rf"^validation should be a tuple \(X, y\), not a {given}$"
+    ):
         build(cls).fit(X, y, validation=validation(X, y))
 
 
@@ -829,6 +831,20 @@ def test_log_probabilities_where_probabilities_round_to_zero(dtype):
     np.testing.assert_allclose(model.predict_log_proba(X[:1]), expected, rtol=1e-6)
 
 
+@both_floats
+def test_log_probabilities_of_rows_with_scores_far_apart(dtype):
+    X, y = iris()
+    model = build(hidden_layer_sizes=(1,)).fit(X.astype(dtype), y)
+    model.weights_[0][...] = [[1], [0], [0], [0]]
+    model.weights_[1][...] = [[1, 2, 3]]
+    for bias in model.biases_:
+        bias[...] = 0
+    found = model.predict_log_proba([[1, 0, 0, 0], [1e4, 0, 0, 0]])
+    total = math.log(math.exp(1) + math.exp(2) + math.exp(3))
+    expected = [[1 - total, 2 - total, 3 - total], [-2e4, -1e4, 0]]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
 @both_estimators
 def test_predictions_of_many_rows_are_those_of_each_row(cls):
     X, y = iris()
@@ -987,6 +1003,12 @@ def test_column_labels_count_as_flat_ones():
     )
     assert column.history_ == flat.history_
     assert column.evaluate(X, y[:, np.newaxis]) == flat.evaluate(X, y)
+
+
+def test_column_labels_are_warned_of_as_scikit_learn_does():
+    X, y = iris()
+    with pytest.warns(DataConversionWarning, match="A column-vector y was passed"):
+        build().fit(X, y[:, np.newaxis])
 
 
 def test_divergence_in_the_last_step_is_an_error():
