@@ -434,6 +434,21 @@ def test_what_one_store_misses_is_not_sent_to_another(project, silent_server):
     assert not (project.root / "mlflow.db").exists()
 
 
+def test_what_earlier_commands_could_not_record_is_mentioned_until_it_is(project):
+    def says(**variables):
+        result = project.run(*NETWORK, **variables)
+        return [line for line in result.stdout.splitlines() if "`make sync` does it" in line]
+
+    nowhere = {"MLFLOW_TRACKING_URI": "sqlite:////dev/null/no.db"}
+    assert not says(**nowhere)  # of its own it says more
+    (line,) = says()
+    assert "of earlier commands 1 runs are not recorded" in line
+    (session,) = (project.root / "mlruns" / "pending").iterdir()
+    (session / ".store").write_text(default_uri(project.root))
+    project.run("mlcore.mlflow_writer")
+    assert not says()
+
+
 def test_where_notes_have_no_place_training_goes_on(project):
     (project.root / "mlruns").write_text("a file in the way")
     result = project.run(*NETWORK)
