@@ -134,7 +134,9 @@ format: $(READY) ## Format the code
 
 ui: $(READY) ## Compare runs in the browser (PORT=5000)
 	@echo "http://127.0.0.1:$(PORT) answers in about half a minute; Ctrl-C ends it; PORT=n for another port"
-	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port "$(PORT)" --workers 1
+	@trap 'kill $$ui 2>/dev/null; wait $$ui; exit 0' INT TERM; \
+	    MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false PYTHONWARNINGS=ignore $(BIN)/mlflow ui \
+	    --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port "$(PORT)" --workers 1 & ui=$$!; wait $$ui
 
 runs: $(READY) ## List for every training of the pipeline the MLflow run that recorded it
 	@$(BIN)/python -m mlcore.runs

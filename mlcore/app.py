@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlcore import finished
+from mlcore.artifacts import read_yaml
 from mlcore.cluster import fits_elsewhere
 from mlcore.config import Config, load
 from mlcore.config.hydra_app import check_jobs, run_as_hydra_app
@@ -24,6 +25,7 @@ from mlcore.observers.tracking import session, sweep_parent
 from mlcore.runtime import pin_threads
 from mlcore.training import Training
 from mlcore.training import run as run_training
+from mlcore.zip_headers import write_as_later_pythons
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +56,7 @@ class Workspace:
                 self.used[path] = folder / path
                 return folder / path
         raise RetraceError(
-            f"{path} does not exist yet; `make repro` makes it, and so does "
-            f"`dvc repro` of the stage that has it among its outs in dvc.yaml"
+            f"{path} does not exist yet; `make repro` makes it{_maker(self.root, path)}"
         )
 
     def output(self, path: str) -> Path:
@@ -63,6 +64,13 @@ class Workspace:
         full = self.out / path
         full.parent.mkdir(parents=True, exist_ok=True)
         return full
+
+
+def _maker(root: Path, path: str) -> str:
+    """Name the stage that makes a file, if it is one of the pipeline's."""
+    stages = read_yaml(root / "dvc.yaml")["stages"]
+    makers = (name for name, stage in stages.items() if path in stage.get("outs", []))
+    return "".join(f", and so does `dvc repro {name}`" for name in makers)
 
 
 Stage = Callable[[Config, Workspace], Training | None]
@@ -95,6 +103,7 @@ class Task:
             If the training diverges, or values or files are wrong.
         """
         pin_threads()  # again, for workers in which NumPy was loaded before
+        write_as_later_pythons()
         workspace = Workspace(ROOT, out)
         digest = finished.digest_of(self.module, config, ROOT) if origin == "sweep" else ""
         if earlier := finished.find(digest, out):
@@ -150,4 +159,5 @@ def main(run: Stage) -> None:
     except RetraceError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
+        print("interrupted: what it was at is not written", file=sys.stderr)
         sys.exit(130)

@@ -163,6 +163,8 @@ def order_lock(repo: Repo, order: list[str]) -> None:
     Stages that ran side by side stand there in the order in which they ended.
     """
     path = Path(repo.root_dir) / "dvc.lock"
+    if not path.exists():
+        return
     with repo.lock:
         content = parse_yaml_for_update(path.read_text(encoding="utf-8"), str(path))
         entries = content["stages"]

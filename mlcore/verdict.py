@@ -215,14 +215,14 @@ def judge_trained(
     figure.ours_inside = bool(seeds.low - ROUNDING <= ours <= seeds.high + ROUNDING)
     low, high = prediction_interval(values.tolist(), rules["level"], extra)
     figure.interval = Interval(low - half_unit(rule), high + half_unit(rule))
-    figure.verdict, figure.reason = compare_with_interval(figure, rule)
+    figure.verdict, figure.reason = compare_with_interval(figure)
     figure.reason += without
     ahead = (figure.mean - published) * (1 if rule["better"] == "higher" else -1)
     figure.ours_better = not inside(figure) and ahead > 0
     return figure
 
 
-def compare_with_interval(figure: Figure, rule: Rule) -> tuple[str, str]:
+def compare_with_interval(figure: Figure) -> tuple[str, str]:
     """Give the verdict on a figure whose interval is known, and the reason."""
     assert figure.interval is not None
     assert figure.mean is not None

@@ -61,8 +61,8 @@ async def bring_up_to_date(plan: Plan, jobs: int, seconds: dict[str, float]) -> 
                     file=sys.stderr,
                 )
                 return 1
-            with Repo() as repo:
-                order_lock(repo, plan.order)
+        with Repo() as repo:  # also where the run before was killed as it was about to
+            order_lock(repo, plan.order)
         return await processes.run(*REPRO, *plan.targets)
     finally:
         await processes.stop()

@@ -109,6 +109,12 @@ def test_the_lock_is_that_of_plain_dvc_repro(project):
     assert ours == lock.read_text()
     again = project.run("stages", "--jobs", "3")
     assert "running" not in again.stdout.lower()
+    # As a kill leaves it that comes after the last stage and before its entry is put in its place
+    content = yaml.safe_load(ours)
+    content["stages"] = dict(reversed(content["stages"].items()))
+    lock.write_text(yaml.safe_dump(content, sort_keys=False))
+    project.run("stages", "--jobs", "3")
+    assert ours == lock.read_text()
 
 
 def test_only_what_was_asked_for_runs_with_what_it_needs(project):

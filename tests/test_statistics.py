@@ -14,6 +14,11 @@ def test_wilson_equals_scipy(k, n, level):
     assert wilson_interval(k, n, level) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
+def test_a_share_stays_one_whatever_rounding_does():
+    assert all(wilson_interval(n, n, 0.95).high <= 1 for n in range(1, 500))
+    assert all(wilson_interval(0, n, 0.95).low >= 0 for n in range(1, 500))
+
+
 def test_half_a_success_lies_between():
     low, high = wilson_interval(6.5, 10, 0.95)
     assert wilson_interval(6, 10, 0.95).low < low < wilson_interval(7, 10, 0.95).low
@@ -33,6 +38,13 @@ def test_prediction_interval_by_hand():
     assert low == pytest.approx(4 - high)
     low, high = prediction_interval([1.0, 2.0, 3.0], 0.95, extra_variance=2.0)
     assert high - 2 == pytest.approx(4.3027 * (1 + 1 / 3 + 2) ** 0.5, rel=1e-4)
+
+
+def test_prediction_interval_of_two_values():
+    # 0, 2: mean 1, s = 1.4142; t(1) at 97.5 % is 12.706 in printed tables
+    low, high = prediction_interval([0.0, 2.0], 0.95)
+    assert high - 1 == pytest.approx(12.706 * 2**0.5 * 1.5**0.5, rel=1e-4)
+    assert low == pytest.approx(2 - high)
 
 
 def test_prediction_interval_of_equal_values_is_a_point():
