@@ -81,7 +81,7 @@ coverage: $(READY) ## Run the tests; fail if they leave out over 5 % of the bran
 	@$(BIN)/coverage report --skip-covered
 	@$(BIN)/coverage json -q -o - --include='mlcore/*' | $(BIN)/python -c 'import json, sys; \
 	    share = json.load(sys.stdin)["totals"]["percent_branches_covered"]; \
-	    print(f"the tests reach {share:.1f} % of the branches of mlcore"); \
+	    print(f"the tests reach {share:.2f} % of the branches of mlcore"); \
 	    sys.exit("error: it should be 95 %" if share < 95 else 0)'
 
 fuzz: $(READY) ## Read thirty thousand damaged and hostile inputs: a few minutes (TIMES=n for more)

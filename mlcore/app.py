@@ -7,9 +7,11 @@ composed from conf/, results go to Hydra's output folder, and the pipeline's own
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from mlcore import finished
@@ -55,9 +57,7 @@ class Workspace:
             if (folder / path).exists():
                 self.used[path] = folder / path
                 return folder / path
-        raise RetraceError(
-            f"{path} does not exist yet; `make repro` makes it{_maker(self.root, path)}"
-        )
+        raise RetraceError(f"{path} does not exist{_maker(self.root, path)}")
 
     def output(self, path: str) -> Path:
         """Give the path to write a result to, its folder made."""
@@ -67,10 +67,14 @@ class Workspace:
 
 
 def _maker(root: Path, path: str) -> str:
-    """Name the stage that makes a file, if it is one of the pipeline's."""
-    stages = read_yaml(root / "dvc.yaml")["stages"]
-    makers = (name for name, stage in stages.items() if path in stage.get("outs", []))
-    return "".join(f", and so does `dvc repro {name}`" for name in makers)
+    """Say how a file is made, if a stage of the pipeline makes it."""
+    for name, stage in read_yaml(root / "dvc.yaml")["stages"].items():
+        made = (out for key in ("outs", "metrics", "plots") for out in stage.get(key, []))
+        for out in made:
+            pattern = re.sub(r"\$\{.*?\}", "*", out if isinstance(out, str) else next(iter(out)))
+            if fnmatchcase(path, pattern):
+                return f" yet; `make repro` makes it, and so does `dvc repro {name}`"
+    return ""
 
 
 Stage = Callable[[Config, Workspace], Training | None]

@@ -124,6 +124,10 @@ def describe(train: ArrayLike, val: ArrayLike) -> dict[str, float]:
     }
 
 
+MEASURES = tuple(describe([1.0], [1.0]))
+"""The names of the figures."""
+
+
 def with_figures(runs: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
     """Give the figures of every training's curves beside its final ones.
 
@@ -143,6 +147,5 @@ def with_figures(runs: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
         digest: describe(curve["train_loss"], curve["val_loss"])
         for digest, curve in curves.sort_values("epoch").groupby("digest")
     }
-    names = list(describe([1.0], [1.0]))
-    table = pd.DataFrame.from_dict(described, orient="index", columns=names)
+    table = pd.DataFrame.from_dict(described, orient="index", columns=list(MEASURES))
     return runs.join(table, on="digest")

@@ -167,7 +167,7 @@ def order_lock(repo: Repo, order: list[str]) -> None:
         return
     with repo.lock:
         content = parse_yaml_for_update(path.read_text(encoding="utf-8"), str(path))
-        entries = content["stages"]
+        entries = content.get("stages") or {}
         wanted = sorted(
             entries, key=lambda name: order.index(name) if name in order else len(order)
         )

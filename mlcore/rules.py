@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,11 +16,19 @@ from mlcore.errors import RetraceError
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty_values(cls, content: Any) -> Any:
+        empty = [k for k, v in content.items() if v is None] if isinstance(content, dict) else []
+        if empty:
+            raise ValueError(f"{', '.join(map(repr, empty))}: a key without a value; leave it out")
+        return content
 
 
 Tolerance = Annotated[float, Field(ge=0)]
-Decimals = Annotated[int, Field(ge=0)]
+Decimals = Annotated[int, Field(ge=0, le=15)]
 
 
 class Given(_Section):
@@ -46,11 +55,11 @@ class Exact(_Section):
 
 
 class Trained(_Section):
-    """A figure that varies from run to run: of a training, or the score of the search."""
+    """A figure of a training, which varies from run to run."""
 
     match: str
-    kind: Literal["trained", "score"]
-    part: str
+    kind: Literal["trained"]
+    part: Literal["network", "classifier", "feature_classifier"]
     decimals: Decimals
     tolerance: Tolerance | None = None
     relative_tolerance: Tolerance | None = None
@@ -66,12 +75,24 @@ class Trained(_Section):
         return self
 
 
+class Score(_Section):
+    """The best cross-validated score of the search."""
+
+    match: str
+    kind: Literal["score"]
+    part: Literal["search"]
+    decimals: Decimals
+    tolerance: Tolerance
+    images: Literal["same"]
+    better: Literal["higher", "lower"]
+
+
 class Choice(_Section):
     """A setting that the search chose."""
 
     match: str
     kind: Literal["choice"]
-    part: str
+    part: Literal["search"]
     tolerance: Tolerance
 
 
@@ -101,7 +122,7 @@ class Rules(_Section):
 
     level: float = Field(gt=0, lt=1)
     min_replicates: int = Field(ge=2)
-    figures: list[Annotated[Given | Exact | Trained | Choice, Field(discriminator="kind")]]
+    figures: list[Annotated[Given | Exact | Trained | Score | Choice, Field(discriminator="kind")]]
     supported_at_least: float = Field(gt=0, le=1)
     claims: dict[str, Claim]
 
@@ -138,7 +159,7 @@ def read_rules(
     """
     rules: dict[str, Any] = _checked(Rules, path)
     for unknown in sorted(set(rules["claims"]) - set(claims)):
-        raise RetraceError(f"{path}: claims.{unknown!r} is unknown")
+        raise RetraceError(f"{path}: {_key(['claims', unknown])} is unknown")
     for name, judge in claims.items():
         if name not in rules["claims"]:
             raise RetraceError(f"{path}: claims.{name} is missing")
@@ -153,14 +174,15 @@ def read_rules(
     return rules
 
 
-def read_claims(path: Path, known: Iterable[str]) -> list[dict[str, str]]:
-    """Read the study's claims; raises RetraceError if there is one that nothing can judge."""
+def read_claims(path: Path, known: Collection[str]) -> list[dict[str, str]]:
+    """Read the study's claims; raises RetraceError unless each that can be judged is there once."""
     claims: list[dict[str, str]] = _checked(list[ClaimText], path)
-    for claim in claims:
-        if claim["id"] not in known:
-            raise RetraceError(
-                f"{path}: mlcore/claims.py has no function for the claim {claim['id']!r}"
-            )
+    counts = Counter(claim["id"] for claim in claims)
+    for name in [*known, *counts]:
+        if name not in known:
+            raise RetraceError(f"{path}: mlcore/claims.py has no function for the claim {name!r}")
+        if counts[name] != 1:
+            raise RetraceError(f"{path}: the claim {name} is there {counts[name]} times, not once")
     return claims
 
 
@@ -178,10 +200,25 @@ def _checked(schema: Any, path: Path) -> Any:
     return content
 
 
+def _key(location: Sequence[str | int]) -> str:
+    """Name a place in the file; pydantic puts the kind of a rule behind its number."""
+    parts = [
+        str(part)
+        for i, part in enumerate(location)
+        if not (i == 2 and location[0] == "figures" and part in KINDS)
+    ]
+    return repr(".".join(parts))[1:-1] or "the file"
+
+
+KINDS = ("given", "exact", "trained", "score", "choice")
+
+
 def _wrong(problem: Any) -> str:
     """Say in one clause what is wrong with one key."""
-    key = repr(".".join(map(str, problem["loc"])))[1:-1] or "the file"
+    key = _key(problem["loc"])
     match problem["type"]:
+        case "model_type" | "list_type" | "dict_type" if not problem["loc"]:
+            return f"it holds {reprlib.repr(problem['input'])}"
         case "missing":
             return f"{key} is missing"
         case "extra_forbidden":
@@ -190,6 +227,7 @@ def _wrong(problem: Any) -> str:
             return f"{key}.kind is missing"
         case "union_tag_invalid":
             kinds = problem["ctx"]["expected_tags"]
-            return f"{key}.kind={problem['input']['kind']!r}: it should be one of {kinds}"
+            kind = reprlib.repr(problem["input"]["kind"])
+            return f"{key}.kind={kind}: it should be one of {kinds}"
     message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
     return f"{key}={reprlib.repr(problem['input'])}: {message}"

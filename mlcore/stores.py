@@ -81,6 +81,7 @@ class Store:
 
     def __init__(self, uri: str, root: Path) -> None:
         os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+        os.environ["MLFLOW_ENABLE_ASYNC_LOGGING"] = "false"  # what is sent is there
         for name, value in {
             "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
             "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",

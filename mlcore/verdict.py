@@ -151,12 +151,20 @@ def judge(summary: Any, evidence: Evidence) -> list[Figure]:
     summary : nested mappings
         What `study.compare` made.
     evidence : Evidence
+
+    Raises
+    ------
+    ValueError
+        If one of a pair is a number and the other is not, or no rule fits a figure.
     """
     verdicts = []
     for path, published, ours in figures_of(summary):
         rule = rule_for(path, evidence.rules["figures"])
         if rule["kind"] == "given":
             continue
+        numbers = isinstance(published, int | float), isinstance(ours, int | float)
+        if ours is not None and numbers[0] != numbers[1]:
+            raise ValueError(f"{path}: ours is {ours!r}, published {published!r}")
         if ours is None:
             verdict = Figure(path, rule["kind"], published, ours, NOT_TESTABLE, "it was not run")
         elif rule["kind"] == "exact":
@@ -350,6 +358,10 @@ def variance_of_images(path: str, mean: float, rule: Rule, evidence: Evidence) -
     """Give the variance that comes from evaluating on other images than the study."""
     _, figure, name = path.split(".")
     part = figure.partition("_")[0]
+    if part not in evidence.sizes:
+        raise ValueError(
+            f"{path}: images drawn anew are of {', '.join(evidence.sizes)}, not {part}"
+        )
     if figure.endswith("accuracy"):
         variance = mean * (1 - mean)
     else:

@@ -49,7 +49,9 @@ async def bring_up_to_date(plan: Plan, jobs: int, seconds: dict[str, float]) -> 
         began = time.monotonic()
         env = os.environ if name in plan.alone else os.environ | {NO_LIVE_LINE: "1"}
         code = await processes.run(*REPRO, "-s", name, env=env)
-        seconds[name] = time.monotonic() - began
+        if code == 0:
+            seconds[name] = time.monotonic() - began
+            print(f"{name} is done, {len(seconds)} of {len(plan.graph)}", flush=True)
         return code
 
     try:
@@ -61,9 +63,11 @@ async def bring_up_to_date(plan: Plan, jobs: int, seconds: dict[str, float]) -> 
                     file=sys.stderr,
                 )
                 return 1
-        with Repo() as repo:  # also where the run before was killed as it was about to
-            order_lock(repo, plan.order)
-        return await processes.run(*REPRO, *plan.targets)
+        code = await processes.run(*REPRO, *plan.targets)
+        if code == 0:
+            with Repo() as repo:
+                order_lock(repo, plan.order)
+        return code
     finally:
         await processes.stop()
 

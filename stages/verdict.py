@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlcore import claims, verdict
 from mlcore.artifacts import read_json, write_json, write_table
-from mlcore.curves import describe, with_figures
+from mlcore.curves import MEASURES, with_figures
 from mlcore.provenance import provenance
 from mlcore.rules import read_claims, read_rules
 from mlcore.sweep_table import read_curves, read_replicates, read_runs
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def run(config: Config, workspace: Workspace) -> None:
     """Write the verdicts: all about them, a table of the figures, and the words alone."""
     rules_file = workspace.input("metrics/rules.yaml")
-    rules = read_rules(rules_file, claims.CLAIMS, list(describe([1.0], [1.0])))
+    rules = read_rules(rules_file, claims.CLAIMS, MEASURES)
     mnist = read_json(workspace.input("metrics/mnist.json"))
     fashion = read_json(workspace.input("metrics/fashion_mnist.json"))
     runs = with_figures(

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import yaml
 
+from mlcore.app import Workspace
 from mlcore.artifacts import save_arrays
+from mlcore.errors import RetraceError
 
 SHORT = ["network.max_epochs=2", "network.hidden_layer_sizes=[8,6]", "tracking=off"]
 EIGHT_THREADS = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "8")
@@ -148,8 +150,27 @@ def test_a_missing_input_names_the_file_and_how_to_make_it(project):
     (project.root / "data" / "mnist.npz").unlink()
     result = project.run("stages.train_network", *SHORT, check=False)
     assert result.returncode == 1
-    assert result.stderr.startswith("error: data/mnist.npz does not exist yet; `make repro`")
-    assert len(result.stderr.splitlines()) == 1
+    assert result.stderr == (
+        "error: data/mnist.npz does not exist yet; `make repro` makes it, "
+        "and so does `dvc repro split_mnist`\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "stage"),
+    [
+        ("models/network/relu-he.pkl", "train_network"),
+        ("metrics/network/relu-he.json", "train_network"),
+        ("metrics/summary.json", "evaluate"),
+        ("metrics/rules.yaml", None),
+    ],
+)
+def test_what_makes_a_missing_file_is_named_if_a_stage_does(project, path, stage):
+    (project.root / path).unlink(missing_ok=True)
+    with pytest.raises(RetraceError) as refusal:
+        Workspace(project.root, project.root).input(path)
+    how = f" yet; `make repro` makes it, and so does `dvc repro {stage}`" if stage else ""
+    assert str(refusal.value) == f"{path} does not exist{how}"
 
 
 @pytest.mark.usefixtures("unmeasured")  # with a tracer Hydra takes itself for debugged

@@ -33,7 +33,7 @@ from mlcore import artifacts, compare, study, verdict
 from mlcore.claims import CLAIMS
 from mlcore.config import Config, compose, load
 from mlcore.config.hydra_app import MOST_JOBS, check_jobs, expand
-from mlcore.curves import describe
+from mlcore.curves import MEASURES
 from mlcore.datasets import parse_idx, read_idx_pair
 from mlcore.errors import RetraceError
 from mlcore.network_files import load_network, save_network
@@ -619,11 +619,10 @@ def test_what_is_no_figure_is_refused(summary):
 def test_damaged_rules(tmp_path):
     path = tmp_path / "rules.yaml"
     rules = yaml.safe_load((METRICS / "rules.yaml").read_bytes())
-    measures = list(describe([1.0], [1.0]))
 
     def check(content):
         path.write_text(yaml.safe_dump(content), encoding="utf-8")
-        return attempt(read_rules, path, CLAIMS, measures) is not REFUSED
+        return attempt(read_rules, path, CLAIMS, MEASURES) is not REFUSED
 
     fuzz(100, mutated(rules), check)
 

@@ -7,12 +7,11 @@ import yaml
 
 from mlcore.artifacts import read_yaml
 from mlcore.claims import CLAIMS
-from mlcore.curves import describe
+from mlcore.curves import MEASURES
 from mlcore.errors import RetraceError
 from mlcore.rules import read_claims, read_rules
 
 METRICS = Path(__file__).parents[1] / "metrics"
-MEASURES = list(describe([1.0], [1.0]))
 
 
 def test_what_is_committed_is_read_as_it_stands():
@@ -59,8 +58,8 @@ def in_claim(name, **values):
 @pytest.mark.parametrize(
     ("edit", "says"),
     [
-        (lambda rules: [rules], "the file="),
-        (lambda rules: 5, "the file=5"),
+        (lambda rules: [rules], "it holds [{"),
+        (lambda rules: 5, "it holds 5"),
         (lambda rules: rules.pop("level") and None, "level is missing"),
         (lambda rules: rules.update(level=95), "level=95: "),
         (lambda rules: rules.update(min_replicates=1), "min_replicates=1: "),
@@ -82,13 +81,21 @@ def in_claim(name, **values):
         (in_rule("trained", tolerance=float("nan")), "tolerance=nan: "),
         (in_rule("trained", relative_tolerance=0.1), "one of tolerance and relative_tolerance"),
         (in_rule("trained", images="other"), "images='other': "),
-        (in_rule("given", decimals=2), "decimals is unknown"),
+        (in_rule("given", decimals=2), "figures.0.decimals is unknown"),
+        (in_rule("exact", decimals=16), "decimals=16: "),
+        (in_rule("trained", part="networks"), "part='networks': "),
+        (in_rule("score", images="redrawn"), "images='redrawn': "),
+        (in_rule("exact", tolerance=None, rounding=None), "'tolerance', 'rounding': a key without"),
+        (in_rule("trained", collapse_below=None), "'collapse_below': a key without a value"),
+        (in_claim("sigmoid_slowest", measure=None), "'measure': a key without a value"),
+        (in_claim("sigmoid_slowest", also=[{"threshold": 0.1, "measure": None}]),
+         "claims.sigmoid_slowest.also.0={"),
         (lambda rules: rules["claims"].pop("sigmoid_slowest") and None,
          "claims.sigmoid_slowest is missing"),
         (in_claim("sigmoid_slowest", threshold="high"),
          "claims.sigmoid_slowest.threshold='high': "),
         (lambda rules: rules["claims"].update(new={"threshold": 0, "also": []}),
-         "'new' is unknown"),
+         "claims.new is unknown"),
         (in_claim("sigmoid_slowest", also=[{}]), "a threshold or a measure is needed"),
         (in_claim("sigmoid_slowest", measure="val_rising"),
          "claims.sigmoid_slowest has the measure 'val_rising'; this claim has none"),
@@ -111,7 +118,10 @@ def test_what_is_wrong_in_a_rule_is_named_in_one_line(edited, edit, says):
 @pytest.mark.parametrize(
     ("edit", "says"),
     [
-        (lambda claims: {"claims": claims}, "the file="),
+        (lambda claims: {"claims": claims}, "it holds {"),
+        (lambda claims: claims.clear(), "zero_init_is_chance is there 0 times"),
+        (lambda claims: claims.pop(3) and None, "the claim tanh_normal_best is there 0 times"),
+        (lambda claims: claims.append(claims[0]), "zero_init_is_chance is there 2 times, not once"),
         (lambda claims: claims[2].pop("text") and None, "2.text is missing"),
         (lambda claims: claims[2].update(id=7), "2.id=7: "),
         (lambda claims: claims.append({"id": "new", "text": "So it is."}),

@@ -17,7 +17,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mlcore import mlflow_writer
+from mlcore import mlflow_writer, notes
 from mlcore.artifacts import load_arrays
 from mlcore.config import compose
 from mlcore.errors import RetraceError
@@ -442,9 +442,9 @@ def test_what_earlier_commands_could_not_record_is_mentioned_until_it_is(project
     nowhere = {"MLFLOW_TRACKING_URI": "sqlite:////dev/null/no.db"}
     assert not says(**nowhere)  # of its own it says more
     (line,) = says()
-    assert "of earlier commands 1 runs are not recorded" in line
+    assert "not recorded of earlier commands: 1;" in line
     (session,) = (project.root / "mlruns" / "pending").iterdir()
-    (session / ".store").write_text(default_uri(project.root))
+    (session / notes.STORE).write_text(default_uri(project.root))
     project.run("mlcore.mlflow_writer")
     assert not says()
 

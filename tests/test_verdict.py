@@ -204,6 +204,13 @@ def test_an_accuracy_on_other_images_varies_as_a_share():
     assert figure.interval == pytest.approx((0.73 - half, 0.73 + half), abs=1e-5)
 
 
+HALF_UNITS = {
+    "worked_examples.backprop.loss_before": 0.0005,
+    "worked_examples.backprop.loss_after": 0.005,
+    "worked_examples.given_hyperplane.margin": 0.5,
+}
+
+
 @pytest.mark.parametrize(
     ("path", "published", "ours", "expected"),
     [
@@ -223,7 +230,7 @@ def test_exact_figures_match_to_the_printed_digits(path, published, ours, expect
     assert (figure.verdict, figure.published, figure.ours) == (expected, published, ours)
     if expected == verdict.REPRODUCED:
         assert figure.reason == "the same to the digits printed"
-        assert figure.tolerance == 0.5 * 10.0 ** -rule["decimals"]
+        assert figure.tolerance == HALF_UNITS[path]
     assert ("rounded to two decimals" in figure.reason) == (expected == verdict.IMMATERIAL)
     assert (figure.tolerance == 0.0173) == (expected == verdict.IMMATERIAL)
 
@@ -381,6 +388,23 @@ def test_the_difference_is_ours_less_the_printed_value():
 def test_what_is_no_figure_is_named(summary, says):
     with pytest.raises(ValueError, match=says):
         list(verdict.figures_of(summary))
+
+
+@pytest.mark.parametrize(
+    "pair", [{"published": 0.97, "ours": "many"}, {"published": "many", "ours": 0.97}]
+)
+def test_a_number_beside_a_word_is_an_error(pair):
+    summary = {"mnist_grid": {"test_accuracy": {"tanh": {"normal": pair}}}}
+    runs = replicates("network", "tanh-normal", 0.97 + 0.001 * SHAPE)
+    with pytest.raises(ValueError, match=r"^mnist_grid\.test_accuracy\.tanh\.normal: ours is "):
+        verdict.judge(summary, evidence(runs))
+
+
+def test_images_drawn_anew_are_of_a_known_size():
+    rule = verdict.rule_for(TANH, RULES["figures"]) | {"images": "redrawn"}
+    runs = replicates("network", "tanh-normal", 0.97 + 0.001 * SHAPE)
+    with pytest.raises(ValueError, match="of full, train, val, not test"):
+        verdict.judge_trained("a.test_accuracy.tanh-normal", 0.97, 0.97, rule, evidence(runs))
 
 
 def test_coverage_counts_the_intervals_that_miss():

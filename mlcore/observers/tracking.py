@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from mlcore import notes
 from mlcore.artifacts import atomic_path, save_arrays
@@ -80,16 +80,16 @@ def session(config: Config, root: Path) -> Iterator[None]:
         if not notes.noted(folder):
             shutil.rmtree(folder, ignore_errors=True)
         if left := _left_behind(root):  # its own are not among them: it still holds them
-            log.warning("of earlier commands %d runs are not recorded; `make sync` does it", left)
+            log.warning("warning: not recorded of earlier commands: %d; `make sync` does it", left)
         owner.release()
 
 
 def _left_behind(root: Path) -> int:
     """Count the trainings whose notes no command at work has."""
     count = 0
-    for session in notes.pending(root).glob("[!.]*"):
-        with suppress(OSError, Timeout), FileLock(session / notes.OWNER, timeout=0):
-            count += len(notes.noted(session))
+    for store in notes.pending(root).glob(f"[!.]*/{notes.STORE}"):
+        with suppress(OSError), FileLock(store.with_name(notes.OWNER), timeout=0):
+            count += len(notes.noted(store.parent))
     return count
 
 
