@@ -79,6 +79,9 @@ def _maker(root: Path, path: str) -> str:
 
 Stage = Callable[[Config, Workspace], Training | None]
 
+INTERRUPTED = "interrupted: what is finished is kept, of what was not nothing is written"
+"""Said after Ctrl-C."""
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -163,5 +166,5 @@ def main(run: Stage) -> None:
     except RetraceError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        print("interrupted: what it was at is not written", file=sys.stderr)
+        print(INTERRUPTED, file=sys.stderr)
         sys.exit(130)

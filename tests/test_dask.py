@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from mlcore import finished
+from mlcore.app import INTERRUPTED
 from mlcore.config import compose
 
 SMALL = ["network.hidden_layer_sizes=[8,6]", "network.max_epochs=2"]
@@ -229,7 +230,7 @@ def test_ctrl_c_keeps_what_is_done_and_leaves_no_process_at_work(where, seed, ho
     _, errors = process.communicate(timeout=120)
     assert time.monotonic() - began < 10
     assert process.returncode == 130
-    assert errors == ""
+    assert errors == f"{INTERRUPTED}\n"
     _, alive = psutil.wait_procs(children, timeout=20)
     assert not alive
     if where == "there":  # the workers are free again

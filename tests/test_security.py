@@ -438,7 +438,7 @@ def planned(*arguments):
         text=True,
         check=True,
     )
-    return [shlex.split(line) for line in made.stdout.splitlines()]
+    return [shlex.split(line) for line in made.stdout.replace("\\\n", "").splitlines()]
 
 
 def test_make_ui_cannot_be_told_another_host():
