@@ -262,3 +262,7 @@ def test_a_page_without_its_results_is_an_error():
 )
 def test_hand_worked_figures_have_no_more_digits_than_they_need(value, text):
     assert short(value) == text
+
+
+def test_a_figure_of_no_section_has_its_path_for_a_name():
+    assert content.name_of("new.figure") == "new.figure"
