@@ -251,6 +251,7 @@ def test_a_missing_file_and_a_wrong_number_are_said(project):
     assert result.stderr == "error: another command is filling metrics/t.csv\n"
 
 
+@pytest.mark.usefixtures("unmeasured")  # coverage hangs if interrupted at the wrong moment
 @pytest.mark.parametrize(("number", "jobs"), [(signal.SIGINT, "1"), (signal.SIGTERM, "2")])
 def test_an_interrupted_sweep_keeps_what_is_done_and_goes_on(project, number, jobs, tmp_path):
     temporary = tmp_path / "temporary"
@@ -266,7 +267,7 @@ def test_an_interrupted_sweep_keeps_what_is_done_and_goes_on(project, number, jo
     while not (project.root / "metrics" / "t.csv").exists():
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    time.sleep(3)  # it trains by then: what the training is set up with may swallow an interrupt
+    time.sleep(0.5)
     children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
