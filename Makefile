@@ -46,10 +46,10 @@ verify: $(READY) ## Run the last commit again in a clean clone, compare every ha
 	@$(BIN)/python -m mlcore.verify $(JOBS:%=--jobs %) $(STAGES)
 
 replicate: $(READY) ## Train everything with SEEDS=10 other seeds: two hours, and it can be interrupted
-	@$(BIN)/python -m stages.sweep sweeps/replicates.yaml --seeds $(or $(SEEDS),10) --jobs $(or $(JOBS),-1)
+	@$(BIN)/python -m stages.sweep sweeps/replicates.yaml --seeds $(or $(SEEDS),10) --jobs $(or $(JOBS),-1) $(CONFIRM:%=--confirm %)
 
 sensitivity: $(READY) ## Train with other choices than ours where the study leaves them open: an hour and a half
-	@$(BIN)/python -m stages.sweep sweeps/sensitivity.yaml --jobs $(or $(JOBS),-1)
+	@$(BIN)/python -m stages.sweep sweeps/sensitivity.yaml --jobs $(or $(JOBS),-1) $(CONFIRM:%=--confirm %)
 
 report: $(READY) ## Write the page, metrics/report.html: the study and its verdict
 	@$(BIN)/python -m dvc repro -q --single-item report
@@ -133,6 +133,8 @@ format: $(READY) ## Format the code
 	@$(BIN)/ruff check --fix .
 
 ui: $(READY) ## Compare runs in the browser (PORT=5000)
+	@$(BIN)/python -c 'import socket, sys; s = socket.socket(); s.settimeout(2); \
+	    sys.exit(s.connect_ex(("127.0.0.1", int("$(PORT)"))) == 0 and "error: port $(PORT) is in use; PORT=n for another")'
 	@echo "http://127.0.0.1:$(PORT) answers in about half a minute; Ctrl-C ends it; PORT=n for another port"
 	@trap 'kill $$ui 2>/dev/null; wait $$ui; exit 0' INT TERM; \
 	    MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false PYTHONWARNINGS=ignore $(BIN)/mlflow ui \

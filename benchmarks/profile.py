@@ -11,8 +11,6 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-import numpy as np
-
 from benchmarks.worker import Requests
 from mlcore.nn import network, training
 from mlcore.nn.activations import ACTIVATIONS, Activation
@@ -63,20 +61,6 @@ def timed_generator(name, function, inside=()):
     return wrapper
 
 
-class TimedNumPy:
-    """NumPy as the training loop sees it, its `take` timed."""
-
-    _gather = staticmethod(timed("gathering the batch", np.take))
-    _copy = staticmethod(timed("copying the used pixels, once", np.take))
-
-    def take(self, *args, **kwargs):
-        """Gather rows, or the columns that are used."""
-        return (self._copy if kwargs.get("axis") == 1 else self._gather)(*args, **kwargs)
-
-    def __getattr__(self, name):
-        return getattr(np, name)
-
-
 def install_timers():
     """Put timers around the parts of the training loop, for the rest of the process."""
     for name, activation in ACTIVATIONS.items():
@@ -92,9 +76,10 @@ def install_timers():
     training.backward = timed_generator(
         "matrix products, backward", training.backward, ["activation gradients"]
     )
-    make_descend = training._descent
-    training._descent = lambda dtype: timed("matrix products, update", make_descend(dtype))
-    training.np = TimedNumPy()
+    descent, columns = training._Descent, training.Columns
+    descent._subtract = timed("matrix products, update", descent._subtract)
+    columns.batch = timed("gathering the batch", columns.batch)
+    columns.by_use = timed("ordering the pixels, once", columns.by_use)
     network.validate_data = timed("checking the inputs, once", network.validate_data)
 
 

@@ -11,7 +11,9 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -41,6 +43,15 @@ class MLPWeights(NamedTuple):
     activation: str
 
 
+BROKEN_YAML = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
+"""What PyYAML raises, too, for values that are not of the type they are tagged with."""
+
+
+def in_short(error: Exception) -> str:
+    """Give an error's words in one line of at most 300 characters."""
+    return shorten(str(error), 300, placeholder=" ...")
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; rename it to `path` if the block ends well."""
@@ -67,16 +78,16 @@ def read_json(path: Path) -> Any:
     """Read a JSON file; raises RetraceError if it is not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RetraceError(f"{path} is not valid JSON: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise RetraceError(f"{path} is not valid JSON: {in_short(error)}") from None
 
 
 def read_yaml(path: Path) -> Any:
     """Read a YAML file; raises RetraceError if it is not YAML."""
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RetraceError(f"{path} is not valid YAML: {error}") from None
+    except (yaml.YAMLError, *BROKEN_YAML) as error:
+        raise RetraceError(f"{path} is not valid YAML: {in_short(error)}") from None
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -90,7 +101,7 @@ def read_table(path: Path) -> pd.DataFrame:
     try:
         return pd.read_csv(path)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise RetraceError(f"{path} is not a valid CSV table: {error}") from None
+        raise RetraceError(f"{path} is not a valid CSV table: {in_short(error)}") from None
 
 
 def save_arrays(path: Path, **arrays: NDArray[Any]) -> None:
@@ -111,7 +122,7 @@ def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except Exception as error:  # a damaged zip can raise nearly anything
-        raise RetraceError(f"{path} is not a valid array file (.npz): {error}") from None
+        raise RetraceError(f"{path} is not a valid array file (.npz): {in_short(error)}") from None
 
 
 def save_mlp(path: Path, model: MLPClassifier | MLPRegressor) -> None:
@@ -121,15 +132,45 @@ def save_mlp(path: Path, model: MLPClassifier | MLPRegressor) -> None:
     save_arrays(path, activation=np.array(model.activation), **arrays)
 
 
+MLP_ACTIVATIONS = ("identity", "logistic", "relu", "tanh")
+"""scikit-learn's names."""
+
+
 def load_mlp(path: Path) -> MLPWeights:
     """Read what `save_mlp` wrote; raises RetraceError as `load_arrays` does."""
     arrays = load_arrays(path)
     try:
-        layers = range((len(arrays) - 1) // 2)
-        return MLPWeights(
-            [arrays[f"weights_{i}"] for i in layers],
-            [arrays[f"biases_{i}"] for i in layers],
-            str(arrays["activation"]),
-        )
+        activation = str(arrays.pop("activation"))
+        layers = range(max(1, len(arrays) // 2))
+        weights = [arrays.pop(f"weights_{i}") for i in layers]
+        biases = [arrays.pop(f"biases_{i}") for i in layers]
+        if arrays:
+            raise ValueError(f"it also holds {', '.join(sorted(arrays))}")
+        if activation not in MLP_ACTIVATIONS:
+            raise ValueError(f"its activation is {activation!r}")
+        check_layers(weights, biases)
     except KeyError as error:
         raise RetraceError(f"{path} is not a saved MLP: it lacks {error}") from None
+    except ValueError as error:
+        raise RetraceError(f"{path} is not a saved MLP: {in_short(error)}") from None
+    return MLPWeights(weights, biases, activation)
+
+
+def check_layers(weights: Any, biases: Any) -> None:
+    """Raise ValueError unless these are the weights and biases of layers that follow each other.
+
+    Parameters
+    ----------
+    weights : list of ndarrays of shape (fan_in, fan_out), floating
+    biases : list of ndarrays of shape (fan_out,), floating
+    """
+    for values, n_axes in ((weights, 2), (biases, 1)):
+        if not isinstance(values, list) or not all(
+            isinstance(v, np.ndarray) and v.ndim == n_axes and v.dtype.kind == "f" for v in values
+        ):
+            raise ValueError("its weights and biases are not arrays of numbers")
+    shapes = [W.shape for W in weights]
+    if [fan_out for _, fan_out in shapes] != [len(b) for b in biases] or any(
+        below[1] != above[0] for below, above in pairwise(shapes)
+    ):
+        raise ValueError("its weights and biases do not fit each other")

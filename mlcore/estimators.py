@@ -284,21 +284,9 @@ class GridSearch:
         """
         candidates = longest_first(self.grid)
         settings = [sklearn_arguments(candidate) for candidate in candidates]
-        # The folds' fits are not observed, so the plain class does; its bits are the same
-        models = [MLPClassifier(**{**self.estimator.get_params(), **s}) for s in settings]
-        shuffle = self.fold_seed is not None
-        splitter = StratifiedKFold(self.cv, shuffle=shuffle, random_state=self.fold_seed)
-        folds = list(splitter.split(X, y))
-        # A search that runs beside others has its own core alone; joblib would use threads
-        beside_others = get_active_backend()[0].nesting_level > 0
-        outcomes = Parallel(1 if beside_others else -1, return_as="generator_unordered")(
-            delayed(_numbered)((i, k), model, X, y, *fold)
-            for i, model in enumerate(models)
-            for k, fold in enumerate(folds)
-        )
         results = np.empty((len(candidates), self.cv, 3))
-        for done, ((i, k), outcome) in enumerate(outcomes, start=1):
-            results[i, k] = outcome
+        for done, (place, outcome) in enumerate(self._fits(settings, X, y), start=1):
+            results[place] = outcome
             if on_epoch is not None:
                 on_epoch({"fit": done})
         accuracies = results[..., 0]
@@ -321,6 +309,23 @@ class GridSearch:
         best = clone(self.estimator).set_params(**settings[best_first[0]])
         self.best_ = best.fit(X, y, on_epoch=on_epoch)
         return self
+
+    def _fits(
+        self, settings: list[dict[str, Any]], X: Array, y: Array
+    ) -> Iterator[tuple[tuple[int, int], Any]]:
+        """Fit every candidate on every fold; yields which fit ended, and what `_fit_fold` gave."""
+        # The folds' fits are not observed, so the plain class does; its bits are the same
+        models = [MLPClassifier(**{**self.estimator.get_params(), **s}) for s in settings]
+        shuffle = self.fold_seed is not None
+        splitter = StratifiedKFold(self.cv, shuffle=shuffle, random_state=self.fold_seed)
+        folds = list(splitter.split(X, y))
+        # A search that runs beside others has its own core alone; joblib would use threads
+        beside_others = get_active_backend()[0].nesting_level > 0
+        yield from Parallel(1 if beside_others else -1, return_as="generator_unordered")(
+            delayed(_numbered)((i, k), model, X, y, *fold)
+            for i, model in enumerate(models)
+            for k, fold in enumerate(folds)
+        )
 
     @property
     def history_(self) -> list[Row]:

@@ -6,16 +6,16 @@ unpickler knows two names, both NumPy's, and gives functions of its own for them
 
 import io
 import pickle
+import pickletools
 import re
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mlcore.artifacts import atomic_path
+from mlcore.artifacts import atomic_path, check_layers, in_short
 from mlcore.errors import RetraceError
 from mlcore.nn import NeuralNetwork
 
@@ -127,6 +127,46 @@ class _Unpickler(pickle.Unpickler):
         return lambda *arguments: factory(*arguments)
 
 
+OPCODES = frozenset(
+    (
+        *("PROTO", "FRAME", "STOP", "MARK", "MEMOIZE", "BINGET", "LONG_BINGET"),
+        *("NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"),
+        *("SHORT_BINUNICODE", "BINUNICODE", "SHORT_BINBYTES", "BINBYTES", "BINBYTES8"),
+        *("BYTEARRAY8", "EMPTY_TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "TUPLE", "EMPTY_LIST"),
+        *("APPEND", "APPENDS", "EMPTY_DICT", "SETITEM", "SETITEMS"),
+        *("STACK_GLOBAL", "REDUCE", "BUILD"),
+    )
+)
+"""What the pickle of a network consists of. Others could ask for any amount of memory."""
+
+CONTAINERS = ("EMPTY_TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "TUPLE", "EMPTY_LIST", "EMPTY_DICT")
+
+
+def _check_opcodes(content: bytes) -> None:
+    """Look through a pickle, without doing anything that it says.
+
+    Raises
+    ------
+    pickle.UnpicklingError
+        If it holds what no network needs: also a container that is there twice, since of tuples
+        that hold tuples twice a few bytes can make more than any machine could look through.
+    ValueError, IndexError
+        If it is not a pickle.
+    """
+    remembered, before = list[str](), ""
+    for opcode, argument, _ in pickletools.genops(content):
+        name = opcode.name
+        if name not in OPCODES:
+            raise pickle.UnpicklingError(f"it does {name}, which no network needs")
+        if name == "MEMOIZE":
+            remembered.append(before)
+        elif name in ("BINGET", "LONG_BINGET") and (
+            remembered[cast("int", argument)] in CONTAINERS
+        ):
+            raise pickle.UnpicklingError("it refers to a container, which no network needs")
+        before = name
+
+
 def load_network(path: Path) -> NeuralNetwork:
     """Read what `save_network` wrote.
 
@@ -137,10 +177,11 @@ def load_network(path: Path) -> NeuralNetwork:
     """
     content = path.read_bytes()
     try:
+        _check_opcodes(content)
         saved = _Unpickler(io.BytesIO(content)).load()
         return _restore(saved)
     except Exception as error:  # a damaged pickle can raise nearly anything
-        raise RetraceError(f"{path} is not the pickle of a network: {error}") from None
+        raise RetraceError(f"{path} is not the pickle of a network: {in_short(error)}") from None
 
 
 def _restore(saved: Any) -> NeuralNetwork:
@@ -152,23 +193,26 @@ def _restore(saved: Any) -> NeuralNetwork:
     if set(fitted) != set(FITTED):
         raise ValueError(f"it has the attributes {sorted(fitted)}")
     network = NeuralNetwork(**saved["params"])
-    layers = [
-        network._check_parameters(),
-        [W.shape[1] for W in fitted["weights_"][:-1]],
-        [len(b) for b in fitted["biases_"][:-1]],
-    ]
-    ends = fitted["weights_"][0].shape[0], len(fitted["biases_"][-1])
-    if layers[0] != layers[1] or layers[0] != layers[2]:
-        raise ValueError("its weights do not fit its hidden_layer_sizes")
-    shapes = [W.shape for W in fitted["weights_"]]
-    if any(below[1] != above[0] for below, above in pairwise(shapes)):
-        raise ValueError("its weights do not fit each other")
-    if ends != (fitted["n_features_in_"], len(fitted["classes_"])):
-        raise ValueError("its weights do not fit its features and classes")
     if isinstance(fitted["classes_"], list):
         fitted["classes_"] = np.array(fitted["classes_"], dtype=object)
+    _check_fitted(fitted, network._check_parameters())
     if names is not None:
         fitted["feature_names_in_"] = np.array(names, dtype=object)
     for name, value in fitted.items():
         setattr(network, name, value)
     return network
+
+
+def _check_fitted(fitted: dict[str, Any], hidden_sizes: list[int]) -> None:
+    """Raise ValueError unless the attributes of a fitted network fit each other."""
+    weights, biases, classes = fitted["weights_"], fitted["biases_"], fitted["classes_"]
+    check_layers(weights, biases)
+    if [len(b) for b in biases[:-1]] != hidden_sizes:
+        raise ValueError("its weights do not fit its hidden_layer_sizes")
+    if not isinstance(classes, np.ndarray) or classes.ndim != 1:
+        raise ValueError("its classes are not a list of labels")
+    if (len(weights[0]), len(biases[-1])) != (fitted["n_features_in_"], len(classes)):
+        raise ValueError("its weights do not fit its features and classes")
+    rows = fitted["history_"]
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ValueError("its history is not a list of epochs")

@@ -9,16 +9,19 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from difflib import get_close_matches
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import NamedTuple
 
 import networkx as nx
+from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.repo.reproduce import plan_repro
 from dvc.utils.serialize import dump_yaml, parse_yaml_for_update
 
 from mlcore.artifacts import atomic_path
+from mlcore.errors import RetraceError
 
 
 class Plan(NamedTuple):
@@ -54,12 +57,12 @@ def plan(repo: Repo, targets: Sequence[str] = ()) -> Plan:
 
     Raises
     ------
-    dvc.exceptions.DvcException
+    RetraceError
         If there is no such stage.
     """
     order = plan_repro(repo.index.graph)
     graph = nx.relabel_nodes(repo.index.graph, lambda stage: stage.addressing)
-    wanted = {s.addressing for target in targets for s in repo.stage.collect(target)} or set(graph)
+    wanted = {name for target in targets for name in _stages_of(repo, target)} or set(graph)
     wanted |= {needed for name in wanted for needed in nx.descendants(graph, name)}
     stale: set[str] = set(repo.status())
     for name in list(stale):
@@ -71,6 +74,18 @@ def plan(repo: Repo, targets: Sequence[str] = ()) -> Plan:
         [stage.addressing for stage in order],
         tuple(targets),
     )
+
+
+def _stages_of(repo: Repo, target: str) -> list[str]:
+    """Give the stages that a name stands for, of which a matrix has many."""
+    try:
+        return [stage.addressing for stage in repo.stage.collect(target)]
+    except DvcException:
+        every = {stage.addressing for stage in repo.index.stages}
+        known = sorted(every if "@" in target else {name.partition("@")[0] for name in every})
+        near = get_close_matches(target, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+        raise RetraceError(f"dvc.yaml has no stage {target}; {hint}") from None
 
 
 async def run_side_by_side(

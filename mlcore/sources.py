@@ -267,13 +267,7 @@ def fetch(dataset: str, out: Path, local: Path | None = None) -> str:
             complete.mkdir(parents=True)
             scratch.mkdir()
             try:
-                offered = tqdm(source.offer(scratch), source.label, len(SIZES), disable=None)
-                for name, path in offered:
-                    content = read_verified(path, name, SHA256[dataset][name])
-                    (complete / name).write_bytes(content)
-                missing = [name for name in SIZES if not (complete / name).exists()]
-                if missing:
-                    raise SourceError(f"it did not offer {', '.join(missing)}")
+                _take(source, dataset, complete, scratch)
             except (SourceError, OSError, EOFError, zlib.error, tarfile.TarError) as error:
                 reasons.append(f"{source.label}: {error}")
                 continue
@@ -294,3 +288,19 @@ def fetch(dataset: str, out: Path, local: Path | None = None) -> str:
             ]
         )
     )
+
+
+def _take(source: Source, dataset: str, complete: Path, scratch: Path) -> None:
+    """Put a source's files into the folder `complete`, when they are checked.
+
+    Raises
+    ------
+    SourceError, OSError, EOFError, zlib.error, tarfile.TarError
+        If the source does not have all four.
+    """
+    for name, path in tqdm(source.offer(scratch), source.label, len(SIZES), disable=None):
+        content = read_verified(path, name, SHA256[dataset][name])
+        (complete / name).write_bytes(content)
+    missing = [name for name in SIZES if not (complete / name).exists()]
+    if missing:
+        raise SourceError(f"it did not offer {', '.join(missing)}")

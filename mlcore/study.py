@@ -31,7 +31,8 @@ def compare(published: Any, ours: Any, path: str = "") -> Any:
     if isinstance(published, Mapping):
         if ours is not None and set(ours) != set(published):
             raise ValueError(
-                f"{path or 'figures'}: ours are {sorted(ours)}, published {sorted(published)}"
+                f"{path or 'figures'}: ours are {sorted(ours, key=str)}, "
+                f"published {sorted(published, key=str)}"
             )
         return {
             key: compare(value, ours and ours[key], f"{path}.{key}".lstrip("."))

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from mlcore.artifacts import read_table, write_table
@@ -78,6 +79,44 @@ class Table:
             )
             write_table(self.curves_path, self.curves.to_dict("records"))
         write_table(self.path, self.rows.to_dict("records"))
+
+    def of(self, sweep: str, overrides: str, seed: int) -> pd.DataFrame:
+        """Give the rows of a job, whatever code they were trained with."""
+        rows = self.rows
+        chosen = (rows["sweep"] == sweep) & (rows["overrides"] == overrides)
+        return rows[chosen & (rows["seed"] == seed)]
+
+    def has(self, rows: Sequence[Mapping[str, Any]], curves: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether trainings stand here with the very same figures, whatever their digests."""
+        new = _append(self.rows.iloc[:0], rows).set_index(KEY)
+        old = self.rows.set_index(KEY)
+        old = old[old.index.isin(new.index)].reindex(new.index)
+        if not _equal(old[[*FIGURES]], new[[*FIGURES]]):
+            return False
+        if self.curves_path is None:
+            return True
+        epochs = _append(self.curves.iloc[:0], curves)
+        columns = ["epoch", *CURVES]
+        return all(
+            _equal(
+                self.curves.loc[self.curves["digest"] == before, columns],
+                epochs.loc[epochs["digest"] == now, columns],
+            )
+            for before, now in zip(old["digest"], new["digest"], strict=True)
+        )
+
+    def restamp(self, digests: Mapping[str, str]) -> None:
+        """Put new digests in the place of others, and write the files."""
+        self.rows = self.rows.assign(digest=self.rows["digest"].replace(digests))
+        self.curves = self.curves.assign(digest=self.curves["digest"].replace(digests))
+        self.add([], [])
+
+
+def _equal(a: pd.DataFrame, b: pd.DataFrame) -> bool:
+    """Whether two tables hold the same numbers, or none in the same places."""
+    return a.shape == b.shape and np.array_equal(
+        a.to_numpy(dtype=float), b.to_numpy(dtype=float), equal_nan=True
+    )
 
 
 def read_runs(path: Path) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -14,48 +15,67 @@ if TYPE_CHECKING:
     from mlcore.app import Workspace
     from mlcore.config import Config
 
+PARTS = {"classifier": "fashion_classifier", "feature_classifier": "bottleneck_probe"}
+"""What the published figures call a part."""
+
+SUBSET = {"train": "full", "test": "test"}
+"""What the study counts as images to train with, a part held out included."""
+
 LOSSES = ["train_loss", "train_accuracy", "val_loss", "val_accuracy"]
 
 
 def run(config: Config, workspace: Workspace) -> None:
     """Write the comparison, one row of headline figures, and the histories of each part."""
-    grid = config.grid
     published = read_yaml(workspace.input("metrics/published.yaml"))
+    summary = compare(published, our_figures(config, workspace, published))
+    errors = {
+        str(name): float(_read(workspace, f"autoencoder/{name}")["test_mse"])
+        for name in config.grid.autoencoder_activation
+    }
+    write_json(workspace.output("metrics/summary.json"), summary)
+    write_json(workspace.output("metrics/headline.json"), headline(summary, errors))
+    write_json(workspace.output("metrics/environment.json"), fingerprint())
+    gather_histories(config, workspace)
 
-    def read(name: str) -> Any:
-        return read_json(workspace.input(f"metrics/{name}.json"))
 
-    def figure(part: str, figure: str, layout: dict[str, Any], ran: list[str]) -> dict[str, Any]:
-        """Collect one figure of a part's runs; None for what this grid leaves out."""
-        return {name: read(f"{part}/{name}")[figure] if name in ran else None for name in layout}
+def _read(workspace: Workspace, name: str) -> Any:
+    return read_json(workspace.input(f"metrics/{name}.json"))
 
-    mnist, fashion, search = read("mnist"), read("fashion_mnist"), read("search/best")
+
+def our_figures(
+    config: Config, workspace: Workspace, published: dict[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Give our figures in the layout of the published ones; None for what this grid leaves out."""
+    grid = config.grid
+    mnist, fashion = _read(workspace, "mnist"), _read(workspace, "fashion_mnist")
     best = read_table(workspace.input("metrics/search.csv")).iloc[0]  # ranked, the best first
-    cells = published["mnist_grid"]["test_accuracy"]
-    ours = {
-        "worked_examples": read("worked_examples"),
+
+    def figures(part: str, ran: Iterable[str]) -> dict[str, Any]:
+        """Collect those figures of a part's runs that are published."""
+        runs = {str(name): _read(workspace, f"{part}/{name}") for name in ran}
+        layout = {key: names for key, names in published[PARTS[part]].items() if key != "subset"}
+        return {
+            figure: {name: runs[name][figure] if name in runs else None for name in names}
+            for figure, names in layout.items()
+        }
+
+    def accuracy(activation: str, init: str) -> float | None:
+        if activation not in grid.activation or init not in grid.init:
+            return None
+        return float(_read(workspace, f"network/{activation}-{init}")["test_accuracy"])
+
+    return {
+        "worked_examples": _read(workspace, "worked_examples"),
         "mnist_grid": {
             "split": {part: mnist[part]["n_samples"] for part in ("train", "val", "test")},
             "test_accuracy": {
-                activation: {
-                    init: read(f"network/{activation}-{init}")["test_accuracy"]
-                    if activation in grid.activation and init in grid.init
-                    else None
-                    for init in inits
-                }
-                for activation, inits in cells.items()
+                activation: {init: accuracy(activation, init) for init in inits}
+                for activation, inits in published["mnist_grid"]["test_accuracy"].items()
             },
         },
         "fashion_classifier": {
-            "subset": {
-                "train": fashion["full"]["n_samples"],
-                "test": fashion["test"]["n_samples"],
-            },
-            **{
-                name: figure("classifier", name, layout, list(grid.classifier_activation))
-                for name, layout in published["fashion_classifier"].items()
-                if name != "subset"
-            },
+            "subset": {part: fashion[whole]["n_samples"] for part, whole in SUBSET.items()},
+            **figures("classifier", grid.classifier_activation),
         },
         "fashion_search": {
             "best": {
@@ -63,23 +83,11 @@ def run(config: Config, workspace: Workspace) -> None:
                 "learning_rate_init": float(best["learning_rate"]),
                 "batch_size": int(best["batch_size"]),
             },
-            "cv_accuracy": search["val_accuracy"],
+            "cv_accuracy": _read(workspace, "search/best")["val_accuracy"],
         },
         "autoencoder": {"shown_samples": config.figures.n_images},
-        "bottleneck_probe": {
-            name: figure("feature_classifier", name, layout, list(grid.autoencoder_activation))
-            for name, layout in published["bottleneck_probe"].items()
-        },
+        "bottleneck_probe": figures("feature_classifier", grid.autoencoder_activation),
     }
-    summary = compare(published, ours)
-    errors = {
-        str(name): float(read(f"autoencoder/{name}")["test_mse"])
-        for name in grid.autoencoder_activation
-    }
-    write_json(workspace.output("metrics/summary.json"), summary)
-    write_json(workspace.output("metrics/headline.json"), headline(summary, errors))
-    write_json(workspace.output("metrics/environment.json"), fingerprint())
-    gather_histories(config, workspace)
 
 
 def gather_histories(config: Config, workspace: Workspace) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.metrics import confusion_matrix, silhouette_samples
 
@@ -96,35 +97,12 @@ def cell_figures(config: Config, workspace: Workspace) -> Drawn:
 
 def grid_figures(config: Config, workspace: Workspace) -> Drawn:
     """Draw the grid as a whole: accuracies, validation losses, and why cells fail."""
-    published = read_json(workspace.input("metrics/summary.json"))["mnist_grid"]["test_accuracy"]
-    cells = _cells(config)
     histories = _by_cell(read_table(workspace.input("metrics/history/network.csv")), config)
     diagnostics = _by_cell(read_table(workspace.input("metrics/diagnostics.csv")), config)
-    ours = {
-        cell: read_json(workspace.input(f"metrics/network/{'-'.join(cell)}.json"))["test_accuracy"]
-        for cell in cells
-    }
-    theirs = {(a, i): published.get(a, {}).get(i, {}).get("published", np.nan) for a, i in cells}
-
-    def table(values: dict[tuple[str, str], float]) -> pd.DataFrame:
-        return pd.DataFrame(
-            {i: {a: values[a, i] for a in config.grid.activation} for i in config.grid.init}
-        )
-
     reasons = {cell: explain(rows.iloc[-1].to_dict()) for cell, rows in diagnostics.items()}
     final = {cell: history["val_loss"].iloc[-1] for cell, history in histories.items()}
-    best, worst = (pick(ours, key=lambda cell: ours[cell]) for pick in (max, min))
     return {
-        "heatmap": (
-            plotting.accuracy_heatmap(
-                table(ours),
-                table(theirs),
-                "MNIST test accuracy of the network from scratch (%)",
-            ),
-            f"Test accuracies of {len(cells)} networks, each above the study's: from "
-            f"{100 * ours[worst]:.2f} % ({_cell(*worst)}) to {100 * ours[best]:.2f} % "
-            f"({_cell(*best)}).",
-        ),
+        "heatmap": heatmap_figure(config, workspace),
         "network": (
             plotting.grid_curves(histories, "MNIST: validation loss of the grid"),
             "Validation loss after the last epoch: "
@@ -136,6 +114,32 @@ def grid_figures(config: Config, workspace: Workspace) -> Drawn:
             " ".join(f"{_cell(*cell).capitalize()}: {reason}." for cell, reason in reasons.items()),
         ),
     }
+
+
+def heatmap_figure(config: Config, workspace: Workspace) -> tuple[Any, str]:
+    """Draw the test accuracies of the grid, each above the study's."""
+    published = read_json(workspace.input("metrics/summary.json"))["mnist_grid"]["test_accuracy"]
+    cells = _cells(config)
+    ours = {
+        cell: read_json(workspace.input(f"metrics/network/{'-'.join(cell)}.json"))["test_accuracy"]
+        for cell in cells
+    }
+    theirs = {(a, i): published.get(a, {}).get(i, {}).get("published", np.nan) for a, i in cells}
+
+    def table(values: dict[tuple[str, str], float]) -> pd.DataFrame:
+        return pd.DataFrame(
+            {i: {a: values[a, i] for a in config.grid.activation} for i in config.grid.init}
+        )
+
+    best, worst = (pick(ours, key=lambda cell: ours[cell]) for pick in (max, min))
+    return (
+        plotting.accuracy_heatmap(
+            table(ours), table(theirs), "MNIST test accuracy of the network from scratch (%)"
+        ),
+        f"Test accuracies of {len(cells)} networks, each above the study's: from "
+        f"{100 * ours[worst]:.2f} % ({_cell(*worst)}) to {100 * ours[best]:.2f} % "
+        f"({_cell(*best)}).",
+    )
 
 
 def loss_figures(config: Config, workspace: Workspace) -> Drawn:
@@ -215,9 +219,7 @@ def confusion_figures(config: Config, workspace: Workspace, parts: dict[str, Par
         probabilities = reconstruct(X, *model)
         predicted = known[probabilities.argmax(axis=1)]
         counts[name] = confusion_matrix(y, predicted, labels=range(len(FASHION_CLASSES)))
-        wrong = y != predicted
-        confused = Counter(zip(y[wrong].tolist(), predicted[wrong].tolist(), strict=True))
-        pairs = [pair for pair, _ in confused.most_common(N_PAIRS)]
+        pairs = most_confused(y, predicted)
         shown = [
             # The image of the pair that the network is surest about
             max(np.flatnonzero((y == true) & (predicted == taken)),
@@ -247,6 +249,13 @@ def confusion_figures(config: Config, workspace: Workspace, parts: dict[str, Par
             "class and what they were taken for.",
         ),
     }
+
+
+def most_confused(y: NDArray[Any], predicted: NDArray[Any]) -> list[tuple[int, int]]:
+    """Give the pairs of a class and a wrong prediction of it that occur most."""
+    wrong = y != predicted
+    confused = Counter(zip(y[wrong].tolist(), predicted[wrong].tolist(), strict=True))
+    return [pair for pair, _ in confused.most_common(N_PAIRS)]
 
 
 def code_figure(config: Config, workspace: Workspace) -> tuple[Any, str]:

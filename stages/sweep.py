@@ -12,15 +12,17 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from filelock import FileLock, Timeout
 from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
@@ -34,7 +36,7 @@ from mlcore.notes import SESSION
 from mlcore.observers import Context, trackers
 from mlcore.observers.tracking import note_group, session
 from mlcore.runtime import pin_threads
-from mlcore.sweep import Job, jobs_of, read_sweeps, same_in, todo
+from mlcore.sweep import Job, jobs_of, read_sweeps, same_in, sample, todo
 from mlcore.sweep_table import CURVES, FIGURES, GROUP, Table, group_of, summary
 from mlcore.training import Observer, Result, Row, Training
 from mlcore.training import run as run_training
@@ -200,6 +202,62 @@ def write_down(jobs: list[Job], table: Table, ended: Iterable[Outcome]) -> list[
     return failed
 
 
+def confirm(jobs: list[Job], table: Table, n: int, run: Callable[[list[Job]], Ended]) -> None:
+    """Run some jobs again that were finished with other code; if nothing changed, keep the rest.
+
+    Parameters
+    ----------
+    jobs : list of Job
+        Which the table has not, or has from other code or data.
+    table : Table
+    n : int
+        Jobs of each sweep to run.
+    run : callable
+        Runs jobs, and gives each as it ends.
+
+    Raises
+    ------
+    RetraceError
+        If a job failed, or ends with other figures than the table has: then the trainings of its
+        sweep stay as they are, to be trained again.
+    """
+    finished = [job for job in jobs if len(_rows_of(job, table))]
+    if not finished:
+        where = table.path.relative_to(ROOT)
+        raise RetraceError(f"no job in {where} was finished with other code or data")
+    chosen = sample(finished, n)
+    same: dict[str, bool] = {}
+    stages: dict[tuple[str, str], int] = {}  # which stage of a sweep's jobs trains a part
+
+    def compared() -> Iterator[Outcome]:
+        with closing(run(chosen)) as ended:
+            for outcome in ended:
+                job = outcome.job
+                agrees = not outcome.error and table.has(outcome.rows, outcome.curves)
+                same[job.sweep] = same.get(job.sweep, True) and agrees
+                for row in outcome.rows:
+                    stages[job.sweep, row["part"]] = job.digests.index(row["digest"])
+                yield outcome
+
+    write_down(chosen, table, compared())
+    table.restamp(
+        {
+            row["digest"]: job.digests[stages[job.sweep, row["part"]]]
+            for job in finished
+            if same[job.sweep] and job not in chosen
+            for _, row in _rows_of(job, table).iterrows()
+        }
+    )
+    for sweep, agrees in same.items():
+        print(f"{sweep}: {'the same figures' if agrees else 'other figures, or a failure'}")
+    if not all(same.values()):
+        raise RetraceError("what is not the same is to be trained again, without --confirm")
+
+
+def _rows_of(job: Job, table: Table) -> pd.DataFrame:
+    return table.of(job.sweep, " ".join(job.overrides), job.config.seed)
+
+
 def note_groups(table: Table, changed: set[str]) -> None:
     """Tell the tracker of the trainings that differ by their seed alone, where some are new."""
     folder = os.environ.get(SESSION)
@@ -218,8 +276,14 @@ def note_groups(table: Table, changed: set[str]) -> None:
             )
 
 
+def _outcomes(keep_curves: bool, n_jobs: int, address: str | None, jobs: list[Job]) -> Ended:
+    if address:
+        return outcomes_elsewhere(jobs, keep_curves, address)
+    return outcomes_here(jobs, keep_curves, n_jobs)
+
+
 def run_file(
-    path: Path, seeds: int, n_jobs: int, address: str | None, overrides: list[str]
+    path: Path, seeds: int, n_jobs: int, address: str | None, to_confirm: int, overrides: list[str]
 ) -> None:
     """Run what does not stand in a file's table.
 
@@ -228,6 +292,8 @@ def run_file(
     RetraceError
         If the file or an argument is wrong, a job failed, or another command fills the table.
     """
+    if to_confirm < 0:
+        raise RetraceError(f"--confirm {to_confirm}: should be 1 or more")
     if seeds < 1:
         raise RetraceError(f"--seeds {seeds}: should be 1 or more")
     if n_jobs == 0 or n_jobs < -1:
@@ -248,14 +314,12 @@ def run_file(
             print(f"{len(jobs) - len(left)} of {len(jobs)} jobs stand in {file.table}", flush=True)
             if not left:
                 return
-            keep_curves = table.curves_path is not None
             with session(left[0].config, ROOT):
-                ended = (
-                    outcomes_elsewhere(left, keep_curves, address)
-                    if address
-                    else outcomes_here(left, keep_curves, n_jobs)
-                )
-                with closing(ended):
+                run = partial(_outcomes, table.curves_path is not None, n_jobs, address)
+                if to_confirm:
+                    confirm(left, table, to_confirm, run)
+                    return
+                with closing(run(left)) as ended:
                     failed = write_down(left, table, ended)
     except Timeout:
         raise RetraceError(f"another command is filling {file.table}") from None
@@ -274,12 +338,27 @@ def main() -> None:
         default=os.environ.get(ADDRESS),
         help=f"of a Dask scheduler whose workers do it, such as tcp://host:8786; also ${ADDRESS}",
     )
+    parser.add_argument(
+        "--confirm",
+        type=int,
+        default=0,
+        metavar="N",
+        help="after a change that should change no result: run N jobs of each sweep again that "
+        "were finished before it, and if their figures are the same, keep the others as they are",
+    )
     parser.add_argument("overrides", nargs="*", help="of the tracking, such as tracking=off")
     options = parser.parse_intermixed_args()
     for number in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C
         signal.signal(number, signal.default_int_handler)
     try:
-        run_file(options.file, options.seeds, options.jobs, options.address, options.overrides)
+        run_file(
+            options.file,
+            options.seeds,
+            options.jobs,
+            options.address,
+            options.confirm,
+            options.overrides,
+        )
     except TerminatedWorkerError:
         sys.exit("error: a worker was killed (no memory left?); the same command goes on from here")
     except RetraceError as error:

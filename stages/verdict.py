@@ -13,6 +13,8 @@ from mlcore.rules import read_claims, read_rules
 from mlcore.sweep_table import read_curves, read_replicates, read_runs
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mlcore.app import Workspace
     from mlcore.config import Config
 
@@ -39,7 +41,6 @@ def run(config: Config, workspace: Workspace) -> None:
         claims.judge_claim(claim, results, rules)
         for claim in read_claims(workspace.input("metrics/claims.yaml"), claims.CLAIMS)
     ]
-    params = config.model_dump()
     rows = [figure.as_dict() for figure in figures]
     whole: dict[str, Any] = {
         "level": rules["level"],
@@ -48,12 +49,7 @@ def run(config: Config, workspace: Workspace) -> None:
         "claims": claims.counts(judged),
         "coverage": verdict.coverage(figures, rules["level"]),
         "replicates": len(runs),
-        "by_figure": {
-            row["path"]: row
-            if row["ours"] is None
-            else row | {"provenance": provenance(row["path"], workspace.root, params)}
-            for row in rows
-        },
+        "by_figure": {row["path"]: _with_provenance(row, config, workspace.root) for row in rows},
         "by_claim": {claim["id"]: claim for claim in judged},
     }
     write_json(workspace.output("metrics/verdict.json"), whole)
@@ -61,6 +57,13 @@ def run(config: Config, workspace: Workspace) -> None:
     words = {figure.path: figure.verdict for figure in figures}
     words |= {claim["id"]: claim["verdict"] for claim in judged}
     write_json(workspace.output("metrics/verdict_words.json"), words)
+
+
+def _with_provenance(row: dict[str, Any], config: Config, root: Path) -> dict[str, Any]:
+    """Add to a figure's verdict where our figure comes from, if there is one."""
+    if row["ours"] is None:
+        return row
+    return row | {"provenance": provenance(row["path"], root, config.model_dump())}
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:

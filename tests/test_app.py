@@ -1,6 +1,7 @@
 """Stages as they are started: by DVC, by hand, in a sweep; with the same code."""
 
 import json
+import signal
 import subprocess
 from hashlib import sha256
 
@@ -224,3 +225,12 @@ def test_dvc_exp_run_composes_overrides_into_the_stages(project):
     assert fresh == {"train_network@relu-normal", "train_network@tanh-normal"}
     metrics = project.root / "metrics" / "network" / "relu-normal.json"
     assert json.loads(metrics.read_text())["n_epochs"] == 2
+
+
+def test_ctrl_c_while_a_stage_imports_its_libraries_is_one_line(project, tmp_path):
+    (tmp_path / "numpy.py").write_text(
+        "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(9)\n"
+    )
+    result = project.run("stages.train_network", check=False, PYTHONPATH=str(tmp_path))
+    assert result.returncode == -signal.SIGINT
+    assert result.stderr == "interrupted\n"

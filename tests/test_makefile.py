@@ -4,6 +4,7 @@ import importlib.util
 import os
 import re
 import shutil
+import socket
 import stat
 import subprocess
 from pathlib import Path
@@ -73,3 +74,14 @@ def test_without_a_home_to_write_to_nothing_is_cached(tmp_path, home):
         "--no-cache-dir"
         not in make(tmp_path, "--dry-run", "setup", env=env | {"HOME": str(tmp_path)}).stdout
     )
+
+
+def test_a_port_in_use_is_said_before_anything_is_promised():
+    if not (ROOT / ".venv" / "ready").exists():
+        pytest.skip("run outside the project's own environment")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        result = make(ROOT, "ui", f"PORT={port}")
+    assert result.returncode != 0
+    assert result.stdout == ""
+    assert result.stderr.startswith(f"error: port {port} is in use; PORT=n for another\n")

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import pickletools
 import subprocess
 import time
 
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 from sklearn.neural_network import MLPClassifier
 
+from mlcore import network_files
 from mlcore.errors import RetraceError
 from mlcore.network_files import load_network, save_network
 from mlcore.nn import NeuralNetwork
@@ -163,9 +165,43 @@ def content(network=None):
     return {"params": network.get_params(), "fitted": values}
 
 
+def test_a_long_history_is_read(path):
+    """From its 256th object on a pickle refers to objects in another way."""
+    X, y = np.eye(4), np.arange(4)
+    network = NeuralNetwork((2,), max_epochs=300, random_state=0).fit(X, y, validation=(X, y))
+    network.history_[-1]["unheard_of"] = network.history_[-2]["unheard_of"] = 1.0
+    save_network(path, network)
+    assert "LONG_BINGET" in {code.name for code, *_ in pickletools.genops(path.read_bytes())}
+    assert load_network(path).history_ == network.history_
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\x80\x05]\x940.", "it does POP"),
+        (b"\x80\x05]\x94h\x00\x86.", "it refers to a container"),
+        (b"\x80\x05)\x94h\x00\x86.", "it refers to a container"),
+        (b"\x80\x05]r\x01\0\0\0.", "it does LONG_BINPUT"),
+        (b"\x80\x05h\x07.", "list index out of range"),
+    ],
+)
+def test_what_could_cost_any_amount_of_time_or_memory_is_not_unpickled(path, content, message):
+    path.write_bytes(content)
+    refuse(path, f"is not the pickle of a network: {message}")
+
+
+@pytest.fixture(params=["looked through", "unpickled at once"])
+def refusal(request, monkeypatch):
+    """How a pickle is refused that does more than a network's, by either of two guards."""
+    if request.param == "looked through":
+        return "is not the pickle of a network: it (does|refers to) "
+    monkeypatch.setattr(network_files, "_check_opcodes", lambda content: None)
+    return "is not the pickle of a network: it refers to "
+
+
 @pytest.mark.parametrize("inside", [False, True], ids=["alone", "in a network"])
 @pytest.mark.parametrize("name", hostile(""))
-def test_hostile_pickles_are_not_run(path, tmp_path, name, inside):
+def test_hostile_pickles_are_not_run(path, tmp_path, refusal, name, inside):
     sentinel = tmp_path / "sentinel"
     value = hostile(sentinel)[name]
     if inside:
@@ -173,7 +209,7 @@ def test_hostile_pickles_are_not_run(path, tmp_path, name, inside):
         whole["fitted"]["history_"] = value
         value = whole
     path.write_bytes(pickle.dumps(value))
-    refuse(path, "is not the pickle of a network: it refers to ")
+    refuse(path, refusal)
     assert not sentinel.exists()
 
 
@@ -187,10 +223,10 @@ def test_hostile_pickles_are_not_run(path, tmp_path, name, inside):
     ],
     ids=["protocol 0", "dotted, protocol 0", "dotted, protocol 4", "of an allowed name"],
 )
-def test_hand_made_pickles_are_not_run(path, tmp_path, function):
+def test_hand_made_pickles_are_not_run(path, tmp_path, refusal, function):
     sentinel = tmp_path / "sentinel"
     path.write_bytes(function + b"(S'touch " + bytes(sentinel) + b"'\ntR.")
-    refuse(path, "is not the pickle of a network: it refers to ")
+    refuse(path, refusal)
     assert not sentinel.exists()
 
 

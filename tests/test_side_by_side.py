@@ -135,9 +135,22 @@ def test_only_what_was_asked_for_runs_with_what_it_needs(project):
     )
     project.run("stages", "m")
     assert {name for name in "zmb" if (project.root / name).exists()} == {"z", "m"}
-    wrong = project.run("stages", "n", check=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("trian_network", "did you mean train_network?"),
+        ("fit_classifier@rleu", "did you mean fit_classifier@relu?"),
+        ("n", "there are classify_features, evaluate, extract_features, fetch, "),
+    ],
+)
+def test_a_stage_that_does_not_exist_is_said(project, name, hint):
+    project.run("dvc", "config", "--local", "core.no_scm", "true")
+    wrong = project.run("stages", name, check=False)
     assert wrong.returncode == 1
-    assert wrong.stderr.splitlines() == ["error: Stage 'n' not found inside 'dvc.yaml' file"]
+    assert wrong.stderr.startswith(f"error: dvc.yaml has no stage {name}; {hint}")
+    assert len(wrong.stderr.splitlines()) == 1
 
 
 def test_a_lock_in_another_order_is_put_in_order_and_keeps_every_byte_of_its_entries(project):

@@ -1,6 +1,7 @@
 """Sweeps: what is in the table is not run again, and what is, is what the stages would give."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -58,6 +59,11 @@ def sweep(project, *arguments, check=True):
 
 def table(project, name="t"):
     return pd.read_csv(project.root / "metrics" / f"{name}.csv")
+
+
+def edit(project, name, change=lambda text: text + "\n"):
+    path = project.root / name
+    path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def test_a_sweep_fills_its_table_and_is_not_run_twice(project):
@@ -141,8 +147,7 @@ def test_what_a_job_depends_on_makes_its_digest(project):
     assert [a == b for a, b in zip(before["codes tanh"], layer, strict=True)] == [
         True, False, False
     ]  # fmt: skip
-    code = project.root / "mlcore" / "nn" / "losses.py"
-    code.write_text(code.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    edit(project, "mlcore/nn/losses.py")
     edited = digests()
     assert edited["networks tanh"] != before["networks tanh"]
     assert edited["search tanh"] == before["search tanh"]
@@ -156,13 +161,67 @@ def test_a_job_whose_code_changed_replaces_its_row(project):
     write(project, FILE | {"sweeps": {"networks": FILE["sweeps"]["networks"]}})
     sweep(project, "--seeds", "1")
     before = table(project)
-    code = project.root / "mlcore" / "nn" / "losses.py"
-    code.write_text(code.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    edit(project, "mlcore/nn/losses.py")
     sweep(project, "--seeds", "1")
     after = table(project)
     assert len(after) == len(before)
     assert not set(after["digest"]) & set(before["digest"])
     assert set(table(project, "curves")["digest"]) == set(after["digest"])
+
+
+def test_after_a_refactoring_a_sample_confirms_the_rest(project):
+    write(project)
+    sweep(project, "--seeds", "2")
+    before, curves = table(project), table(project, "curves")
+    edit(project, "stages/__init__.py")  # every stage depends on it
+    result = sweep(project, "--seeds", "3", "--confirm", "2")
+    ran = re.findall(r"^\d of 6, .*: (\w+) seed=(\d) .*: done$", result.stdout, re.M)
+    assert sorted(ran) == [
+        (name, seed) for name in ("codes", "networks", "search") for seed in "12"
+    ]
+    for name in ("networks", "codes", "search"):
+        assert f"\n{name}: the same figures\n" in result.stdout
+    after = table(project)
+    pd.testing.assert_frame_equal(after.drop(columns="digest"), before.drop(columns="digest"))
+    assert not set(after["digest"]) & set(before["digest"])
+    renamed = dict(zip(before["digest"], after["digest"], strict=True))
+    pd.testing.assert_frame_equal(
+        table(project, "curves"), curves.assign(digest=curves["digest"].map(renamed))
+    )
+    assert "10 of 15 jobs stand in metrics/t.csv" in sweep(project, "--seeds", "3").stdout
+
+
+def test_what_comes_out_otherwise_is_not_confirmed(project):
+    write(project)
+    sweep(project, "--seeds", "2")
+    before = table(project)
+    edit(project, "mlcore/nn/initializers.py", lambda text: text.replace("2.0", "3.0"))
+    edit(project, "mlcore/estimators.py")
+    result = sweep(project, "--seeds", "2", "--confirm", "1", check=False)
+    assert result.returncode == 1
+    assert "\nnetworks: other figures, or a failure\n" in result.stdout
+    assert "\nsearch: the same figures\n" in result.stdout
+    assert result.stderr == (
+        "error: what is not the same is to be trained again, without --confirm\n"
+    )
+    after = table(project)
+    merged = before.merge(after, on=KEY, suffixes=("", "_now"))
+    assert len(merged) == len(before) == len(after)
+    changed = merged[merged["test_loss"] != merged["test_loss_now"]]
+    assert changed["part"].tolist() == ["network"]  # the one that ran
+    stale = merged[merged["digest"] == merged["digest_now"]]
+    assert stale["part"].tolist() == ["network"] * 3
+    assert "7 of 10 jobs stand" in sweep(project, "--seeds", "2").stdout
+
+
+def test_nothing_to_confirm_is_said(project):
+    write(project)
+    result = sweep(project, "--confirm", "-1", check=False)
+    assert result.stderr == "error: --confirm -1: should be 1 or more\n"
+    result = sweep(project, "--confirm", "1", check=False)
+    assert result.returncode == 1
+    assert result.stderr == "error: no job in metrics/t.csv was finished with other code or data\n"
+    assert not (project.root / "metrics" / "t.csv").exists()
 
 
 def test_data_that_a_sweep_makes_are_its_own(project):

@@ -33,6 +33,9 @@ class _Network(BaseEstimator):  # type: ignore[misc]
     """What the classifier and the regressor share: parameters, training, scoring."""
 
     _loss: str
+    weights_: list[Array]
+    biases_: list[Array]
+    history_: list[EpochRow]
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
@@ -110,55 +113,68 @@ class _Network(BaseEstimator):  # type: ignore[misc]
         on_epoch: Callable[[EpochRow], None] | None,
     ) -> Self:
         """Initialise and train on checked arrays; `y` as the loss takes it."""
-        # Separate streams: the initial weights do not depend on how the samples are shuffled
-        entropy = check_random_state(self.random_state).randint(2**31, size=4).tolist()
-        init_rng, shuffle_rng = np.random.default_rng(entropy).spawn(2)
-        sizes = [X.shape[1], *hidden_sizes, n_outputs]
-        initialize = INITIALIZERS[self.weight_init]
-        self.weights_ = [
-            initialize(init_rng, fan_in, fan_out).astype(X.dtype, order="C")
-            for fan_in, fan_out in pairwise(sizes)
-        ]
-        self.biases_ = [np.zeros(size, X.dtype) for size in sizes[1:]]
-        self.history_: list[EpochRow] = []
-        hidden, loss = ACTIVATIONS[self.activation], LOSSES[self._loss]
-        stopping = EarlyStopping(self.patience)
-        best = None
+        rng = self._initialize([X.shape[1], *hidden_sizes, n_outputs], X.dtype)
+        epochs = train(
+            X,
+            y,
+            self.weights_,
+            self.biases_,
+            hidden=ACTIVATIONS[self.activation],
+            loss=LOSSES[self._loss],
+            learning_rate=float(self.learning_rate),  # a NumPy float would change the bits
+            batch_size=self.batch_size,
+            max_epochs=self.max_epochs,
+            rng=rng,
+            validation=validation,
+        )
         # More BLAS threads are no faster at these sizes and change the bits; a loss that
         # overflows is raised by train
         with (
             threadpool_limits(limits=1, user_api="blas"),
             np.errstate(over="ignore", invalid="ignore"),
         ):
-            for stats in train(
-                X,
-                y,
-                self.weights_,
-                self.biases_,
-                hidden=hidden,
-                loss=loss,
-                learning_rate=float(self.learning_rate),  # a NumPy float would change the bits
-                batch_size=self.batch_size,
-                max_epochs=self.max_epochs,
-                rng=shuffle_rng,
-                validation=validation,
-            ):
-                row = _without_nan(stats)
-                if self.diagnostics:
-                    probe = X[:PROBE_SIZE], y[:PROBE_SIZE]
-                    row |= diagnose(*probe, self.weights_, self.biases_, hidden, loss)
-                self.history_.append(row)
-                if on_epoch is not None:
-                    on_epoch(row)
-                if stopping.improved(stats) and self.restore_best:
-                    best = [W.copy() for W in self.weights_], [b.copy() for b in self.biases_]
-                if stopping.exhausted(stats):
-                    break
+            self._follow(epochs, (X[:PROBE_SIZE], y[:PROBE_SIZE]), on_epoch)
+        return self
+
+    def _follow(
+        self,
+        epochs: Iterator[EpochStats],
+        probe: tuple[Array, NDArray[Any]],
+        on_epoch: Callable[[EpochRow], None] | None,
+    ) -> None:
+        """Train epoch by epoch until the last, or until patience ends; note what they give."""
+        hidden, loss = ACTIVATIONS[self.activation], LOSSES[self._loss]
+        stopping = EarlyStopping(self.patience)
+        best = None
+        self.history_ = []
+        for stats in epochs:
+            row = _without_nan(stats)
+            if self.diagnostics:
+                row |= diagnose(*probe, self.weights_, self.biases_, hidden, loss)
+            self.history_.append(row)
+            if on_epoch is not None:
+                on_epoch(row)
+            if stopping.improved(stats) and self.restore_best:
+                best = [W.copy() for W in self.weights_], [b.copy() for b in self.biases_]
+            if stopping.exhausted(stats):
+                break
         if best is not None:
             self.weights_, self.biases_ = best
         self.n_epochs_ = len(self.history_)
         self.best_epoch_ = stopping.best_epoch or self.n_epochs_
-        return self
+
+    def _initialize(self, sizes: list[int], dtype: Any) -> np.random.Generator:
+        """Draw initial weights for layers of these sizes; returns what draws the samples' order."""
+        # Separate streams: the initial weights do not depend on how the samples are shuffled
+        entropy = check_random_state(self.random_state).randint(2**31, size=4).tolist()
+        init_rng, shuffle_rng = np.random.default_rng(entropy).spawn(2)
+        initialize = INITIALIZERS[self.weight_init]
+        self.weights_ = [
+            initialize(init_rng, fan_in, fan_out).astype(dtype, order="C")
+            for fan_in, fan_out in pairwise(sizes)
+        ]
+        self.biases_ = [np.zeros(size, dtype) for size in sizes[1:]]
+        return shuffle_rng
 
     def _scores(self, X: ArrayLike) -> Array:
         """Compute the linear outputs for `X`, shape (n_samples, n_outputs)."""

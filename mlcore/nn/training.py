@@ -1,7 +1,7 @@
 """Mini-batch gradient descent: the loop over epochs and batches, and when to stop it."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -147,66 +147,108 @@ def train(
         When the loss of a batch, a weight or the validation loss is not finite; the message names
         the epoch, and the step if it is known.
     """
-    for values in (*weights, *biases):
-        if values.dtype != X.dtype or not values.flags.c_contiguous:
-            raise ValueError(
-                f"weights and biases should be C-contiguous {X.dtype} as X is, "
-                f"not {values.dtype} with strides {values.strides} for shape {values.shape}"
-            )
-
-    def diverged(what: str) -> FloatingPointError:
-        return FloatingPointError(
-            f"training diverged: {what}; try a learning_rate smaller than {learning_rate:g}"
-        )
+    _check_in_place(X.dtype, weights, biases)
 
     columns = Columns.by_use(X)
     first = weights[0][columns.used]
     batch_size = min(batch_size, len(X))
-    descend = _descent(X.dtype)
-    ones = np.ones(batch_size, X.dtype)
-    activations = [np.empty((batch_size, len(b)), X.dtype) for b in biases]
-    deltas = [np.empty_like(a) for a in activations[:-1]]
-
+    descent = _Descent([first, *weights[1:]], biases, hidden, loss, learning_rate, batch_size)
     for epoch in range(1, max_epochs + 1):
         order = rng.permutation(len(X))
         total, correct = 0.0, 0.0
         for step, rows in enumerate(gen_batches(len(X), batch_size), start=1):
             chosen = order[rows]
-            n = len(chosen)
-            target = y[chosen]
-            x = columns.batch(chosen)
-            current = [first[: x.shape[1]], *weights[1:]]
-            outputs = forward(x, current, biases, hidden, [a[:n] for a in activations])
-            scores = outputs[-1]
-            correct += count_correct(scores, target, loss)
-            value = loss(scores, target)
+            value, hits = descent.forward(columns.batch(chosen), y[chosen])
             if not math.isfinite(value):
-                raise diverged(f"the loss is {value} at epoch {epoch}, step {step}")
-            total += value * n
-            scores *= learning_rate
-            for layer, delta in backward(outputs, current, scores, hidden, [d[:n] for d in deltas]):
-                descend(current[layer], outputs[layer], delta)
-                biases[layer] -= ones[:n] @ delta
+                raise _diverged(f"the loss is {value} at epoch {epoch}, step {step}", learning_rate)
+            descent.update()
+            total += value * len(chosen)
+            correct += hits
         weights[0][columns.used] = first
         # A batch's loss shows what the steps before it did; this shows what the last one did
         if not all(np.isfinite(values).all() for values in (*weights, *biases)):
-            raise diverged(f"weights are not finite after epoch {epoch}")
+            raise _diverged(f"weights are not finite after epoch {epoch}", learning_rate)
         val_loss, val_accuracy = math.nan, math.nan
         if validation is not None:
             val_loss, val_accuracy = evaluate(*validation, weights, biases, hidden, loss)
             if not math.isfinite(val_loss):
-                raise diverged(f"the validation loss is {val_loss} after epoch {epoch}")
+                what = f"the validation loss is {val_loss} after epoch {epoch}"
+                raise _diverged(what, learning_rate)
         yield EpochStats(epoch, total / len(X), correct / len(X), val_loss, val_accuracy)
 
 
-def _descent(dtype: np.dtype[Any]) -> Callable[[Array, Array, Array], None]:
-    """Give ``descend(W, inputs, delta)``: W -= inputs.T @ delta in one BLAS call."""
-    (gemm,) = get_blas_funcs(("gemm",), dtype=dtype)
+def _diverged(what: str, learning_rate: float) -> FloatingPointError:
+    return FloatingPointError(
+        f"training diverged: {what}; try a learning_rate smaller than {learning_rate:g}"
+    )
 
-    def descend(W: Array, inputs: Array, delta: Array) -> None:
-        if not W.size:  # no feature is used; SciPy refuses empty arrays
-            return
-        # BLAS wants Fortran order: the transposes of C-ordered arrays are that without a copy
-        gemm(-1.0, delta.T, inputs.T, beta=1.0, c=W.T, trans_b=True, overwrite_c=True)
 
-    return descend
+def _check_in_place(
+    dtype: np.dtype[Any], weights: Sequence[Array], biases: Sequence[Array]
+) -> None:
+    """Raise ValueError if an array could not be updated in place."""
+    for values in (*weights, *biases):
+        if values.dtype != dtype or not values.flags.c_contiguous:
+            raise ValueError(
+                f"weights and biases should be C-contiguous {dtype} as X is, "
+                f"not {values.dtype} with strides {values.strides} for shape {values.shape}"
+            )
+
+
+class _Descent:
+    """Steps of gradient descent, and the arrays that every step uses anew.
+
+    Parameters
+    ----------
+    weights : sequence of ndarrays
+        Updated in place. A batch may have fewer columns than the first has rows.
+    biases : sequence of ndarrays
+        Updated in place.
+    hidden : Activation
+    loss : Loss
+    learning_rate : float
+    batch_size : int
+        The most rows that a batch has.
+    """
+
+    def __init__(
+        self,
+        weights: Sequence[Array],
+        biases: Sequence[Array],
+        hidden: Activation,
+        loss: Loss,
+        learning_rate: float,
+        batch_size: int,
+    ) -> None:
+        self.weights, self.biases, self.hidden, self.loss = weights, biases, hidden, loss
+        self.learning_rate = learning_rate
+        dtype = biases[0].dtype
+        self.ones = np.ones(batch_size, dtype)
+        self.activations = [np.empty((batch_size, len(b)), dtype) for b in biases]
+        self.deltas = [np.empty_like(a) for a in self.activations[:-1]]
+        (self.gemm,) = get_blas_funcs(("gemm",), dtype=dtype)
+
+    def forward(self, x: Array, target: NDArray[Any]) -> tuple[float, float]:
+        """Take in a batch, C-ordered; returns its mean loss and its number of correct rows."""
+        self.current = [self.weights[0][: x.shape[1]], *self.weights[1:]]
+        buffers = [a[: len(x)] for a in self.activations]
+        self.outputs = forward(x, self.current, self.biases, self.hidden, buffers)
+        scores = self.outputs[-1]
+        correct = count_correct(scores, target, self.loss)
+        return self.loss(scores, target), correct
+
+    def update(self) -> None:
+        """Move all weights and biases against the gradient of the batch taken in last."""
+        delta = self.outputs[-1]  # the loss has put its gradient there
+        delta *= self.learning_rate
+        n = len(delta)
+        buffers = [d[:n] for d in self.deltas]
+        for layer, d in backward(self.outputs, self.current, delta, self.hidden, buffers):
+            self._subtract(self.current[layer], self.outputs[layer], d)
+            self.biases[layer] -= self.ones[:n] @ d
+
+    def _subtract(self, W: Array, inputs: Array, delta: Array) -> None:
+        """Compute W -= inputs.T @ delta in one BLAS call."""
+        if W.size:  # if no feature is used: SciPy refuses empty arrays
+            # BLAS wants Fortran order: the transposes of C-ordered arrays are that without a copy
+            self.gemm(-1.0, delta.T, inputs.T, beta=1.0, c=W.T, trans_b=True, overwrite_c=True)
