@@ -43,13 +43,21 @@ class MLPWeights(NamedTuple):
     activation: str
 
 
-BROKEN_YAML = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
+BROKEN_YAML = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 """What PyYAML raises, too, for values that are not of the type they are tagged with."""
 
 
 def in_short(error: Exception) -> str:
-    """Give an error's words in one line of at most 300 characters."""
-    return shorten(str(error), 300, placeholder=" ...")
+    """Give an error's words in one line of at most 300 characters, all printable."""
+    words = "".join(c if c.isprintable() else " " for c in str(error))
+    return shorten(words, 300, placeholder=" ...") or type(error).__name__
+
+
+class YamlLoader(yaml.SafeLoader):
+    """Refuses merge keys (<<), with which a few lines can make gigabytes."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Leave them: nothing knows how to construct them then, which is an error."""
 
 
 @contextmanager
@@ -85,7 +93,7 @@ def read_json(path: Path) -> Any:
 def read_yaml(path: Path) -> Any:
     """Read a YAML file; raises RetraceError if it is not YAML."""
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.load(path.read_text(encoding="utf-8"), YamlLoader)  # noqa: S506 - a safe one
     except (yaml.YAMLError, *BROKEN_YAML) as error:
         raise RetraceError(f"{path} is not valid YAML: {in_short(error)}") from None
 
@@ -161,14 +169,19 @@ def check_layers(weights: Any, biases: Any) -> None:
 
     Parameters
     ----------
-    weights : list of ndarrays of shape (fan_in, fan_out), floating
-    biases : list of ndarrays of shape (fan_out,), floating
+    weights : list of ndarrays of shape (fan_in, fan_out)
+    biases : list of ndarrays of shape (fan_out,)
+        All of one floating-point type, and finite.
     """
     for values, n_axes in ((weights, 2), (biases, 1)):
         if not isinstance(values, list) or not all(
             isinstance(v, np.ndarray) and v.ndim == n_axes and v.dtype.kind == "f" for v in values
         ):
-            raise ValueError("its weights and biases are not arrays of numbers")
+            raise ValueError("its weights and biases are not floating-point arrays of 2 and 1 axes")
+    if len({v.dtype for v in (*weights, *biases)}) != 1:
+        raise ValueError("its weights and biases are not of one type")
+    if not all(np.isfinite(v).all() for v in (*weights, *biases)):
+        raise ValueError("its weights and biases are not all finite")
     shapes = [W.shape for W in weights]
     if [fan_out for _, fan_out in shapes] != [len(b) for b in biases] or any(
         below[1] != above[0] for below, above in pairwise(shapes)

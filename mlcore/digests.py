@@ -15,10 +15,16 @@ if TYPE_CHECKING:
     from mlcore.config import Config
 
 
+GENERATION = 6
+"""First digits of a digest, the same for all that come from the same code and data."""
+
+
 def digests_of(
     stages: Sequence[str], config: Config, pipeline: Mapping[str, Any], root: Path
 ) -> list[str]:
     """Give the digest of every stage's parameters, data and code, and of those before it.
+
+    The first `GENERATION` digits are of data and code alone.
 
     Parameters
     ----------
@@ -36,6 +42,7 @@ def digests_of(
         If data that no stage before it makes are missing.
     """
     digests: list[str] = []
+    generations: list[str] = []
     made: set[str] = set()
     for name in stages:
         stage = pipeline[name]
@@ -45,14 +52,20 @@ def digests_of(
         inputs = [path for path in stage["deps"] if path not in made]
         sections = [key.partition(".")[0] for key in stage.get("params", [])]
         sections += [part for part, _, _ in items]
+        hashes = {path: _hash(root, _filled(path, values)) for path in inputs}
+        generations.append(_digest({"before": generations[-1:], "inputs": hashes}))
         content = {
             "before": digests[-1:],
             "params": {s: getattr(config, s).model_dump() for s in sorted(set(sections))},
-            "inputs": {path: _hash(root, _filled(path, values)) for path in inputs},
+            "inputs": hashes,
         }
-        digests.append(hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest())
+        digests.append(generations[-1][:GENERATION] + _digest(content)[GENERATION:])
         made |= {out if isinstance(out, str) else next(iter(out)) for out in stage["outs"]}
     return digests
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _filled(path: str, values: Mapping[str, str]) -> str:

@@ -6,11 +6,10 @@ unpickler knows two names, both NumPy's, and gives functions of its own for them
 
 import io
 import pickle
-import pickletools
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,53 +117,90 @@ FACTORIES: dict[tuple[str, str], Callable[..., Any]] = {
 """All that the pickle refers to. Functions, not classes: a pickle can set attributes of a class."""
 
 
-class _Unpickler(pickle.Unpickler):
+OPCODES = [
+    getattr(pickle, name)[0]
+    for name in (
+        *("PROTO", "FRAME", "STOP", "MARK", "MEMOIZE", "BINGET", "LONG_BINGET"),
+        *("NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"),
+        *("SHORT_BINUNICODE", "BINUNICODE", "SHORT_BINBYTES", "BINBYTES", "BYTEARRAY8"),
+        *("EMPTY_TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "TUPLE", "EMPTY_LIST", "APPEND", "APPENDS"),
+        *("EMPTY_DICT", "SETITEM", "SETITEMS", "STACK_GLOBAL", "REDUCE", "BUILD"),
+    )
+]
+"""What the pickle of a network consists of."""
+
+
+class _Opcodes(dict[int, Callable[..., Any]]):
+    """What an unpickler does, by opcode."""
+
+    def __missing__(self, code: int) -> Callable[..., Any]:
+        raise pickle.UnpicklingError(f"it holds {bytes([code])!r}, which no network needs")
+
+
+# The one in Python: what it does can be restricted. The one in C makes room for as many objects as
+# a file claims to have, and looks through tuples that hold tuples twice for ever.
+class _Unpickler(pickle._Unpickler):
+    """Reads what `save_network` writes, in time and memory in proportion to the file."""
+
+    memo: dict[int, Any]
+    stack: list[Any]
+    append: Callable[[Any], None]
+    read: Callable[[int], bytes]
+    pop_mark: Callable[[], list[Any]]
+
+    dispatch = _Opcodes({code: pickle._Unpickler.dispatch[code] for code in OPCODES})
+
     def find_class(self, module: str, name: str) -> Any:
+        """Give a function of ours, for the two names that there are."""
         if (module, name) not in FACTORIES:
             raise pickle.UnpicklingError(f"it refers to {module}.{name}, which no network needs")
         # A new function every time: what a hostile file sets on it is gone with it
         factory = FACTORIES[module, name]
         return lambda *arguments: factory(*arguments)
 
+    def _binget(self) -> None:
+        self._get(self.read(1)[0])
 
-OPCODES = frozenset(
-    (
-        *("PROTO", "FRAME", "STOP", "MARK", "MEMOIZE", "BINGET", "LONG_BINGET"),
-        *("NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"),
-        *("SHORT_BINUNICODE", "BINUNICODE", "SHORT_BINBYTES", "BINBYTES", "BINBYTES8"),
-        *("BYTEARRAY8", "EMPTY_TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "TUPLE", "EMPTY_LIST"),
-        *("APPEND", "APPENDS", "EMPTY_DICT", "SETITEM", "SETITEMS"),
-        *("STACK_GLOBAL", "REDUCE", "BUILD"),
-    )
-)
-"""What the pickle of a network consists of. Others could ask for any amount of memory."""
+    def _long_binget(self) -> None:
+        self._get(int.from_bytes(self.read(4), "little"))
 
-CONTAINERS = ("EMPTY_TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "TUPLE", "EMPTY_LIST", "EMPTY_DICT")
+    def _get(self, number: int) -> None:
+        value = self.memo[number]
+        if isinstance(value, tuple | list | dict):
+            raise pickle.UnpicklingError("it holds a container twice, which no network needs")
+        self.append(value)
 
+    def _bytearray8(self) -> None:
+        # Read before there is room for it: the file may claim any length
+        self.append(bytearray(self.read(int.from_bytes(self.read(8), "little"))))
 
-def _check_opcodes(content: bytes) -> None:
-    """Look through a pickle, without doing anything that it says.
+    def _setitem(self) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        self._set([key, value])
 
-    Raises
-    ------
-    pickle.UnpicklingError
-        If it holds what no network needs: also a container that is there twice, since of tuples
-        that hold tuples twice a few bytes can make more than any machine could look through.
-    ValueError, IndexError
-        If it is not a pickle.
-    """
-    remembered, before = list[str](), ""
-    for opcode, argument, _ in pickletools.genops(content):
-        name = opcode.name
-        if name not in OPCODES:
-            raise pickle.UnpicklingError(f"it does {name}, which no network needs")
-        if name == "MEMOIZE":
-            remembered.append(before)
-        elif name in ("BINGET", "LONG_BINGET") and (
-            remembered[cast("int", argument)] in CONTAINERS
-        ):
-            raise pickle.UnpicklingError("it refers to a container, which no network needs")
-        before = name
+    def _setitems(self) -> None:
+        self._set(self.pop_mark())
+
+    def _set(self, items: list[Any]) -> None:
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            if not isinstance(key, str):
+                raise pickle.UnpicklingError("it holds a key that is not text")
+            self.stack[-1][key] = value
+
+    def _build(self) -> None:
+        state = self.stack.pop()
+        if not isinstance(self.stack[-1], _Dtype):
+            raise pickle.UnpicklingError("it gives attributes to what should have none")
+        self.stack[-1].__setstate__(state)
+
+    dispatch |= {
+        pickle.BINGET[0]: _binget,
+        pickle.LONG_BINGET[0]: _long_binget,
+        pickle.BYTEARRAY8[0]: _bytearray8,
+        pickle.SETITEM[0]: _setitem,
+        pickle.SETITEMS[0]: _setitems,
+        pickle.BUILD[0]: _build,
+    }
 
 
 def load_network(path: Path) -> NeuralNetwork:
@@ -177,7 +213,6 @@ def load_network(path: Path) -> NeuralNetwork:
     """
     content = path.read_bytes()
     try:
-        _check_opcodes(content)
         saved = _Unpickler(io.BytesIO(content)).load()
         return _restore(saved)
     except Exception as error:  # a damaged pickle can raise nearly anything
@@ -197,6 +232,8 @@ def _restore(saved: Any) -> NeuralNetwork:
         fitted["classes_"] = np.array(fitted["classes_"], dtype=object)
     _check_fitted(fitted, network._check_parameters())
     if names is not None:
+        if len(names) != fitted["n_features_in_"] or not all(isinstance(n, str) for n in names):
+            raise ValueError("it does not have a name for each feature")
         fitted["feature_names_in_"] = np.array(names, dtype=object)
     for name, value in fitted.items():
         setattr(network, name, value)
@@ -211,8 +248,17 @@ def _check_fitted(fitted: dict[str, Any], hidden_sizes: list[int]) -> None:
         raise ValueError("its weights do not fit its hidden_layer_sizes")
     if not isinstance(classes, np.ndarray) or classes.ndim != 1:
         raise ValueError("its classes are not a list of labels")
+    labels = classes.tolist()
+    if not all(isinstance(k, LABEL_TYPES) for k in labels) or len(set(labels)) < len(labels):
+        raise ValueError("its classes are not strings or numbers, each of them once")
+    for name in ("n_features_in_", "n_epochs_", "best_epoch_"):
+        if type(fitted[name]) is not int:
+            raise ValueError(f"its {name} is not an integer")
     if (len(weights[0]), len(biases[-1])) != (fitted["n_features_in_"], len(classes)):
         raise ValueError("its weights do not fit its features and classes")
     rows = fitted["history_"]
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise ValueError("its history is not a list of epochs")
+    if not isinstance(rows, list) or not all(
+        isinstance(row, dict) and all(isinstance(v, int | float) for v in row.values())
+        for row in rows
+    ):
+        raise ValueError("its history is not a list of figures by name")

@@ -134,18 +134,6 @@ def todo(jobs: Sequence[Job], table: Table) -> list[Job]:
     return [job for job in jobs if job.digests[-1] not in done]
 
 
-def sample(jobs: Sequence[Job], n: int) -> list[Job]:
-    """Pick so many jobs of each sweep, from its first to its last at equal distances."""
-    by_sweep: dict[str, list[Job]] = {}
-    for job in jobs:
-        by_sweep.setdefault(job.sweep, []).append(job)
-    return [
-        of_sweep[i]
-        for of_sweep in by_sweep.values()
-        for i in sorted({round(k * (len(of_sweep) - 1) / max(n - 1, 1)) for k in range(n)})
-    ]
-
-
 def same_in(root: Path, job: Job) -> bool:
     """Whether a checkout has the code and the data that the job was composed with."""
     pipeline = read_yaml(root / "dvc.yaml")["stages"]

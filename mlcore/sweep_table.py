@@ -60,11 +60,16 @@ class Table:
         """
         named = zip(self.rows["sweep"], self.rows["overrides"], strict=True)
         kept = pd.Series([name in asked for name in named], self.rows.index, dtype=bool)
-        self.rows = whole = self.rows[kept]
+        self.rows = self.rows[kept]
+        return self.whole()
+
+    def whole(self) -> set[str]:
+        """Give the digests of the rows, but for networks without their whole curve."""
+        rows = self.rows
         if self.curves_path is not None:
-            lengths = whole["digest"].map(self.curves["digest"].value_counts())
-            whole = whole[(whole["part"] != "network") | (lengths == whole["n_epochs"])]
-        return set(whole["digest"])
+            lengths = rows["digest"].map(self.curves["digest"].value_counts())
+            rows = rows[(rows["part"] != "network") | (lengths == rows["n_epochs"])]
+        return set(rows["digest"])
 
     def add(self, rows: Sequence[Mapping[str, Any]], curves: Sequence[Mapping[str, Any]]) -> None:
         """Add a job's trainings in place of earlier ones of the same names, and write the files."""
@@ -86,37 +91,40 @@ class Table:
         chosen = (rows["sweep"] == sweep) & (rows["overrides"] == overrides)
         return rows[chosen & (rows["seed"] == seed)]
 
-    def has(self, rows: Sequence[Mapping[str, Any]], curves: Sequence[Mapping[str, Any]]) -> bool:
-        """Whether trainings stand here with the very same figures, whatever their digests."""
-        new = _append(self.rows.iloc[:0], rows).set_index(KEY)
-        old = self.rows.set_index(KEY)
-        old = old[old.index.isin(new.index)].reindex(new.index)
-        if not _equal(old[[*FIGURES]], new[[*FIGURES]]):
-            return False
-        if self.curves_path is None:
-            return True
-        epochs = _append(self.curves.iloc[:0], curves)
-        columns = ["epoch", *CURVES]
-        return all(
-            _equal(
-                self.curves.loc[self.curves["digest"] == before, columns],
-                epochs.loc[epochs["digest"] == now, columns],
-            )
-            for before, now in zip(old["digest"], new["digest"], strict=True)
-        )
+    def difference(
+        self, rows: Sequence[Mapping[str, Any]], curves: Sequence[Mapping[str, Any]]
+    ) -> str:
+        """Say in which figure trainings differ from those that stand here; "" if in none.
+
+        Digests may differ.
+        """
+        for row in rows:
+            here = (self.rows[KEY] == [row[name] for name in KEY]).all(axis=1)
+            if not here.any():
+                return f"there was no {row['name']}"
+            before = self.rows[here].iloc[0]
+            for figure in FIGURES:
+                now = row.get(figure, np.nan)
+                if not (now == before[figure] or (pd.isna(now) and pd.isna(before[figure]))):
+                    return f"{figure} of {row['name']} is {now}, was {before[figure]}"
+            if self.curves_path is not None:
+                epochs = [epoch for epoch in curves if epoch["digest"] == row["digest"]]
+                new = pd.DataFrame(epochs, columns=["epoch", *CURVES])
+                old = self.curves.loc[self.curves["digest"] == before["digest"], list(new)]
+                if not np.array_equal(new.to_numpy(float), old.to_numpy(float)):
+                    return f"the curve of {row['name']} is another"
+        return ""
 
     def restamp(self, digests: Mapping[str, str]) -> None:
         """Put new digests in the place of others, and write the files."""
-        self.rows = self.rows.assign(digest=self.rows["digest"].replace(digests))
-        self.curves = self.curves.assign(digest=self.curves["digest"].replace(digests))
+        rows = self.rows.assign(digest=self.rows["digest"].replace(digests))
+        if self.curves_path is not None:  # with both, in case the second file cannot be written
+            curves = self.curves.assign(digest=self.curves["digest"].replace(digests))
+            self.curves = pd.concat([self.curves, curves], ignore_index=True)
+            write_table(self.curves_path, self.curves.to_dict("records"))
+        self.rows = rows
+        write_table(self.path, self.rows.to_dict("records"))
         self.add([], [])
-
-
-def _equal(a: pd.DataFrame, b: pd.DataFrame) -> bool:
-    """Whether two tables hold the same numbers, or none in the same places."""
-    return a.shape == b.shape and np.array_equal(
-        a.to_numpy(dtype=float), b.to_numpy(dtype=float), equal_nan=True
-    )
 
 
 def read_runs(path: Path) -> pd.DataFrame:

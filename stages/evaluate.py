@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -19,7 +19,7 @@ PARTS = {"classifier": "fashion_classifier", "feature_classifier": "bottleneck_p
 """What the published figures call a part."""
 
 SUBSET = {"train": "full", "test": "test"}
-"""What the study counts as images to train with, a part held out included."""
+"""Our names, by the published ones, which count what is held out as images to train with."""
 
 LOSSES = ["train_loss", "train_accuracy", "val_loss", "val_accuracy"]
 
@@ -50,19 +50,21 @@ def our_figures(
     mnist, fashion = _read(workspace, "mnist"), _read(workspace, "fashion_mnist")
     best = read_table(workspace.input("metrics/search.csv")).iloc[0]  # ranked, the best first
 
-    def figures(part: str, ran: Iterable[str]) -> dict[str, Any]:
+    def figures(part: str, ran: Collection[str]) -> dict[str, Any]:
         """Collect those figures of a part's runs that are published."""
-        runs = {str(name): _read(workspace, f"{part}/{name}") for name in ran}
-        layout = {key: names for key, names in published[PARTS[part]].items() if key != "subset"}
         return {
-            figure: {name: runs[name][figure] if name in runs else None for name in names}
-            for figure, names in layout.items()
+            figure: {
+                name: _read(workspace, f"{part}/{name}")[figure] if name in ran else None
+                for name in names
+            }
+            for figure, names in published[PARTS[part]].items()
+            if figure != "subset"
         }
 
-    def accuracy(activation: str, init: str) -> float | None:
+    def accuracy(activation: str, init: str) -> Any:
         if activation not in grid.activation or init not in grid.init:
             return None
-        return float(_read(workspace, f"network/{activation}-{init}")["test_accuracy"])
+        return _read(workspace, f"network/{activation}-{init}")["test_accuracy"]
 
     return {
         "worked_examples": _read(workspace, "worked_examples"),

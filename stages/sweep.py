@@ -22,7 +22,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from filelock import FileLock, Timeout
 from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
@@ -31,12 +30,13 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from mlcore.app import ROOT, Workspace
 from mlcore.cluster import ADDRESS, connected, outcomes, scratch
 from mlcore.config.messages import one_line
+from mlcore.confirm import groups_of
 from mlcore.errors import RetraceError
 from mlcore.notes import SESSION
 from mlcore.observers import Context, trackers
 from mlcore.observers.tracking import note_group, session
 from mlcore.runtime import pin_threads
-from mlcore.sweep import Job, jobs_of, read_sweeps, same_in, sample, todo
+from mlcore.sweep import Job, jobs_of, read_sweeps, same_in, todo
 from mlcore.sweep_table import CURVES, FIGURES, GROUP, Table, group_of, summary
 from mlcore.training import Observer, Result, Row, Training
 from mlcore.training import run as run_training
@@ -181,22 +181,32 @@ def outcomes_elsewhere(jobs: list[Job], keep_curves: bool, address: str) -> Ende
                 yield outcome.value or Outcome(jobs[outcome.number], error=outcome.error)
 
 
-def write_down(jobs: list[Job], table: Table, ended: Iterable[Outcome]) -> list[Outcome]:
+def reported(jobs: list[Job], ended: Iterable[Outcome]) -> Iterator[Outcome]:
+    """Print a line for each job as it ends."""
+    began = time.monotonic()
+    for done, outcome in enumerate(ended, start=1):
+        left = (time.monotonic() - began) / done * (len(jobs) - done) / 60
+        state = f"failed: {outcome.error}" if outcome.error else "done"
+        print(
+            f"{done} of {len(jobs)}, {left:.0f} min left: {_name(outcome.job)}: {state}", flush=True
+        )
+        yield outcome
+
+
+def _name(job: Job) -> str:
+    return " ".join([job.sweep, f"seed={job.config.seed}", *job.overrides])
+
+
+def write_down(table: Table, ended: Iterable[Outcome]) -> list[Outcome]:
     """Write down each job as it ends; returns the ones that failed."""
     failed, changed = [], set[str]()
-    began = time.monotonic()
     try:
-        for done, outcome in enumerate(ended, start=1):
-            job = outcome.job
-            what = " ".join([job.sweep, f"seed={job.config.seed}", *job.overrides])
+        for outcome in ended:
             if outcome.error:
                 failed.append(outcome)
             else:
                 table.add(outcome.rows, outcome.curves)
                 changed |= {group_of(row) for row in outcome.rows}
-            left = (time.monotonic() - began) / done * (len(jobs) - done) / 60
-            state = f"failed: {outcome.error}" if outcome.error else "done"
-            print(f"{done} of {len(jobs)}, {left:.0f} min left: {what}: {state}", flush=True)
     finally:  # what is done when it is broken off is summed up, too
         note_groups(table, changed)
     return failed
@@ -205,57 +215,45 @@ def write_down(jobs: list[Job], table: Table, ended: Iterable[Outcome]) -> list[
 def confirm(jobs: list[Job], table: Table, n: int, run: Callable[[list[Job]], Ended]) -> None:
     """Run some jobs again that were finished with other code; if nothing changed, keep the rest.
 
+    Nothing is written before all of them have ended.
+
     Parameters
     ----------
     jobs : list of Job
-        Which the table has not, or has from other code or data.
+        Which the table does not have from the code of now.
     table : Table
     n : int
-        Jobs of each sweep to run.
+        Jobs to run of each sweep, and of all that comes from the same code in it.
     run : callable
         Runs jobs, and gives each as it ends.
 
     Raises
     ------
     RetraceError
-        If a job failed, or ends with other figures than the table has: then the trainings of its
-        sweep stay as they are, to be trained again.
+        If a job failed, or ended with other figures than stand in the table: then its sweep stays
+        out of date.
     """
-    finished = [job for job in jobs if len(_rows_of(job, table))]
-    if not finished:
-        where = table.path.relative_to(ROOT)
-        raise RetraceError(f"no job in {where} was finished with other code or data")
-    chosen = sample(finished, n)
-    same: dict[str, bool] = {}
-    stages: dict[tuple[str, str], int] = {}  # which stage of a sweep's jobs trains a part
-
-    def compared() -> Iterator[Outcome]:
-        with closing(run(chosen)) as ended:
-            for outcome in ended:
-                job = outcome.job
-                agrees = not outcome.error and table.has(outcome.rows, outcome.curves)
-                same[job.sweep] = same.get(job.sweep, True) and agrees
-                for row in outcome.rows:
-                    stages[job.sweep, row["part"]] = job.digests.index(row["digest"])
-                yield outcome
-
-    write_down(chosen, table, compared())
-    table.restamp(
-        {
-            row["digest"]: job.digests[stages[job.sweep, row["part"]]]
-            for job in finished
-            if same[job.sweep] and job not in chosen
-            for _, row in _rows_of(job, table).iterrows()
-        }
-    )
-    for sweep, agrees in same.items():
-        print(f"{sweep}: {'the same figures' if agrees else 'other figures, or a failure'}")
-    if not all(same.values()):
-        raise RetraceError("what is not the same is to be trained again, without --confirm")
-
-
-def _rows_of(job: Job, table: Table) -> pd.DataFrame:
-    return table.of(job.sweep, " ".join(job.overrides), job.config.seed)
+    group_of_job = {id(job): group for group in groups_of(jobs, table) for job in group.sample(n)}
+    chosen = [job for job in jobs if id(job) in group_of_job]
+    if not chosen:
+        raise RetraceError(f"no job in {table.path.name} was finished with other code or data")
+    job_by_name = {_name(job): job for job in chosen}  # a worker gives back a copy
+    with closing(run(chosen)) as ended:
+        for outcome in reported(chosen, ended):
+            job = job_by_name[_name(outcome.job)]
+            group = group_of_job[id(job)]
+            if outcome.error:
+                group.problem = outcome.error
+            elif problem := group.compare(job, outcome.rows, outcome.curves, table):
+                print(f"{_name(job)}: {problem}", flush=True)
+    groups = list({id(group): group for group in group_of_job.values()}.values())
+    same = [group for group in groups if not group.problem]
+    table.restamp({old: new for group in same for old, new in group.new_digests().items()})
+    for group in groups:
+        state = "to be trained again" if group.problem else "the same figures, confirmed"
+        print(f"{group.sweep}, {len(group.finished)} jobs: {state}")
+    if len(same) < len(groups):
+        raise RetraceError("not all came out as they stood; the same without --confirm trains them")
 
 
 def note_groups(table: Table, changed: set[str]) -> None:
@@ -283,7 +281,12 @@ def _outcomes(keep_curves: bool, n_jobs: int, address: str | None, jobs: list[Jo
 
 
 def run_file(
-    path: Path, seeds: int, n_jobs: int, address: str | None, to_confirm: int, overrides: list[str]
+    path: Path,
+    seeds: int,
+    n_jobs: int,
+    address: str | None,
+    to_confirm: int | None,
+    overrides: list[str],
 ) -> None:
     """Run what does not stand in a file's table.
 
@@ -292,10 +295,9 @@ def run_file(
     RetraceError
         If the file or an argument is wrong, a job failed, or another command fills the table.
     """
-    if to_confirm < 0:
-        raise RetraceError(f"--confirm {to_confirm}: should be 1 or more")
-    if seeds < 1:
-        raise RetraceError(f"--seeds {seeds}: should be 1 or more")
+    for option, value in (("--seeds", seeds), ("--confirm", to_confirm)):
+        if value is not None and value < 1:
+            raise RetraceError(f"{option} {value}: should be 1 or more")
     if n_jobs == 0 or n_jobs < -1:
         raise RetraceError(f"--jobs {n_jobs}: should be -1, for one on each core, or 1 or more")
     if other := [o for o in overrides if not o.startswith("tracking")]:
@@ -316,11 +318,11 @@ def run_file(
                 return
             with session(left[0].config, ROOT):
                 run = partial(_outcomes, table.curves_path is not None, n_jobs, address)
-                if to_confirm:
+                if to_confirm is not None:
                     confirm(left, table, to_confirm, run)
                     return
                 with closing(run(left)) as ended:
-                    failed = write_down(left, table, ended)
+                    failed = write_down(table, reported(left, ended))
     except Timeout:
         raise RetraceError(f"another command is filling {file.table}") from None
     if failed:
@@ -341,10 +343,9 @@ def main() -> None:
     parser.add_argument(
         "--confirm",
         type=int,
-        default=0,
         metavar="N",
-        help="after a change that should change no result: run N jobs of each sweep again that "
-        "were finished before it, and if their figures are the same, keep the others as they are",
+        help="after a change of code that should change no result: run again N jobs of each sweep "
+        "that were finished before it; if their figures are the same, the others count as finished",
     )
     parser.add_argument("overrides", nargs="*", help="of the tracking, such as tracking=off")
     options = parser.parse_intermixed_args()

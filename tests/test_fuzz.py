@@ -486,7 +486,17 @@ def test_yaml(tmp_path):
 
 @pytest.mark.parametrize(
     "content",
-    [b"!!bool x", b"!!int ''", b"!!int x", b"!!timestamp x", b"2001-99-99", b"a: [1", b"9" * 5000],
+    [
+        b"!!bool x",
+        b"!!int ''",
+        b"!!int x",
+        b"!!timestamp x",
+        b"2001-99-99",
+        b"a: [1",
+        b"9" * 5000,
+        b"1" + b":0" * 400 + b".0",
+        b"a: &a {x: 1}\nb: {<<: *a}",
+    ],
 )
 def test_yaml_is_refused_in_one_line(tmp_path, content):
     path = tmp_path / "a.yaml"
@@ -829,8 +839,12 @@ JSON, YAML = "mlcore.artifacts:read_json", "mlcore.artifacts:read_yaml"
 ARRAYS = "mlcore.artifacts:load_arrays"
 NESTED = b"[" * 100_000
 MEMO = b"\x80\x05]r\xff\xff\xff\x03."  # puts the list at a place far behind
-TWICE = b"".join(b"0h%ch%c\x86\x94" % (i, i) for i in range(60))  # the tuple before, two times
-DOUBLED = b"\x80\x05})\x94" + TWICE + b"Ns."
+TWICE = b"".join(b"h%ch%c\x86\x94" % (i, i) for i in range(60))  # the tuple before, two times
+DOUBLED = b"\x80\x05}()\x94" + TWICE + b"tNs."
+DEEP = b"\x80\x05}N" + b"\x85" * 10**6 + b"Ns."
+MERGES = b"a0: &a0 {x: 1}\n" + b"".join(
+    b"a%d: &a%d {<<: [%b]}\n" % (i, i, b", ".join([b"*a%d" % (i - 1)] * 9)) for i in range(1, 10)
+)
 
 
 @pytest.mark.parametrize(
@@ -843,6 +857,8 @@ DOUBLED = b"\x80\x05})\x94" + TWICE + b"Ns."
         pytest.param(ARRAYS, npz({"X.npy": npy("(9999999999999,)")}), id="array"),
         pytest.param(JSON, NESTED, id="nested JSON"),
         pytest.param(YAML, NESTED, id="nested YAML"),
+        pytest.param(YAML, MERGES, id="merged keys"),
+        pytest.param(PICKLE, DEEP, id="key that is a million tuples deep"),
         pytest.param(PICKLE, MEMO, id="memo of a gigabyte"),
         pytest.param(PICKLE, DOUBLED, id="key of tuples that double"),
     ],

@@ -169,29 +169,34 @@ def test_a_job_whose_code_changed_replaces_its_row(project):
     assert set(table(project, "curves")["digest"]) == set(after["digest"])
 
 
-def test_after_a_refactoring_a_sample_confirms_the_rest(project):
-    write(project)
+@pytest.mark.parametrize("curves", [True, False])
+def test_after_a_refactoring_a_sample_confirms_the_rest(project, curves):
+    write(project, FILE if curves else {name: FILE[name] for name in ("table", "sweeps")})
     sweep(project, "--seeds", "2")
-    before, curves = table(project), table(project, "curves")
+    before = table(project)
+    old_curves = table(project, "curves") if curves else None
     edit(project, "stages/__init__.py")  # every stage depends on it
     result = sweep(project, "--seeds", "3", "--confirm", "2")
-    ran = re.findall(r"^\d of 6, .*: (\w+) seed=(\d) .*: done$", result.stdout, re.M)
-    assert sorted(ran) == [
-        (name, seed) for name in ("codes", "networks", "search") for seed in "12"
-    ]
-    for name in ("networks", "codes", "search"):
-        assert f"\n{name}: the same figures\n" in result.stdout
+    # Two of four networks and searches, of both kinds; the codes of both seeds
+    ran = re.findall(r"^\d of 6, .*: (\w+) seed=(.*): done$", result.stdout, re.M)
+    assert sorted(name for name, _ in ran) == ["codes"] * 2 + ["networks"] * 2 + ["search"] * 2
+    assert {word for _, words in ran for word in words.split() if "activation" in word} == {
+        "network.activation=tanh", "network.activation=relu"
+    }  # fmt: skip
+    for name, n in (("networks", 4), ("codes", 2), ("search", 4)):
+        assert f"\n{name}, {n} jobs: the same figures, confirmed\n" in result.stdout
     after = table(project)
     pd.testing.assert_frame_equal(after.drop(columns="digest"), before.drop(columns="digest"))
     assert not set(after["digest"]) & set(before["digest"])
-    renamed = dict(zip(before["digest"], after["digest"], strict=True))
-    pd.testing.assert_frame_equal(
-        table(project, "curves"), curves.assign(digest=curves["digest"].map(renamed))
-    )
+    if curves:
+        renamed = dict(zip(before["digest"], after["digest"], strict=True))
+        pd.testing.assert_frame_equal(
+            table(project, "curves"), old_curves.assign(digest=old_curves["digest"].map(renamed))
+        )
     assert "10 of 15 jobs stand in metrics/t.csv" in sweep(project, "--seeds", "3").stdout
 
 
-def test_what_comes_out_otherwise_is_not_confirmed(project):
+def test_what_comes_out_otherwise_is_not_confirmed_however_often_one_asks(project):
     write(project)
     sweep(project, "--seeds", "2")
     before = table(project)
@@ -199,28 +204,43 @@ def test_what_comes_out_otherwise_is_not_confirmed(project):
     edit(project, "mlcore/estimators.py")
     result = sweep(project, "--seeds", "2", "--confirm", "1", check=False)
     assert result.returncode == 1
-    assert "\nnetworks: other figures, or a failure\n" in result.stdout
-    assert "\nsearch: the same figures\n" in result.stdout
-    assert result.stderr == (
-        "error: what is not the same is to be trained again, without --confirm\n"
-    )
+    assert re.search(r"\nnetworks seed=1 .*: train_loss of \S+ is \S+, was \S+\n", result.stdout)
+    assert "\nnetworks, 4 jobs: to be trained again\n" in result.stdout
+    assert "\nsearch, 4 jobs: the same figures, confirmed\n" in result.stdout
+    assert len(result.stderr.splitlines()) == 1
+    assert "the same without --confirm trains them" in result.stderr
     after = table(project)
-    merged = before.merge(after, on=KEY, suffixes=("", "_now"))
-    assert len(merged) == len(before) == len(after)
-    changed = merged[merged["test_loss"] != merged["test_loss_now"]]
-    assert changed["part"].tolist() == ["network"]  # the one that ran
-    stale = merged[merged["digest"] == merged["digest_now"]]
-    assert stale["part"].tolist() == ["network"] * 3
-    assert "7 of 10 jobs stand" in sweep(project, "--seeds", "2").stdout
+    pd.testing.assert_frame_equal(after.drop(columns="digest"), before.drop(columns="digest"))
+    assert set(after["part"][after["digest"] == before["digest"]]) == {"network"}
+    for _ in range(2):
+        again = sweep(project, "--seeds", "2", "--confirm", "1", check=False)
+        assert again.returncode == 1
+        assert "networks, 4 jobs: to be trained again" in again.stdout
+        assert table(project).equals(after)
+
+
+def test_trainings_of_different_code_do_not_vouch_for_each_other(project):
+    write(project, FILE | {"sweeps": {"networks": FILE["sweeps"]["networks"]}})
+    sweep(project, "--seeds", "2")
+    edit(project, "mlcore/nn/initializers.py", lambda text: text.replace("2.0", "3.0"))
+    sweep(project, "--seeds", "1")  # the first seed alone
+    before = table(project)
+    edit(project, "mlcore/nn/initializers.py")
+    result = sweep(project, "--seeds", "2", "--confirm", "1", check=False)
+    assert "networks, 2 jobs: the same figures, confirmed" in result.stdout
+    assert "networks, 2 jobs: to be trained again" in result.stdout
+    after = table(project)
+    assert set(after["seed"][after["digest"] == before["digest"]]) == {2}
 
 
 def test_nothing_to_confirm_is_said(project):
     write(project)
-    result = sweep(project, "--confirm", "-1", check=False)
-    assert result.stderr == "error: --confirm -1: should be 1 or more\n"
+    for number in ("-1", "0"):
+        result = sweep(project, "--confirm", number, check=False)
+        assert result.stderr == f"error: --confirm {number}: should be 1 or more\n"
     result = sweep(project, "--confirm", "1", check=False)
     assert result.returncode == 1
-    assert result.stderr == "error: no job in metrics/t.csv was finished with other code or data\n"
+    assert result.stderr == "error: no job in t.csv was finished with other code or data\n"
     assert not (project.root / "metrics" / "t.csv").exists()
 
 

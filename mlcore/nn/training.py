@@ -249,6 +249,6 @@ class _Descent:
 
     def _subtract(self, W: Array, inputs: Array, delta: Array) -> None:
         """Compute W -= inputs.T @ delta in one BLAS call."""
-        if W.size:  # if no feature is used: SciPy refuses empty arrays
+        if W.size:  # not where no feature is used: SciPy refuses empty arrays
             # BLAS wants Fortran order: the transposes of C-ordered arrays are that without a copy
             self.gemm(-1.0, delta.T, inputs.T, beta=1.0, c=W.T, trans_b=True, overwrite_c=True)

@@ -1,0 +1,100 @@
+"""Confirm by a sample that trainings of earlier code come out as the code of now would have them.
+
+A refactoring makes every training of a sweep out of date, though it should change none. Trainings
+of one sweep that come from the same code and data are a group; if those of its jobs that are run
+again come out the same, the others take the digests of the code of now.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from mlcore.digests import GENERATION
+from mlcore.sweep import Job
+from mlcore.sweep_table import Table
+
+
+class Finished(NamedTuple):
+    """A job that was finished with other code or data, and its rows in the table."""
+
+    job: Job
+    rows: pd.DataFrame
+
+
+@dataclass
+class Group:
+    """Jobs of one sweep whose trainings come from the same code and data.
+
+    Attributes
+    ----------
+    sweep : str
+    finished : list of Finished
+    problem : str
+        Why it is not confirmed; empty as long as nothing speaks against it.
+    digests : dict of str to int
+        Which stage's digest the rows of a part have.
+    """
+
+    sweep: str
+    finished: list[Finished] = field(default_factory=list)
+    problem: str = ""
+    places: dict[str, int] = field(default_factory=dict)
+
+    def sample(self, n: int) -> list[Job]:
+        """Pick so many jobs: of other overrides each, as far as there are as many, and seeds."""
+        by_overrides: dict[str, list[Job]] = {}
+        for job, _ in self.finished:
+            by_overrides.setdefault(" ".join(job.overrides), []).append(job)
+        kinds = list(by_overrides.values())
+        picked = []
+        for k in range(min(n, len(self.finished))):
+            of_kind = kinds[k * len(kinds) // n if n < len(kinds) else k % len(kinds)]
+            picked.append(of_kind.pop(k % len(of_kind)))
+            kinds = [kind for kind in kinds if kind]
+        return picked
+
+    def compare(
+        self,
+        job: Job,
+        rows: Sequence[Mapping[str, Any]],
+        curves: Sequence[Mapping[str, Any]],
+        table: Table,
+    ) -> str:
+        """Take in how a job came out that was run again; returns what is other than before."""
+        self.places |= {str(row["part"]): job.digests.index(row["digest"]) for row in rows}
+        before = next(finished.rows for finished in self.finished if finished.job is job)
+        if len(rows) != len(before):
+            problem = f"{len(rows)} trainings instead of {len(before)}"
+        else:
+            problem = table.difference(rows, curves)
+        self.problem = self.problem or problem
+        return problem
+
+    def new_digests(self) -> dict[str, str]:
+        """Give the digests of the code of now, by those that the rows have."""
+        return {
+            row["digest"]: job.digests[self.places[row["part"]]]
+            for job, rows in self.finished
+            for _, row in rows.iterrows()
+        }
+
+
+def groups_of(jobs: Iterable[Job], table: Table) -> list[Group]:
+    """Give what stands in a table from other code or data than that of now, by where it is from.
+
+    Parameters
+    ----------
+    jobs : iterable of Job
+        Which the table does not have from the code of now.
+    table : Table
+    """
+    whole = table.whole()
+    groups: dict[tuple[str, ...], Group] = {}
+    for job in jobs:
+        rows = table.of(job.sweep, " ".join(job.overrides), job.config.seed)
+        if len(rows) and whole.issuperset(rows["digest"]):
+            key = job.sweep, *rows["part"], *rows["digest"].str[:GENERATION]
+            groups.setdefault(key, Group(job.sweep)).finished.append(Finished(job, rows))
+    return list(groups.values())
