@@ -17,7 +17,12 @@ ROOT = Path(__file__).parents[1]
 
 def make(folder, *arguments, env=None):
     return subprocess.run(
-        ["make", "--no-print-directory", *arguments], cwd=folder, env=env, capture_output=True, text=True, check=False
+        ["make", "--no-print-directory", *arguments],
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
