@@ -49,7 +49,7 @@ BROKEN_YAML = (ValueError, LookupError, TypeError, AttributeError, ArithmeticErr
 
 def in_short(error: Exception) -> str:
     """Give an error's words in one line of at most 300 characters, all printable."""
-    words = "".join(c if c.isprintable() else " " for c in str(error))
+    words = "".join(c if c.isprintable() else " " for c in str(error)[:2000])
     return shorten(words, 300, placeholder=" ...") or type(error).__name__
 
 
@@ -57,7 +57,10 @@ class YamlLoader(yaml.SafeLoader):
     """Refuses merge keys (<<), with which a few lines can make gigabytes."""
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Leave them: nothing knows how to construct them then, which is an error."""
+        """Raise an error where there is one."""
+        for key, _ in node.value:
+            if key.tag == "tag:yaml.org,2002:merge":
+                raise yaml.YAMLError("merge keys (<<) are not read here")
 
 
 @contextmanager
@@ -175,15 +178,16 @@ def check_layers(weights: Any, biases: Any) -> None:
     """
     for values, n_axes in ((weights, 2), (biases, 1)):
         if not isinstance(values, list) or not all(
-            isinstance(v, np.ndarray) and v.ndim == n_axes and v.dtype.kind == "f" for v in values
+            isinstance(v, np.ndarray) and v.ndim == n_axes and v.dtype.kind == "f" and v.size
+            for v in values
         ):
             raise ValueError("its weights and biases are not floating-point arrays of 2 and 1 axes")
     if len({v.dtype for v in (*weights, *biases)}) != 1:
         raise ValueError("its weights and biases are not of one type")
-    if not all(np.isfinite(v).all() for v in (*weights, *biases)):
-        raise ValueError("its weights and biases are not all finite")
     shapes = [W.shape for W in weights]
     if [fan_out for _, fan_out in shapes] != [len(b) for b in biases] or any(
         below[1] != above[0] for below, above in pairwise(shapes)
     ):
         raise ValueError("its weights and biases do not fit each other")
+    if not all(np.isfinite(v).all() for v in (*weights, *biases)):
+        raise ValueError("its weights and biases are not all finite")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from mlcore.digests import GENERATION
+from mlcore.digests import GENERATION, PARAMS
 from mlcore.sweep import Job
 from mlcore.sweep_table import Table
 
@@ -33,8 +33,8 @@ class Group:
     finished : list of Finished
     problem : str
         Why it is not confirmed; empty as long as nothing speaks against it.
-    digests : dict of str to int
-        Which stage's digest the rows of a part have.
+    places : dict of str to int
+        Which of a job's stages trains a part.
     """
 
     sweep: str
@@ -43,16 +43,16 @@ class Group:
     places: dict[str, int] = field(default_factory=dict)
 
     def sample(self, n: int) -> list[Job]:
-        """Pick so many jobs: of other overrides each, as far as there are as many, and seeds."""
-        by_overrides: dict[str, list[Job]] = {}
-        for job, _ in self.finished:
-            by_overrides.setdefault(" ".join(job.overrides), []).append(job)
-        kinds = list(by_overrides.values())
-        picked = []
-        for k in range(min(n, len(self.finished))):
-            of_kind = kinds[k * len(kinds) // n if n < len(kinds) else k % len(kinds)]
-            picked.append(of_kind.pop(k % len(of_kind)))
-            kinds = [kind for kind in kinds if kind]
+        """Pick so many jobs, each with as many overrides as can be that those before lack."""
+        left = [job for job, _ in self.finished]
+        picked: list[Job] = []
+        overrides, seeds = set[str](), set[int]()
+        while left and len(picked) < n:
+            news = [(len({*j.overrides} - overrides), j.config.seed not in seeds) for j in left]
+            job = left.pop(news.index(max(news)))
+            overrides |= {*job.overrides}
+            seeds.add(job.config.seed)
+            picked.append(job)
         return picked
 
     def compare(
@@ -82,7 +82,9 @@ class Group:
 
 
 def groups_of(jobs: Iterable[Job], table: Table) -> list[Group]:
-    """Give what stands in a table from other code or data than that of now, by where it is from.
+    """Give what stands in a table from other code or data than those of now, by where it is from.
+
+    What was trained with other parameters is no part of it.
 
     Parameters
     ----------
@@ -94,7 +96,12 @@ def groups_of(jobs: Iterable[Job], table: Table) -> list[Group]:
     groups: dict[tuple[str, ...], Group] = {}
     for job in jobs:
         rows = table.of(job.sweep, " ".join(job.overrides), job.config.seed)
-        if len(rows) and whole.issuperset(rows["digest"]):
-            key = job.sweep, *rows["part"], *rows["digest"].str[:GENERATION]
+        params = {digest[PARAMS] for digest in job.digests}
+        if (
+            len(rows)
+            and whole.issuperset(rows["digest"])
+            and params.issuperset(rows["digest"].str[PARAMS])
+        ):
+            key = job.sweep, *rows["part"], *rows["digest"].str[GENERATION]
             groups.setdefault(key, Group(job.sweep)).finished.append(Finished(job, rows))
     return list(groups.values())

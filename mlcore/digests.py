@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from mlcore.config import Config
 
 
-GENERATION = 6
-"""First digits of a digest, the same for all that come from the same code and data."""
+GENERATION = slice(6)
+"""Of a digest: what all have in common that come from the same code and data."""
+
+PARAMS = slice(6, 16)
+"""Of a digest: what all have in common that have the same parameters."""
 
 
 def digests_of(
@@ -24,7 +27,7 @@ def digests_of(
 ) -> list[str]:
     """Give the digest of every stage's parameters, data and code, and of those before it.
 
-    The first `GENERATION` digits are of data and code alone.
+    The digits in `GENERATION` are of code and data alone, those in `PARAMS` of parameters alone.
 
     Parameters
     ----------
@@ -41,8 +44,8 @@ def digests_of(
     RetraceError
         If data that no stage before it makes are missing.
     """
-    digests: list[str] = []
     generations: list[str] = []
+    params: list[str] = []
     made: set[str] = set()
     for name in stages:
         stage = pipeline[name]
@@ -53,18 +56,17 @@ def digests_of(
         sections = [key.partition(".")[0] for key in stage.get("params", [])]
         sections += [part for part, _, _ in items]
         hashes = {path: _hash(root, _filled(path, values)) for path in inputs}
-        generations.append(_digest({"before": generations[-1:], "inputs": hashes}))
-        content = {
-            "before": digests[-1:],
-            "params": {s: getattr(config, s).model_dump() for s in sorted(set(sections))},
-            "inputs": hashes,
-        }
-        digests.append(generations[-1][:GENERATION] + _digest(content)[GENERATION:])
+        generations.append(_digest([*generations[-1:], hashes]))
+        known = {s: getattr(config, s).model_dump() for s in sorted(set(sections))}
+        params.append(_digest([*params[-1:], known]))
         made |= {out if isinstance(out, str) else next(iter(out)) for out in stage["outs"]}
-    return digests
+    return [
+        g[GENERATION] + p[PARAMS] + g[PARAMS.stop :]
+        for g, p in zip(generations, params, strict=True)
+    ]
 
 
-def _digest(content: Mapping[str, Any]) -> str:
+def _digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

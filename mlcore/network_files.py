@@ -8,7 +8,9 @@ import io
 import pickle
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -34,7 +36,7 @@ FITTED = (
 PLAIN_DTYPE = re.compile(r"b1|[iu][1248]|f[248]|U\d+")
 """Types of arrays: weights, and labels of any type but objects."""
 
-LABEL_TYPES = (str, int, float, bool)
+LABEL_TYPES = str | int | float | bool
 """Types of the labels in an array of objects."""
 
 
@@ -86,7 +88,7 @@ def _plain(value: Any) -> Any:
 
 def _plain_dtype(code: Any, *_: Any) -> "_Dtype":
     if not isinstance(code, str) or not PLAIN_DTYPE.fullmatch(code):
-        raise pickle.UnpicklingError(f"it holds values of type {code}")
+        raise pickle.UnpicklingError("it holds values that are neither text nor numbers")
     return _Dtype(code)
 
 
@@ -140,7 +142,7 @@ class _Opcodes(dict[int, Callable[..., Any]]):
 # The one in Python: what it does can be restricted. The one in C makes room for as many objects as
 # a file claims to have, and looks through tuples that hold tuples twice for ever.
 class _Unpickler(pickle._Unpickler):
-    """Reads what `save_network` writes, in time and memory in proportion to the file."""
+    """Reads what `save_network` writes; others cost no more than in proportion to the file."""
 
     memo: dict[int, Any]
     stack: list[Any]
@@ -166,8 +168,9 @@ class _Unpickler(pickle._Unpickler):
 
     def _get(self, number: int) -> None:
         value = self.memo[number]
-        if isinstance(value, tuple | list | dict):
-            raise pickle.UnpicklingError("it holds a container twice, which no network needs")
+        # Others could be there any number of times, inside each other
+        if not isinstance(value, str | FunctionType | _Dtype):
+            raise pickle.UnpicklingError("it holds an object twice, which no network needs")
         self.append(value)
 
     def _bytearray8(self) -> None:
@@ -187,6 +190,12 @@ class _Unpickler(pickle._Unpickler):
                 raise pickle.UnpicklingError("it holds a key that is not text")
             self.stack[-1][key] = value
 
+    def _reduce(self) -> None:
+        arguments, function = self.stack.pop(), self.stack.pop()
+        if not isinstance(arguments, tuple) or not isinstance(function, FunctionType):
+            raise pickle.UnpicklingError("it calls what no network needs")
+        self.append(function(*arguments))
+
     def _build(self) -> None:
         state = self.stack.pop()
         if not isinstance(self.stack[-1], _Dtype):
@@ -199,6 +208,7 @@ class _Unpickler(pickle._Unpickler):
         pickle.BYTEARRAY8[0]: _bytearray8,
         pickle.SETITEM[0]: _setitem,
         pickle.SETITEMS[0]: _setitems,
+        pickle.REDUCE[0]: _reduce,
         pickle.BUILD[0]: _build,
     }
 
@@ -215,24 +225,39 @@ def load_network(path: Path) -> NeuralNetwork:
     try:
         saved = _Unpickler(io.BytesIO(content)).load()
         return _restore(saved)
+    except (pickle.UnpicklingError, ValueError) as error:
+        reason = in_short(error)
     except Exception as error:  # a damaged pickle can raise nearly anything
-        raise RetraceError(f"{path} is not the pickle of a network: {in_short(error)}") from None
+        reason = f"it is damaged ({in_short(error)})"
+    raise RetraceError(f"{path} is not the pickle of a network: {reason}")
 
 
 def _restore(saved: Any) -> NeuralNetwork:
     """Make a network of plain values; raises ValueError or KeyError if they are not one."""
     if not isinstance(saved, dict) or set(saved) != {"params", "fitted"}:
         raise ValueError(f"it holds a {type(saved).__name__} that is no network")
+    if not all(isinstance(part, dict) for part in saved.values()):
+        raise ValueError("its parameters or its attributes have no names")
+    for name, value in saved["params"].items():
+        sizes = isinstance(value, tuple | list) and all(isinstance(size, int) for size in value)
+        if not sizes and not isinstance(value, LABEL_TYPES | None):
+            raise ValueError(f"its parameter {name} is neither a value nor a list of integers")
     fitted = dict(saved["fitted"])
     names = fitted.pop("feature_names_in_", None)
     if set(fitted) != set(FITTED):
         raise ValueError(f"it has the attributes {sorted(fitted)}")
     network = NeuralNetwork(**saved["params"])
     if isinstance(fitted["classes_"], list):
-        fitted["classes_"] = np.array(fitted["classes_"], dtype=object)
+        labels = np.empty(len(fitted["classes_"]), dtype=object)
+        labels[:] = fitted["classes_"]
+        fitted["classes_"] = labels
     _check_fitted(fitted, network._check_parameters())
     if names is not None:
-        if len(names) != fitted["n_features_in_"] or not all(isinstance(n, str) for n in names):
+        if (
+            not isinstance(names, list)
+            or len(names) != fitted["n_features_in_"]
+            or not all(isinstance(name, str) for name in names)
+        ):
             raise ValueError("it does not have a name for each feature")
         fitted["feature_names_in_"] = np.array(names, dtype=object)
     for name, value in fitted.items():
@@ -248,14 +273,16 @@ def _check_fitted(fitted: dict[str, Any], hidden_sizes: list[int]) -> None:
         raise ValueError("its weights do not fit its hidden_layer_sizes")
     if not isinstance(classes, np.ndarray) or classes.ndim != 1:
         raise ValueError("its classes are not a list of labels")
-    labels = classes.tolist()
-    if not all(isinstance(k, LABEL_TYPES) for k in labels) or len(set(labels)) < len(labels):
-        raise ValueError("its classes are not strings or numbers, each of them once")
     for name in ("n_features_in_", "n_epochs_", "best_epoch_"):
         if type(fitted[name]) is not int:
             raise ValueError(f"its {name} is not an integer")
     if (len(weights[0]), len(biases[-1])) != (fitted["n_features_in_"], len(classes)):
         raise ValueError("its weights do not fit its features and classes")
+    labels = classes.tolist()
+    if not all(isinstance(label, LABEL_TYPES) for label in labels) or not all(
+        below < above for below, above in pairwise(labels)
+    ):
+        raise ValueError("its classes are not strings or numbers in ascending order")
     rows = fitted["history_"]
     if not isinstance(rows, list) or not all(
         isinstance(row, dict) and all(isinstance(v, int | float) for v in row.values())

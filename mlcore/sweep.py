@@ -6,6 +6,7 @@ in git, is not run again, on whatever machine.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +87,11 @@ def _what_is_wrong(problem: Any) -> str:
             return f"unknown key {key}; known here are {', '.join(known.model_fields)}"
         case "model_type":
             return f"{key} should hold keys: {', '.join(SweepFile.model_fields)}"
-    return f"{key}={problem['input']!r}: {problem['msg'].removeprefix('Input ')}"
+    given = problem["input"]
+    shown = (
+        "a huge number" if isinstance(given, int) and abs(given) > 10**99 else reprlib.repr(given)
+    )
+    return f"{key}={shown}: {problem['msg'].removeprefix('Input ')}"
 
 
 def jobs_of(file: SweepFile, root: Path, seeds: int, shared: Sequence[str] = ()) -> list[Job]:

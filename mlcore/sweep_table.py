@@ -111,12 +111,14 @@ class Table:
                 epochs = [epoch for epoch in curves if epoch["digest"] == row["digest"]]
                 new = pd.DataFrame(epochs, columns=["epoch", *CURVES])
                 old = self.curves.loc[self.curves["digest"] == before["digest"], list(new)]
-                if not np.array_equal(new.to_numpy(float), old.to_numpy(float)):
+                if not np.array_equal(new.to_numpy(float), old.to_numpy(float), equal_nan=True):
                     return f"the curve of {row['name']} is another"
         return ""
 
     def restamp(self, digests: Mapping[str, str]) -> None:
-        """Put new digests in the place of others, and write the files."""
+        """Put new digests in the place of others, if any, and write the files."""
+        if not digests:
+            return
         rows = self.rows.assign(digest=self.rows["digest"].replace(digests))
         if self.curves_path is not None:  # with both, in case the second file cannot be written
             curves = self.curves.assign(digest=self.curves["digest"].replace(digests))

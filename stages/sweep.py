@@ -250,10 +250,13 @@ def confirm(jobs: list[Job], table: Table, n: int, run: Callable[[list[Job]], En
     same = [group for group in groups if not group.problem]
     table.restamp({old: new for group in same for old, new in group.new_digests().items()})
     for group in groups:
-        state = "to be trained again" if group.problem else "the same figures, confirmed"
+        state = "not confirmed" if group.problem else "the same figures, confirmed"
         print(f"{group.sweep}, {len(group.finished)} jobs: {state}")
     if len(same) < len(groups):
-        raise RetraceError("not all came out as they stood; the same without --confirm trains them")
+        raise RetraceError(
+            "not all came out as they stood in the table; what is not confirmed is trained by the "
+            "same command without --confirm"
+        )
 
 
 def note_groups(table: Table, changed: set[str]) -> None:
@@ -320,6 +323,7 @@ def run_file(
                 run = partial(_outcomes, table.curves_path is not None, n_jobs, address)
                 if to_confirm is not None:
                     confirm(left, table, to_confirm, run)
+                    print(f"{len(left) - len(todo(left, table))} of {len(left)} stand there now")
                     return
                 with closing(run(left)) as ended:
                     failed = write_down(table, reported(left, ended))

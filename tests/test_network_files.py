@@ -175,20 +175,38 @@ def test_a_long_history_is_read(path):
     assert load_network(path).history_ == network.history_
 
 
+def named(name, rest):
+    module = b"numpy" if name == "dtype" else b"numpy._core.numeric"
+    return b"\x80\x05\x8c%c%b\x8c%c%b\x93%b" % (len(module), module, len(name), name.encode(), rest)
+
+
+def whole(params, fitted):
+    return b"\x80\x05}(\x8c\x06params%b\x8c\x06fitted%bu." % (params, fitted)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (b"\x80\x05]\x940.", "it holds b'0', which"),
         (b"\x80\x05]r\x01\0\0\0.", "it holds b'r', which"),
-        (b"\x80\x05]\x94h\x00\x86.", "it holds a container twice"),
-        (b"\x80\x05)\x94j\x00\0\0\0\x86.", "it holds a container twice"),
-        (b"\x80\x05}\x80\x05)\x80\x05\x94h\x00\x86Ns.", "it holds a container twice"),
-        (b"\x80\x05]Na\x94h\x00\x86.", "it holds a container twice"),
+        (b"\x80\x05]\x94h\x00\x86.", "it holds an object twice"),
+        (b"\x80\x05)\x94j\x00\0\0\0\x86.", "it holds an object twice"),
+        (b"\x80\x05}\x80\x05)\x80\x05\x94h\x00\x86Ns.", "it holds an object twice"),
+        (b"\x80\x05]Na\x94h\x00\x86.", "it holds an object twice"),
         (b"\x80\x05}N" + b"\x85" * 10**6 + b"Ns.", "it holds a key that is not text"),
         (b"\x80\x05}(K\x01Nu.", "it holds a key that is not text"),
         (b"\x80\x05}}b.", "it gives attributes to"),
-        (b"\x80\x05h\x07.", "7"),
-        (b"", "EOFError"),
+        (b"\x80\x05h\x07.", r"it is damaged \(7\)"),
+        (b"", r"it is damaged \(EOFError\)"),
+        (b"\x80\x05K\x01)R.", "it calls what no network needs"),
+        (named("_frombuffer", b"]R."), "it calls what no network needs"),
+        (named("dtype", b"]\x85R."), "it holds values that are neither text nor numbers"),
+        (
+            whole(b"}", b"]" + b"N" + b"\x85" * 10**6 + b"N\x86a"),
+            "its parameters or its attributes have no names",
+        ),
+        (whole(b"}\x8c\x01a]Nas", b"}"), "its parameter a is neither a value nor a list"),
+        (whole(b"]", b"}"), "its parameters or its attributes have no names"),
     ],
 )
 def test_what_could_cost_any_amount_of_time_or_memory_is_not_unpickled(path, content, message):

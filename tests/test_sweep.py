@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ import pytest
 import yaml
 from filelock import FileLock
 
+from mlcore.confirm import Finished, Group
 from mlcore.errors import RetraceError
 from mlcore.network_files import load_network
 from mlcore.stores import default_uri
@@ -205,17 +207,17 @@ def test_what_comes_out_otherwise_is_not_confirmed_however_often_one_asks(projec
     result = sweep(project, "--seeds", "2", "--confirm", "1", check=False)
     assert result.returncode == 1
     assert re.search(r"\nnetworks seed=1 .*: train_loss of \S+ is \S+, was \S+\n", result.stdout)
-    assert "\nnetworks, 4 jobs: to be trained again\n" in result.stdout
+    assert "\nnetworks, 4 jobs: not confirmed\n" in result.stdout
     assert "\nsearch, 4 jobs: the same figures, confirmed\n" in result.stdout
     assert len(result.stderr.splitlines()) == 1
-    assert "the same without --confirm trains them" in result.stderr
+    assert "the same command without --confirm" in result.stderr
     after = table(project)
     pd.testing.assert_frame_equal(after.drop(columns="digest"), before.drop(columns="digest"))
     assert set(after["part"][after["digest"] == before["digest"]]) == {"network"}
     for _ in range(2):
         again = sweep(project, "--seeds", "2", "--confirm", "1", check=False)
         assert again.returncode == 1
-        assert "networks, 4 jobs: to be trained again" in again.stdout
+        assert "networks, 4 jobs: not confirmed" in again.stdout
         assert table(project).equals(after)
 
 
@@ -228,9 +230,34 @@ def test_trainings_of_different_code_do_not_vouch_for_each_other(project):
     edit(project, "mlcore/nn/initializers.py")
     result = sweep(project, "--seeds", "2", "--confirm", "1", check=False)
     assert "networks, 2 jobs: the same figures, confirmed" in result.stdout
-    assert "networks, 2 jobs: to be trained again" in result.stdout
+    assert "networks, 2 jobs: not confirmed" in result.stdout
     after = table(project)
     assert set(after["seed"][after["digest"] == before["digest"]]) == {2}
+
+
+def test_what_was_trained_with_other_parameters_cannot_be_confirmed(project):
+    write(project, FILE | {"sweeps": {"networks": FILE["sweeps"]["networks"]}})
+    sweep(project)
+    edit(project, "mlcore/nn/initializers.py")
+    edit(
+        project, "conf/network/study.yaml", lambda text: re.sub(r"(patience): 20", r"\1: 30", text)
+    )
+    result = sweep(project, "--confirm", "1", check=False)
+    assert "error: no job in t.csv was finished with other code or data" in result.stderr
+
+
+def test_a_sample_varies_what_it_can():
+    def picked(n, *jobs):
+        group = Group("s", [Finished(FakeJob(*job), None) for job in jobs])
+        return [(job.config.seed, *job.overrides) for job in group.sample(n)]
+
+    both = [(seed, (f"a={a}", f"b={b}")) for a in "xyz" for b in "pq" for seed in range(3)]
+    assert picked(1, *both) == [(0, "a=x", "b=p")]
+    assert picked(3, *both) == [(0, "a=x", "b=p"), (1, "a=y", "b=q"), (2, "a=z", "b=p")]
+    assert sorted(picked(99, *both)) == sorted((seed, *words) for seed, words in both)
+    # However many there are of each
+    uneven = [*((seed, ("a=x",)) for seed in range(5)), (0, ("a=y",)), (0, ("a=z",))]
+    assert {word for _, word in picked(3, *uneven)} == {"a=x", "a=y", "a=z"}
 
 
 def test_nothing_to_confirm_is_said(project):
@@ -295,6 +322,8 @@ def test_a_failing_job_is_named_and_the_others_finish(project):
             "unknown key sweeps.a.seed; known here are stages, seeds, overrides",
         ),
         (FILE | {"table": 3}, "table=3: should be a valid string"),
+        (FILE | {"table": 10**999}, "table=a huge number: should be"),
+        (FILE | {"table": [["a" * 99] * 9] * 9}, "...], ...]: should be a valid string"),
         (["a"], "the file should hold keys: table, curves, sweeps"),
         (FILE | {"sweeps": {"a": {"stages": ["train"]}}}, "train should be a stage of dvc.yaml"),
         (
@@ -421,6 +450,7 @@ def curve(seed, n=2):
 class FakeJob:
     def __init__(self, seed, overrides=("a=1",)):
         self.sweep, self.overrides, self.digests = "s", list(overrides), [f"{seed:016d}"]
+        self.config = SimpleNamespace(seed=seed)
 
 
 def filled(folder, *seeds):
