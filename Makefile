@@ -133,11 +133,7 @@ format: $(READY) ## Format the code
 	@$(BIN)/ruff check --fix .
 
 ui: $(READY) ## Compare runs in the browser (PORT=5000)
-	@$(BIN)/python -c 'import socket, sys; port = sys.argv[1]; s = socket.socket(); s.settimeout(2); \
-	    ok = port.isdecimal() and 0 < int(port) < 65536; \
-	    sys.exit("error: PORT=%s should be a number from 1 to 65535" % port if not ok else \
-	    "error: port %s is in use; PORT=n for another" % port \
-	    if s.connect_ex(("127.0.0.1", int(port))) == 0 else 0)' "$(PORT)"
+	@$(BIN)/python -m mlcore.ports "$(PORT)"
 	@echo "http://127.0.0.1:$(PORT) answers in about half a minute; Ctrl-C ends it; PORT=n for another port"
 	@trap 'kill $$ui 2>/dev/null; wait $$ui; exit 0' INT TERM; \
 	    MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false PYTHONWARNINGS=ignore $(BIN)/mlflow ui \

@@ -62,7 +62,21 @@ class Group:
         curves: Sequence[Mapping[str, Any]],
         table: Table,
     ) -> str:
-        """Take in how a job came out that was run again; returns what is other than before."""
+        """Take in how a job came out that was run again.
+
+        Parameters
+        ----------
+        job : Job
+            Of the group.
+        rows, curves : sequences of mappings
+            Its trainings, and of networks the epochs, as `Table.add` takes them.
+        table : Table
+
+        Returns
+        -------
+        str
+            What is other than in the table; empty if nothing is.
+        """
         self.places |= {str(row["part"]): job.digests.index(row["digest"]) for row in rows}
         before = next(finished.rows for finished in self.finished if finished.job is job)
         if len(rows) != len(before):

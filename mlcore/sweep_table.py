@@ -96,7 +96,10 @@ class Table:
     ) -> str:
         """Say in which figure trainings differ from those that stand here; "" if in none.
 
-        Digests may differ.
+        Parameters
+        ----------
+        rows, curves : sequences of mappings
+            As `add` takes them; their digests may be others.
         """
         for row in rows:
             here = (self.rows[KEY] == [row[name] for name in KEY]).all(axis=1)

@@ -8,7 +8,6 @@ they are known again, whatever became of the one that started them.
 import argparse
 import os
 import secrets
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from filelock import FileLock, Timeout
 
 from mlcore.errors import RetraceError
 from mlcore.login import Login, read_login, server_folder, write_login, write_private
+from mlcore.ports import check_free
 from mlcore.postgres import Postgres
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -74,7 +74,7 @@ def start(folder: Path, port: int | None) -> str:
     stop(folder)
     port = port or (login and urlsplit(login.uri).port) or PORT
     for number in (port, port + 1):
-        check_free(number)
+        check_free(number, "`make server SERVER_PORT=n` takes n and n + 1")
     password = login.password if login else secrets.token_urlsafe(24)
     login = Login(f"http://127.0.0.1:{port}", "admin", password)
     write_login(folder, login)
@@ -123,21 +123,6 @@ def _start_mlflow(folder: Path, login: Login, database: Postgres, port: int) -> 
             lines = log.read_text(errors="replace").strip().splitlines() or ["no reason given"]
             raise RetraceError(f"MLflow's server did not start: {lines[-1].strip()} ({log})")
         time.sleep(0.2)
-
-
-def check_free(port: int) -> None:
-    """Raise RetraceError if a port of this machine cannot be used."""
-    try:
-        socket.create_server(("127.0.0.1", port)).close()
-    except (OSError, OverflowError) as error:
-        reason = (
-            os.strerror(error.errno or 0)
-            if isinstance(error, OSError)
-            else "it should be below 65536"
-        )
-        raise RetraceError(
-            f"port {port} cannot be used: {reason}; `make server SERVER_PORT=n` takes n and n + 1"
-        ) from None
 
 
 def answers(login: Login) -> bool:

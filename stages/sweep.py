@@ -233,20 +233,19 @@ def confirm(jobs: list[Job], table: Table, n: int, run: Callable[[list[Job]], En
         If a job failed, or ended with other figures than stand in the table: then its sweep stays
         out of date.
     """
-    group_of_job = {id(job): group for group in groups_of(jobs, table) for job in group.sample(n)}
-    chosen = [job for job in jobs if id(job) in group_of_job]
+    groups = groups_of(jobs, table)
+    # By name: a worker gives back a copy of the job
+    chosen = {_name(job): (job, group) for group in groups for job in group.sample(n)}
     if not chosen:
-        raise RetraceError(f"no job in {table.path.name} was finished with other code or data")
-    job_by_name = {_name(job): job for job in chosen}  # a worker gives back a copy
-    with closing(run(chosen)) as ended:
-        for outcome in reported(chosen, ended):
-            job = job_by_name[_name(outcome.job)]
-            group = group_of_job[id(job)]
+        raise RetraceError(f"{table.path.name} has none of these jobs from other code or data")
+    sample = [job for job, _ in chosen.values()]
+    with closing(run(sample)) as ended:
+        for outcome in reported(sample, ended):
+            job, group = chosen[_name(outcome.job)]
             if outcome.error:
                 group.problem = outcome.error
             elif problem := group.compare(job, outcome.rows, outcome.curves, table):
                 print(f"{_name(job)}: {problem}", flush=True)
-    groups = list({id(group): group for group in group_of_job.values()}.values())
     same = [group for group in groups if not group.problem]
     table.restamp({old: new for group in same for old, new in group.new_digests().items()})
     for group in groups:
@@ -309,10 +308,9 @@ def run_file(
     target = ROOT / file.table
     if not target.parent.is_dir():
         raise RetraceError(f"{path}: {file.table} should be in a folder that exists")
-    locks = ROOT / "build"
-    locks.mkdir(exist_ok=True)
+    (ROOT / "build").mkdir(exist_ok=True)
     try:
-        with FileLock(locks / f"{file.table.replace('/', '-')}.lock", timeout=0):
+        with FileLock(ROOT / "build" / f"{file.table.replace('/', '-')}.lock", timeout=0):
             jobs = jobs_of(file, ROOT, seeds, overrides)
             table = Table(target, ROOT / file.curves if file.curves else None)
             left = todo(jobs, table)
@@ -327,10 +325,10 @@ def run_file(
                     return
                 with closing(run(left)) as ended:
                     failed = write_down(table, reported(left, ended))
+                if failed:
+                    raise RetraceError(f"{len(failed)} of {len(left)} jobs failed, as said above")
     except Timeout:
         raise RetraceError(f"another command is filling {file.table}") from None
-    if failed:
-        raise RetraceError(f"{len(failed)} of {len(left)} jobs failed, as said above")
 
 
 def main() -> None:

@@ -89,7 +89,8 @@ def test_a_port_in_use_is_said_before_anything_is_promised():
         result = make(ROOT, "ui", f"PORT={port}")
     assert result.returncode != 0
     assert result.stdout == ""
-    assert result.stderr.startswith(f"error: port {port} is in use; PORT=n for another\n")
+    message = f"error: port {port} cannot be used: Address already in use; `make ui PORT=n` takes"
+    assert result.stderr.startswith(message)
 
 
 @pytest.mark.parametrize("port", ["abc", "", "0", "70000"])
@@ -97,6 +98,6 @@ def test_what_is_no_port_is_said(port):
     if not (ROOT / ".venv" / "ready").exists():
         pytest.skip("run outside the project's own environment")
     result = make(ROOT, "ui", f"PORT={port}")
-    message = f"error: PORT={port} should be a number from 1 to 65535\n"
+    message = f"error: port {port} cannot be used: it should be a number from 1 to 65535; "
     assert result.stderr.startswith(message)
     assert result.stdout == ""

@@ -243,7 +243,7 @@ def test_what_was_trained_with_other_parameters_cannot_be_confirmed(project):
         project, "conf/network/study.yaml", lambda text: re.sub(r"(patience): 20", r"\1: 30", text)
     )
     result = sweep(project, "--confirm", "1", check=False)
-    assert "error: no job in t.csv was finished with other code or data" in result.stderr
+    assert "error: t.csv has none of these jobs from other code or data" in result.stderr
 
 
 def test_a_sample_varies_what_it_can():
@@ -267,7 +267,7 @@ def test_nothing_to_confirm_is_said(project):
         assert result.stderr == f"error: --confirm {number}: should be 1 or more\n"
     result = sweep(project, "--confirm", "1", check=False)
     assert result.returncode == 1
-    assert result.stderr == "error: no job in t.csv was finished with other code or data\n"
+    assert result.stderr == "error: t.csv has none of these jobs from other code or data\n"
     assert not (project.root / "metrics" / "t.csv").exists()
 
 
