@@ -28,11 +28,12 @@ def main():
     """Measure and write."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=6, help="per contestant and round")
+    # The trainings of the study take 25 to 100; in a few, what a fit does once weighs too much
+    parser.add_argument("--epochs", type=int, default=15, help="per contestant and round")
     parser.add_argument("--growth-rounds", type=int, default=3)
     parser.add_argument("--growth-epochs", type=int, default=2, help="per shape and round")
     parser.add_argument("--grid-rounds", type=int, default=3)
-    parser.add_argument("--grid-epochs", type=int, default=6, help="per cell")
+    parser.add_argument("--grid-epochs", type=int, default=15, help="per cell")
     parser.add_argument("--data", type=Path, default=measures.ROOT / "data" / "mnist.npz")
     parser.add_argument("--out", type=Path, default=HERE, help="folder to write to")
     options = parser.parse_args()

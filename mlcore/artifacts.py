@@ -53,11 +53,23 @@ def in_short(error: Exception) -> str:
     return shorten(words, 300, placeholder=" ...") or type(error).__name__
 
 
+MOST_DIGITS = 100
+"""The longest number that is read from YAML: one of 500 kB to the base of 60 takes ten seconds."""
+
+
 class YamlLoader(yaml.SafeLoader):
-    """Refuses merge keys (<<), with which a few lines can make gigabytes."""
+    """Refuses merge keys (<<), with which a few lines can make gigabytes, and endless numbers."""
+
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
+        """Give a scalar's text; raise an error if it is a number of too many characters."""
+        if node.tag.endswith((":int", ":float")) and len(node.value) > MOST_DIGITS:
+            raise yaml.YAMLError(
+                f"a number of {len(node.value):,} characters; {MOST_DIGITS} are read at most"
+            )
+        return super().construct_scalar(node)
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Raise an error where there is one."""
+        """Raise an error where there is a merge key."""
         for key, _ in node.value:
             if key.tag == "tag:yaml.org,2002:merge":
                 raise yaml.YAMLError("merge keys (<<) are not read here")

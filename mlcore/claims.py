@@ -382,7 +382,7 @@ def combine(statements: Sequence[Judged]) -> str:
     verdicts = [statement.verdict for statement in statements]
     if REFUTED in verdicts:
         return REFUTED
-    return SUPPORTED if verdicts and set(verdicts) == {SUPPORTED} else UNDECIDED
+    return SUPPORTED if set(verdicts) == {SUPPORTED} else UNDECIDED
 
 
 def judge_claim(claim: Mapping[str, str], results: Results, rules: Mapping[str, Any]) -> Any:
@@ -399,9 +399,10 @@ def judge_claim(claim: Mapping[str, str], results: Results, rules: Mapping[str, 
     Returns
     -------
     dict
-        "id", "text"; "verdict"; "evidence", a sentence about the statement that decides;
-        "counter_evidence", sentences about what speaks against the verdict; "statements", each as
-        `Judged`; "variants", the verdict by each other threshold or measure.
+        "id", "text"; "verdict"; "evidence", a sentence about the statement that decides, of
+        several the one that holds least often; "counter_evidence", sentences about what speaks
+        against the verdict; "statements", each as `Judged`; "variants", the verdict by each other
+        threshold or measure.
     """
     rule = dict(rules["claims"][claim["id"]])
     others = rule.pop("also")
@@ -411,15 +412,14 @@ def judge_claim(claim: Mapping[str, str], results: Results, rules: Mapping[str, 
         for other in others
     ]
     deciding = min(
-        (s for s in statements if s.verdict == verdict or verdict == UNDECIDED),
-        key=lambda s: (s.verdict == SUPPORTED, s.holds / s.n if s.n else 0.5),
-        default=None,
+        (statement for statement in statements if statement.verdict == verdict),
+        key=lambda statement: statement.holds / statement.n if statement.n else 0.5,
     )
     return {
         "id": claim["id"],
         "text": claim["text"],
         "verdict": verdict,
-        "evidence": sentence(deciding, rules) if deciding else "There are no replicates.",
+        "evidence": sentence(deciding, rules),
         "counter_evidence": counter_evidence(verdict, statements, variants),
         "statements": [asdict(statement) for statement in statements],
         **rule,

@@ -217,7 +217,7 @@ def _wrong(problem: Any) -> str:
     """Say in one clause what is wrong with one key."""
     key = _key(problem["loc"])
     match problem["type"]:
-        case "model_type" | "list_type" | "dict_type" if not problem["loc"]:
+        case "model_type" | "list_type" if not problem["loc"]:
             return f"it holds {reprlib.repr(problem['input'])}"
         case "missing":
             return f"{key} is missing"

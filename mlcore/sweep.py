@@ -87,11 +87,8 @@ def _what_is_wrong(problem: Any) -> str:
             return f"unknown key {key}; known here are {', '.join(known.model_fields)}"
         case "model_type":
             return f"{key} should hold keys: {', '.join(SweepFile.model_fields)}"
-    given = problem["input"]
-    shown = (
-        "a huge number" if isinstance(given, int) and abs(given) > 10**99 else reprlib.repr(given)
-    )
-    return f"{key}={shown}: {problem['msg'].removeprefix('Input ')}"
+    given = reprlib.repr(problem["input"])
+    return f"{key}={given}: {problem['msg'].removeprefix('Input ')}"
 
 
 def jobs_of(file: SweepFile, root: Path, seeds: int, shared: Sequence[str] = ()) -> list[Job]:

@@ -46,38 +46,18 @@ def our_figures(
     config: Config, workspace: Workspace, published: dict[str, Any]
 ) -> dict[str, dict[str, Any]]:
     """Give our figures in the layout of the published ones; None for what this grid leaves out."""
-    grid = config.grid
     mnist, fashion = _read(workspace, "mnist"), _read(workspace, "fashion_mnist")
     best = read_table(workspace.input("metrics/search.csv")).iloc[0]  # ranked, the best first
-
-    def figures(part: str, ran: Collection[str]) -> dict[str, Any]:
-        """Collect those figures of a part's runs that are published."""
-        return {
-            figure: {
-                name: _read(workspace, f"{part}/{name}")[figure] if name in ran else None
-                for name in names
-            }
-            for figure, names in published[PARTS[part]].items()
-            if figure != "subset"
-        }
-
-    def accuracy(activation: str, init: str) -> Any:
-        if activation not in grid.activation or init not in grid.init:
-            return None
-        return _read(workspace, f"network/{activation}-{init}")["test_accuracy"]
 
     return {
         "worked_examples": _read(workspace, "worked_examples"),
         "mnist_grid": {
             "split": {part: mnist[part]["n_samples"] for part in ("train", "val", "test")},
-            "test_accuracy": {
-                activation: {init: accuracy(activation, init) for init in inits}
-                for activation, inits in published["mnist_grid"]["test_accuracy"].items()
-            },
+            "test_accuracy": _grid_accuracies(config, workspace, published),
         },
         "fashion_classifier": {
             "subset": {part: fashion[whole]["n_samples"] for part, whole in SUBSET.items()},
-            **figures("classifier", grid.classifier_activation),
+            **_figures_of("classifier", config.grid.classifier_activation, workspace, published),
         },
         "fashion_search": {
             "best": {
@@ -88,7 +68,39 @@ def our_figures(
             "cv_accuracy": _read(workspace, "search/best")["val_accuracy"],
         },
         "autoencoder": {"shown_samples": config.figures.n_images},
-        "bottleneck_probe": figures("feature_classifier", grid.autoencoder_activation),
+        "bottleneck_probe": _figures_of(
+            "feature_classifier", config.grid.autoencoder_activation, workspace, published
+        ),
+    }
+
+
+def _figures_of(
+    part: str, ran: Collection[str], workspace: Workspace, published: dict[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Collect those figures of a part's runs that are published; None for what did not run."""
+    return {
+        figure: {
+            name: _read(workspace, f"{part}/{name}")[figure] if name in ran else None
+            for name in names
+        }
+        for figure, names in published[PARTS[part]].items()
+        if figure != "subset"
+    }
+
+
+def _grid_accuracies(
+    config: Config, workspace: Workspace, published: dict[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Collect the published cells' test accuracies by activation and initialisation."""
+    activations, inits = config.grid.activation, config.grid.init
+    return {
+        activation: {
+            init: _read(workspace, f"network/{activation}-{init}")["test_accuracy"]
+            if activation in activations and init in inits
+            else None
+            for init in cells
+        }
+        for activation, cells in published["mnist_grid"]["test_accuracy"].items()
     }
 
 

@@ -86,7 +86,16 @@ def test_it_is_supported_where_the_study_is_right(name):
 @pytest.mark.parametrize("name", TEXTS)
 @pytest.mark.parametrize("n", [1, 5])
 def test_it_is_undecided_with_few_seeds(name, n):
-    assert judge(name, n=n)["verdict"] == claims.UNDECIDED
+    judged = judge(name, n=n)
+    assert judged["verdict"] == claims.UNDECIDED
+    assert judged["evidence"].endswith("), too few seeds to tell.")
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_six_seeds_are_enough(name):
+    judged = judge(name, n=6)
+    assert judged["verdict"] == claims.SUPPORTED
+    assert judged["evidence"].endswith(").")
 
 
 @pytest.mark.parametrize("name", TEXTS)
@@ -123,11 +132,46 @@ FLIPPED = {
 }
 
 
+EVIDENCE = {
+    "zero_init_is_chance": (
+        "relu: within 0.0005 of the majority class's 0.1171", "median 0.0008571"
+    ),
+    "normal_beats_random": ("tanh: normal above random", "medians 0.973 and 0.98"),
+    "random_works_but_sigmoid": ("relu-random reaches 0.9", "median 0.85"),
+    "tanh_normal_best": ("tanh-normal above relu-normal", "medians 0.973 and 0.974"),
+    "tanh_normal_smoothest": (
+        "tanh-normal smoother than relu-normal by val_roughness", "medians 1.1 and 1.05"
+    ),
+    "relu_normal_overfits": (
+        "relu-normal: validation loss rises by 5 % after its minimum", "median 4.9"
+    ),
+    "leaky_no_rougher_than_relu": (
+        "random: leaky ReLU no rougher than ReLU by val_roughness", "medians 2.11 and 2"
+    ),
+    "sigmoid_slowest": ("leaky_relu-normal above sigmoid-normal", "medians 0.94 and 0.95"),
+    "logistic_poor_on_fashion": ("relu above logistic by 0.1", "medians 0.835 and 0.74"),
+    "tanh_best_on_fashion": ("tanh above relu", "medians 0.84 and 0.841"),
+    "others_within_a_point": ("tanh, relu and identity within 0.015", "median 0.0155"),
+    "search_picks_adam_1e-3_64": ("adam-0.001-64 above adam-0.0005-32", "medians 0.86 and 0.861"),
+    "identity_reconstructs_better": (
+        "identity's mean squared error below relu's", "medians 0.024 and 0.023"
+    ),
+    "code_keeps_most_accuracy": (
+        "relu's code within 0.125 of the pixels", "medians 0.71 and 0.84"
+    ),
+    "identity_code_no_worse": ("identity's code no worse than relu's", "medians 0.7195 and 0.72"),
+}  # fmt: skip
+"""What is said of `FLIPPED`: the statement that decides, and its figures."""
+
+
 @pytest.mark.parametrize("name", TEXTS)
 def test_it_is_refuted_where_one_of_its_statements_is_wrong(name):
     judged = judge(name, FLIPPED[name])
     assert judged["verdict"] == claims.REFUTED
-    assert "in 0 of 10 seeds" in judged["evidence"]
+    text, figures = EVIDENCE[name]
+    # Wilson's interval by hand: from 0 to 1.96^2 / (10 + 1.96^2)
+    share = "95 % interval of the share 0.00 to 0.28"
+    assert judged["evidence"] == f"{text}: in 0 of 10 seeds ({share}; {figures})."
 
 
 @pytest.mark.parametrize("name", TEXTS)
@@ -150,16 +194,22 @@ def test_single_seeds_against_it_are_named(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "changed"),
+    ("name", "changed", "text"),
     [
-        ("random_works_but_sigmoid", {("network", "sigmoid-random", "test_accuracy"): 0.95}),
-        ("search_picks_adam_1e-3_64", {("search", "adam-2e-05-128", "val_accuracy"): 0.87}),
-        ("leaky_no_rougher_than_relu", {("network", "leaky_relu-normal", "val_roughness"): 2.2}),
-        ("code_keeps_most_accuracy", {("feature_classifier", "identity", "test_accuracy"): 0.7}),
+        ("random_works_but_sigmoid", {("network", "sigmoid-random", "test_accuracy"): 0.95},
+         "sigmoid-random stays below 0.9: "),
+        ("search_picks_adam_1e-3_64", {("search", "adam-2e-05-128", "val_accuracy"): 0.87},
+         "adam-0.001-64 above adam-2e-05-128: "),
+        ("leaky_no_rougher_than_relu", {("network", "leaky_relu-normal", "val_roughness"): 2.2},
+         "normal: leaky ReLU no rougher than ReLU by val_roughness: "),
+        ("code_keeps_most_accuracy", {("feature_classifier", "identity", "test_accuracy"): 0.7},
+         "identity's code within 0.125 of the pixels: "),
     ],
-)
-def test_every_part_of_a_claim_counts(name, changed):
-    assert judge(name, changed)["verdict"] == claims.REFUTED
+)  # fmt: skip
+def test_every_part_of_a_claim_counts(name, changed, text):
+    judged = judge(name, changed)
+    assert judged["verdict"] == claims.REFUTED
+    assert judged["evidence"].startswith(text)
 
 
 @pytest.mark.parametrize("name", ["tanh_normal_best", "tanh_best_on_fashion"])
@@ -206,6 +256,9 @@ def test_endless_roughness_is_rougher_than_any():
          {"0.005": "refuted", "0.01": "supported", "0.02": "supported"}),
         ("code_keeps_most_accuracy", {("feature_classifier", "relu", "test_accuracy"): 0.725},
          {"0.1": "refuted", "0.12": "supported", "0.15": "supported"}),
+        # 0.005 worse: as much as one of the margins allows
+        ("identity_code_no_worse", {("feature_classifier", "identity", "test_accuracy"): 0.715},
+         {"0.0025": "refuted", "0.005": "supported", "0.01": "supported"}),
         ("tanh_normal_best", {("network", "relu-normal", "test_accuracy"): 0.9718},
          {"0.0005": "supported", "0.001": "supported", "0.002": "refuted"}),
     ],
@@ -243,6 +296,121 @@ def test_a_shorter_patience_may_hide_the_overfitting():
 def test_a_candidate_that_was_not_run_leaves_the_search_undecided(candidate):
     judged = judge("search_picks_adam_1e-3_64", drop=[("search", candidate, "val_accuracy")])
     assert judged["verdict"] == claims.UNDECIDED
+
+
+def claim_of(monkeypatch, outcomes):
+    """Judge a claim that is these outcomes by seed, one list for each statement."""
+    made_up = [
+        claims.Statement(text, pd.Series(holds, range(1, len(holds) + 1), dtype=float), "")
+        for text, holds in outcomes.items()
+    ]
+    monkeypatch.setitem(claims.CLAIMS, "sigmoid_slowest", lambda results, threshold: made_up)
+    return judge("sigmoid_slowest")
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "expected"),
+    [
+        ({"a": [1] * 10, "b": [1] * 9 + [0], "c": [1] * 10}, "b: in 9 of 10 seeds"),
+        ({"a": [0] * 10, "b": [1] * 10, "c": [1] + [0] * 11}, "a: in 0 of 10 seeds"),
+        # Five seeds are too few to refute, whatever their share
+        ({"a": [0] * 5, "b": [1] + [0] * 9}, "b: in 1 of 10 seeds"),
+        ({"a": [1, 0] * 3, "b": [1] * 4 + [0] * 6, "c": [1] * 10}, "b: in 4 of 10 seeds"),
+        ({"a": [1] * 6 + [0] * 4, "b": []}, "b: no replicates."),
+        ({"a": [1] * 4 + [0] * 6, "b": []}, "a: in 4 of 10 seeds"),
+    ],
+    ids=["supported", "refuted", "refuted, not the few", "undecided", "none", "below none"],
+)
+def test_the_statement_that_decides_and_holds_least_is_the_evidence(
+    monkeypatch, outcomes, expected
+):
+    judged = claim_of(monkeypatch, outcomes)
+    assert judged["evidence"].startswith(expected)
+    assert [statement["text"] for statement in judged["statements"]] == list(outcomes)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "expected"),
+    [
+        ("supported", ["a: not with seed 3, 7.", "With threshold 0.1 it would be undecided."]),
+        ("refuted", ["2 of its 3 statements are supported.",
+                     "With measure val_rising, threshold 0.2 it would be supported.",
+                     "With threshold 0.1 it would be undecided."]),
+        ("undecided", ["With measure val_rising, threshold 0.2 it would be supported."]),
+    ],
+)  # fmt: skip
+def test_what_speaks_against_a_verdict(verdict, expected):
+    statements = [
+        claims.Judged("a", "", "supported", 18, 20, None, [3, 7]),
+        claims.Judged("b", "", "supported", 20, 20, None, []),
+        claims.Judged("c", "", verdict, 0, 0, None, []),
+    ]
+    variants = [
+        {"measure": "val_rising", "threshold": 0.2, "verdict": "supported"},
+        {"threshold": 0.1, "verdict": "undecided"},
+    ]
+    if verdict == "supported":
+        statements.pop()
+    assert claims.counter_evidence(verdict, statements, variants) == expected
+
+
+def test_the_level_of_the_interval_is_said_in_per_cent():
+    interval = claims.Interval(0.125, 0.875)
+    judged = claims.Judged("a", "medians 1 and 2", "undecided", 4.5, 9, interval, [1])
+    rules = {"level": 0.9, "min_replicates": 9}
+    assert claims.sentence(judged, rules) == (
+        "a: in 4.5 of 9 seeds (90 % interval of the share 0.12 to 0.88; medians 1 and 2)."
+    )
+
+
+def pairs(a, b):
+    """Two figures by seed."""
+    return tuple(pd.Series(values, index=range(1, len(values) + 1)) for values in (a, b))
+
+
+def test_a_lead_of_just_as_much_is_a_tie_or_enough():
+    # 0.3 - 0.1 - 0.2 is below zero in binary
+    above, below = pairs([0.3, 0.31, 0.29], [0.1, 0.1, 0.1])
+    assert claims.leads("", above, below, 0.2).holds.tolist() == [0.5, 1, 0]
+    assert claims.leads("", above, below, 0.2, at_least=True).holds.tolist() == [1, 1, 0]
+
+
+def test_the_margin_of_smoothness_is_part_of_it():
+    a, b = pairs([1.05, 1.06, 1.04], [1.0, 1.0, 1.0])
+    assert claims.smoother("", a, b, 0.05, margin=True).holds.tolist() == [1, 0, 1]
+    assert claims.smoother("", b, a, 0.05).holds.tolist() == [0.5, 1, 0]
+
+
+def test_a_bound_is_within():
+    values, _ = pairs([0.1 + 0.2, 0.31, 0.29], [])
+    assert claims.bounded("", values, 0.3, above=True).holds.tolist() == [1, 1, 0]
+    assert claims.bounded("", values, 0.3, above=False).holds.tolist() == [1, 0, 1]
+
+
+def test_the_spread_of_three_is_taken_of_the_seeds_that_all_have():
+    """By seed 0.02, 0.01 and, with one of the three not run, none."""
+    runs = frame({
+        ("classifier", "tanh", "test_accuracy"): [0.85, 0.75, 0.65],
+        ("classifier", "relu", "test_accuracy"): [0.84, 0.74, 0.65],
+        ("classifier", "identity", "test_accuracy"): [0.83, 0.745],
+    })  # fmt: skip
+    (statement,) = claims.others_within_a_point(claims.Results(runs, 0.1), 0.015)
+    assert statement.holds.to_dict() == {1: 0, 2: 1}
+
+
+def test_seeds_that_only_one_of_two_has_do_not_count():
+    a, b = pairs([1.0, 1.0, 1.0], [1.1, 1.1])
+    assert claims.smoother("", a, b, 0.05).holds.to_dict() == {1: 1, 2: 1}
+    assert claims.leads("", b, a, 0.05).holds.to_dict() == {1: 1, 2: 1}
+
+
+@pytest.mark.parametrize("code", ["relu", "identity"])
+def test_a_code_that_loses_just_as_much_keeps_enough(code):
+    """0.84 on the pixels less the 0.125 that are allowed."""
+    judged = judge(
+        "code_keeps_most_accuracy", {("feature_classifier", code, "test_accuracy"): 0.715}
+    )
+    assert judged["verdict"] == claims.SUPPORTED
 
 
 def test_what_holds_of_a_refuted_claim_is_said():

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from mlcore import curves
@@ -40,6 +41,34 @@ def test_a_spike_stands_above_the_lowest_so_far_and_is_recovered_from():
     assert curves.n_spikes([*curve, 0.48], 20) == 1
 
 
+@pytest.mark.parametrize(
+    ("curve", "height", "expected"),
+    [
+        ([1.0, 0.5, 0.6, 0.4], 5, 1),  # above 0.5, though below the first
+        ([0.5, 0.75, 0.25], 50, 0),  # as high as that, not higher
+        ([1.0, 1.496, 0.5], 50, 0),  # by 49.6 %
+        ([0.5, 0.6, 0.5], 5, 0),  # back to the lowest, not below it
+        ([0.5, 0.6, 0.3, 0.7, 0.8], 5, 1),  # recovered from at once, what follows is not
+    ],
+)
+def test_what_is_a_spike(curve, height, expected):
+    assert curves.n_spikes(curve, height) == expected
+
+
+def test_losses_of_half_the_digits_are_reckoned_with_all():
+    curve = np.array([1.0, 0.5, 0.7, 0.4], np.float32)
+    assert curves.roughness(curve) == curves.roughness([float(loss) for loss in curve])
+
+
+@pytest.mark.parametrize(
+    ("curve", "expected"),
+    [([0.5] * 6, 4), ([0.5, 0.4, 0.5, 0.5, 0.3], 5), ([0.5, 0.6, 0.7, 0.8, 0.1], 4), ([0.5], 1)],
+    ids=["the same again is no new minimum", "new minimum in time", "too late", "short"],
+)
+def test_a_patience_of_three_epochs(curve, expected):
+    assert curves.last_epoch(curve, 3) == expected
+
+
 def test_generalisation_loss_by_hand():
     train = [1.0, 0.5, 0.3, 0.2]
     assert curves.generalisation_loss(train, [1.0, 0.4, 0.44, 0.5]) == pytest.approx(25)
@@ -48,11 +77,14 @@ def test_generalisation_loss_by_hand():
 
 def test_no_overfitting_where_the_training_loss_does_not_fall():
     assert curves.generalisation_loss([1.0, 0.5, 0.6], [1.0, 0.4, 0.5]) == 0
+    assert curves.generalisation_loss([1.0, 0.5, 0.5], [1.0, 0.4, 0.5]) == 0
 
 
 @pytest.mark.parametrize("curve", [[], [[1.0]], [1.0, 0.0], [1.0, math.nan]])
 def test_what_is_no_curve_is_refused(curve):
-    with pytest.raises(ValueError, match="one positive loss for each epoch"):
+    with pytest.raises(
+        ValueError, match=r"^a curve should be one positive loss for each epoch, at least one$"
+    ):
         curves.roughness(curve)
 
 
@@ -61,7 +93,7 @@ def test_describe_gives_each_of_them():
     described = curves.describe(train, val)
     assert described["train_roughness"] == pytest.approx(1)
     assert described["val_roughness"] == pytest.approx(0.42 / 0.18)
-    assert described["val_rising"] == 0.5
+    assert (described["train_rising"], described["val_rising"]) == (0, 0.5)
     assert described["generalisation_loss"] == pytest.approx(20)
     assert described["val_spikes_10"] == 0  # it does not come back
     assert described["generalisation_loss_10"] == pytest.approx(20)
@@ -75,3 +107,26 @@ def test_overfitting_is_judged_with_a_shorter_patience_too():
     assert described["generalisation_loss"] == pytest.approx(100 * (0.62 / 0.4 - 1))
     # Ten epochs after the third
     assert described["generalisation_loss_10"] == pytest.approx(100 * (0.50 / 0.4 - 1))
+
+
+def test_each_training_gets_the_figures_of_its_own_curve():
+    runs = pd.DataFrame({"digest": ["b", "none", "a"], "seed": [1, 2, 3]}, index=[5, 6, 7])
+    # As smooth as can be, and down 0.5, up 0.2, down 0.3; epochs and trainings in no order
+    losses = {"a": [1.0, 0.5, 0.4, 0.3], "b": [1.0, 0.5, 0.7, 0.4]}
+    rows = [
+        {"digest": digest, "epoch": epoch, "train_loss": 1 / epoch, "val_loss": losses[digest][i]}
+        for i, epoch in reversed([*enumerate(range(1, 5))])
+        for digest in ("b", "a")
+    ]
+    table = curves.with_figures(runs, pd.DataFrame(rows))
+    assert table[["digest", "seed"]].equals(runs)
+    assert table["val_roughness"].tolist() == pytest.approx([1 / 0.6, math.nan, 1], nan_ok=True)
+    assert table["val_rising"].tolist() == pytest.approx([1 / 3, math.nan, 0], nan_ok=True)
+
+
+def test_without_any_curve_every_figure_is_missing():
+    runs = pd.DataFrame({"digest": ["a"]})
+    no_curves = pd.DataFrame(columns=["digest", "epoch", "train_loss", "val_loss"])
+    table = curves.with_figures(runs, no_curves)
+    assert list(table) == ["digest", *curves.MEASURES]
+    assert table[list(curves.MEASURES)].isna().all(axis=None)

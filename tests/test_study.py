@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mlcore.study import compare
+from mlcore.study import compare, headline
 
 PUBLISHED = Path(__file__).parents[1] / "metrics" / "published.yaml"
 
@@ -82,6 +82,9 @@ def test_arguments_stay_as_they_are():
         ({"x": [1, 2]}, {"x": [1, 2, 3]}, r"x: ours are 3, published 2"),
         ({"x": [[1], [2, 3]]}, {"x": [[1], [2]]}, r"x\[1\]: ours are 1, published 2"),
         ({"x": [1, {"a": 2}]}, {"x": [1, {"b": 2}]}, r"x\[1\]: ours are \['b'\]"),
+        ({"X": {"a": 1}}, {"X": {"b": 2}}, r"X: ours are \['b'\]"),
+        ({1: 1, "a": 2}, {2: 1, "b": 2}, r"figures: ours are \[2, 'b'\], published \[1, 'a'\]"),
+        ({"a": 1}, 5, r"figures: ours is 5, published {'a': 1}"),
     ],
     ids=[
         "lacking",
@@ -93,6 +96,9 @@ def test_arguments_stay_as_they_are():
         "long list",
         "inner list",
         "in list",
+        "capital",
+        "keys of two types",
+        "one figure",
     ],
 )
 def test_layouts_that_differ(published, ours, message):
@@ -131,3 +137,24 @@ def test_published_figures_without_ours():
 def test_kinds_that_differ(published, ours):
     with pytest.raises(ValueError, match=r"^x: "):
         compare(published, ours)
+
+
+def test_the_headline_names_each_figure_that_there_is():
+    summary = {
+        "mnist_grid": {"test_accuracy": {
+            "tanh": {"zero": pair(0.1, 0.2), "normal": pair(0.9, 0.8)},
+            "relu": {"zero": pair(None, 0.2)},
+        }},
+        "fashion_classifier": {"test_accuracy": {"tanh": pair(0.84, 0.85)},
+                               "val_loss": {"tanh": pair(0.4, 0.5)}},
+        "bottleneck_probe": {"test_accuracy": {"identity": pair(0.7, 0.75), "relu": pair(None, 1)}},
+        "fashion_search": {"cv_accuracy": pair(0.86, 0.87)},
+    }  # fmt: skip
+    assert headline(summary, {"relu": 0.02}) == {
+        "tanh-zero": 0.1,
+        "tanh-normal": 0.9,
+        "fashion-tanh": 0.84,
+        "codes-identity": 0.7,
+        "search-cv": 0.86,
+        "mse-relu": 0.02,
+    }
