@@ -20,6 +20,7 @@ from mlcore.cluster import fits_elsewhere
 from mlcore.config import Config, load
 from mlcore.config.hydra_app import check_jobs, run_as_hydra_app
 from mlcore.config.messages import one_line
+from mlcore.digests import changed_code, outdated, sections_of
 from mlcore.errors import RetraceError
 from mlcore.notes import SWEEP
 from mlcore.observers import Context, make_observers
@@ -133,10 +134,34 @@ class Task:
             if os.environ.get("HYDRA_FULL_ERROR") == "1":  # Hydra's own switch for tracebacks
                 raise
             raise RetraceError(f"{self.module}: {one_line(error)}") from None
-        if digest:
+        if digest and finished.digest_of(self.module, config, ROOT) == digest:
             finished.note(digest, out)
+        elif digest:
+            log.warning("warning: code or data have changed meanwhile: not noted as finished")
         if out != ROOT:
             log.info("results in %s", out)
+
+
+def check_unchanged(stage: str, config: Config, overrides: list[str]) -> None:
+    """Check at the end of a stage that what it began with is still there.
+
+    DVC hashes what a stage depends on when the stage has ended, and would note its results as those
+    of code and parameters that came after it had begun.
+
+    Raises
+    ------
+    RetraceError
+        If modules or parameters that the stage depends on have changed meanwhile.
+    """
+    pipeline = read_yaml(ROOT / "dvc.yaml")["stages"]
+    changed = outdated([stage], pipeline, ROOT)
+    if not changed:
+        now = load(ROOT / "params.yaml", overrides)
+        sections = sections_of(pipeline[stage])
+        changed = next((s for s in sections if getattr(now, s) != getattr(config, s)), "")
+        changed = changed and f"{changed} in params.yaml"
+    if changed:
+        raise RetraceError(f"{changed} has changed while {stage} ran, which has to run again")
 
 
 def main(run: Stage) -> None:
@@ -157,10 +182,15 @@ def main(run: Stage) -> None:
         if "DVC_STAGE" in os.environ:
             logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
             config = load(ROOT / "params.yaml", sys.argv[1:])
+            changed_code(ROOT)  # as it is now
             with session(config, ROOT):
                 task(config, ROOT, "dvc", sys.argv[1:])
+            check_unchanged(module.removeprefix("stages."), config, sys.argv[1:])
         else:
-            config = check_jobs(ROOT / "conf")
+            stage, known = module.removeprefix("stages."), read_yaml(ROOT / "dvc.yaml")["stages"]
+            # Of a stage that dvc.yaml does not have yet nothing is known
+            sections = sections_of(known[stage]) if stage in known else list(Config.model_fields)
+            config = check_jobs(ROOT / "conf", stage, sections)
             with session(config, ROOT), sweep_parent(module, sys.argv[1:]):
                 run_as_hydra_app(task, module, ROOT / "conf")
     except RetraceError as error:

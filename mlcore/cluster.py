@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from mlcore.config.messages import one_line
+from mlcore.digests import changed_code
 from mlcore.errors import RetraceError
 from mlcore.notes import SESSION, SWEEP
 from mlcore.runtime import fingerprint, pin_threads
@@ -189,6 +190,7 @@ def _reached(address: str) -> Iterator[Client]:
             ) from None
         try:
             client.run_on_scheduler(pin_threads)
+            _renew(client)
             client.run(pin_threads)
             theirs = client.run(fingerprint)
         except Exception as error:
@@ -198,6 +200,21 @@ def _reached(address: str) -> Iterator[Client]:
             ) from None
         _compare(theirs)
         yield client
+
+
+def _renew(client: Client) -> None:
+    """Restart workers that have imported code which has changed since, as far as nannies can."""
+    old = [worker for worker, changed in client.run(_has_old_code).items() if changed]
+    known = client.scheduler_info(n_workers=-1)["workers"]
+    if ending := [worker for worker in old if known.get(worker, {}).get("nanny")]:
+        client.restart_workers(ending, timeout=JOINING)
+        client.wait_for_workers(len(known), timeout=JOINING)
+    if len(ending) < len(old):
+        log.warning("warning: workers without a nanny have old code and will refuse jobs")
+
+
+def _has_old_code() -> bool:
+    return bool(changed_code(Path(__file__).parents[1]))
 
 
 def _compare(fingerprints: dict[str, dict[str, Any]]) -> None:
@@ -294,9 +311,7 @@ def _hand_on(notes: dict[str, dict[str, bytes]], session: str | None) -> None:
     if session is None:
         return
     for name, files in notes.items():
-        hidden = Path(session) / f".{uuid4().hex}"
-        unpack(files, hidden)
-        hidden.rename(Path(session) / name)
+        unpack(files, Path(session) / name)
 
 
 def _run(task: bytes, session: str | None, sweep: str | None) -> Parcel:
@@ -358,8 +373,13 @@ def pack(folder: Path) -> dict[str, bytes]:
 
 
 def unpack(files: dict[str, bytes], folder: Path) -> None:
-    """Write files into a folder."""
-    shutil.rmtree(folder, ignore_errors=True)
-    for name, content in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
+    """Write files into a new folder, which is there as a whole or, after an OSError, not at all."""
+    hidden = folder.with_name(f".{uuid4().hex}")
+    try:
+        for name, content in files.items():
+            (hidden / name).parent.mkdir(parents=True, exist_ok=True)
+            (hidden / name).write_bytes(content)
+        shutil.rmtree(folder, ignore_errors=True)
+        hidden.rename(folder)
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)

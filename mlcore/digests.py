@@ -49,21 +49,64 @@ def digests_of(
     made: set[str] = set()
     for name in stages:
         stage = pipeline[name]
-        # How dvc.yaml hands a matrix item on to the configuration
-        items = re.findall(r"(\w+)\.(\w+)=\$\{item\.(\w+)\}", stage["cmd"])
-        values = {item: getattr(getattr(config, part), key) for part, key, item in items}
+        values = {
+            item: getattr(getattr(config, part), key) for part, key, item in _matrix_items(stage)
+        }
         inputs = [path for path in stage["deps"] if path not in made]
-        sections = [key.partition(".")[0] for key in stage.get("params", [])]
-        sections += [part for part, _, _ in items]
         hashes = {path: _hash(root, _filled(path, values)) for path in inputs}
         generations.append(_digest([*generations[-1:], hashes]))
-        known = {s: getattr(config, s).model_dump() for s in sorted(set(sections))}
+        known = {s: getattr(config, s).model_dump() for s in sections_of(stage)}
         params.append(_digest([*params[-1:], known]))
         made |= {out if isinstance(out, str) else next(iter(out)) for out in stage["outs"]}
     return [
         g[GENERATION] + p[PARAMS] + g[PARAMS.stop :]
         for g, p in zip(generations, params, strict=True)
     ]
+
+
+def _matrix_items(stage: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Give how dvc.yaml hands matrix items on to the configuration: section, key and item."""
+    return re.findall(r"(\w+)\.(\w+)=\$\{item\.(\w+)\}", stage["cmd"])
+
+
+def sections_of(stage: Mapping[str, Any]) -> list[str]:
+    """Name the sections of the configuration that a stage of dvc.yaml reads."""
+    named = {key.partition(".")[0] for key in stage.get("params", [])}
+    return sorted(named | {part for part, _, _ in _matrix_items(stage)})
+
+
+_code_at_first: dict[Path, dict[str, str]] = {}
+_changed_code: dict[Path, set[str]] = {}
+
+
+def changed_code(root: Path) -> set[str]:
+    """Name the modules of a checkout that have changed since this process first asked.
+
+    What a process has imported stays as it was then. A module stays named when its file is as
+    before again: it may have been imported in between.
+    """
+    now = {
+        file.relative_to(root).as_posix(): _hash(root, file.relative_to(root).as_posix())
+        for package in ("mlcore", "stages")
+        for file in (root / package).rglob("*.py")
+    }
+    first = _code_at_first.setdefault(root, now)
+    changed = _changed_code.setdefault(root, set())
+    changed.update(name for name, digest in first.items() if now.get(name) != digest)
+    return changed
+
+
+def outdated(stages: Sequence[str], pipeline: Mapping[str, Any], root: Path) -> str:
+    """Name a changed module (see `changed_code`) that these stages come from; "" if none is."""
+    code = [dep for name in stages for dep in pipeline[name]["deps"]]
+    return next(
+        (
+            name
+            for name in sorted(changed_code(root))
+            if any(name == dep or name.startswith(f"{dep}/") for dep in code)
+        ),
+        "",
+    )
 
 
 def _digest(content: Any) -> str:

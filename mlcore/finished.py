@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mlcore.artifacts import read_yaml, write_json
 from mlcore.config import Config
-from mlcore.digests import digests_of
+from mlcore.digests import digests_of, outdated
 
 NOTE = ".hydra/finished.json"
 """In a job's folder, where Hydra keeps the job's parameters."""
@@ -21,7 +21,13 @@ FORCE = "RETRACE_FORCE"
 
 
 def digest_of(module: str, config: Config, root: Path) -> str:
-    """Give the digest of what a stage run by hand comes from; "" if dvc.yaml does not know it.
+    """Give the digest of what a stage run by hand comes from.
+
+    Returns
+    -------
+    str
+        "" if dvc.yaml does not know the stage, or this process may have imported code that has
+        changed since.
 
     Raises
     ------
@@ -30,7 +36,9 @@ def digest_of(module: str, config: Config, root: Path) -> str:
     """
     stage = module.removeprefix("stages.")
     pipeline = read_yaml(root / "dvc.yaml")["stages"]
-    return digests_of([stage], config, pipeline, root)[0] if stage in pipeline else ""
+    if stage not in pipeline or outdated([stage], pipeline, root):
+        return ""
+    return digests_of([stage], config, pipeline, root)[0]
 
 
 def find(digest: str, out: Path) -> Path | None:
@@ -43,6 +51,8 @@ def find(digest: str, out: Path) -> Path | None:
     for path in sorted(out.parent.parent.glob(f"*/*/{NOTE}"), reverse=True):
         folder = path.parents[1]
         if folder.parent == out.parent and folder != out:
+            continue
+        if folder.name.startswith("."):  # on its way here from a worker
             continue
         try:
             note = json.loads(path.read_text(encoding="utf-8"))

@@ -25,10 +25,10 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from mlcore import notes, sweep_summary
-from mlcore.artifacts import read_table
+from mlcore.artifacts import atomic_path, read_table
 from mlcore.login import SERVER, logged_in, read_login, server_folder
 from mlcore.plotting import loss_curves, save, sweep_dots
-from mlcore.registry import promote, supersede
+from mlcore.registry import newer_than, promote, supersede
 from mlcore.stores import IDENTITY, Store, StoreError, displayed, without_secrets
 
 ROOT = Path(__file__).parents[1]
@@ -54,7 +54,16 @@ ATTEMPTS = 3
 """Times that a training is tried to be sent before it is left for `make sync`."""
 
 MODEL_SENT = "model.sent"
-"""Marks in a training's notes that its model is in the store."""
+"""Holds in a training's notes, once its model is in the store, the URI of that."""
+
+
+def is_held(folder: Path) -> bool:
+    """Whether the process that trains is alive: the system frees its lock when it ends."""
+    try:
+        with FileLock(folder / notes.LOCK, timeout=0):
+            return False
+    except Timeout:
+        return True
 
 
 class Run:
@@ -68,7 +77,7 @@ class Run:
 
     def advance(self) -> None:
         """Read what is new and send it, if it is time to."""
-        alive = self._is_held()  # before reading: what was noted last must be seen
+        alive = is_held(self.folder)  # before reading: what was noted last must be seen
         with (self.folder / notes.EVENTS).open("rb") as file:
             file.seek(self.offset)
             new = file.read()
@@ -81,17 +90,8 @@ class Run:
             self._send()
             rehearse(self.store)
         if not self.done and not alive:
-            self._failed(
-                {"time": time.time(), "status": "KILLED", "error": "its process ended untold"}
-            )
-
-    def _is_held(self) -> bool:
-        """Whether the process that trains is alive: the system frees its lock when it ends."""
-        try:
-            with FileLock(self.folder / notes.LOCK, timeout=0):
-                return False
-        except Timeout:
-            return True
+            error = "its end was not noted: it was killed, or notes had no room"
+            self._failed({"time": time.time(), "status": "KILLED", "error": error})
 
     def _started(self, note: dict[str, Any]) -> None:
         client, entities = self.store.client, self.store.mlflow.entities
@@ -244,12 +244,25 @@ class Run:
             if file.suffix == ".csv":
                 self._draw(file)
             self._get_on()
-        model = self.folder / notes.MODEL
-        if model.exists() and not (self.folder / MODEL_SENT).exists():
+        model, sent = self.folder / notes.MODEL, self.folder / MODEL_SENT
+        if not model.exists():
+            return
+        if not sent.exists():
             uri = self._log_model(pickle.loads(model.read_bytes()))  # noqa: S301 - our own note
-            (self.folder / MODEL_SENT).touch()
-            about = {"val_accuracy": metrics.get("val_accuracy"), "data": self.digest}
-            promote(self.store, self.part, uri, self.run_id, about, self._is_the_pipelines())
+            with atomic_path(sent) as temporary:
+                temporary.write_text(uri, encoding="utf-8")
+        about = {"val_accuracy": metrics.get("val_accuracy"), "data": self.digest}
+        own = self._is_the_pipelines() and not newer_than(
+            self.store, self.part, self.run_id, self.tags["dvc.stage"]
+        )
+        uri = sent.read_text(encoding="utf-8")
+        try:
+            promote(self.store, self.part, uri, self.run_id, about, own)
+        except self.store.mlflow.exceptions.MlflowException as error:
+            if error.get_http_status_code() >= 500:
+                raise  # for another try
+            reason = without_secrets(str(error).splitlines()[0], self.store.uri)
+            print(f"warning: a model is not registered: {reason}", file=sys.stderr)
 
     def _draw(self, history: Path) -> None:
         """Add the losses over epochs as a picture."""
@@ -438,7 +451,8 @@ def sync() -> int:
                 sender = Sender(session)
             except (Timeout, OSError):
                 continue  # a command is still at work there, or has just taken it away
-            while sender.waiting() and sender.uri not in unusable:
+            # A training whose command was killed may still be at work
+            while sender.uri not in unusable and not all(map(is_held, sender.waiting())):
                 try:
                     names = sender.send()
                 except StoreError as error:
@@ -448,6 +462,8 @@ def sync() -> int:
                 recorded += len(names)
                 print("".join(f"recorded {n} in {displayed(sender.uri)}\n" for n in names), end="")
             left = notes.noted(session)
+            for folder in filter(is_held, left):
+                print(f"{folder.name.partition('-')[2]} is still at work")
             code = code or int(bool(left))
             if not left:
                 shutil.rmtree(session, ignore_errors=True)

@@ -28,8 +28,22 @@ BETTER_BY = "val_accuracy"
 """What the best model is best by. Never a test figure: that would choose by the test images."""
 
 
+NO_CHAMPION = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+"""What MLflow answers where there is no such model, or none with that alias."""
+
+
+def newer_than(store: Store, experiment: str, run_id: str, stage: str) -> str:
+    """Give the id of the current run of a stage if it was started after this one; else "".
+
+    Runs that were kept for `make sync` come later than those that took their place.
+    """
+    started = store.client.get_run(run_id).info.start_time
+    others = _current(store, experiment, run_id, stage)
+    return next((run.info.run_id for run in others if run.info.start_time > started), "")
+
+
 def supersede(store: Store, experiment: str, run_id: str, stage: str) -> None:
-    """Make a run the current one of its stage; nothing is deleted.
+    """Make a run the current one of its stage, unless a newer one is; nothing is deleted.
 
     Parameters
     ----------
@@ -40,15 +54,23 @@ def supersede(store: Store, experiment: str, run_id: str, stage: str) -> None:
     stage : str
         As DVC names it, such as "train_network@tanh-normal".
     """
-    older = store.client.search_runs(
+    if newer := newer_than(store, experiment, run_id, stage):
+        store.client.set_tag(run_id, CURRENT, "false")
+        store.client.set_tag(run_id, SUPERSEDED_BY, newer)
+        return
+    for run in _current(store, experiment, run_id, stage):
+        store.client.set_tag(run.info.run_id, CURRENT, "false")
+        store.client.set_tag(run.info.run_id, SUPERSEDED_BY, run_id)
+    store.client.set_tag(run_id, CURRENT, "true")
+
+
+def _current(store: Store, experiment: str, run_id: str, stage: str) -> list[Any]:
+    """Give the current runs of a stage but this one; more than one if a change was broken off."""
+    runs = store.client.search_runs(
         [store.experiment(experiment)],
         f"tags.`dvc.stage` = '{stage}' and tags.`{CURRENT}` = 'true'",
     )
-    for run in older:
-        if run.info.run_id != run_id:
-            store.client.set_tag(run.info.run_id, CURRENT, "false")
-            store.client.set_tag(run.info.run_id, SUPERSEDED_BY, run_id)
-    store.client.set_tag(run_id, CURRENT, "true")
+    return [run for run in runs if run.info.run_id != run_id]
 
 
 def promote(
@@ -80,7 +102,9 @@ def promote(
     with FileLock(checkout_root(store.root) / ".mlflow.lock"):
         try:
             champion = client.get_model_version_by_alias(name, ALIAS)
-        except errors.MlflowException:
+        except errors.MlflowException as error:
+            if error.error_code not in NO_CHAMPION:
+                raise  # a store that does not answer may have one
             champion = None
         if champion is not None:
             same_data = champion.tags.get("data") == about["data"]
@@ -90,6 +114,12 @@ def promote(
         with suppress(errors.MlflowException):  # it is there
             client.create_registered_model(name)
         tags = {key: str(value) for key, value in about.items()}
-        version = client.create_model_version(name, model_uri, run_id, tags=tags)
+        # One that was registered before it was broken off
+        known = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
+        # Without the model's id a server refuses its URI
+        model_id = model_uri.rpartition("/")[2]
+        version = [*known, None][0] or client.create_model_version(
+            name, model_uri, run_id, tags=tags, model_id=model_id
+        )
         client.set_registered_model_alias(name, ALIAS, version.version)
     return True

@@ -4,7 +4,7 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -205,12 +205,7 @@ class Store:
             if experiment
             else {e.experiment_id: e.name for e in self.client.search_experiments()}
         )
-        runs = self.client.search_runs(
-            list(ids),
-            f"tags.`{GROUP}` = '{group}' and attributes.status = 'FINISHED'",
-            max_results=1000,
-            order_by=["attributes.start_time ASC"],
-        )
+        wanted = f"tags.`{GROUP}` = '{group}' and attributes.status = 'FINISHED'"
         return [
             {
                 "run_id": run.info.run_id,
@@ -220,8 +215,18 @@ class Store:
                 "params": run.data.params,
                 "metrics": run.data.metrics,
             }
-            for run in runs
+            for run in self._search(ids, wanted, "attributes.start_time ASC")
         ]
+
+    def _search(self, ids: Iterable[str], wanted: str, order: str) -> Iterator[Any]:
+        """Give all runs that are found, however many; there must be an experiment."""
+        token = None
+        while True:
+            page = self.client.search_runs(list(ids), wanted, order_by=[order], page_token=token)
+            yield from page
+            token = page.token
+            if not token:
+                return
 
     def runs_of_stages(self) -> dict[str, list[dict[str, Any]]]:
         """Give the finished runs of DVC's stages by the stage's name, the newest first.
@@ -233,28 +238,17 @@ class Store:
         """
         names = {e.experiment_id: e.name for e in self.client.search_experiments()}
         found: dict[str, list[dict[str, Any]]] = {}
-        token = None
-        while names:
-            page = self.client.search_runs(
-                list(names),
-                "tags.origin = 'dvc' and attributes.status = 'FINISHED'",
-                max_results=1000,
-                order_by=["attributes.start_time DESC"],
-                page_token=token,
+        wanted = "tags.origin = 'dvc' and attributes.status = 'FINISHED'"
+        for run in self._search(names, wanted, "attributes.start_time DESC") if names else ():
+            started = datetime.fromtimestamp(run.info.start_time / 1000)
+            found.setdefault(run.data.tags.get("dvc.stage", ""), []).append(
+                {
+                    "run_id": run.info.run_id,
+                    "experiment": names[run.info.experiment_id],
+                    "started": f"{started:%Y-%m-%d %H:%M:%S}",
+                    "tags": run.data.tags,
+                }
             )
-            for run in page:
-                started = datetime.fromtimestamp(run.info.start_time / 1000)
-                found.setdefault(run.data.tags.get("dvc.stage", ""), []).append(
-                    {
-                        "run_id": run.info.run_id,
-                        "experiment": names[run.info.experiment_id],
-                        "started": f"{started:%Y-%m-%d %H:%M:%S}",
-                        "tags": run.data.tags,
-                    }
-                )
-            token = page.token
-            if not token:
-                break
         return found
 
 

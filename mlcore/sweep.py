@@ -18,7 +18,7 @@ from mlcore.artifacts import read_yaml
 from mlcore.config import Config
 from mlcore.config.compose import compose_for_seeds
 from mlcore.config.hydra_app import expand
-from mlcore.digests import digests_of
+from mlcore.digests import digests_of, outdated
 from mlcore.errors import RetraceError
 from mlcore.sweep_table import N_DIGITS, Table
 
@@ -136,10 +136,19 @@ def todo(jobs: Sequence[Job], table: Table) -> list[Job]:
     return [job for job in jobs if job.digests[-1] not in done]
 
 
-def same_in(root: Path, job: Job) -> bool:
-    """Whether a checkout has the code and the data that the job was composed with."""
+def check_code(root: Path, job: Job) -> None:
+    """Check that what a job trains here comes from the code and the data of its digests.
+
+    Raises
+    ------
+    RetraceError
+        If the checkout's are others, or this process may have imported others.
+    """
     pipeline = read_yaml(root / "dvc.yaml")["stages"]
-    return _digests(job.stages, job.config, pipeline, root) == job.digests
+    if module := outdated(job.stages, pipeline, root):
+        raise RetraceError(f"{module} has changed since the process that trains was started")
+    if _digests(job.stages, job.config, pipeline, root) != job.digests:
+        raise RetraceError(f"{root} has other code or data than the sweep began with")
 
 
 def _digests(

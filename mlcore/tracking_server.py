@@ -69,10 +69,15 @@ def start(folder: Path, port: int | None) -> str:
     """
     login = read_login(folder)
     database = Postgres(folder)
+    last = urlsplit(login.uri).port if login else None
     if login and answers(login) and processes(folder) and database.process():
+        if port not in (None, last):
+            raise RetraceError(
+                f"the server runs already, on port {last}; `make server-stop` ends it"
+            )
         return f"the server runs already: {use(folder, login)}"
     stop(folder)
-    port = port or (login and urlsplit(login.uri).port) or PORT
+    port = port or last or PORT
     for number in (port, port + 1):
         check_free(number, "`make server SERVER_PORT=n` takes n and n + 1")
     password = login.password if login else secrets.token_urlsafe(24)

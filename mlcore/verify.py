@@ -194,6 +194,13 @@ def misplaced(
     ]
 
 
+def may_differ(machine: Mapping[str, Any], here: Mapping[str, Any]) -> tuple[str, ...]:
+    """Name the folders and files that may differ between the committed machine and this one."""
+    if other_machine(machine, here):
+        return COMPUTED
+    return NAME_PYTHON if machine["python"] != here["python"] else ()
+
+
 def clone(root: Path, folder: Path) -> str:
     """Clone the last commit of a checkout into an empty folder, with nothing to take results from.
 
@@ -261,7 +268,7 @@ def verify(*arguments: str) -> bool:
     print(f"\n{len(found)} stages ran in {time.monotonic() - began:.0f} s.", end=" ")
     print(f"{n_same} of {n_files} files are byte for byte what dvc.lock says.")
     others = other_machine(machine, fingerprint())
-    wrong = misplaced(differ, COMPUTED if others else NAME_PYTHON, found)
+    wrong = misplaced(differ, may_differ(machine, fingerprint()), found)
     if wrong:
         print(tabulate(wrong, ["stage", "file", "MD5 in dvc.lock", "now"]))
     if not others:

@@ -36,7 +36,7 @@ from mlcore.notes import SESSION
 from mlcore.observers import Context, trackers
 from mlcore.observers.tracking import note_group, session
 from mlcore.runtime import pin_threads
-from mlcore.sweep import Job, jobs_of, read_sweeps, same_in, todo
+from mlcore.sweep import Job, check_code, jobs_of, read_sweeps, todo
 from mlcore.sweep_table import CURVES, FIGURES, GROUP, Table, group_of, summary
 from mlcore.training import Observer, Result, Row, Training
 from mlcore.training import run as run_training
@@ -88,11 +88,13 @@ def run_job(job: Job, keep_curves: bool, folder_of_all: str) -> Outcome:
     with TemporaryDirectory(dir=folder_of_all) as folder:
         workspace = Workspace(ROOT, Path(folder))
         try:
+            check_code(ROOT, job)
             for name, digest in zip(job.stages, job.digests, strict=True):
                 training = import_module(f"stages.{name}").run(job.config, workspace)
                 if training is not None:
                     curve = TestPart() if keep_curves and training.part == "network" else None
                     _train(training, name, digest, workspace, outcome, curve)
+            check_code(ROOT, job)  # modules may have been imported meanwhile
         except Exception as error:  # whatever it is, the other jobs go on
             outcome.error = one_line(error)
     return outcome
@@ -153,9 +155,7 @@ Ended = Generator[Outcome, None, None]
 
 
 def run_elsewhere(job: Job, keep_curves: bool) -> Outcome:
-    """Run a job on a worker of a cluster, if its checkout is as this one."""
-    if not same_in(ROOT, job):
-        return Outcome(job, error=f"the worker's checkout, {ROOT}, has other code or data")
+    """Run a job on a worker of a cluster."""
     return run_job(job, keep_curves, scratch())
 
 
@@ -208,7 +208,10 @@ def write_down(table: Table, ended: Iterable[Outcome]) -> list[Outcome]:
                 table.add(outcome.rows, outcome.curves)
                 changed |= {group_of(row) for row in outcome.rows}
     finally:  # what is done when it is broken off is summed up, too
-        note_groups(table, changed)
+        try:
+            note_groups(table, changed)
+        except OSError as error:
+            print(f"warning: the seeds are not summed up: {one_line(error)}", file=sys.stderr)
     return failed
 
 
@@ -366,6 +369,8 @@ def main() -> None:
         sys.exit("error: a worker was killed (no memory left?); the same command goes on from here")
     except RetraceError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:  # no room, or no permission
+        sys.exit(f"error: {one_line(error)}; the same command goes on from here")
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(130)

@@ -234,3 +234,67 @@ def test_ctrl_c_while_a_stage_imports_its_libraries_is_one_line(project, tmp_pat
     result = project.run("stages.train_network", check=False, PYTHONPATH=str(tmp_path))
     assert result.returncode == -signal.SIGINT
     assert result.stderr == "interrupted\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (
+            ["stages.train_network", "-m", "mnist.seed=range(5)"],
+            "mnist.seed=range(5) has no effect on train_network, which reads network; ",
+        ),
+        (
+            ["stages.classify_features", "features=bottleneck"],
+            "features=bottleneck has no effect on classify_features, which reads autoencoder, "
+            "feature_classifier; ",
+        ),
+        (
+            ["stages.worked_examples", "network.seed=1"],
+            "network.seed=1 has no effect on worked_examples, which has no parameters; ",
+        ),
+    ],
+)
+def test_an_override_without_effect_is_refused_in_one_line(project, command, message):
+    result = project.run(*command, check=False)
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"error: command line: {message}")
+
+
+def test_a_stage_takes_a_whole_experiment_and_the_seed(project):
+    project.run("stages.train_network", "experiment=smoke", "seed=3", "tracking=off",
+                "network.hidden_layer_sizes=[4]", "network.max_epochs=1")  # fmt: skip
+
+
+EDITS = {
+    "code": ("mlcore/nn/losses.py", "", "# changed", "mlcore/nn/losses.py"),
+    "parameters": ("params.yaml", "patience: 20", "patience: 3", "network in params.yaml"),
+    "other code": ("mlcore/report/__init__.py", "", "# changed", None),
+    "other parameters": ("params.yaml", "n_images: 10", "n_images: 5", None),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_what_changes_while_a_stage_runs_is_not_noted_with_its_results(project, edit):
+    """DVC would hash it when the stage has ended."""
+    name, old, new, changed = EDITS[edit]
+    project.run("mlcore.config", "network.max_epochs=1", "network.hidden_layer_sizes=[4]")
+    meddling = f"""
+inner = run
+def run(config, workspace):
+    path = workspace.root / {name!r}
+    before = path.read_text()
+    assert {old!r} in before
+    path.write_text(before.replace({old!r}, {new!r}) if {old!r} else before + {new!r})
+    return inner(config, workspace)
+
+"""
+    stage = project.root / "stages" / "train_network.py"
+    stage.write_text(stage.read_text().replace("if __name__", f"{meddling}if __name__"))
+    result = project.run("stages.train_network", DVC_STAGE="train_network@tanh-normal", check=False)
+    if changed is None:
+        assert result.returncode == 0, result.stderr
+    else:
+        assert result.returncode == 1
+        line = f"error: {changed} has changed while train_network ran, which has to run again"
+        assert result.stderr.splitlines() == [line]

@@ -15,6 +15,7 @@ import yaml
 
 from mlcore import finished
 from mlcore.app import INTERRUPTED
+from mlcore.cluster import pack, unpack
 from mlcore.config import compose
 
 SMALL = ["network.hidden_layer_sizes=[8,6]", "network.max_epochs=2"]
@@ -181,6 +182,9 @@ def test_what_a_job_comes_from_decides_whether_it_is_finished(project):
     # Beside the jobs of its own sweep, which are about to be written
     assert finished.find(digest, job.parent / "1") is None
     assert finished.find(digest, job) == job
+    on_its_way = job.rename(job.with_name(".0"))
+    assert found()[0] is None
+    on_its_way.rename(job)
     (job / "models" / "m.npz").unlink()
     assert found()[0] is None
     finished.begin(job)
@@ -311,6 +315,60 @@ def test_workers_of_another_machine_send_their_files_and_what_they_tracked(
         assert other.stderr.count("on the worker are not those of this checkout") == 2
     finally:
         cluster.end()
+
+
+def test_workers_that_have_imported_old_code_are_started_anew(project, tmp_path):
+    cluster = Cluster(tmp_path)
+    sweep = [*STAGE, *SMALL, OFF, "network.activation=relu"]
+    try:
+        cluster.scheduler(project)
+        cluster.worker(project)
+        project.run(*sweep, *on(cluster, "there/a"))
+        code = project.root / "mlcore" / "nn" / "losses.py"
+        half = code.read_text().replace("scores /= len(labels)", "scores /= 2 * len(labels)")
+        code.write_text(half)
+        project.run(*sweep, *on(cluster, "there/b"))
+    finally:
+        cluster.end()
+    project.run(*sweep, "hydra.sweep.dir=here/b", RETRACE_FORCE="1")
+    now = results(project.root / "here/b")
+    assert results(project.root / "there/b") == now
+    assert results(project.root / "there/a") != now
+
+
+MEANWHILE = """
+import sys
+from mlcore.app import ROOT, Task
+from mlcore.config import compose
+
+def run(config, workspace):
+    if sys.argv[1] == "edit":
+        with (ROOT / "mlcore" / "nn" / "losses.py").open("a") as file:
+            file.write("# changed")
+
+out = ROOT / "sweeps-of-ours" / sys.argv[1] / "0"
+out.mkdir(parents=True)
+Task(run, "stages.train_network")(compose(ROOT / "conf"), out, "sweep", [])
+"""
+
+
+def test_a_job_during_which_the_code_changes_does_not_count_as_finished(project):
+    (project.root / "meanwhile.py").write_text(MEANWHILE)
+    for what, noted in (("nothing", True), ("edit", False)):
+        project.run("meanwhile", what)
+        note = project.root / "sweeps-of-ours" / what / "0" / finished.NOTE
+        assert note.exists() == noted
+
+
+def test_files_that_come_home_are_there_as_a_whole_or_not_at_all(tmp_path):
+    out = tmp_path / "jobs" / "0"
+    unpack({".hydra/a": b"1", "models/m": b"2"}, out)
+    assert pack(out) == {".hydra/a": b"1", "models/m": b"2"}
+    with pytest.raises(OSError, match="name too long"):
+        unpack({".hydra/a": b"3", "m" * 300: b"4"}, out)
+    assert pack(out) == {".hydra/a": b"1", "models/m": b"2"}
+    unpack({"models/n": b"5"}, out)
+    assert pack(out.parent) == {"0/models/n": b"5"}
 
 
 def test_an_address_without_a_scheduler_or_workers_is_one_clear_line(project, tmp_path):

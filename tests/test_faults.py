@@ -382,8 +382,9 @@ def read_only(project):
     [
         (TRAIN, "outputs cannot be written to; hydra.run.dir=FOLDER names another folder"),
         (["stages"], "Permission denied: "),
+        (["stages.sweep", "sweeps/replicates.yaml", "tracking=off"], "Permission denied: "),
     ],
-    ids=["training", "pipeline"],
+    ids=["training", "pipeline", "sweep"],
 )
 @pytest.mark.usefixtures("unmeasured")
 def test_a_folder_that_may_not_be_written_to_is_said_in_one_line(read_only, command, message):

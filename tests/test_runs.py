@@ -5,16 +5,19 @@ import json
 import subprocess
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
-from mlcore import runs, sweep_summary
+from mlcore import notes, runs, sweep_summary
 from mlcore.artifacts import load_arrays, save_arrays
 from mlcore.network_files import load_network
-from mlcore.stores import default_uri
+from mlcore.observers.tracking import note_group
+from mlcore.registry import promote
+from mlcore.stores import Store, default_uri
 
 pytestmark = [
     pytest.mark.filterwarnings(f"ignore::{kind}")
@@ -52,6 +55,21 @@ def test_a_new_run_of_a_stage_supersedes_the_older_and_deletes_nothing(project):
     assert current.data.params["learning_rate"] == "0.05"
     assert old.data.tags["superseded_by"] == current.info.run_id
     assert len(project.runs("network")) == 3
+
+
+def test_a_run_that_is_sent_late_does_not_take_the_place_of_a_newer_one(project):
+    project.run("mlcore.config", *SMALL)
+    nowhere = {"MLFLOW_TRACKING_URI": "sqlite:////dev/null/no.db"}
+    project.run("stages.train_network", *CELL, DVC_STAGE=STAGE, **nowhere)
+    run_as_dvc(project, "network.learning_rate=0.05")
+    (session,) = (project.root / "mlruns" / "pending").iterdir()
+    (session / notes.STORE).write_text(default_uri(project.root))
+    project.run("mlcore.mlflow_writer")
+    (current,) = project.runs("network", "tags.current = 'true'")
+    (late,) = project.runs("network", "tags.current = 'false'")
+    assert current.data.params["learning_rate"] == "0.05"
+    assert late.data.tags["superseded_by"] == current.info.run_id
+    assert late.info.status == "FINISHED"
 
 
 def test_a_run_has_the_hashes_of_what_it_took_and_made_and_its_figure(project):
@@ -114,6 +132,43 @@ def test_the_champion_is_the_best_on_validation_among_those_on_the_same_data(pro
     own = champion(client)
     assert own.version != best.version  # the pipeline's data changed
     assert own.tags["data"] == md5(data)
+
+
+def test_a_model_whose_registration_was_broken_off_is_registered_once(project):
+    from mlflow.exceptions import MlflowException
+
+    project.run(*CLASSIFIER, "classifier.max_epochs=1")
+    store = Store(default_uri(project.root), project.root)
+    client, first = store.client, champion(store.client)
+    (run,) = project.runs("classifier")
+    about = {"val_accuracy": 0.99, "data": first.tags["data"]}
+    better = client.create_run(run.info.experiment_id).info.run_id
+
+    def promote_with(**replaced):
+        names = ("get_model_version_by_alias", "create_registered_model", "search_model_versions",
+                 "create_model_version", "set_registered_model_alias")  # fmt: skip
+        store.client = SimpleNamespace(**{n: getattr(client, n) for n in names} | replaced)
+        return promote(store, "classifier", first.source, better, about, own=False)
+
+    def no_answer(*args, **kwargs):
+        raise MlflowException("no answer")
+
+    # A store that does not answer is not one without a champion
+    for call in ("get_model_version_by_alias", "set_registered_model_alias"):
+        with pytest.raises(MlflowException, match="no answer"):
+            promote_with(**{call: no_answer})
+        assert champion(client).version == first.version
+    assert promote_with()
+    assert champion(client).run_id == better
+    assert len(client.search_model_versions("name = 'fashion-mnist-classifier'")) == 2
+    assert not promote_with()
+
+
+def test_a_sweep_with_many_values_has_a_run_above_it(tmp_path):
+    name = "train_network " + " ".join(f"network.batch_size={n}" for n in range(100))
+    note_group(tmp_path, "sweep/1", "", name, {})
+    (folder,) = notes.noted(tmp_path)
+    assert json.loads((folder / notes.EVENTS).read_text())["name"] == name
 
 
 def test_the_jobs_of_a_sweep_have_a_parent_that_sums_them_up(project):

@@ -13,11 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 import requests
 
 from mlcore import postgres, tracking_server
+from mlcore.artifacts import load_arrays
 from mlcore.config import compose
 from mlcore.errors import RetraceError
 from mlcore.login import Login, logged_in, read_login, write_login
@@ -157,6 +159,23 @@ def test_processes_that_start_together_on_a_fresh_server_are_all_recorded(runnin
         assert list(running.folder.rglob(f"{model.model_id}/artifacts/MLmodel"))
 
 
+def test_the_best_model_is_registered_and_can_be_loaded(running):
+    import mlflow
+
+    running.train("seed=18")
+    (run,) = running.runs("seed=18")
+    with logged_in(running.login):
+        mlflow.set_tracking_uri(running.login.uri)
+        client = mlflow.MlflowClient(running.login.uri)
+        champion = client.get_model_version_by_alias("mnist-network", "champion")
+        model = mlflow.pyfunc.load_model("models:/mnist-network@champion")
+    accuracy = run.data.metrics["final_val_accuracy"]
+    assert float(champion.tags["val_accuracy"]) >= accuracy
+    data = load_arrays(running.project.root / "data" / "mnist.npz")
+    labels = model.predict(data["X_val"].astype(np.float32) / 255)
+    assert np.mean(labels == data["y_val"]) == pytest.approx(float(champion.tags["val_accuracy"]))
+
+
 def test_the_results_are_the_same_bytes_wherever_they_are_recorded(running):
     kinds = ("mlflow", "server", "off")
     for kind in kinds:
@@ -284,6 +303,10 @@ def test_a_wrong_password_is_one_line_and_the_notes_are_kept(running):
 def test_stop_leaves_no_process_and_can_be_said_twice(running):
     assert "the server runs" in running.do("status").stdout
     assert "the server runs already" in running.do("start").stdout
+    other = running.project.run(
+        "mlcore.tracking_server", "start", "--port", str(running.port + 2), check=False
+    )
+    assert f"error: the server runs already, on port {running.port};" in other.stderr
     assert alive(running.folder)
     assert "the server is stopped" in running.do("stop").stdout
     assert alive(running.folder) == []

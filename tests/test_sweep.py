@@ -20,7 +20,7 @@ from mlcore.confirm import Finished, Group
 from mlcore.errors import RetraceError
 from mlcore.network_files import load_network
 from mlcore.stores import default_uri
-from mlcore.sweep import jobs_of, read_sweeps, todo
+from mlcore.sweep import check_code, jobs_of, read_sweeps, todo
 from mlcore.sweep_table import CURVES, FIGURES, KEY, Table, read_replicates, read_runs
 
 ROOT = Path(__file__).parents[1]
@@ -169,6 +169,57 @@ def test_a_job_whose_code_changed_replaces_its_row(project):
     assert len(after) == len(before)
     assert not set(after["digest"]) & set(before["digest"])
     assert set(table(project, "curves")["digest"]) == set(after["digest"])
+
+
+PROBE = """
+from pathlib import Path
+from mlcore.app import ROOT
+from mlcore.sweep import check_code, jobs_of, read_sweeps
+from stages.sweep import run_job
+
+code = ROOT / "mlcore" / "nn" / "losses.py"
+before = code.read_text()
+for job, text in zip(jobs_of(read_sweeps(Path("s.yaml")), ROOT, 3), (before + "\\n", before, "")):
+    outcome = run_job(job, False, ".")
+    print(len(outcome.rows), outcome.error, flush=True)
+    code.write_text(text)
+"""
+
+
+def test_a_process_trains_no_more_once_its_code_has_changed(project):
+    """Not even when the file is as before: the process may have imported it in between."""
+    networks = {"stages": ["train_network"], "overrides": [*SMALL, "tracking=off"]}
+    write(project, FILE | {"sweeps": {"networks": networks}})
+    (project.root / "probe.py").write_text(PROBE, encoding="utf-8")
+    first, *later = project.run("probe").stdout.splitlines()
+    assert first == "1 "
+    line = "0 mlcore/nn/losses.py has changed since the process that trains was started"
+    assert later == [line, line]
+
+
+def test_a_worker_with_other_data_refuses_a_job(project):
+    networks = {"stages": ["train_network"], "overrides": SMALL}
+    write(project, FILE | {"sweeps": {"networks": networks}})
+    (job,) = jobs_of(read_sweeps(project.root / "s.yaml"), project.root, 1)
+    check_code(project.root, job)
+    data = project.root / "data" / "mnist.npz"
+    data.write_bytes(data.read_bytes() + b" ")
+    with pytest.raises(RetraceError, match="has other code or data than the sweep began with"):
+        check_code(project.root, job)
+
+
+def test_code_that_changes_while_a_job_runs_makes_it_fail(project):
+    networks = {"stages": ["train_network"], "overrides": SMALL}
+    write(project, FILE | {"sweeps": {"networks": networks}})
+    with (project.root / "stages" / "train_network.py").open("a", encoding="utf-8") as file:
+        file.write("\nPath = __import__('pathlib').Path\n")
+        file.write("Path(__file__).with_name('__init__.py').open('a').write('# changed')\n")
+    result = sweep(project, check=False)
+    assert result.returncode == 1
+    line = "stages/__init__.py has changed since the process that trains was started"
+    assert line in result.stdout
+    assert "error: 1 of 1 jobs failed" in result.stderr
+    assert not (project.root / "metrics" / "t.csv").exists()
 
 
 @pytest.mark.parametrize("curves", [True, False])

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from mlcore import mlflow_writer, notes
 from mlcore.artifacts import load_arrays
@@ -210,7 +211,7 @@ def test_a_training_whose_process_is_gone_is_not_left_running(project, endless):
     wait_for(lambda: not pending(project))
     (run,) = project.runs("network")
     assert run.info.status == "KILLED"
-    assert run.data.tags["error"] == "its process ended untold"
+    assert run.data.tags["error"] == "its end was not noted: it was killed, or notes had no room"
 
 
 def test_a_diverging_training_is_a_failed_run_that_says_why(project):
@@ -382,7 +383,7 @@ def test_a_writer_that_is_broken_off_makes_each_run_once(project, monkeypatch, t
     (project.root / "mlflow.db").unlink()
     (notes,) = pending(project)
     store = Store(default_uri(project.root), project.root)
-    monkeypatch.setattr(mlflow_writer.Run, "_log_model", lambda self, model: None)
+    monkeypatch.setattr(mlflow_writer.Run, "_log_model", lambda self, model: "models:/m")
     calls = ("log_batch", "log_inputs", "create_run", "set_terminated", "log_artifact")
     client = store.client
     for number in range(60):
@@ -417,6 +418,72 @@ def test_a_writer_that_is_broken_off_makes_each_run_once(project, monkeypatch, t
     assert len(parent.inputs.dataset_inputs) == 1
     assert len(client.get_metric_history(parent.info.run_id, "train_loss")) == 1
     assert {len(r.data.metrics) for r in runs if r is not parent} == {5}
+
+
+def test_a_model_that_could_not_be_registered_is_tried_again(project, monkeypatch):
+    (project.root / "mlflow.db").write_text("this is no database")
+    project.run(*CLASSIFIER)
+    (project.root / "mlflow.db").unlink()
+    (noted,) = pending(project)
+    store = Store(default_uri(project.root), project.root)
+    logged, promoted = [], []
+
+    def log_model(self, model):
+        logged.append(model)
+        return "models:/m-1"
+
+    def promote(store, part, uri, run_id, about, own):
+        promoted.append(uri)
+        if len(promoted) == 1:
+            raise ConnectionError("no answer")
+
+    monkeypatch.setattr(mlflow_writer.Run, "_log_model", log_model)
+    monkeypatch.setattr(mlflow_writer, "promote", promote)
+    with pytest.raises(ConnectionError):
+        mlflow_writer.Run(noted.parent, store).advance()
+    again = mlflow_writer.Run(noted.parent, store)
+    again.advance()
+    assert again.done
+    assert promoted == ["models:/m-1"] * 2
+    assert len(logged) == 1
+
+
+def test_a_store_that_registers_no_models_has_the_run_all_the_same(project, monkeypatch, capfd):
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
+
+    def refuse(*args):
+        raise MlflowException("models are registered by others here", error_code=PERMISSION_DENIED)
+
+    (project.root / "mlflow.db").write_text("this is no database")
+    project.run(*CLASSIFIER)
+    (project.root / "mlflow.db").unlink()
+    (noted,) = pending(project)
+    monkeypatch.setattr(mlflow_writer.Run, "_log_model", lambda self, model: "models:/m-1")
+    monkeypatch.setattr(mlflow_writer, "promote", refuse)
+    writer = mlflow_writer.Run(noted.parent, Store(default_uri(project.root), project.root))
+    writer.advance()
+    assert writer.done
+    warning = "warning: a model is not registered: models are registered by others here\n"
+    assert capfd.readouterr().err.endswith(warning)
+    (run,) = project.runs("classifier")
+    assert run.info.status == "FINISHED"
+
+
+def test_sync_does_not_wait_for_a_training_whose_command_was_killed(project):
+    (project.root / "mlflow.db").write_text("this is no database")
+    project.run(*NETWORK)
+    (project.root / "mlflow.db").unlink()
+    (events,) = pending(project)
+    events.write_text(events.read_text().splitlines(keepends=True)[0])  # as after its start
+    with FileLock(events.with_name(notes.LOCK)):
+        synced = project.run("mlcore.mlflow_writer", check=False)
+    assert synced.returncode == 1
+    assert synced.stdout == "network-tanh-normal is still at work\n"
+    assert pending(project) == [events]
+    assert "recorded network-tanh-normal" in project.run("mlcore.mlflow_writer").stdout
+    (run,) = project.runs("network")
+    assert run.info.status == "KILLED"
 
 
 def test_what_one_store_misses_is_not_sent_to_another(project, silent_server):

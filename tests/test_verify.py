@@ -16,7 +16,16 @@ import yaml
 
 from mlcore.artifacts import read_json, write_json
 from mlcore.runtime import fingerprint
-from mlcore.verify import ENVIRONMENT, Difference, differences, distances, other_machine
+from mlcore.verify import (
+    COMPUTED,
+    ENVIRONMENT,
+    NAME_PYTHON,
+    Difference,
+    differences,
+    distances,
+    may_differ,
+    other_machine,
+)
 
 ROOT = Path(__file__).parents[1]
 
@@ -117,6 +126,13 @@ def test_what_does_not_come_out_again_is_named(committed):
     assert done.returncode == 1
     assert f"{STAGE}  {RESULT}" in done.stdout
     assert "error: they do not come out again" in done.stdout
+
+
+def test_what_may_differ_from_another_machine():
+    here = fingerprint()
+    assert may_differ(here, here) == ()
+    assert may_differ(here | {"python": "3.99.0"}, here) == NAME_PYTHON
+    assert may_differ(here | {"numpy": "9.9.9"}, here) == COMPUTED
 
 
 OTHER_KERNEL = {"OPENBLAS_CORETYPE": "Nehalem"}  # every processor of the kind has it

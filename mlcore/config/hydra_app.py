@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -27,13 +27,21 @@ Task = Callable[[Config, Path, str, list[str]], None]
 """``task(config, output folder, "hydra" or "sweep", overrides)``."""
 
 
-def check_jobs(conf: Path) -> Config:
+def check_jobs(conf: Path, stage: str, sections: Collection[str]) -> Config:
     """Check the jobs of the command line; returns the configuration of the first.
+
+    Parameters
+    ----------
+    conf : Path
+    stage : str
+    sections : collection of str
+        Of the configuration, that the stage reads.
 
     Raises
     ------
     RetraceError
-        If the overrides of any job are wrong, as far as jobs are known beforehand.
+        If the overrides of any job are wrong, as far as jobs are known beforehand, or would be
+        recorded with a training that they do not change.
     """
     args = get_args()
     jobs = jobs_known_beforehand(args.overrides, args.multirun, conf)
@@ -43,7 +51,22 @@ def check_jobs(conf: Path) -> Config:
     ]
     if len({config.tracking for config in configs}) > 1:
         raise RetraceError("command line: tracking should be the same for all jobs of a sweep")
+    _refuse_without_effect(_parse(args.overrides, conf), stage, sections)
     return configs[0]
+
+
+def _refuse_without_effect(
+    overrides: Sequence[Override], stage: str, sections: Collection[str]
+) -> None:
+    """Raise RetraceError if an override is of a section that the stage does not read."""
+    for override in overrides:
+        section = override.key_or_group.partition(".")[0]
+        if section in set(Config.model_fields) - {*sections, "seed", "tracking"}:
+            read = f"reads {', '.join(sections)}" if sections else "has no parameters"
+            raise RetraceError(
+                f"command line: {override.input_line} has no effect on {stage}, which {read}; "
+                "`dvc exp run -S` runs the stages that it has an effect on"
+            )
 
 
 def run_as_hydra_app(task: Task, name: str, conf: Path) -> None:

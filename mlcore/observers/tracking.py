@@ -212,9 +212,13 @@ class Tracker(Observer):
         self._close()
 
     def _note(self, event: str, **content: Any) -> None:
-        line = json.dumps({"event": event, "time": time.time(), **content}, allow_nan=False)
-        self.events.write(line + "\n")
-        self.events.flush()
+        try:
+            line = json.dumps({"event": event, "time": time.time(), **content}, allow_nan=False)
+            self.events.write(line + "\n")
+            self.events.flush()
+        except (OSError, ValueError):  # no room, or no number: this is told nothing further
+            self.lock.release()
+            raise
 
     def _close(self) -> None:
         self.events.close()
@@ -240,7 +244,8 @@ def note_group(session: Path, group: str, part: str, name: str, about: Mapping[s
     note = {"event": "group", "time": time.time(), "id": group, "part": part, "name": name}
     note |= {"params": {}, "metrics": {}, "tags": {"origin": "sweep"}} | dict(about)
     (hidden / notes.EVENTS).write_text(json.dumps(note, allow_nan=False) + "\n", encoding="utf-8")
-    hidden.rename(session / f"{time.time_ns()}-{part or 'sweep'}-{name.replace('/', '_')}")
+    # A file's name has 255 bytes at most
+    hidden.rename(session / f"{time.time_ns()}-{part or 'sweep'}-{name.replace('/', '_')[:50]}")
 
 
 @contextmanager
@@ -267,8 +272,10 @@ def sweep_parent(stage: str, arguments: Sequence[str]) -> Iterator[None]:
     finally:
         group = os.environ.pop(notes.SWEEP)
         about = {"tags": {"origin": "sweep", "overrides": " ".join(told)}}
-        with suppress(OSError):  # where notes have no place, that is said elsewhere
+        try:
             note_group(Path(folder), group, "", name, about)
+        except OSError as error:
+            log.warning("warning: the sweep has no run that sums it up: %s", error)
 
 
 def _run_name(name: str, overrides: list[str], origin: str) -> str:
