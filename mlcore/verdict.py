@@ -341,17 +341,18 @@ def variance_beyond_seed(
     str
         What of it is not known, to be said with the verdict.
     """
-    if rule["images"] == "redrawn":
-        return variance_of_images(path, mean, rule, evidence), ""
+    redrawn = rule["images"] == "redrawn"
+    of_images = variance_of_images(path, mean, rule, evidence) if redrawn else 0.0
     if "split" not in rule:
-        return 0.0, ""
+        return of_images, ""
     _, figure, name = path.split(".")
-    of_split = evidence.splits[evidence.splits["sweep"] == rule["split"]]
-    chosen = by_seed(of_split, rule["part"], name, figure)
+    splits = evidence.splits[evidence.splits["sweep"] == rule["split"]]
+    chosen = by_seed(splits, rule["part"], name, figure)
     if len(chosen) < evidence.rules["min_replicates"]:
-        return 0.0, "; of the seed alone: what another split changes has not been run"
-    # Both of us trained on one of these splits
-    return 2 * float(chosen.var(ddof=1)), ""
+        known = "the seed and the images" if redrawn else "the seed"
+        return of_images, f"; of {known} alone: what another split changes has not been run"
+    # Both of us trained on one of these splits, and where images are redrawn, they are part of it
+    return max(of_images, 2 * float(chosen.var(ddof=1))), ""
 
 
 def variance_of_images(path: str, mean: float, rule: Rule, evidence: Evidence) -> float:
