@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 
 from mlcore import finished
@@ -20,13 +21,13 @@ from mlcore.cluster import fits_elsewhere
 from mlcore.config import Config, load
 from mlcore.config.hydra_app import check_jobs, run_as_hydra_app
 from mlcore.config.messages import one_line
-from mlcore.digests import changed_code, outdated, sections_of
+from mlcore.digests import sections_of
 from mlcore.errors import RetraceError
 from mlcore.notes import SWEEP
 from mlcore.observers import Context, make_observers
 from mlcore.observers.tracking import session, sweep_parent
 from mlcore.runtime import pin_threads
-from mlcore.training import Training
+from mlcore.training import Output, Training
 from mlcore.training import run as run_training
 from mlcore.zip_headers import write_as_later_pythons
 
@@ -86,6 +87,19 @@ INTERRUPTED = "interrupted: what is finished is kept, of what was not nothing is
 ROOT = Path(__file__).parents[1]
 
 
+def checked(output: Output, check: Callable[[], None]) -> Output:
+    """Give a function like `output` that makes a check before the first file is written."""
+    left = [check]
+
+    def path_of(name: str) -> Path:
+        while left:
+            left[0]()
+            left.clear()
+        return output(name)
+
+    return path_of
+
+
 @dataclass(frozen=True)
 class Task:
     """A stage as a job runs it.
@@ -113,19 +127,23 @@ class Task:
         pin_threads()  # again, for workers in which NumPy was loaded before
         write_as_later_pythons()
         workspace = Workspace(ROOT, out)
-        digest = finished.digest_of(self.module, config, ROOT) if origin == "sweep" else ""
-        if earlier := finished.find(digest, out):
-            log.info("skipped, its results are in %s", earlier)
-            return
-        if digest:
+        digest = "" if origin == "hydra" else finished.digest_of(self.module, config, ROOT)
+        if origin == "sweep":
+            if earlier := finished.find(digest, out):
+                log.info("skipped, its results are in %s", earlier)
+                return
             finished.begin(out)
+        check = partial(self._check, digest, config, overrides if origin == "dvc" else None)
         try:
             training = self.run(config, workspace)
-            if training is not None:
+            if training is None:
+                check()
+            else:
                 sweep = os.environ.get(SWEEP, "")
                 context = Context(ROOT, out, self.module, origin, overrides, sweep, workspace.used)
                 with fits_elsewhere(training.part == "search"):
-                    run_training(training, workspace.output, make_observers(config, context))
+                    output = checked(workspace.output, check)
+                    run_training(training, output, make_observers(config, context))
         except (
             FloatingPointError,
             ValueError,
@@ -134,34 +152,21 @@ class Task:
             if os.environ.get("HYDRA_FULL_ERROR") == "1":  # Hydra's own switch for tracebacks
                 raise
             raise RetraceError(f"{self.module}: {one_line(error)}") from None
-        if digest and finished.digest_of(self.module, config, ROOT) == digest:
+        if digest and origin == "sweep":
             finished.note(digest, out)
-        elif digest:
-            log.warning("warning: code or data have changed meanwhile: not noted as finished")
         if out != ROOT:
             log.info("results in %s", out)
 
+    def _check(self, digest: str, config: Config, overrides: list[str] | None) -> None:
+        """Raise RetraceError if what the stage comes from is not as when it began.
 
-def check_unchanged(stage: str, config: Config, overrides: list[str]) -> None:
-    """Check at the end of a stage that what it began with is still there.
-
-    DVC hashes what a stage depends on when the stage has ended, and would note its results as those
-    of code and parameters that came after it had begun.
-
-    Raises
-    ------
-    RetraceError
-        If modules or parameters that the stage depends on have changed meanwhile.
-    """
-    pipeline = read_yaml(ROOT / "dvc.yaml")["stages"]
-    changed = outdated([stage], pipeline, ROOT)
-    if not changed:
-        now = load(ROOT / "params.yaml", overrides)
-        sections = sections_of(pipeline[stage])
-        changed = next((s for s in sections if getattr(now, s) != getattr(config, s)), "")
-        changed = changed and f"{changed} in params.yaml"
-    if changed:
-        raise RetraceError(f"{changed} has changed while {stage} ran, which has to run again")
+        DVC hashes it when the stage has ended, and would note the results as those of code, data
+        and parameters that came meanwhile. With its `overrides`, parameters are read again.
+        """
+        now = config if overrides is None else load(ROOT / "params.yaml", overrides)
+        if digest and finished.digest_of(self.module, now, ROOT) != digest:
+            stage = self.module.removeprefix("stages.")
+            raise RetraceError(f"what {stage} comes from has changed while it ran: run it again")
 
 
 def main(run: Stage) -> None:
@@ -182,10 +187,8 @@ def main(run: Stage) -> None:
         if "DVC_STAGE" in os.environ:
             logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
             config = load(ROOT / "params.yaml", sys.argv[1:])
-            changed_code(ROOT)  # as it is now
             with session(config, ROOT):
                 task(config, ROOT, "dvc", sys.argv[1:])
-            check_unchanged(module.removeprefix("stages."), config, sys.argv[1:])
         else:
             stage, known = module.removeprefix("stages."), read_yaml(ROOT / "dvc.yaml")["stages"]
             # Of a stage that dvc.yaml does not have yet nothing is known

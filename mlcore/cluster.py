@@ -16,7 +16,7 @@ import signal
 import threading
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -37,8 +37,8 @@ log = logging.getLogger(__name__)
 ADDRESS = "RETRACE_DASK_ADDRESS"
 """Environment variable that names the scheduler to use where no option does."""
 
-PATIENCE, JOINING = 8, 15
-"""Seconds that a scheduler may take to answer, and its first worker to join."""
+PATIENCE, JOINING, RESTARTING = 8, 15, 30
+"""Seconds that a scheduler may take to answer, its first worker to join, and workers to restart."""
 
 QUIET = {"distributed": "critical", "distributed.client": "critical"}
 """What goes wrong on a worker is said by whoever waits for its outcome."""
@@ -203,14 +203,22 @@ def _reached(address: str) -> Iterator[Client]:
 
 
 def _renew(client: Client) -> None:
-    """Restart workers that have imported code which has changed since, as far as nannies can."""
-    old = [worker for worker, changed in client.run(_has_old_code).items() if changed]
+    """Restart workers that have imported code which has changed since.
+
+    Not those at work, for another command, nor those without a nanny to start them again: they
+    refuse the jobs that come from it.
+    """
+    old = {worker for worker, changed in client.run(_has_old_code).items() if changed}
+    busy = {worker for worker, tasks in client.processing().items() if tasks}
     known = client.scheduler_info(n_workers=-1)["workers"]
-    if ending := [worker for worker in old if known.get(worker, {}).get("nanny")]:
-        client.restart_workers(ending, timeout=JOINING)
-        client.wait_for_workers(len(known), timeout=JOINING)
+    ending = [w for w in sorted(old - busy) if known.get(w, {}).get("nanny")]
+    try:
+        if ending:
+            client.restart_workers(ending, timeout=RESTARTING)
+    except TimeoutError:
+        log.warning("warning: workers that have old code take long to start anew")
     if len(ending) < len(old):
-        log.warning("warning: workers without a nanny have old code and will refuse jobs")
+        log.warning("warning: workers have old code and refuse jobs that come from it")
 
 
 def _has_old_code() -> bool:
@@ -311,7 +319,10 @@ def _hand_on(notes: dict[str, dict[str, bytes]], session: str | None) -> None:
     if session is None:
         return
     for name, files in notes.items():
-        unpack(files, Path(session) / name)
+        try:
+            unpack(files, Path(session) / name)
+        except OSError as error:  # no room
+            log.warning("warning: a training is not tracked: %s", one_line(error))
 
 
 def _run(task: bytes, session: str | None, sweep: str | None) -> Parcel:
@@ -373,13 +384,18 @@ def pack(folder: Path) -> dict[str, bytes]:
 
 
 def unpack(files: dict[str, bytes], folder: Path) -> None:
-    """Write files into a new folder, which is there as a whole or, after an OSError, not at all."""
-    hidden = folder.with_name(f".{uuid4().hex}")
+    """Write files into a folder that takes the place of one which is there.
+
+    It is there as a whole; after an OSError the other is.
+    """
+    new, old = (folder.with_name(f".{uuid4().hex}") for _ in range(2))
     try:
         for name, content in files.items():
-            (hidden / name).parent.mkdir(parents=True, exist_ok=True)
-            (hidden / name).write_bytes(content)
-        shutil.rmtree(folder, ignore_errors=True)
-        hidden.rename(folder)
+            (new / name).parent.mkdir(parents=True, exist_ok=True)
+            (new / name).write_bytes(content)
+        with suppress(FileNotFoundError):
+            folder.rename(old)
+        new.rename(folder)
     finally:
-        shutil.rmtree(hidden, ignore_errors=True)
+        for left in (new, old):
+            shutil.rmtree(left, ignore_errors=True)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,28 +86,24 @@ def changed_code(root: Path) -> set[str]:
     What a process has imported stays as it was then. A module stays named when its file is as
     before again: it may have been imported in between.
     """
-    now = {
-        file.relative_to(root).as_posix(): _hash(root, file.relative_to(root).as_posix())
-        for package in ("mlcore", "stages")
-        for file in (root / package).rglob("*.py")
-    }
+    now = {}
+    for package in ("mlcore", "stages"):
+        for file in (root / package).rglob("[!.]*.py"):  # an editor's lock files begin with a dot
+            name = file.relative_to(root).as_posix()
+            with suppress(RetraceError):  # it is just being replaced
+                now[name] = _hash(root, name)
     first = _code_at_first.setdefault(root, now)
     changed = _changed_code.setdefault(root, set())
     changed.update(name for name, digest in first.items() if now.get(name) != digest)
     return changed
 
 
-def outdated(stages: Sequence[str], pipeline: Mapping[str, Any], root: Path) -> str:
-    """Name a changed module (see `changed_code`) that these stages come from; "" if none is."""
+def refuse_outdated(stages: Sequence[str], pipeline: Mapping[str, Any], root: Path) -> None:
+    """Raise RetraceError if stages come from a module that has changed (see `changed_code`)."""
     code = [dep for name in stages for dep in pipeline[name]["deps"]]
-    return next(
-        (
-            name
-            for name in sorted(changed_code(root))
-            if any(name == dep or name.startswith(f"{dep}/") for dep in code)
-        ),
-        "",
-    )
+    for module in sorted(changed_code(root)):
+        if any(module == dep or module.startswith(f"{dep}/") for dep in code):
+            raise RetraceError(f"{module} has changed since this process was started")
 
 
 def _digest(content: Any) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mlcore.artifacts import read_yaml, write_json
 from mlcore.config import Config
-from mlcore.digests import digests_of, outdated
+from mlcore.digests import digests_of, refuse_outdated
 
 NOTE = ".hydra/finished.json"
 """In a job's folder, where Hydra keeps the job's parameters."""
@@ -21,23 +21,18 @@ FORCE = "RETRACE_FORCE"
 
 
 def digest_of(module: str, config: Config, root: Path) -> str:
-    """Give the digest of what a stage run by hand comes from.
-
-    Returns
-    -------
-    str
-        "" if dvc.yaml does not know the stage, or this process may have imported code that has
-        changed since.
+    """Give the digest of what a stage run by hand comes from; "" if dvc.yaml does not know it.
 
     Raises
     ------
     RetraceError
-        If its data are missing.
+        If its data are missing, or this process may have imported code that has changed since.
     """
     stage = module.removeprefix("stages.")
     pipeline = read_yaml(root / "dvc.yaml")["stages"]
-    if stage not in pipeline or outdated([stage], pipeline, root):
+    if stage not in pipeline:
         return ""
+    refuse_outdated([stage], pipeline, root)
     return digests_of([stage], config, pipeline, root)[0]
 
 

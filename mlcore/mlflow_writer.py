@@ -26,6 +26,7 @@ from filelock import FileLock, Timeout
 
 from mlcore import notes, sweep_summary
 from mlcore.artifacts import atomic_path, read_table
+from mlcore.config.messages import one_line
 from mlcore.login import SERVER, logged_in, read_login, server_folder
 from mlcore.plotting import loss_curves, save, sweep_dots
 from mlcore.registry import newer_than, promote, supersede
@@ -259,9 +260,9 @@ class Run:
         try:
             promote(self.store, self.part, uri, self.run_id, about, own)
         except self.store.mlflow.exceptions.MlflowException as error:
-            if error.get_http_status_code() >= 500:
-                raise  # for another try
-            reason = without_secrets(str(error).splitlines()[0], self.store.uri)
+            if error.get_http_status_code() >= 429:
+                raise  # too many requests, or a fault of the server's: for another try
+            reason = without_secrets(one_line(error), self.store.uri)
             print(f"warning: a model is not registered: {reason}", file=sys.stderr)
 
     def _draw(self, history: Path) -> None:

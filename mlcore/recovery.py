@@ -30,7 +30,7 @@ from mlcore.errors import RetraceError
 LOCK_HEADER = "schema: '2.0'\nstages:\n"
 """How dvc.lock begins."""
 
-DVC_TEMPORARY = f".{'?' * 22}.tmp"
+DVC_TEMPORARY = f"*.{'?' * 22}.tmp"
 """Names under which DVC copies files, to the cache and from it."""
 
 

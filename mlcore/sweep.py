@@ -18,7 +18,7 @@ from mlcore.artifacts import read_yaml
 from mlcore.config import Config
 from mlcore.config.compose import compose_for_seeds
 from mlcore.config.hydra_app import expand
-from mlcore.digests import digests_of, outdated
+from mlcore.digests import digests_of, refuse_outdated
 from mlcore.errors import RetraceError
 from mlcore.sweep_table import N_DIGITS, Table
 
@@ -145,8 +145,7 @@ def check_code(root: Path, job: Job) -> None:
         If the checkout's are others, or this process may have imported others.
     """
     pipeline = read_yaml(root / "dvc.yaml")["stages"]
-    if module := outdated(job.stages, pipeline, root):
-        raise RetraceError(f"{module} has changed since the process that trains was started")
+    refuse_outdated(job.stages, pipeline, root)
     if _digests(job.stages, job.config, pipeline, root) != job.digests:
         raise RetraceError(f"{root} has other code or data than the sweep began with")
 

@@ -27,7 +27,7 @@ from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from mlcore.app import ROOT, Workspace
+from mlcore.app import ROOT, Workspace, checked
 from mlcore.cluster import ADDRESS, connected, outcomes, scratch
 from mlcore.config.messages import one_line
 from mlcore.confirm import groups_of
@@ -94,7 +94,6 @@ def run_job(job: Job, keep_curves: bool, folder_of_all: str) -> Outcome:
                 if training is not None:
                     curve = TestPart() if keep_curves and training.part == "network" else None
                     _train(training, name, digest, workspace, outcome, curve)
-            check_code(ROOT, job)  # modules may have been imported meanwhile
         except Exception as error:  # whatever it is, the other jobs go on
             outcome.error = one_line(error)
     return outcome
@@ -126,7 +125,9 @@ def _train(
         workspace.used,
     )
     observers: list[Observer] = trackers(job.config, context)
-    result = run_training(training, workspace.output, [*observers, *([curve] if curve else [])])
+    # Modules may have been imported meanwhile
+    output = checked(workspace.output, partial(check_code, ROOT, job))
+    result = run_training(training, output, [*observers, *([curve] if curve else [])])
     # One candidate makes a search of it alone
     row["name"] = result.candidates[0].name if result.candidates else training.name
     figures = {**result.metrics, **_loss_sd(training, result)}

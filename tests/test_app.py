@@ -2,7 +2,9 @@
 
 import json
 import signal
+import sqlite3
 import subprocess
+from contextlib import closing
 from hashlib import sha256
 
 import numpy as np
@@ -266,12 +268,17 @@ def test_a_stage_takes_a_whole_experiment_and_the_seed(project):
                 "network.hidden_layer_sizes=[4]", "network.max_epochs=1")  # fmt: skip
 
 
+CHANGED = "what train_network comes from has changed while it ran: run it again"
 EDITS = {
-    "code": ("mlcore/nn/losses.py", "", "# changed", "mlcore/nn/losses.py"),
-    "parameters": ("params.yaml", "patience: 20", "patience: 3", "network in params.yaml"),
+    "code": (
+        "mlcore/nn/losses.py", "", "# changed",
+        "mlcore/nn/losses.py has changed since this process was started",
+    ),
+    "parameters": ("params.yaml", "patience: 20", "patience: 3", CHANGED),
+    "data": ("requirements.numeric.txt", "", "# changed", CHANGED),
     "other code": ("mlcore/report/__init__.py", "", "# changed", None),
     "other parameters": ("params.yaml", "n_images: 10", "n_images: 5", None),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("edit", EDITS)
@@ -296,5 +303,9 @@ def run(config, workspace):
         assert result.returncode == 0, result.stderr
     else:
         assert result.returncode == 1
-        line = f"error: {changed} has changed while train_network ran, which has to run again"
-        assert result.stderr.splitlines() == [line]
+        assert result.stderr.splitlines() == [f"error: {changed}"]
+        assert not (project.root / "models").exists()
+        with closing(sqlite3.connect(project.root / "mlflow.db")) as store:
+            (status,) = store.execute("select status from runs")
+            (error,) = store.execute("select value from tags where key = 'error'")
+        assert (status, error) == (("FAILED",), (changed,))

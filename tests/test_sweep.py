@@ -17,6 +17,7 @@ import yaml
 from filelock import FileLock
 
 from mlcore.confirm import Finished, Group
+from mlcore.digests import changed_code
 from mlcore.errors import RetraceError
 from mlcore.network_files import load_network
 from mlcore.stores import default_uri
@@ -186,6 +187,17 @@ for job, text in zip(jobs_of(read_sweeps(Path("s.yaml")), ROOT, 3), (before + "\
 """
 
 
+def test_what_an_editor_leaves_beside_the_code_is_no_change(project):
+    losses = project.root / "mlcore" / "nn" / "losses.py"
+    assert changed_code(project.root) == set()
+    losses.with_name(".#losses.py").symlink_to("somebody@somewhere")  # of Emacs
+    losses.with_name("losses.py~").write_text("")
+    losses.touch()
+    assert changed_code(project.root) == set()
+    losses.unlink()
+    assert changed_code(project.root) == {"mlcore/nn/losses.py"}
+
+
 def test_a_process_trains_no_more_once_its_code_has_changed(project):
     """Not even when the file is as before: the process may have imported it in between."""
     networks = {"stages": ["train_network"], "overrides": [*SMALL, "tracking=off"]}
@@ -193,7 +205,7 @@ def test_a_process_trains_no_more_once_its_code_has_changed(project):
     (project.root / "probe.py").write_text(PROBE, encoding="utf-8")
     first, *later = project.run("probe").stdout.splitlines()
     assert first == "1 "
-    line = "0 mlcore/nn/losses.py has changed since the process that trains was started"
+    line = "0 mlcore/nn/losses.py has changed since this process was started"
     assert later == [line, line]
 
 
@@ -216,7 +228,7 @@ def test_code_that_changes_while_a_job_runs_makes_it_fail(project):
         file.write("Path(__file__).with_name('__init__.py').open('a').write('# changed')\n")
     result = sweep(project, check=False)
     assert result.returncode == 1
-    line = "stages/__init__.py has changed since the process that trains was started"
+    line = "stages/__init__.py has changed since this process was started"
     assert line in result.stdout
     assert "error: 1 of 1 jobs failed" in result.stderr
     assert not (project.root / "metrics" / "t.csv").exists()

@@ -64,8 +64,8 @@ def _refuse_without_effect(
         if section in set(Config.model_fields) - {*sections, "seed", "tracking"}:
             read = f"reads {', '.join(sections)}" if sections else "has no parameters"
             raise RetraceError(
-                f"command line: {override.input_line} has no effect on {stage}, which {read}; "
-                "`dvc exp run -S` runs the stages that it has an effect on"
+                printable(f"command line: {override.input_line} has no effect on {stage}, ")
+                + f"which {read}; `dvc exp run -S` runs the stages that it has an effect on"
             )
 
 
