@@ -268,7 +268,8 @@ def main():
     shutil.rmtree(WORK)
     write_json(options.out / "tracking.json", results)
     with atomic_path(options.out / "tracking.md") as temporary:
-        temporary.write_text(markdown(results), encoding="utf-8")
+        page = markdown(read_json(options.out / "tracking.json"))
+        temporary.write_text(page, encoding="utf-8")
     say("wrote tracking.json and tracking.md")
 
 

@@ -5,10 +5,12 @@ The crate carries what is small enough for git, and the page; of code, data and 
 hashes and sizes.
 """
 
+import hashlib
+import json
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from shutil import rmtree
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
@@ -17,13 +19,14 @@ from rocrate.model.contextentity import ContextEntity
 from rocrate.rocrate import ROCrate
 
 from mlcore.artifacts import read_json, read_yaml
+from mlcore.digests import md5_of
 from mlcore.errors import RetraceError
 from mlcore.git import git
 from mlcore.outline import outline
 
 ROOT = Path(__file__).parents[1]
 
-WORKFLOW, RUN = "dvc.yaml", "#run"
+WORKFLOW, RUN, METADATA = "dvc.yaml", "#run", "ro-crate-metadata.json"
 
 PROFILES = {
     "https://w3id.org/ro/wfrun/process/0.5": "Process Run Crate",
@@ -42,7 +45,7 @@ DESCRIBED = {
 """Files beside the run's results."""
 
 
-def write_crate(root: Path, folder: Path, date: str) -> None:
+def write_crate(root: Path, folder: Path, date: str, ended: str) -> None:
     """Write the crate of the run that dvc.lock records.
 
     Parameters
@@ -50,15 +53,18 @@ def write_crate(root: Path, folder: Path, date: str) -> None:
     root : Path
         Top of the checkout.
     folder : Path
-        Where to write it; what is there is replaced.
-    date : str
-        ISO 8601, when the results were published.
+        Where to write it; an earlier crate is replaced.
+    date, ended : str
+        ISO 8601, when this was published, and when the results were.
 
     Raises
     ------
     RetraceError
-        If a result that belongs into it is not there.
+        If a result that belongs into it is not there, or not as dvc.lock has it, or the folder is
+        something else than a crate.
     """
+    if folder.exists() and not (folder / METADATA).is_file():
+        raise RetraceError(f"{folder} is there and is no crate; name a folder that is not there")
     citation = read_yaml(root / "CITATION.cff")
     crate = ROCrate(version="1.1")
     crate.name = citation["title"]
@@ -83,7 +89,7 @@ def write_crate(root: Path, folder: Path, date: str) -> None:
         RUN,
         "CreateAction",
         name="The pipeline's run",
-        endTime=date,
+        endTime=ended,
         agent=author,
         instrument=workflow,
         object=[
@@ -93,8 +99,12 @@ def write_crate(root: Path, folder: Path, date: str) -> None:
         result=[file for path, file in files.items() if path in made],
     )
     crate.root_dataset["mentions"] = [run, *steps]
-    rmtree(folder, ignore_errors=True)
-    crate.write(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder.parent, prefix=".crate-") as whole:
+        crate.write(Path(whole) / "crate")
+        if folder.exists():
+            folder.rename(Path(whole) / "old")
+        (Path(whole) / "crate").rename(folder)
 
 
 def _add(crate: ROCrate, name: str, kind: str, /, **properties: Any) -> Any:
@@ -153,9 +163,20 @@ def _record(crate: ROCrate, root: Path, entry: Mapping[str, Any]) -> Any:
     known = crate.get(path) or crate.get(f"{path}/")
     if known:
         return known
-    if _present(root, path).is_dir():
+    if _md5_as_dvc(_present(root, path)) != entry["md5"]:
+        raise RetraceError(f"{path} is not as dvc.lock has it; `make repro` makes it so")
+    if (root / path).is_dir():
         return crate.add_directory(root / path, f"{path}/", properties=about)
     return crate.add_file(root / path, path, properties=about)
+
+
+def _md5_as_dvc(path: Path) -> str:
+    """Give the MD5 of a file, or of a folder's list of files, as DVC has it."""
+    if not path.is_dir():
+        return md5_of(path)
+    files = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
+    listed = json.dumps([{"md5": md5_of(path / name), "relpath": name} for name in files])
+    return f"{hashlib.md5(listed.encode(), usedforsecurity=False).hexdigest()}.dir"
 
 
 def _step(crate: ROCrate, name: str, stage: Mapping[str, Any], files: Mapping[str, Any]) -> Any:
@@ -198,15 +219,16 @@ def _parameters(crate: ROCrate, workflow: Any, params: Mapping[str, Any]) -> lis
 
 
 def main() -> None:
-    """Write the crate of the checkout's run; its date is that of the last commit."""
+    """Write the crate of the checkout's run; its dates are those of commits."""
     if len(sys.argv) != 2:
         sys.exit("usage: python -m mlcore.crate FOLDER")
     try:
         date = git(ROOT, "log", "-1", "--format=%cI")  # the same bytes for the same commit
-        write_crate(ROOT, Path(sys.argv[1]), date)
-    except RetraceError as error:
+        ended = git(ROOT, "log", "-1", "--format=%cI", "--", "dvc.lock")
+        write_crate(ROOT, Path(sys.argv[1]), date, ended)
+    except (RetraceError, OSError) as error:
         sys.exit(f"error: {error}")
-    print(Path(sys.argv[1]) / "ro-crate-metadata.json")
+    print(Path(sys.argv[1]) / METADATA)
 
 
 if __name__ == "__main__":

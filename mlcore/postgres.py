@@ -35,11 +35,12 @@ get() { apt-get install -y -qq --no-install-recommends "$1"; }
 get postgresql-common || { apt-get update -qq && get postgresql-common; } || exit 1
 # The package would also start a database for the whole machine, which nobody here asked for
 conf=/etc/postgresql-common/createcluster.conf
+restore() { [ ! -f "$conf.retrace" ] || mv "$conf.retrace" "$conf"; }
+trap 'exit 1' INT TERM
+trap restore EXIT
+restore  # what an installation left that was killed
 cp -p "$conf" "$conf.retrace" && echo 'create_main_cluster = false' >> "$conf"
 get postgresql
-code=$?
-mv "$conf.retrace" "$conf"
-exit $code
 """
 
 
@@ -95,11 +96,17 @@ class Postgres:
         """Give the process that has the data open; None if there is none."""
         process = self._noted()
         try:
-            if process and process.cwd() == str(self.data):  # it works in its data's folder
+            if process and self._is_at_work(process):
                 return process
-        except psutil.Error:
+        except psutil.Error:  # it is gone
             pass
         return None
+
+    def _is_at_work(self, process: psutil.Process) -> bool:
+        try:
+            return bool(process.cwd() == str(self.data))  # it works in its data's folder
+        except psutil.AccessDenied:  # root in a container may not know that of the user postgres
+            return str(self.data) in process.cmdline()
 
     def _noted(self) -> psutil.Process | None:
         """Give the process of the number in the data's pid file, which may be anyone's by now."""

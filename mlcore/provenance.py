@@ -11,6 +11,7 @@ SOURCES = (
     ("mnist_grid.test_accuracy.*", "train_network@", "network/", ("mnist", "network")),
     ("fashion_classifier.subset.*", "subset_fashion", "fashion_mnist.json", ("fashion_mnist",)),
     ("fashion_classifier.*", "fit_classifier@", "classifier/", ("fashion_mnist", "classifier")),
+    ("fashion_search.best.*", "search_classifier", "search.csv", ("fashion_mnist", "search")),
     ("fashion_search.*", "search_classifier", "search/best.json", ("fashion_mnist", "search")),
     ("autoencoder.shown_samples", "evaluate", "summary.json", ("figures",)),
     (

@@ -111,9 +111,13 @@ def grid_figures(config: Config, workspace: Workspace) -> Drawn:
         ),
         "diagnostics": (
             plotting.diagnostic_grid(diagnostics, reasons),
-            " ".join(f"{_cell(*cell).capitalize()}: {reason}." for cell, reason in reasons.items()),
+            " ".join(f"{_sentence(_cell(*cell))}: {reason}." for cell, reason in reasons.items()),
         ),
     }
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]  # str.capitalize makes "Relu" of "ReLU"
 
 
 def heatmap_figure(config: Config, workspace: Workspace) -> tuple[Any, str]:
@@ -312,7 +316,7 @@ def verdict_figure(workspace: Workspace) -> tuple[Any, str]:
         plotting.verdict_chart(groups, "What the study printed, against runs of ours"),
         f"{verdicts.total()} printed figures against the intervals that our runs give: "
         + "; ".join(f"{n} {verdict}" for verdict, n in verdicts.most_common())
-        + ".",
+        + ". The choices of the search have no interval and are not drawn.",
     )
 
 

@@ -5,9 +5,9 @@ import os
 import numpy as np
 import pytest
 
-from benchmarks import contestants, measures
+from benchmarks import contestants, measures, tracking
 from benchmarks.report import markdown
-from mlcore.artifacts import save_arrays
+from mlcore.artifacts import read_json, save_arrays
 
 pytestmark = pytest.mark.skipif(
     not hasattr(os, "sched_setaffinity"), reason="the benchmark pins processes, which needs Linux"
@@ -136,3 +136,8 @@ def test_an_absent_library_is_reported_and_the_others_run(monkeypatch, tmp_path,
     assert lines[first + 4] == "| PyTorch eager | absent |"
     assert f"Ours is {expected:.2f} (tanh) times the bare products" in "\n".join(lines)
     assert "- PyTorch eager: absent: no torch here" in lines
+
+
+def test_the_page_on_tracking_is_of_the_figures_beside_it():
+    page = tracking.HERE / "tracking.md"
+    assert page.read_text() == tracking.markdown(read_json(page.with_suffix(".json")))

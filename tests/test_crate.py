@@ -1,7 +1,9 @@
 """The research object: valid by its profile, and the same as dvc.lock."""
 
+import hashlib
 import io
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,7 @@ from mlcore.errors import RetraceError
 
 ROOT = Path(__file__).parents[1]
 CONTEXT = "https://w3id.org/ro/crate/1.1/context"
-DATE = "2026-01-02T03:04:05+00:00"
+DATE, ENDED = "2026-01-02T03:04:05+00:00", "2026-01-01T03:04:05+00:00"
 
 
 class Offline(HTTPAdapter):
@@ -53,8 +55,14 @@ def crate(tmp_path_factory):
         (root / "metrics").mkdir()
         for path in (ROOT / "metrics").iterdir():
             (root / "metrics" / path.name).symlink_to(path)
-        (root / "metrics" / "report.html").write_text("<!DOCTYPE html>")
-    write_crate(root, folder, DATE)
+        page = root / "metrics" / "report.html"
+        page.write_text("<!DOCTYPE html>")
+        lock = yaml.safe_load((ROOT / "dvc.lock").read_text())
+        (entry,) = lock["stages"]["report"]["outs"]
+        entry["md5"] = hashlib.md5(page.read_bytes()).hexdigest()
+        (root / "dvc.lock").unlink()
+        (root / "dvc.lock").write_text(yaml.safe_dump(lock))
+    write_crate(root, folder, DATE, ENDED)
     return folder
 
 
@@ -109,7 +117,7 @@ def test_the_run_has_every_parameter_and_the_page(crate):
     assert len(values) == sum(map(len, sections)) + len(params) - len(sections)
     assert {"@id": "metrics/report.html"} in run["result"]
     assert {"@id": "#data/mnist.npz"} in run["result"]
-    assert run["endTime"] == found["./"]["datePublished"] == DATE
+    assert (run["endTime"], found["./"]["datePublished"]) == (ENDED, DATE)
     assert (crate / "metrics" / "verdict.json").read_bytes() == (
         ROOT / "metrics" / "verdict.json"
     ).read_bytes()
@@ -121,8 +129,33 @@ def test_a_result_that_is_missing_is_named(tmp_path):
     (tmp_path / "metrics").mkdir()
     (tmp_path / "metrics" / "environment.json").symlink_to(ROOT / "metrics" / "environment.json")
     with pytest.raises(RetraceError, match=r"requirements\.lock is not there"):
-        write_crate(tmp_path, tmp_path / "crate", DATE)
+        write_crate(tmp_path, tmp_path / "crate", DATE, ENDED)
     assert not (tmp_path / "crate").exists()
+
+
+@pytest.mark.parametrize("name", ["metrics/verdict.csv", "metrics/figures"])
+def test_a_result_that_is_not_as_the_lock_has_it_is_named(tmp_path, name):
+    root = tmp_path / "root"
+    root.mkdir()
+    for file in ("dvc.yaml", "dvc.lock", "params.yaml", "requirements.lock", "CITATION.cff",
+                 "LICENSE", "README.md"):  # fmt: skip
+        (root / file).symlink_to(ROOT / file)
+    shutil.copytree(ROOT / "metrics", root / "metrics")
+    changed = root / name
+    with (changed / "verdict.png" if changed.is_dir() else changed).open("ab") as file:
+        file.write(b" ")
+    (tmp_path / "crate").mkdir()
+    (tmp_path / "crate" / "ro-crate-metadata.json").write_text("an earlier one")
+    with pytest.raises(RetraceError, match=f"{name} is not as dvc.lock has it"):
+        write_crate(root, tmp_path / "crate", DATE, ENDED)
+    assert [path.name for path in (tmp_path / "crate").iterdir()] == ["ro-crate-metadata.json"]
+
+
+def test_what_is_no_crate_is_not_replaced(project):
+    before = sorted(path.name for path in project.root.iterdir())
+    with pytest.raises(RetraceError, match="is there and is no crate"):
+        write_crate(ROOT, project.root, DATE, ENDED)
+    assert sorted(path.name for path in project.root.iterdir()) == before
 
 
 def test_the_citation_is_the_projects():

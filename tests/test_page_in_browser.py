@@ -81,6 +81,7 @@ def test_the_table_sorts_by_number_and_back(opened):
     assert column(page, 2)[-1] == "adam"  # what is no number comes last
     printed.click()
     assert numbers() == sorted(numbers(), reverse=True)
+    assert column(page, 2)[-1] == "adam"
     heading = page.locator("#table thead th", has_text="Printed")
     assert heading.get_attribute("aria-sort") == "descending"
 

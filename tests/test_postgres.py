@@ -3,7 +3,9 @@
 import os
 import pwd
 import subprocess
+import sys
 
+import psutil
 import pytest
 
 from mlcore import postgres
@@ -78,3 +80,21 @@ def test_what_is_no_server_is_not_taken_for_one(tmp_path):
         (server.data / "postmaster.pid").write_text(content)
         assert server.process() is None
     server.stop()  # there is nothing to stop
+
+
+def test_a_database_whose_folder_one_may_not_know_is_known_by_its_command(tmp_path, monkeypatch):
+    """As root in a container, of the processes of the user postgres."""
+    database = postgres.Postgres(tmp_path)
+    database.data.mkdir()
+
+    def refuse(self):
+        raise psutil.AccessDenied
+
+    monkeypatch.setattr(psutil.Process, "cwd", refuse)
+    for folder, known in ((database.data, True), (tmp_path, False)):
+        command = [sys.executable, "-c", "input()", "-D", str(folder)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+            (database.data / "postmaster.pid").write_text(f"{process.pid}\n")
+            assert (database.process() is not None) == known
+            process.communicate()
+    assert database.process() is None

@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -43,6 +44,15 @@ def test_a_figure_is_told_with_hash_parameters_and_command(path, stage, value):
     assert told["command"] == f"dvc repro {stage} && dvc repro --force --single-item {stage}"
     section = list(told["params"].values())[-1]
     assert section["learning_rate"] == value
+
+
+@pytest.mark.parametrize("path", [p for p in PATHS if p.startswith("fashion_search.best.")])
+def test_what_the_search_chose_stands_in_the_file_that_is_named(path):
+    """By the names that published.yaml has for it."""
+    best = pd.read_csv(ROOT / source_of(path)[1]).iloc[0]
+    summary = read_json(ROOT / "metrics" / "summary.json")["fashion_search"]["best"]
+    key = path.rpartition(".")[2]
+    assert best[key.removesuffix("_init")] == summary[key]["ours"]
 
 
 def test_parameters_are_those_of_the_matrix():

@@ -12,8 +12,7 @@
 
   const compare = (a, b) => {
     if (typeof a === "string") return a.localeCompare(b, "en");
-    // What has no number comes last
-    return Number.isNaN(a) ? (Number.isNaN(b) ? 0 : 1) : Number.isNaN(b) ? -1 : a - b;
+    return a - b;
   };
 
   for (const [column, heading] of Array.from(table.tHead.rows[0].cells).entries()) {
@@ -28,8 +27,10 @@
       heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
       const kind = heading.dataset.kind;
       rows.sort((a, b) => {
-        const order = compare(value(a, column, kind), value(b, column, kind));
-        return descending ? -order : order;
+        const [x, y] = [value(a, column, kind), value(b, column, kind)];
+        // What has no number comes last, in both directions
+        if (Number.isNaN(x) || Number.isNaN(y)) return Number.isNaN(x) - Number.isNaN(y);
+        return descending ? compare(y, x) : compare(x, y);
       });
       body.append(...rows);
     });
