@@ -96,7 +96,7 @@ def test_it_is_valid_by_its_profiles(crate, profile, tmp_path):
 
 def test_every_stage_of_the_lock_is_a_run_with_its_files(crate):
     found = entities(crate)
-    lock = yaml.safe_load((ROOT / "dvc.lock").read_text())["stages"]
+    lock = yaml.safe_load((crate / "dvc.lock").read_text())["stages"]
     for name, stage in lock.items():
         run = found[f"#run/{name}"]
         assert run["description"] == stage["cmd"].strip()
