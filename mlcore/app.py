@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from mlcore import finished
@@ -89,12 +89,10 @@ ROOT = Path(__file__).parents[1]
 
 def checked(output: Output, check: Callable[[], None]) -> Output:
     """Give a function like `output` that makes a check before the first file is written."""
-    left = [check]
+    check_once = cache(check)
 
     def path_of(name: str) -> Path:
-        while left:
-            left[0]()
-            left.clear()
+        check_once()
         return output(name)
 
     return path_of

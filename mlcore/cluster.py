@@ -11,21 +11,20 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import signal
 import threading
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from mlcore.config.messages import one_line
 from mlcore.digests import changed_code
 from mlcore.errors import RetraceError
+from mlcore.folders import atomic_folder
 from mlcore.notes import SESSION, SWEEP
 from mlcore.runtime import fingerprint, pin_threads
 
@@ -384,18 +383,8 @@ def pack(folder: Path) -> dict[str, bytes]:
 
 
 def unpack(files: dict[str, bytes], folder: Path) -> None:
-    """Write files into a folder that takes the place of one which is there.
-
-    It is there as a whole; after an OSError the other is.
-    """
-    new, old = (folder.with_name(f".{uuid4().hex}") for _ in range(2))
-    try:
+    """Write files into a folder, which takes the place of one that is there as `atomic_folder`."""
+    with atomic_folder(folder) as new:
         for name, content in files.items():
             (new / name).parent.mkdir(parents=True, exist_ok=True)
             (new / name).write_bytes(content)
-        with suppress(FileNotFoundError):
-            folder.rename(old)
-        new.rename(folder)
-    finally:
-        for left in (new, old):
-            shutil.rmtree(left, ignore_errors=True)

@@ -10,7 +10,6 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
@@ -21,6 +20,7 @@ from rocrate.rocrate import ROCrate
 from mlcore.artifacts import read_json, read_yaml
 from mlcore.digests import md5_of
 from mlcore.errors import RetraceError
+from mlcore.folders import atomic_folder
 from mlcore.git import git
 from mlcore.outline import outline
 
@@ -99,12 +99,8 @@ def write_crate(root: Path, folder: Path, date: str, ended: str) -> None:
         result=[file for path, file in files.items() if path in made],
     )
     crate.root_dataset["mentions"] = [run, *steps]
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=folder.parent, prefix=".crate-") as whole:
-        crate.write(Path(whole) / "crate")
-        if folder.exists():
-            folder.rename(Path(whole) / "old")
-        (Path(whole) / "crate").rename(folder)
+    with atomic_folder(folder) as new:
+        crate.write(new)
 
 
 def _add(crate: ROCrate, name: str, kind: str, /, **properties: Any) -> Any:

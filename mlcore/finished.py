@@ -47,8 +47,6 @@ def find(digest: str, out: Path) -> Path | None:
         folder = path.parents[1]
         if folder.parent == out.parent and folder != out:
             continue
-        if folder.name.startswith("."):  # on its way here from a worker
-            continue
         try:
             note = json.loads(path.read_text(encoding="utf-8"))
             whole = all((folder / name).is_file() for name in note["files"])

@@ -35,7 +35,8 @@ NO_CHAMPION = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 def newer_than(store: Store, experiment: str, run_id: str, stage: str) -> str:
     """Give the id of the current run of a stage if it was started after this one; else "".
 
-    Runs that were kept for `make sync` come later than those that took their place.
+    Runs that were kept for `make sync` come later than those that took their place. The parameters
+    are those of `supersede`.
     """
     started = store.client.get_run(run_id).info.start_time
     others = _current(store, experiment, run_id, stage)
@@ -118,7 +119,7 @@ def promote(
         known = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
         # Without the model's id a server refuses its URI
         model_id = model_uri.rpartition("/")[2]
-        version = [*known, None][0] or client.create_model_version(
+        version = next(iter(known), None) or client.create_model_version(
             name, model_uri, run_id, tags=tags, model_id=model_id
         )
         client.set_registered_model_alias(name, ALIAS, version.version)

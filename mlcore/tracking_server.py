@@ -70,7 +70,8 @@ def start(folder: Path, port: int | None) -> str:
     login = read_login(folder)
     database = Postgres(folder)
     last = urlsplit(login.uri).port if login else None
-    if login and processes(folder) and database.process() and _comes_to(login):
+    # Three times: it may be busy
+    if login and processes(folder) and database.process() and any(map(answers, [login] * 3)):
         if port not in (None, last):
             raise RetraceError(
                 f"the server runs already, on port {last}; `make server-stop` ends it"
@@ -128,11 +129,6 @@ def _start_mlflow(folder: Path, login: Login, database: Postgres, port: int) -> 
             lines = log.read_text(errors="replace").strip().splitlines() or ["no reason given"]
             raise RetraceError(f"MLflow's server did not start: {lines[-1].strip()} ({log})")
         time.sleep(0.2)
-
-
-def _comes_to(login: Login) -> bool:
-    """Whether a server that may be busy answers."""
-    return any(answers(login) for _ in range(3))
 
 
 def answers(login: Login) -> bool:

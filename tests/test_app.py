@@ -275,7 +275,7 @@ EDITS = {
         "mlcore/nn/losses.py has changed since this process was started",
     ),
     "parameters": ("params.yaml", "patience: 20", "patience: 3", CHANGED),
-    "data": ("requirements.numeric.txt", "", "# changed", CHANGED),
+    "another dependency": ("requirements.numeric.txt", "", "# changed", CHANGED),
     "other code": ("mlcore/report/__init__.py", "", "# changed", None),
     "other parameters": ("params.yaml", "n_images: 10", "n_images: 5", None),
 }  # fmt: skip

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -15,7 +16,7 @@ import yaml
 
 from mlcore import finished
 from mlcore.app import INTERRUPTED
-from mlcore.cluster import pack, unpack
+from mlcore.cluster import _renew, pack, unpack
 from mlcore.config import compose
 
 SMALL = ["network.hidden_layer_sizes=[8,6]", "network.max_epochs=2"]
@@ -182,9 +183,6 @@ def test_what_a_job_comes_from_decides_whether_it_is_finished(project):
     # Beside the jobs of its own sweep, which are about to be written
     assert finished.find(digest, job.parent / "1") is None
     assert finished.find(digest, job) == job
-    on_its_way = job.rename(job.with_name(".0"))
-    assert found()[0] is None
-    on_its_way.rename(job)
     (job / "models" / "m.npz").unlink()
     assert found()[0] is None
     finished.begin(job)
@@ -334,6 +332,21 @@ def test_workers_that_have_imported_old_code_are_started_anew(project, tmp_path)
     now = results(project.root / "here/b")
     assert results(project.root / "there/b") == now
     assert results(project.root / "there/a") != now
+
+
+def test_workers_at_work_or_without_a_nanny_are_not_started_anew(caplog):
+    restarted = []
+    client = SimpleNamespace(
+        run=lambda function: {"idle": True, "busy": True, "alone": True, "new": False},
+        processing=lambda: {"idle": (), "busy": ("a job of another command",), "alone": ()},
+        scheduler_info=lambda n_workers: {
+            "workers": {"idle": {"nanny": "n"}, "busy": {"nanny": "n"}, "alone": {"nanny": None}}
+        },
+        restart_workers=lambda workers, timeout: restarted.extend(workers),
+    )
+    _renew(client)
+    assert restarted == ["idle"]
+    assert "workers have old code and refuse jobs" in caplog.text
 
 
 MEANWHILE = """

@@ -191,9 +191,8 @@ def test_other_images_widen_the_interval():
     half = 2.2622 * variance**0.5 + 0.00005
     assert figure.interval == pytest.approx((0.49 - half, 0.49 + half), abs=1e-5)
     assert figure.verdict == verdict.TOO_NOISY
-    assert (
-        "is above the tolerance of 0.0221; of the seed" in figure.reason
-    )  # 5 % of the printed one
+    # 5 % of the printed one
+    assert "is above the tolerance of 0.0221; of the seed and the images alone" in figure.reason
     runs["val_loss_sd"] = 0.1
     assert judge(VAL_LOSS, 0.4419, runs).verdict == verdict.NOT_REPRODUCED
 

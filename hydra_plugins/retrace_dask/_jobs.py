@@ -126,22 +126,16 @@ def _run(launcher: DaskLauncher, jobs: Sequence[Job], folder: Path) -> dict[str,
             for done, outcome in enumerate(ended, start=1):
                 job = jobs[outcome.number]
                 error, files = outcome.value or (outcome.error, {})
-                if files:
-                    error = _brought_home(files, job.out)
+                try:
+                    if files:
+                        unpack(files, job.out)
+                except OSError as problem:  # no room
+                    error = one_line(problem)
                 if error:
                     failed[job.what] = error
                 state = f"failed: {error}" if error else "done"
                 log.info("%d of %d: %s: %s", done, len(jobs), job.what, state)
     return failed
-
-
-def _brought_home(files: dict[str, bytes], out: Path) -> str:
-    """Write a job's files; returns what went wrong, or ""."""
-    try:
-        unpack(files, out)
-    except OSError as error:  # no room
-        return one_line(error)
-    return ""
 
 
 @contextmanager
