@@ -53,7 +53,7 @@ def in_short(error: Exception) -> str:
     return shorten(words, 300, placeholder=" ...") or type(error).__name__
 
 
-MOST_DIGITS = 100
+LONGEST_NUMBER = 100
 """The longest number that is read from YAML: one of 500 kB to the base of 60 takes ten seconds."""
 
 
@@ -62,9 +62,9 @@ class YamlLoader(yaml.SafeLoader):
 
     def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
         """Give a scalar's text; raise an error if it is a number of too many characters."""
-        if node.tag.endswith((":int", ":float")) and len(node.value) > MOST_DIGITS:
+        if node.tag.endswith((":int", ":float")) and len(node.value) > LONGEST_NUMBER:
             raise yaml.YAMLError(
-                f"a number of {len(node.value):,} characters; {MOST_DIGITS} are read at most"
+                f"a number of {len(node.value):,} characters; {LONGEST_NUMBER} are read at most"
             )
         return super().construct_scalar(node)
 

@@ -8,7 +8,7 @@ so that no core idles at its end.
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -188,21 +188,29 @@ def sklearn_arguments(params: Mapping[str, Any]) -> dict[str, Any]:
     return {SKLEARN_NAMES.get(name, name): value for name, value in params.items()}
 
 
-def longest_first(grid: dict[str, list[Any]]) -> list[dict[str, Any]]:
+def longest_first(candidates: Sequence[Mapping[str, Any]]) -> list[int]:
     """Order the candidates of a grid by the time their fits take, the longest first.
 
     Small batches mean more updates, small learning rates later convergence, and adam's update
     costs more than sgd's.
 
+    Parameters
+    ----------
+    candidates : sequence of mappings
+        Each one's parameters.
+
     Returns
     -------
-    list of dict
-        Each candidate's parameters.
+    list of int
+        Their places in `candidates`.
     """
-    return sorted(
-        ParameterGrid(grid),
-        key=lambda c: (c["batch_size"], c["learning_rate"], c["solver"] != "adam"),
-    )
+
+    def time_taken(place: int) -> tuple[int, float, bool]:
+        candidate = candidates[place]
+        batch_size, learning_rate = candidate["batch_size"], candidate["learning_rate"]
+        return batch_size, learning_rate, candidate["solver"] != "adam"
+
+    return sorted(range(len(candidates)), key=time_taken)
 
 
 def _fit_fold(
@@ -215,16 +223,22 @@ def _fit_fold(
     return float(model.score(X[test], y[test])), started, time.time()
 
 
-def _numbered(task: tuple[int, int], *arguments: Any) -> tuple[tuple[int, int], Any]:
+def _numbered(
+    task: tuple[int, int], candidate: Mapping[str, Any], *arguments: Any
+) -> tuple[tuple[int, int], Any]:
     """Fit a fold and say which it was: fits end in any order."""
-    return task, _fit_fold(*arguments)
+    try:
+        return task, _fit_fold(*arguments)
+    except FloatingPointError as error:
+        named = ", ".join(f"{name} {value}" for name, value in candidate.items())
+        raise FloatingPointError(f"{error} (in the search, at {named})") from error
 
 
 class GridSearch:
     """Cross-validated grid search of MLPClassifier on all cores that joblib may use.
 
     Finds what GridSearchCV finds with the same stratified folds, and tells of every fit as it
-    ends.
+    ends. A candidate that diverges ends the search, where GridSearchCV would rank it last.
 
     Parameters
     ----------
@@ -280,19 +294,18 @@ class GridSearch:
         Raises
         ------
         KeyboardInterrupt, FloatingPointError
-            As `whole_training` does.
+            As `whole_training` does; the message names the candidate that diverged.
         """
-        candidates = longest_first(self.grid)
-        settings = [sklearn_arguments(candidate) for candidate in candidates]
+        candidates = list(ParameterGrid(self.grid))
         results = np.empty((len(candidates), self.cv, 3))
-        for done, (place, outcome) in enumerate(self._fits(settings, X, y), start=1):
+        for done, (place, outcome) in enumerate(self._fits(candidates, X, y), start=1):
             results[place] = outcome
             if on_epoch is not None:
                 on_epoch({"fit": done})
         accuracies = results[..., 0]
         means = accuracies.mean(axis=1)
         ranks = rankdata(-means, method="min")
-        best_first = np.argsort(ranks, kind="stable")  # ties stay in a fixed order
+        best_first = np.argsort(ranks, kind="stable")  # of equals the first of the grid
         self.candidates_ = [
             {
                 **candidates[i],
@@ -306,24 +319,25 @@ class GridSearch:
         self.times_ = [
             (float(results[i, :, 1].min()), float(results[i, :, 2].max())) for i in best_first
         ]
-        best = clone(self.estimator).set_params(**settings[best_first[0]])
+        best = clone(self.estimator).set_params(**sklearn_arguments(candidates[best_first[0]]))
         self.best_ = best.fit(X, y, on_epoch=on_epoch)
         return self
 
     def _fits(
-        self, settings: list[dict[str, Any]], X: Array, y: Array
+        self, candidates: Sequence[Mapping[str, Any]], X: Array, y: Array
     ) -> Iterator[tuple[tuple[int, int], Any]]:
         """Fit every candidate on every fold; yields which fit ended, and what `_fit_fold` gave."""
         # The folds' fits are not observed, so the plain class does; its bits are the same
-        models = [MLPClassifier(**{**self.estimator.get_params(), **s}) for s in settings]
+        shared = self.estimator.get_params()
+        models = [MLPClassifier(**(shared | sklearn_arguments(c))) for c in candidates]
         shuffle = self.fold_seed is not None
         splitter = StratifiedKFold(self.cv, shuffle=shuffle, random_state=self.fold_seed)
         folds = list(splitter.split(X, y))
         # A search that runs beside others has its own core alone; joblib would use threads
         beside_others = get_active_backend()[0].nesting_level > 0
         yield from Parallel(1 if beside_others else -1, return_as="generator_unordered")(
-            delayed(_numbered)((i, k), model, X, y, *fold)
-            for i, model in enumerate(models)
+            delayed(_numbered)((i, k), candidates[i], models[i], X, y, *fold)
+            for i in longest_first(candidates)
             for k, fold in enumerate(folds)
         )
 

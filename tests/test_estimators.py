@@ -271,13 +271,10 @@ def test_convergence_is_news_again_afterwards(parts):
 
 
 def test_longest_first_starts_with_small_batches_then_small_steps_then_adam():
-    order = [
-        (c["batch_size"], c["learning_rate"], c["solver"])
-        for c in longest_first(
-            {"solver": ["sgd", "adam"], "learning_rate": [0.1, 0.01], "batch_size": [64, 32]}
-        )
-    ]
-    assert order == [
+    grid = {"solver": ["sgd", "adam"], "learning_rate": [0.1, 0.01], "batch_size": [64, 32]}
+    candidates = list(ParameterGrid(grid))
+    order = [candidates[place] for place in longest_first(candidates)]
+    assert [(c["batch_size"], c["learning_rate"], c["solver"]) for c in order] == [
         (32, 0.01, "adam"),
         (32, 0.01, "sgd"),
         (32, 0.1, "adam"),
@@ -290,12 +287,8 @@ def test_longest_first_starts_with_small_batches_then_small_steps_then_adam():
 
 
 def test_longest_first_has_every_candidate_once():
-    grid = {**GRID, "alpha": [0.1, 0.2, 0.3]}
-    listed = longest_first(grid)
-    assert len(listed) == 24
-    assert sorted(map(repr, map(sorted, (c.items() for c in listed)))) == sorted(
-        map(repr, map(sorted, (c.items() for c in ParameterGrid(grid))))
-    )
+    candidates = list(ParameterGrid({**GRID, "alpha": [0.1, 0.2, 0.3]}))
+    assert sorted(longest_first(candidates)) == list(range(24))
 
 
 @pytest.fixture(scope="module")
@@ -341,6 +334,24 @@ def test_search_lists_the_best_first(searched):
     assert means[0] == pytest.approx(theirs.best_score_, rel=1e-14)
     assert means == sorted(means, reverse=True)
     assert len(set(means)) > 2
+
+
+def test_of_equally_good_candidates_the_best_is_scikit_learns(monkeypatch, parts):
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+    X, y = parts["train"]
+    shared = {"hidden_layer_sizes": (8,), "max_iter": 2, "random_state": 2}
+    grid = {  # steps so small that all score as the initial weights do
+        "solver": ["sgd", "adam"],
+        "learning_rate": [1e-9, 1e-10],
+        "batch_size": [50, 25],
+    }
+    ours = GridSearch(ObservedMLPClassifier(**shared), grid, cv=3).fit(X, y)
+    theirs = GridSearchCV(MLPClassifier(**shared), sklearn_arguments(grid), cv=3)
+    quietly(theirs, X, y)
+    assert {row["rank"] for row in ours.candidates_} == {1}
+    listed = [sklearn_arguments({name: row[name] for name in grid}) for row in ours.candidates_]
+    assert listed == theirs.cv_results_["params"]
+    assert listed[0] == theirs.best_params_
 
 
 def test_search_tells_of_every_fit_and_of_the_refit(searched):
@@ -413,7 +424,8 @@ def test_a_diverging_candidate_ends_the_search(monkeypatch, parts):
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
     grid = {"solver": ["sgd"], "learning_rate": [1e30], "batch_size": [50]}
     model = ObservedMLPClassifier(hidden_layer_sizes=(4,), activation="identity", max_iter=3)
-    with pytest.raises(FloatingPointError, match="diverged"), np.errstate(all="ignore"):
+    named = r"diverged: .* \(in the search, at batch_size 50, learning_rate 1e\+30, solver sgd\)$"
+    with pytest.raises(FloatingPointError, match=named), np.errstate(all="ignore"):
         GridSearch(model, grid, cv=2).fit(*parts["train"])
 
 

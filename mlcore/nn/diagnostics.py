@@ -68,7 +68,7 @@ def diagnose(
         )
         figures[f"unit_spread_{layer}"] = unit_spread(weights[layer - 1], biases[layer - 1])
     loss(outputs[-1], y)
-    for layer, delta in backward(outputs, weights, outputs[-1], hidden):
+    for layer, delta in backward(outputs[1:], weights, outputs[-1], hidden):
         gradient = np.vstack((outputs[layer].T @ delta, delta.sum(axis=0)))
         # In float32 the squares of a vanishing gradient would be 0
         figures[f"gradient_norm_{layer + 1}"] = float(np.linalg.norm(gradient.astype(np.float64)))

@@ -20,7 +20,6 @@ def forward(
     weights: Sequence[Array],
     biases: Sequence[Array],
     hidden: Activation,
-    out: Sequence[Array] | None = None,
 ) -> list[Array]:
     """Compute the output of every layer.
 
@@ -30,19 +29,46 @@ def forward(
     weights, biases : sequences of ndarrays
     hidden : Activation
         Applied to every layer but the last.
-    out : sequence of ndarrays of shape (n_samples, fan_out of the layer), optional
-        Buffers to write the outputs to; allocated where not given.
 
     Returns
     -------
     list of ndarrays
         `X`, the output of each hidden layer, and the scores of the linear output layer.
     """
-    outputs = [X]
-    for layer, (W, b) in enumerate(zip(weights, biases, strict=True)):
-        z = np.matmul(outputs[-1], W, out=None if out is None else out[layer])
+    return [X, *forward_from(X @ weights[0], weights, biases, hidden)]
+
+
+def forward_from(
+    z: Array,
+    weights: Sequence[Array],
+    biases: Sequence[Array],
+    hidden: Activation,
+    out: Sequence[Array] | None = None,
+) -> list[Array]:
+    """Compute the output of every layer from the first one's inputs times its weights.
+
+    Parameters
+    ----------
+    z : ndarray of shape (n_samples, fan_out of the first layer)
+        ``X @ weights[0]``; becomes the first layer's output in place.
+    weights, biases : sequences of ndarrays
+    hidden : Activation
+        Applied to every layer but the last.
+    out : sequence of ndarrays of shape (n_samples, fan_out of the layer), optional
+        Buffers for the outputs of the layers after the first; allocated where not given.
+
+    Returns
+    -------
+    list of ndarrays
+        The output of each hidden layer, and the scores of the linear output layer.
+    """
+    outputs: list[Array] = []
+    for layer, b in enumerate(biases):
+        if layer:
+            buffer = None if out is None else out[layer - 1]
+            z = np.matmul(outputs[-1], weights[layer], out=buffer)
         z += b
-        if layer < len(weights) - 1:
+        if layer < len(biases) - 1:
             hidden.function(z)
         outputs.append(z)
     return outputs
@@ -60,7 +86,7 @@ def backward(
     Parameters
     ----------
     outputs : sequence of ndarrays
-        What `forward` returned.
+        Of the layers, as `forward_from` returns them.
     weights : sequence of ndarrays
     delta : ndarray of shape (n_samples, n_outputs)
         dE/d scores.
@@ -72,13 +98,13 @@ def backward(
     ------
     layer : int
     delta : ndarray of shape (n_samples, fan_out of the layer)
-        dE/dz of the layer, so that dE/dW is ``outputs[layer].T @ delta`` and dE/db is
+        dE/dz of the layer, so that dE/dW is its inputs' transpose times `delta` and dE/db is
         ``delta.sum(axis=0)``. The delta below is already computed by then: the caller may change
         ``weights[layer]``.
     """
     for layer in range(len(weights) - 1, 0, -1):
         below = np.matmul(delta, weights[layer].T, out=None if out is None else out[layer - 1])
-        hidden.gradient(outputs[layer], below)
+        hidden.gradient(outputs[layer - 1], below)
         yield layer, delta
         delta = below
     yield 0, delta
@@ -112,7 +138,7 @@ def gradients(
     """
     outputs = forward(X, weights, biases, hidden)
     value = loss(outputs[-1], y)
-    steps = dict(backward(outputs, weights, outputs[-1], hidden))
+    steps = dict(backward(outputs[1:], weights, outputs[-1], hidden))
     layers = range(len(weights))
     return (
         value,

@@ -10,8 +10,8 @@ from scipy.linalg.blas import get_blas_funcs
 from sklearn.utils import gen_batches
 
 from mlcore.nn.activations import Activation, Array
-from mlcore.nn.columns import Columns
-from mlcore.nn.gradients import backward, forward
+from mlcore.nn.columns import Block, Columns
+from mlcore.nn.gradients import backward, forward, forward_from
 from mlcore.nn.losses import Loss, cross_entropy
 
 EVALUATION_BATCH = 256
@@ -157,8 +157,8 @@ def train(
         order = rng.permutation(len(X))
         total, correct = 0.0, 0.0
         for step, rows in enumerate(gen_batches(len(X), batch_size), start=1):
-            chosen = order[rows]
-            value, hits = descent.forward(columns.batch(chosen), y[chosen])
+            chosen, blocks = columns.batch(order[rows])
+            value, hits = descent.forward(blocks, y[chosen])
             if not math.isfinite(value):
                 raise _diverged(f"the loss is {value} at epoch {epoch}, step {step}", learning_rate)
             descent.update()
@@ -201,7 +201,7 @@ class _Descent:
     Parameters
     ----------
     weights : sequence of ndarrays
-        Updated in place. A batch may have fewer columns than the first has rows.
+        Updated in place.
     biases : sequence of ndarrays
         Updated in place.
     hidden : Activation
@@ -228,11 +228,15 @@ class _Descent:
         self.deltas = [np.empty_like(a) for a in self.activations[:-1]]
         (self.gemm,) = get_blas_funcs(("gemm",), dtype=dtype)
 
-    def forward(self, x: Array, target: NDArray[Any]) -> tuple[float, float]:
-        """Take in a batch, C-ordered; returns its mean loss and its number of correct rows."""
-        self.current = [self.weights[0][: x.shape[1]], *self.weights[1:]]
-        buffers = [a[: len(x)] for a in self.activations]
-        self.outputs = forward(x, self.current, self.biases, self.hidden, buffers)
+    def forward(self, blocks: Sequence[Block], target: NDArray[Any]) -> tuple[float, float]:
+        """Take in a batch; returns its mean loss and its number of correct rows."""
+        self.blocks = blocks
+        z, *buffers = (a[: len(target)] for a in self.activations)
+        whole, *rest = blocks
+        np.matmul(whole.values, self.weights[0][whole.features], out=z)
+        for block in rest:
+            self._add_product(z[block.samples], block.values, self.weights[0][block.features])
+        self.outputs = forward_from(z, self.weights, self.biases, self.hidden, buffers)
         scores = self.outputs[-1]
         correct = count_correct(scores, target, self.loss)
         return self.loss(scores, target), correct
@@ -243,12 +247,22 @@ class _Descent:
         delta *= self.learning_rate
         n = len(delta)
         buffers = [d[:n] for d in self.deltas]
-        for layer, d in backward(self.outputs, self.current, delta, self.hidden, buffers):
-            self._subtract(self.current[layer], self.outputs[layer], d)
+        for layer, d in backward(self.outputs, self.weights, delta, self.hidden, buffers):
+            if layer:
+                self._subtract_product(self.weights[layer], self.outputs[layer - 1], d)
+            else:
+                for block in self.blocks:
+                    rows = self.weights[0][block.features]
+                    self._subtract_product(rows, block.values, d[block.samples])
             self.biases[layer] -= self.ones[:n] @ d
 
-    def _subtract(self, W: Array, inputs: Array, delta: Array) -> None:
-        """Compute W -= inputs.T @ delta in one BLAS call."""
+    # One BLAS call each. It wants Fortran order, which transposes of C-ordered arrays have
+
+    def _add_product(self, z: Array, inputs: Array, W: Array) -> None:
+        """Compute z += inputs @ W."""
+        self.gemm(1.0, W.T, inputs.T, beta=1.0, c=z.T, overwrite_c=True)
+
+    def _subtract_product(self, W: Array, inputs: Array, delta: Array) -> None:
+        """Compute W -= inputs.T @ delta."""
         if W.size:  # not where no feature is used: SciPy refuses empty arrays
-            # BLAS wants Fortran order: the transposes of C-ordered arrays are that without a copy
             self.gemm(-1.0, delta.T, inputs.T, beta=1.0, c=W.T, trans_b=True, overwrite_c=True)

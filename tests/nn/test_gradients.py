@@ -10,7 +10,7 @@ from scipy.special import log_softmax, softmax
 from textbook import TEXTBOOK
 
 from mlcore.nn.activations import ACTIVATIONS
-from mlcore.nn.gradients import backward, forward, gradients
+from mlcore.nn.gradients import backward, forward, forward_from, gradients
 from mlcore.nn.losses import LOSSES, squared_error
 
 KINKED = {"relu", "leaky_relu"}
@@ -114,10 +114,12 @@ def test_forward_writes_to_the_buffers(name):
     X = np.random.default_rng(0).normal(size=(7, 3))
     weights, biases = network([3, 5, 4, 2], 0)
     buffers = [np.full((9, width), np.nan) for width in (5, 4, 2)]
-    outputs = forward(X, weights, biases, ACTIVATIONS[name], [b[:7] for b in buffers])
+    z, *rest = (b[:7] for b in buffers)
+    np.matmul(X, weights[0], out=z)
+    outputs = forward_from(z, weights, biases, ACTIVATIONS[name], rest)
     layers = pre_activations(X, weights, biases, TEXTBOOK[name])
     expected = [*map(TEXTBOOK[name], layers[:-1]), layers[-1]]
-    for buffer, output, values in zip(buffers, outputs[1:], expected, strict=True):
+    for buffer, output, values in zip(buffers, outputs, expected, strict=True):
         assert np.shares_memory(buffer, output)
         np.testing.assert_allclose(buffer[:7], values, rtol=1e-12, atol=1e-15)
         assert np.isnan(buffer[7:]).all()
@@ -131,7 +133,7 @@ def test_passes_keep_the_dtype(name, dtype):
     weights, biases = [W.astype(dtype) for W in weights], [b.astype(dtype) for b in biases]
     hidden = ACTIVATIONS[name]
     outputs = forward(X, weights, biases, hidden)
-    deltas = [delta for _, delta in backward(outputs, weights, outputs[-1].copy(), hidden)]
+    deltas = [delta for _, delta in backward(outputs[1:], weights, outputs[-1].copy(), hidden)]
     assert {a.dtype for a in [*outputs, *deltas]} == {np.dtype(dtype)}
 
 
@@ -139,7 +141,7 @@ def test_backward_goes_from_the_last_layer_to_the_first():
     X = np.random.default_rng(0).normal(size=(7, 3))
     weights, biases = network([3, 5, 4, 2], 0)
     hidden = ACTIVATIONS["tanh"]
-    outputs = forward(X, weights, biases, hidden)
+    outputs = forward(X, weights, biases, hidden)[1:]
     steps = [(layer, d.shape) for layer, d in backward(outputs, weights, outputs[-1], hidden)]
     assert steps == [(2, (7, 2)), (1, (7, 4)), (0, (7, 5))]
 
@@ -157,7 +159,7 @@ def test_deltas_are_unaffected_by_updates_after_each_yield(name, buffered, centr
         return np.sum(upstream * pre_activations(X, weights, row_biases, function)[-1])
 
     expected = [central_differences(error, b) for b in row_biases]
-    outputs = forward(X, weights, biases, ACTIVATIONS[name])
+    outputs = forward(X, weights, biases, ACTIVATIONS[name])[1:]
     buffers = [np.full((7, width), np.nan) for width in (5, 4)] if buffered else None
     seen = []
     for layer, delta in backward(outputs, weights, upstream.copy(), ACTIVATIONS[name], buffers):

@@ -1,0 +1,137 @@
+"""The blocks that a batch is taken apart into, and training with them."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from mlcore.nn.activations import ACTIVATIONS
+from mlcore.nn.columns import CHUNK, Columns
+from mlcore.nn.losses import cross_entropy
+from mlcore.nn.training import train
+
+
+def images(n, n_features=40, dtype=np.float32, seed=0):
+    """Samples that have few values: some features in nearly all, some in hardly any."""
+    rng = np.random.default_rng(seed)
+    share = rng.permutation(np.linspace(0.0, 1.0, n_features) ** 3)
+    X = rng.uniform(0.1, 1.0, (n, n_features))
+    X[rng.random(X.shape) > share] = 0.0
+    return X.astype(dtype)
+
+
+def put_together(blocks, shape):
+    """The batch that blocks are of, and how many blocks hold each of its values."""
+    values, times = np.zeros(shape), np.zeros(shape, int)
+    for block in blocks:
+        values[block.samples, block.features] += block.values
+        times[block.samples, block.features] += 1
+    return values, times
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 8, 13, 128])
+@pytest.mark.parametrize("kind", ["sparse", "dense", "one sample", "zero"])
+def test_blocks_hold_every_value_of_the_batch_once(n, kind):
+    X = {
+        "sparse": images(200),
+        "dense": images(200) + 1,
+        "one sample": np.where(np.arange(200)[:, np.newaxis] == 7, images(200) + 1, 0),
+        "zero": np.zeros((200, 40)),
+    }[kind]
+    columns = Columns.by_use(X)
+    for seed in range(5):
+        chosen = np.random.default_rng(seed).permutation(200)[:n]
+        order, blocks = columns.batch(chosen)
+        assert sorted(order) == sorted(chosen)
+        values, times = put_together(blocks, (n, len(columns.used)))
+        np.testing.assert_array_equal(values, X[order][:, columns.used])
+        assert times.max(initial=0) <= 1
+        assert blocks[0].samples == slice(0, n)
+        for block in blocks:
+            assert block.values.flags.c_contiguous
+
+
+def test_a_batch_by_hand():
+    X = np.array(
+        [
+            [0, 5, 1, 0],
+            [0, 6, 0, 0],
+            [9, 7, 2, 0],
+            [0, 8, 0, 0],
+        ],
+        float,
+    )
+    columns = Columns.by_use(X)
+    assert columns.used.tolist() == [1, 2, 0]
+    assert columns.reach.tolist() == [2, 1, 3, 1]
+    order, blocks = columns.batch(np.array([3, 2, 1, 0]))
+    assert order.tolist() == [3, 1, 0, 2]
+    assert [(b.samples, b.features) for b in blocks] == [
+        (slice(0, 4), slice(0, 1)),
+        (slice(2, 4), slice(1, 2)),
+        (slice(3, 4), slice(2, 3)),
+    ]
+    assert [b.values.tolist() for b in blocks] == [[[8], [6], [5], [7]], [[1], [2]], [[9]]]
+
+
+def test_samples_that_need_as_many_features_keep_their_order():
+    columns = Columns.by_use(images(300) + 1)
+    chosen = np.random.default_rng(1).permutation(300)
+    order, (block,) = columns.batch(chosen)
+    np.testing.assert_array_equal(order, chosen)
+    assert block.features == slice(0, 40)
+
+
+@pytest.mark.parametrize("n", [CHUNK - 1, CHUNK, CHUNK + 1])
+def test_columns_are_those_of_the_data_most_used_first(n):
+    X = images(n)
+    columns = Columns.by_use(X)
+    counts = (X != 0).sum(axis=0)
+    assert all(counts[a] >= counts[b] > 0 for a, b in pairwise(columns.used))
+    np.testing.assert_array_equal(columns.values, X[:, columns.used])
+    for row, reach in zip(columns.values, columns.reach, strict=True):
+        assert not row[reach:].any()
+        assert reach == 0 or row[reach - 1] != 0
+
+
+@pytest.mark.parametrize("dtype, tolerance", [(np.float32, 2e-5), (np.float64, 1e-12)])
+@pytest.mark.parametrize("n, batch_size", [(300, 128), (45, 7), (9, 1)])
+def test_training_in_blocks_is_training_on_whole_batches(dtype, tolerance, n, batch_size):
+    X = images(n, dtype=dtype)
+    rng = np.random.default_rng(3)
+    y = rng.integers(0, 3, n)
+    W, V = rng.normal(0, 0.3, (40, 6)).astype(dtype), rng.normal(0, 0.3, (6, 3)).astype(dtype)
+    b, c = np.zeros(6, dtype), np.zeros(3, dtype)
+    ours = [W.copy(), V.copy()], [b.copy(), c.copy()]
+    epochs = train(
+        X,
+        y,
+        *ours,
+        hidden=ACTIVATIONS["tanh"],
+        loss=cross_entropy,
+        learning_rate=0.3,
+        batch_size=batch_size,
+        max_epochs=2,
+        rng=np.random.default_rng(4),
+    )
+    losses = [stats.train_loss for stats in epochs]
+    # Gradient descent as a textbook has it, in float64 and on whole batches
+    W, V, b, c = (a.astype(np.float64) for a in (W, V, b, c))
+    order_rng, expected = np.random.default_rng(4), []
+    for _ in range(2):
+        order, total = order_rng.permutation(n), 0.0
+        for begin in range(0, n, batch_size):
+            rows = order[begin : begin + batch_size]
+            x, labels = X[rows].astype(np.float64), y[rows]
+            h = np.tanh(x @ W + b)
+            p = np.exp(h @ V + c)
+            p /= p.sum(axis=1, keepdims=True)
+            total -= np.log(p[np.arange(len(rows)), labels]).sum()
+            d = (p - np.eye(3)[labels]) / len(rows)
+            e = d @ V.T * (1 - h * h)
+            W, b = W - 0.3 * x.T @ e, b - 0.3 * e.sum(axis=0)
+            V, c = V - 0.3 * h.T @ d, c - 0.3 * d.sum(axis=0)
+        expected.append(total / n)
+    np.testing.assert_allclose(losses, expected, rtol=tolerance)
+    for found, wanted in zip(ours[0] + ours[1], [W, V, b, c], strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=tolerance, atol=tolerance)
