@@ -54,6 +54,13 @@ class OursWithDiagnostics(Ours):
     diagnostics = True
 
 
+class OursWithoutZeros(Ours):
+    """The same on images that are zero nowhere, so that nothing can be left out."""
+
+    def __init__(self, X, y, hidden=HIDDEN):
+        super().__init__(X + np.float32(0.01), y, hidden)
+
+
 class BareProducts:
     """The 14 matrix products of every batch and nothing else: the floor.
 
@@ -234,6 +241,7 @@ CONTESTANTS: dict[str, Callable[..., Any]] = {
     "bare products": BareProducts,
     "ours": Ours,
     "ours, diagnostics": OursWithDiagnostics,
+    "ours, images without zeros": OursWithoutZeros,
     "JAX jit": Jax,
     "PyTorch eager": PyTorch,
     "MLPClassifier float32": ScikitLearn,

@@ -31,6 +31,58 @@ def by_activation(entries, names, cell):
     return table(["", *entries], rows)
 
 
+def training(results):
+    """Give the parts of the page on training: ratios, seconds and the profile."""
+    settings, names = results["settings"], results["contestants"]
+    factors = ", ".join(f"{value:.2f} ({a})" for a, value in results["ours_over_floor"].items())
+    profiles = {a: entry["fractions"] for a, entry in results["profile"].items()}
+    first = next(iter(profiles.values()))
+    return [
+        f"Written by `make bench`. All train the 784-256-128-64-32-10 network in float32 (but for "
+        f"the last row) by plain gradient descent, batches of 128, each in a process pinned to one "
+        f"core with one thread. Medians over {settings['rounds']} rounds of {settings['epochs']} "
+        "epochs in which all had their turn, each after an epoch that does not count; ratios are "
+        "taken within a round.",
+        "## Training: time / ours",
+        by_activation(results["fit"], names, lambda entry: f"{entry['ratio']:.2f}"),
+        f"Ours is {factors} times the bare products: the 14 matrix products of every batch with "
+        "all 784 columns of the images, and nothing else. Ours leaves out most zeros of the "
+        "images, so its first layer multiplies less than that; with images that are zero nowhere "
+        "it cannot. Ours and MLPClassifier also compute the epoch's loss, ours its accuracy too.",
+        "## Training: seconds per epoch",
+        by_activation(results["fit"], names, lambda entry: f"{entry['seconds']:.3f}"),
+        "## Where our time goes",
+        "In % of the time:",
+        by_activation(
+            profiles,
+            sorted(first, key=first.get, reverse=True),
+            lambda share: f"{100 * share:.1f}",
+        ),
+    ]
+
+
+def growth(results):
+    """Give the parts of the page on other shapes of the network."""
+    rows = [
+        [
+            name,
+            f"{entry['seconds']:.3f}",
+            f"{entry['gflop']:.1f}",
+            f"{entry['ratio']:.2f}",
+            f"{entry['gflop_ratio']:.2f}",
+            f"{entry['gflop_per_second']:.0f}",
+        ]
+        for name, entry in results["growth"].items()
+    ]
+    header = ["network", "s per epoch", "Gflop per epoch", "time ratio", "work ratio", "Gflop/s"]
+    return [
+        "## Growth",
+        "Ours with relu. Time grows as the work does where the two ratios agree. The work counts "
+        "what is left out, too:",
+        table(header, rows),
+    ]
+
+
 def markdown(results):
     """Write the page.
 
@@ -43,61 +95,24 @@ def markdown(results):
     -------
     str
     """
-    settings, machine, names = results["settings"], results["machine"], results["contestants"]
-    factors = ", ".join(f"{value:.2f} ({a})" for a, value in results["ours_over_floor"].items())
+    machine, grid = results["machine"], results["grid"]
     about = [f"{key} {value}" for key, value in machine.items() if key not in ("blas", "simd")]
-    profiles = {a: entry["fractions"] for a, entry in results["profile"].items()}
-    first = next(iter(profiles.values()))
-    cells = results["grid"]["seconds"]
+    alone, together = grid["seconds"]["one core"], grid["seconds"]["all cores"]
     parts = [
         "# Benchmark",
-        f"Written by `make bench`. All train the 784-256-128-64-32-10 network in float32 (but for "
-        f"the last row) by plain gradient descent, batches of 128, each in a process pinned to one "
-        f"core with one thread. Medians over {settings['rounds']} rounds of {settings['epochs']} "
-        "epochs in which all had their turn, each after an epoch that does not count; ratios are "
-        "taken within a round.",
-        "## Training: time / ours",
-        by_activation(results["fit"], names, lambda entry: f"{entry['ratio']:.2f}"),
-        f"Ours is {factors} times the bare products: the 14 matrix products of every batch with "
-        "all 784 columns of the images, and nothing else. Ours leaves out the columns that are "
-        "zero in every image, and so can come near them. Ours and MLPClassifier also compute the "
-        "epoch's loss, ours its accuracy too.",
-        "## Training: seconds per epoch",
-        by_activation(results["fit"], names, lambda entry: f"{entry['seconds']:.3f}"),
-        "## Where our time goes",
-        "In % of the time:",
-        by_activation(
-            profiles,
-            sorted(first, key=first.get, reverse=True),
-            lambda share: f"{100 * share:.1f}",
-        ),
-        "## Growth",
-        "Ours with relu. Time grows as the work does where the two ratios agree:",
-        table(
-            ["network", "s per epoch", "Gflop per epoch", "time ratio", "work ratio", "Gflop/s"],
-            [
-                [
-                    name,
-                    f"{entry['seconds']:.3f}",
-                    f"{entry['gflop']:.1f}",
-                    f"{entry['ratio']:.2f}",
-                    f"{entry['gflop_ratio']:.2f}",
-                    f"{entry['gflop_per_second']:.0f}",
-                ]
-                for name, entry in results["growth"].items()
-            ],
-        ),
+        *training(results),
+        *growth(results),
         "## Scoring: thousand images per second",
         "`predict_proba` of the training images:",
         by_activation(results["images_per_second"], SCORING, lambda value: f"{value / 1000:.0f}"),
         "## The twelve cells and memory",
-        f"The twelve cells of the study, {settings['grid_epochs']} epochs each, start of the "
-        f"processes and loading of the data included: {cells['all cores']['seconds']:.1f} s in "
-        f"{results['grid']['cores']} processes, one per core; {cells['one core']['seconds']:.1f} s "
-        f"in one, {cells['one core']['ratio']:.2f} times as long.",
+        f"The twelve cells of the study, {results['settings']['grid_epochs']} epochs each, start "
+        f"of the processes and loading of the data included: {together['seconds']:.1f} s in "
+        f"{grid['cores']} processes, one per core; {alone['seconds']:.1f} s in one, "
+        f"{alone['ratio']:.2f} times as long.",
         f"Peak memory of one training of the pipeline: {results['peak_memory_mib']:.0f} MiB.",
         "## Measured on",
         f"{', '.join(about)}; BLAS {', '.join(machine['blas'])}.",
-        "\n".join(f"- {name}: {what}" for name, what in names.items()),
+        "\n".join(f"- {name}: {what}" for name, what in results["contestants"].items()),
     ]
     return "\n\n".join(parts) + "\n"

@@ -94,8 +94,8 @@ def test_columns_are_those_of_the_data_most_used_first(n):
         assert reach == 0 or row[reach - 1] != 0
 
 
-@pytest.mark.parametrize("dtype, tolerance", [(np.float32, 2e-5), (np.float64, 1e-12)])
-@pytest.mark.parametrize("n, batch_size", [(300, 128), (45, 7), (9, 1)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 2e-5), (np.float64, 1e-12)])
+@pytest.mark.parametrize(("n", "batch_size"), [(300, 128), (45, 7), (9, 1)])
 def test_training_in_blocks_is_training_on_whole_batches(dtype, tolerance, n, batch_size):
     X = images(n, dtype=dtype)
     rng = np.random.default_rng(3)
