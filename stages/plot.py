@@ -111,12 +111,12 @@ def grid_figures(config: Config, workspace: Workspace) -> Drawn:
         ),
         "diagnostics": (
             plotting.diagnostic_grid(diagnostics, reasons),
-            " ".join(f"{_sentence(_cell(*cell))}: {reason}." for cell, reason in reasons.items()),
+            " ".join(f"{_capitalized(_cell(*cell))}: {reason}." for cell, reason in reasons.items()),
         ),
     }
 
 
-def _sentence(text: str) -> str:
+def _capitalized(text: str) -> str:
     return text[:1].upper() + text[1:]  # str.capitalize makes "Relu" of "ReLU"
 
 
