@@ -82,6 +82,33 @@ def test_samples_that_need_as_many_features_keep_their_order():
     assert block.features == slice(0, 40)
 
 
+def test_a_batch_is_cut_after_a_half_three_quarters_and_seven_eighths():
+    X = np.tril(np.ones((128, 128)))  # every sample needs one feature more than the one before
+    columns = Columns.by_use(X)
+    order, blocks = columns.batch(np.random.default_rng(0).permutation(128))
+    assert order.tolist() == list(range(128))
+    assert [(b.samples, b.features) for b in blocks] == [
+        (slice(0, 128), slice(0, 64)),
+        (slice(64, 128), slice(64, 96)),
+        (slice(96, 128), slice(96, 112)),
+        (slice(112, 128), slice(112, 128)),
+    ]
+
+
+def test_equals_stay_in_their_order():
+    """Whatever sorting algorithm suits the processor: the order decides the last bits."""
+    rng = np.random.default_rng(2)
+    X = np.zeros((300, 300))
+    X[:, rng.random(300) < 0.5] = 1.0  # features in use throughout, and in half of the samples
+    X[:150] = 1.0
+    columns = Columns.by_use(X)
+    counts = (X != 0).sum(axis=0)
+    assert columns.used.tolist() == sorted(range(300), key=lambda feature: -counts[feature])
+    chosen = rng.permutation(300)
+    order, _ = columns.batch(chosen)
+    assert order.tolist() == sorted(chosen, key=lambda sample: columns.reach[sample])
+
+
 @pytest.mark.parametrize("n", [CHUNK - 1, CHUNK, CHUNK + 1])
 def test_columns_are_those_of_the_data_most_used_first(n):
     X = images(n)
