@@ -111,7 +111,9 @@ def grid_figures(config: Config, workspace: Workspace) -> Drawn:
         ),
         "diagnostics": (
             plotting.diagnostic_grid(diagnostics, reasons),
-            " ".join(f"{_capitalized(_cell(*cell))}: {reason}." for cell, reason in reasons.items()),
+            " ".join(
+                f"{_capitalized(_cell(*cell))}: {reason}." for cell, reason in reasons.items()
+            ),
         ),
     }
 
