@@ -72,14 +72,13 @@ def install_timers():
     # The loop tells a classifier by its loss, so it has to know the wrapped one too
     LOSSES["cross_entropy"] = training.cross_entropy = timed("loss", LOSSES["cross_entropy"])
     training.count_correct = timed("accuracy", training.count_correct)
-    training.forward_from = timed(
-        "matrix products, forward", training.forward_from, ["activations"]
-    )
     training.backward = timed_generator(
         "matrix products, backward", training.backward, ["activation gradients"]
     )
     descent, columns = training._Descent, training.Columns
-    descent._add_product = timed("matrix products, forward", descent._add_product)
+    descent.forward = timed(
+        "matrix products, forward", descent.forward, ["activations", "loss", "accuracy"]
+    )
     descent._subtract_product = timed("matrix products, update", descent._subtract_product)
     columns.batch = timed("gathering the batch", columns.batch)
     columns.by_use = timed("ordering the pixels, once", columns.by_use)

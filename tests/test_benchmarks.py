@@ -138,6 +138,14 @@ def test_an_absent_library_is_reported_and_the_others_run(monkeypatch, tmp_path,
     assert "- PyTorch eager: absent: no torch here" in lines
 
 
+def test_the_profile_has_every_part_of_the_page(data):
+    profiles = measures.profile(1, max(os.sched_getaffinity(0)), data)
+    page = read_json(measures.ROOT / "benchmarks" / "results.json")["profile"]
+    assert {a: set(entry["fractions"]) for a, entry in profiles.items()} == {
+        a: set(entry["fractions"]) for a, entry in page.items()
+    }
+
+
 def test_the_page_on_tracking_is_of_the_figures_beside_it():
     page = tracking.HERE / "tracking.md"
     assert page.read_text() == tracking.markdown(read_json(page.with_suffix(".json")))
