@@ -55,7 +55,7 @@ class OursWithDiagnostics(Ours):
 
 
 class OursWithoutZeros(Ours):
-    """The same on images that are zero nowhere, so that nothing can be left out."""
+    """Ours on images that are zero nowhere, so that nothing can be left out."""
 
     def __init__(self, X, y, hidden=HIDDEN):
         super().__init__(X + np.float32(0.01), y, hidden)

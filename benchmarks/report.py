@@ -1,6 +1,12 @@
 """The results as a page of Markdown."""
 
-from benchmarks.measures import SCORING
+from benchmarks.contestants import CONTESTANTS
+from benchmarks.measures import ACTIVATIONS, SCORING, SHAPES
+
+
+def in_order(entries, names):
+    """Give entries by these names, as far as there are any: JSON has them in another order."""
+    return {name: entries[name] for name in names if name in entries}
 
 
 def table(header, rows):
@@ -24,6 +30,7 @@ def by_activation(entries, names, cell):
     -------
     str
     """
+    entries = in_order(entries, ACTIVATIONS)
     rows = [
         [name, *(cell(entry[name]) if name in entry else "absent" for entry in entries.values())]
         for name in names
@@ -33,13 +40,14 @@ def by_activation(entries, names, cell):
 
 def training(results):
     """Give the parts of the page on training: ratios, seconds and the profile."""
-    settings, names = results["settings"], results["contestants"]
-    factors = ", ".join(f"{value:.2f} ({a})" for a, value in results["ours_over_floor"].items())
+    settings, names = results["settings"], in_order(results["contestants"], CONTESTANTS)
+    over_floor = in_order(results["ours_over_floor"], ACTIVATIONS)
+    factors = ", ".join(f"{value:.2f} ({a})" for a, value in over_floor.items())
     profiles = {a: entry["fractions"] for a, entry in results["profile"].items()}
-    first = next(iter(profiles.values()))
+    first = next(iter(in_order(profiles, ACTIVATIONS).values()))
     return [
         f"Written by `make bench`. All train the 784-256-128-64-32-10 network in float32 (but for "
-        f"the last row) by plain gradient descent, batches of 128, each in a process pinned to one "
+        f"MLPClassifier float64) by plain gradient descent, batches of 128, each in a process pinned to one "
         f"core with one thread. Medians over {settings['rounds']} rounds of {settings['epochs']} "
         "epochs in which all had their turn, each after an epoch that does not count; ratios are "
         "taken within a round.",
@@ -73,7 +81,7 @@ def growth(results):
             f"{entry['gflop_ratio']:.2f}",
             f"{entry['gflop_per_second']:.0f}",
         ]
-        for name, entry in results["growth"].items()
+        for name, entry in in_order(results["growth"], SHAPES).items()
     ]
     header = ["network", "s per epoch", "Gflop per epoch", "time ratio", "work ratio", "Gflop/s"]
     return [
@@ -98,6 +106,7 @@ def markdown(results):
     """
     machine, grid = results["machine"], results["grid"]
     about = [f"{key} {value}" for key, value in machine.items() if key not in ("blas", "simd")]
+    contestants = in_order(results["contestants"], CONTESTANTS)
     alone, together = grid["seconds"]["one core"], grid["seconds"]["all cores"]
     parts = [
         "# Benchmark",
@@ -114,6 +123,6 @@ def markdown(results):
         f"Peak memory of one training of the pipeline: {results['peak_memory_mib']:.0f} MiB.",
         "## Measured on",
         f"{', '.join(about)}; BLAS {', '.join(machine['blas'])}.",
-        "\n".join(f"- {name}: {what}" for name, what in results["contestants"].items()),
+        "\n".join(f"- {name}: {what}" for name, what in contestants.items()),
     ]
     return "\n\n".join(parts) + "\n"

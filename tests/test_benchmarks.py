@@ -146,6 +146,9 @@ def test_the_profile_has_every_part_of_the_page(data):
     }
 
 
-def test_the_page_on_tracking_is_of_the_figures_beside_it():
-    page = tracking.HERE / "tracking.md"
-    assert page.read_text() == tracking.markdown(read_json(page.with_suffix(".json")))
+@pytest.mark.parametrize(
+    ("name", "write"), [("tracking", tracking.markdown), ("results", markdown)]
+)
+def test_a_page_is_of_the_figures_beside_it(name, write):
+    page = tracking.HERE / f"{name}.md"
+    assert page.read_text() == write(read_json(page.with_suffix(".json")))
