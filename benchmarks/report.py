@@ -46,11 +46,11 @@ def training(results):
     profiles = {a: entry["fractions"] for a, entry in results["profile"].items()}
     first = next(iter(in_order(profiles, ACTIVATIONS).values()))
     return [
-        f"Written by `make bench`. All train the 784-256-128-64-32-10 network in float32 (but for "
-        f"MLPClassifier float64) by plain gradient descent, batches of 128, each in a process pinned to one "
-        f"core with one thread. Medians over {settings['rounds']} rounds of {settings['epochs']} "
-        "epochs in which all had their turn, each after an epoch that does not count; ratios are "
-        "taken within a round.",
+        "Written by `make bench`. All train the 784-256-128-64-32-10 network in float32 (but for "
+        "MLPClassifier float64) by plain gradient descent, batches of 128, each in a process "
+        f"pinned to one core with one thread. Medians over {settings['rounds']} rounds of "
+        f"{settings['epochs']} epochs in which all had their turn, each after an epoch that does "
+        "not count; ratios are taken within a round.",
         "## Training: time / ours",
         by_activation(results["fit"], names, lambda entry: f"{entry['ratio']:.2f}"),
         f"Ours is {factors} times the bare products: the 14 matrix products of every batch with "
