@@ -205,12 +205,22 @@ def longest_first(candidates: Sequence[Mapping[str, Any]]) -> list[int]:
         Their places in `candidates`.
     """
 
-    def time_taken(place: int) -> tuple[int, float, bool]:
+    def sort_key(place: int) -> tuple[int, float, bool]:
         candidate = candidates[place]
         batch_size, learning_rate = candidate["batch_size"], candidate["learning_rate"]
         return batch_size, learning_rate, candidate["solver"] != "adam"
 
-    return sorted(range(len(candidates)), key=time_taken)
+    return sorted(range(len(candidates)), key=sort_key)
+
+
+@contextmanager
+def _named(part: str, candidate: Mapping[str, Any]) -> Iterator[None]:
+    """Say in the message of a divergence in the block in which part, and with what parameters."""
+    try:
+        yield
+    except FloatingPointError as error:
+        parameters = ", ".join(f"{name} {value}" for name, value in candidate.items())
+        raise FloatingPointError(f"{error} (in the {part}, at {parameters})") from error
 
 
 def _fit_fold(
@@ -227,11 +237,8 @@ def _numbered(
     task: tuple[int, int], candidate: Mapping[str, Any], *arguments: Any
 ) -> tuple[tuple[int, int], Any]:
     """Fit a fold and say which it was: fits end in any order."""
-    try:
+    with _named("search", candidate):
         return task, _fit_fold(*arguments)
-    except FloatingPointError as error:
-        named = ", ".join(f"{name} {value}" for name, value in candidate.items())
-        raise FloatingPointError(f"{error} (in the search, at {named})") from error
 
 
 class GridSearch:
@@ -319,8 +326,10 @@ class GridSearch:
         self.times_ = [
             (float(results[i, :, 1].min()), float(results[i, :, 2].max())) for i in best_first
         ]
-        best = clone(self.estimator).set_params(**sklearn_arguments(candidates[best_first[0]]))
-        self.best_ = best.fit(X, y, on_epoch=on_epoch)
+        best = candidates[best_first[0]]
+        model = clone(self.estimator).set_params(**sklearn_arguments(best))
+        with _named("refit", best):
+            self.best_ = model.fit(X, y, on_epoch=on_epoch)
         return self
 
     def _fits(

@@ -429,6 +429,20 @@ def test_a_diverging_candidate_ends_the_search(monkeypatch, parts):
         GridSearch(model, grid, cv=2).fit(*parts["train"])
 
 
+def test_a_refit_that_diverges_names_its_candidate(monkeypatch, parts):
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+
+    class Diverging(ObservedMLPClassifier):  # the folds are fitted by MLPClassifier
+        def fit(self, *_, **__):
+            raise FloatingPointError("diverged on all of the data")
+
+    grid = {"solver": ["sgd"], "learning_rate": [0.1], "batch_size": [50]}
+    model = Diverging(hidden_layer_sizes=(4,), max_iter=3)
+    named = r"all of the data \(in the refit, at batch_size 50, learning_rate 0.1, solver sgd\)$"
+    with pytest.raises(FloatingPointError, match=named):
+        GridSearch(model, grid, cv=2).fit(*parts["train"])
+
+
 def test_other_warnings_turned_errors_are_no_interruption(parts):
     with pytest.raises(UserWarning, match="larger than sample size"):
         fit_and_evaluate(ObservedMLPClassifier(**params(batch_size=1000)), parts)

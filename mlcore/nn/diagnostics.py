@@ -11,7 +11,7 @@ from mlcore.nn.gradients import backward, forward
 from mlcore.nn.losses import Loss
 
 PROBE_SIZE = 1000
-"""Training samples that the figures are taken on: under 2 % of an epoch's work."""
+"""Training samples that the figures are taken on: about 2.5 % of the time of a training."""
 
 SAME = 1e-4
 """Units whose spread is below this are the same but for roundings, which float32 has at 1e-7."""
@@ -69,9 +69,10 @@ def diagnose(
         figures[f"unit_spread_{layer}"] = unit_spread(weights[layer - 1], biases[layer - 1])
     loss(outputs[-1], y)
     for layer, delta in backward(outputs[1:], weights, outputs[-1], hidden):
-        gradient = np.vstack((outputs[layer].T @ delta, delta.sum(axis=0)))
+        by_weight, by_bias = outputs[layer].T @ delta, delta.sum(axis=0)
         # In float32 the squares of a vanishing gradient would be 0
-        figures[f"gradient_norm_{layer + 1}"] = float(np.linalg.norm(gradient.astype(np.float64)))
+        gradient = np.vstack((by_weight, by_bias), dtype=np.float64)
+        figures[f"gradient_norm_{layer + 1}"] = float(np.linalg.norm(gradient))
     return figures
 
 
@@ -117,8 +118,9 @@ def unit_spread(W: Array, b: Array) -> float:
         Norm of the units' deviations from their mean over the norm of the units, from 0 (all the
         same) to 1 (their mean is 0). A unit is its incoming weights and its bias.
     """
-    units = np.vstack((W, b)).astype(np.float64)
+    units = np.vstack((W, b), dtype=np.float64)
     whole = np.linalg.norm(units)
     if whole == 0:
         return 0.0
-    return float(np.linalg.norm(units - units.mean(axis=1, keepdims=True)) / whole)
+    units -= units.mean(axis=1, keepdims=True)
+    return float(np.linalg.norm(units) / whole)

@@ -63,10 +63,9 @@ def forward_from(
         The output of each hidden layer, and the scores of the linear output layer.
     """
     outputs: list[Array] = []
-    for layer, b in enumerate(biases):
+    for layer, (W, b) in enumerate(zip(weights, biases, strict=True)):
         if layer:
-            buffer = None if out is None else out[layer - 1]
-            z = np.matmul(outputs[-1], weights[layer], out=buffer)
+            z = np.matmul(outputs[-1], W, out=None if out is None else out[layer - 1])
         z += b
         if layer < len(biases) - 1:
             hidden.function(z)

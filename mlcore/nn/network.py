@@ -21,9 +21,14 @@ from mlcore.nn.diagnostics import PROBE_SIZE, diagnose
 from mlcore.nn.gradients import forward
 from mlcore.nn.initializers import INITIALIZERS
 from mlcore.nn.losses import LOSSES
-from mlcore.nn.training import EVALUATION_BATCH, EarlyStopping, EpochStats, evaluate, train
-
-FLOATS = (np.float64, np.float32)
+from mlcore.nn.training import (
+    EVALUATION_BATCH,
+    FLOATS,
+    EarlyStopping,
+    EpochStats,
+    evaluate,
+    train,
+)
 
 EpochRow = dict[str, float]
 """One epoch's figures: "epoch", "train_loss" and what else there is of `EpochStats`."""

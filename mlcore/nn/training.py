@@ -17,6 +17,9 @@ from mlcore.nn.losses import Loss, cross_entropy
 EVALUATION_BATCH = 256
 """Rows scored at a time outside training: they stay in the cache, and it fixes the bits."""
 
+FLOATS = (np.float64, np.float32)
+"""Data types that a network can be trained in: the real ones that the BLAS has."""
+
 
 class EpochStats(NamedTuple):
     """What one pass over the training set gave.
@@ -118,7 +121,7 @@ def train(
 
     Parameters
     ----------
-    X : ndarray of shape (n_samples, n_features)
+    X : ndarray of shape (n_samples, n_features), float32 or float64
     y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         Class indices for cross-entropy, targets for the squared error.
     weights, biases : sequences of C-contiguous ndarrays, of the dtype of `X`
@@ -142,28 +145,21 @@ def train(
     Raises
     ------
     ValueError
-        When a weight or bias is of another dtype or layout, and so could not be updated in place.
+        When `X` is of another dtype, when it, `y` and the first weights do not fit each other, or
+        when a weight or bias could not be updated in place: if it is of another dtype or layout,
+        not aligned or read-only.
     FloatingPointError
         When the loss of a batch, a weight or the validation loss is not finite; the message names
-        the epoch, and the step if it is known.
+        the epoch, and the step if it is known. The weights are of no use then.
     """
+    _check_data(X, y, weights[0])
     _check_in_place(X.dtype, weights, biases)
-
     columns = Columns.by_use(X)
     first = weights[0][columns.used]
     batch_size = min(batch_size, len(X))
     descent = _Descent([first, *weights[1:]], biases, hidden, loss, learning_rate, batch_size)
     for epoch in range(1, max_epochs + 1):
-        order = rng.permutation(len(X))
-        total, correct = 0.0, 0.0
-        for step, rows in enumerate(gen_batches(len(X), batch_size), start=1):
-            chosen, blocks = columns.batch(order[rows])
-            value, hits = descent.forward(blocks, y[chosen])
-            if not math.isfinite(value):
-                raise _diverged(f"the loss is {value} at epoch {epoch}, step {step}", learning_rate)
-            descent.update()
-            total += value * len(chosen)
-            correct += hits
+        train_loss, train_accuracy = descent.run_epoch(epoch, columns, y, rng.permutation(len(X)))
         weights[0][columns.used] = first
         # A batch's loss shows what the steps before it did; this shows what the last one did
         if not all(np.isfinite(values).all() for values in (*weights, *biases)):
@@ -174,7 +170,7 @@ def train(
             if not math.isfinite(val_loss):
                 what = f"the validation loss is {val_loss} after epoch {epoch}"
                 raise _diverged(what, learning_rate)
-        yield EpochStats(epoch, total / len(X), correct / len(X), val_loss, val_accuracy)
+        yield EpochStats(epoch, train_loss, train_accuracy, val_loss, val_accuracy)
 
 
 def _diverged(what: str, learning_rate: float) -> FloatingPointError:
@@ -183,15 +179,30 @@ def _diverged(what: str, learning_rate: float) -> FloatingPointError:
     )
 
 
+def _check_data(X: Array, y: NDArray[Any], W: Array) -> None:
+    """Raise ValueError if a training set and the first weights do not fit each other."""
+    if X.dtype not in FLOATS:
+        raise ValueError(f"X should be float32 or float64, not {X.dtype}")
+    if len(y) != len(X):
+        raise ValueError(f"X has {len(X)} samples, y {len(y)}")
+    if len(W) != X.shape[1]:
+        raise ValueError(f"X has {X.shape[1]} features, the first weights {len(W)} rows")
+
+
 def _check_in_place(
     dtype: np.dtype[Any], weights: Sequence[Array], biases: Sequence[Array]
 ) -> None:
-    """Raise ValueError if an array could not be updated in place."""
+    """Raise ValueError if an array could not be updated in place.
+
+    SciPy would give the BLAS a copy, and the update would be lost; or write to a read-only array.
+    """
     for values in (*weights, *biases):
-        if values.dtype != dtype or not values.flags.c_contiguous:
+        if values.dtype != dtype or not values.flags.carray:
             raise ValueError(
-                f"weights and biases should be C-contiguous {dtype} as X is, "
-                f"not {values.dtype} with strides {values.strides} for shape {values.shape}"
+                f"weights and biases should be C-contiguous {dtype} as X is, aligned and "
+                f"writeable, not {values.dtype} with strides {values.strides} for shape "
+                f"{values.shape}, aligned: {values.flags.aligned}, "
+                f"writeable: {values.flags.writeable}"
             )
 
 
@@ -200,15 +211,13 @@ class _Descent:
 
     Parameters
     ----------
-    weights : sequence of ndarrays
-        Updated in place.
-    biases : sequence of ndarrays
-        Updated in place.
+    weights, biases : sequences of ndarrays
+        Updated in place. The first weights have the rows of `Columns.used`, in its order.
     hidden : Activation
     loss : Loss
     learning_rate : float
     batch_size : int
-        The most rows that a batch has.
+        The most samples that a batch has.
     """
 
     def __init__(
@@ -221,25 +230,73 @@ class _Descent:
         batch_size: int,
     ) -> None:
         self.weights, self.biases, self.hidden, self.loss = weights, biases, hidden, loss
-        self.learning_rate = learning_rate
+        self.learning_rate, self.batch_size = learning_rate, batch_size
         dtype = biases[0].dtype
         self.ones = np.ones(batch_size, dtype)
         self.activations = [np.empty((batch_size, len(b)), dtype) for b in biases]
         self.deltas = [np.empty_like(a) for a in self.activations[:-1]]
         (self.gemm,) = get_blas_funcs(("gemm",), dtype=dtype)
 
-    def forward(self, blocks: Sequence[Block], target: NDArray[Any]) -> tuple[float, float]:
-        """Take in a batch; returns its mean loss and its number of correct rows."""
+    def run_epoch(
+        self, epoch: int, columns: Columns, y: NDArray[Any], order: NDArray[np.intp]
+    ) -> tuple[float, float]:
+        """Take a step for every batch of the samples in this order.
+
+        Parameters
+        ----------
+        epoch : int
+            For the message if training diverges.
+        columns : Columns
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        order : ndarray of shape (n_samples,), intp
+
+        Returns
+        -------
+        loss, accuracy : float
+            Means over the samples, each taken before its batch's update.
+
+        Raises
+        ------
+        FloatingPointError
+            When the loss of a batch is not finite.
+        """
+        total, correct = 0.0, 0.0
+        for step, rows in enumerate(gen_batches(len(order), self.batch_size), start=1):
+            chosen, blocks = columns.batch(order[rows])
+            value, hits = self.forward(blocks, y[chosen])
+            if not math.isfinite(value):
+                what = f"the loss is {value} at epoch {epoch}, step {step}"
+                raise _diverged(what, self.learning_rate)
+            self.update()
+            total += value * len(chosen)
+            correct += hits
+        return total / len(order), correct / len(order)
+
+    def forward(self, blocks: Sequence[Block], y: NDArray[Any]) -> tuple[float, float]:
+        """Take in a batch: compute its mean loss, and how many of its samples are right.
+
+        Parameters
+        ----------
+        blocks : sequence of Block
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Of the samples in the order that the blocks have them.
+
+        Returns
+        -------
+        loss : float
+        n_correct : float
+            NaN for regression.
+        """
         self.blocks = blocks
-        z, *buffers = (a[: len(target)] for a in self.activations)
-        whole, *rest = blocks
-        np.matmul(whole.values, self.weights[0][whole.features], out=z)
-        for block in rest:
+        z, *buffers = (a[: len(y)] for a in self.activations)
+        first, *others = blocks
+        np.matmul(first.values, self.weights[0][first.features], out=z)
+        for block in others:
             self._add_product(z[block.samples], block.values, self.weights[0][block.features])
         self.outputs = forward_from(z, self.weights, self.biases, self.hidden, buffers)
         scores = self.outputs[-1]
-        correct = count_correct(scores, target, self.loss)
-        return self.loss(scores, target), correct
+        correct = count_correct(scores, y, self.loss)
+        return self.loss(scores, y), correct
 
     def update(self) -> None:
         """Move all weights and biases against the gradient of the batch taken in last."""
@@ -264,5 +321,5 @@ class _Descent:
 
     def _subtract_product(self, W: Array, inputs: Array, delta: Array) -> None:
         """Compute W -= inputs.T @ delta."""
-        if W.size:  # not where no feature is used: SciPy refuses empty arrays
+        if W.size:  # a block may have no features, and SciPy refuses empty arrays
             self.gemm(-1.0, delta.T, inputs.T, beta=1.0, c=W.T, trans_b=True, overwrite_c=True)

@@ -11,12 +11,13 @@ from mlcore.nn.losses import cross_entropy
 from mlcore.nn.training import train
 
 
-def images(n, n_features=40, dtype=np.float32, seed=0):
+def images(n, n_features=40, dtype=np.float32, seed=0, blank_every=9):
     """Samples that have few values: some features in nearly all, some in hardly any."""
     rng = np.random.default_rng(seed)
     share = rng.permutation(np.linspace(0.0, 1.0, n_features) ** 3)
     X = rng.uniform(0.1, 1.0, (n, n_features))
     X[rng.random(X.shape) > share] = 0.0
+    X[::blank_every] = 0.0
     return X.astype(dtype)
 
 
@@ -74,6 +75,19 @@ def test_a_batch_by_hand():
     assert [b.values.tolist() for b in blocks] == [[[8], [6], [5], [7]], [[1], [2]], [[9]]]
 
 
+def test_blank_samples_need_no_features():
+    X = np.array([[0, 0], [3, 0], [0, 0], [4, 5]], float)
+    columns = Columns.by_use(X)
+    assert columns.reach.tolist() == [0, 1, 0, 2]
+    order, blocks = columns.batch(np.arange(4))
+    assert order.tolist() == [0, 2, 1, 3]
+    assert [(b.samples, b.features) for b in blocks] == [
+        (slice(0, 4), slice(0, 0)),
+        (slice(2, 4), slice(0, 1)),
+        (slice(3, 4), slice(1, 2)),
+    ]
+
+
 def test_samples_that_need_as_many_features_keep_their_order():
     columns = Columns.by_use(images(300) + 1)
     chosen = np.random.default_rng(1).permutation(300)
@@ -122,9 +136,13 @@ def test_columns_are_those_of_the_data_most_used_first(n):
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 2e-5), (np.float64, 1e-12)])
-@pytest.mark.parametrize(("n", "batch_size"), [(300, 128), (45, 7), (9, 1)])
-def test_training_in_blocks_is_training_on_whole_batches(dtype, tolerance, n, batch_size):
-    X = images(n, dtype=dtype)
+@pytest.mark.parametrize(
+    ("n", "batch_size", "blank_every"), [(300, 128, 9), (45, 7, 9), (9, 1, 9), (100, 16, 2)]
+)
+def test_training_in_blocks_is_training_on_whole_batches(
+    dtype, tolerance, n, batch_size, blank_every
+):
+    X = images(n, dtype=dtype, blank_every=blank_every)
     rng = np.random.default_rng(3)
     y = rng.integers(0, 3, n)
     W, V = rng.normal(0, 0.3, (40, 6)).astype(dtype), rng.normal(0, 0.3, (6, 3)).astype(dtype)

@@ -125,6 +125,13 @@ def test_forward_writes_to_the_buffers(name):
         assert np.isnan(buffer[7:]).all()
 
 
+@pytest.mark.parametrize(("n_weights", "n_biases"), [(3, 2), (2, 3)])
+def test_weights_and_biases_of_different_numbers_are_refused(n_weights, n_biases):
+    weights, biases = network([3, 5, 4, 2], 0)
+    with pytest.raises(ValueError, match=r"longer|shorter"):
+        forward(np.ones((7, 3)), weights[:n_weights], biases[:n_biases], ACTIVATIONS["relu"])
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @every_activation
 def test_passes_keep_the_dtype(name, dtype):

@@ -188,6 +188,19 @@ def changed(arrays, position, change):
     return [change(a) if i == position else a for i, a in enumerate(arrays)]
 
 
+def misaligned(a):
+    raw = np.zeros(a.nbytes + 1, np.uint8)
+    copy = raw[1:].view(a.dtype).reshape(a.shape)
+    copy[...] = a
+    return copy
+
+
+def read_only(a):
+    copy = a.copy()
+    copy.flags.writeable = False
+    return copy
+
+
 @pytest.mark.parametrize("position", [0, 1, 2])
 @pytest.mark.parametrize(
     ("change_weight", "change_bias"),
@@ -198,6 +211,8 @@ def changed(arrays, position, change):
         (lambda a: a.astype(np.float32),) * 2,
         (lambda a: a.astype(np.float16),) * 2,
         (lambda a: a.astype(int),) * 2,
+        (misaligned,) * 2,
+        (read_only,) * 2,
     ],
 )
 def test_parameters_that_cannot_be_updated_in_place_are_refused(
@@ -219,8 +234,30 @@ def test_parameters_that_cannot_be_updated_in_place_are_refused(
 
 def test_parameters_of_another_dtype_than_the_data_are_refused():
     X, y, _ = data()
-    with pytest.raises(ValueError, match="C-contiguous float32 as X is, not float64"):
+    with pytest.raises(ValueError, match=r"C-contiguous float32 as X is, .* not float64 with"):
         next(start(X.astype(np.float32), y, *network(CLASSES), cross_entropy))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.complex64, int])
+def test_data_of_a_dtype_that_blas_does_not_multiply_are_refused(dtype):
+    X, y, _ = data()
+    weights, biases = ([a.astype(dtype) for a in part] for part in network(CLASSES))
+    with pytest.raises(ValueError, match=f"X should be float32 or float64, not {np.dtype(dtype)}"):
+        next(start(X.astype(dtype), y, weights, biases, cross_entropy))
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "n_features", "what"),
+    [
+        (20, FEATURES - 1, f"X has {FEATURES - 1} features, the first weights {FEATURES} rows"),
+        (20, FEATURES + 1, f"X has {FEATURES + 1} features, the first weights {FEATURES} rows"),
+        (19, FEATURES, "X has 19 samples, y 20"),
+    ],
+)
+def test_data_that_do_not_fit_are_refused(n_samples, n_features, what):
+    X, y = np.zeros((n_samples, n_features)), np.zeros(20, int)
+    with pytest.raises(ValueError, match=what):
+        next(start(X, y, *network(CLASSES), cross_entropy))
 
 
 UNUSED = [[0], [2, 5], [1, 2, 3, 4, 6]]
