@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks import measures
 from benchmarks.report import markdown
-from mlcore.artifacts import atomic_path, write_json
+from mlcore.artifacts import atomic_path, read_json, write_json
 from mlcore.runtime import fingerprint
 
 HERE = Path(__file__).parent
@@ -56,7 +56,8 @@ def main():
     }
     write_json(options.out / "results.json", results)
     with atomic_path(options.out / "results.md") as temporary:
-        temporary.write_text(markdown(results), encoding="utf-8")
+        page = markdown(read_json(options.out / "results.json"))
+        temporary.write_text(page, encoding="utf-8")
     measures.say("wrote results.json and results.md")
 
 

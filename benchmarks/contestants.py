@@ -23,35 +23,31 @@ class Ours:
     """`mlcore.nn.NeuralNetwork`."""
 
     library = "numpy"
-    diagnostics = False
 
     def __init__(self, X, y, hidden=HIDDEN):
         from mlcore.nn import NeuralNetwork
 
         self.make, self.X, self.y, self.hidden = NeuralNetwork, X, y, hidden
 
-    def fit(self, epochs, activation="relu", init="normal"):
-        """Train from new weights."""
-        self.model = self.make(
+    def build(self, epochs, activation="relu", init="normal"):
+        """Make an untrained network."""
+        return self.make(
             self.hidden,
             activation=activation,
             weight_init=init,
             learning_rate=LEARNING_RATE,
             batch_size=BATCH,
             max_epochs=epochs,
-            diagnostics=self.diagnostics,
             random_state=0,
-        ).fit(self.X, self.y)
+        )
+
+    def fit(self, epochs, activation="relu", init="normal"):
+        """Train from new weights."""
+        self.model = self.build(epochs, activation, init).fit(self.X, self.y)
 
     def predict_proba(self, X):
         """Compute probabilities with the network trained last."""
         return self.model.predict_proba(X)
-
-
-class OursWithDiagnostics(Ours):
-    """The same with diagnostics."""
-
-    diagnostics = True
 
 
 class OursWithoutZeros(Ours):
@@ -240,7 +236,6 @@ class Jax:
 CONTESTANTS: dict[str, Callable[..., Any]] = {
     "bare products": BareProducts,
     "ours": Ours,
-    "ours, diagnostics": OursWithDiagnostics,
     "ours, images without zeros": OursWithoutZeros,
     "JAX jit": Jax,
     "PyTorch eager": PyTorch,

@@ -43,8 +43,12 @@ def training(results):
     settings, names = results["settings"], in_order(results["contestants"], CONTESTANTS)
     over_floor = in_order(results["ours_over_floor"], ACTIVATIONS)
     factors = ", ".join(f"{value:.2f} ({a})" for a, value in over_floor.items())
-    profiles = {a: entry["fractions"] for a, entry in results["profile"].items()}
-    first = next(iter(in_order(profiles, ACTIVATIONS).values()))
+    profiles = in_order(results["profile"], ACTIVATIONS)
+    fractions = {a: entry["fractions"] for a, entry in profiles.items()}
+    first = next(iter(fractions.values()))
+    overheads = ", ".join(
+        f"{100 * entry['diagnostics_overhead']:.1f} % ({a})" for a, entry in profiles.items()
+    )
     return [
         "Written by `make bench`. All train the 784-256-128-64-32-10 network in float32 (but for "
         "MLPClassifier float64) by plain gradient descent, batches of 128, each in a process "
@@ -63,10 +67,12 @@ def training(results):
         "## Where our time goes",
         "In % of the time:",
         by_activation(
-            profiles,
+            fractions,
             sorted(first, key=first.get, reverse=True),
             lambda share: f"{100 * share:.1f}",
         ),
+        "Diagnostics (norms of the gradients, dead and saturated units, spread of the units, after "
+        f"every epoch) add {overheads} to the time of the rest.",
     ]
 
 

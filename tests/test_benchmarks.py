@@ -1,11 +1,12 @@
 """The benchmark measures what it says it does; no peer needs to be installed."""
 
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from benchmarks import contestants, measures, tracking
+from benchmarks import contestants, measures, profile, tracking
 from benchmarks.report import markdown
 from mlcore.artifacts import read_json, save_arrays
 
@@ -120,7 +121,12 @@ def test_an_absent_library_is_reported_and_the_others_run(monkeypatch, tmp_path,
     results |= {
         "machine": {"cpu": "a processor", "blas": ["openblas"], "simd": []},
         "settings": {"rounds": 1, "epochs": 1, "grid_epochs": 1},
-        "profile": {"tanh": {"fractions": {"loss": 0.25, "the loop itself": 0.75}}},
+        "profile": {
+            "tanh": {
+                "fractions": {"loss": 0.25, "the loop itself": 0.75},
+                "diagnostics_overhead": 0.0123,
+            }
+        },
         "growth": {},
         "grid": {
             "cores": 2,
@@ -135,6 +141,7 @@ def test_an_absent_library_is_reported_and_the_others_run(monkeypatch, tmp_path,
     )
     assert lines[first + 4] == "| PyTorch eager | absent |"
     assert f"Ours is {expected:.2f} (tanh) times the bare products" in "\n".join(lines)
+    assert "add 1.2 % (tanh) to the time of the rest" in "\n".join(lines)
     assert "- PyTorch eager: absent: no torch here" in lines
 
 
@@ -144,6 +151,18 @@ def test_the_profile_has_every_part_of_the_page(data):
     assert {a: set(entry["fractions"]) for a, entry in profiles.items()} == {
         a: set(entry["fractions"]) for a, entry in page.items()
     }
+    for entry in profiles.values():
+        assert set(entry) == {"seconds_per_epoch", "fractions", "diagnostics_overhead"}
+
+
+def test_the_time_of_diagnostics_is_compared_to_that_of_the_rest(monkeypatch):
+    # From 0 to 6 s, diagnostics from 1 to 1.5 and from 3 to 3.5 s
+    clock = iter([0.0, 1.0, 1.5, 3.0, 3.5, 6.0])
+    monkeypatch.setattr(profile, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    X, y = np.random.default_rng(0).random((100, 784), np.float32), np.arange(100) % 10
+    overhead = profile.cost_of_diagnostics(contestants.Ours(X, y), 2, "tanh")
+    assert overhead == pytest.approx(1 / 5)
+    assert next(clock, None) is None
 
 
 @pytest.mark.parametrize(
