@@ -12,6 +12,7 @@ from collections import defaultdict
 from pathlib import Path
 from unittest.mock import patch
 
+from benchmarks import measures
 from benchmarks.worker import Requests
 from mlcore.nn import network, training
 from mlcore.nn.activations import ACTIVATIONS, Activation
@@ -89,8 +90,7 @@ def install_timers():
 def cost_of_diagnostics(contestant, epochs, activation):
     """Train once with diagnostics; returns their time as a fraction of that of the rest.
 
-    Two trainings, one of them without, would differ by more than that: in where in memory their
-    arrays lie.
+    A training without, in another process, is no measure: two that do the same differ by as much.
     """
     model = contestant.build(epochs, activation).set_params(diagnostics=True)
     SPENT.clear()
@@ -124,12 +124,12 @@ def main():
     os.sched_setaffinity(0, {int(core)})
     requests = Requests("ours", Path(data))
     requests.fit(1)  # fills caches
-    activations, epochs = ("relu", "tanh", "sigmoid"), int(epochs)
-    costs = [cost_of_diagnostics(requests.contestant, epochs, name) for name in activations]
+    names, epochs = measures.ACTIVATIONS, int(epochs)
+    costs = [cost_of_diagnostics(requests.contestant, epochs, name) for name in names]
     install_timers()
     profiles = {
         name: measure(requests, epochs, name) | {"diagnostics_overhead": cost}
-        for name, cost in zip(activations, costs, strict=True)
+        for name, cost in zip(names, costs, strict=True)
     }
     print(json.dumps(profiles))
 

@@ -239,7 +239,7 @@ def test_parameters_of_another_dtype_than_the_data_are_refused():
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.complex64, int])
-def test_data_of_a_dtype_that_blas_does_not_multiply_are_refused(dtype):
+def test_data_of_a_dtype_that_is_not_trained_in_are_refused(dtype):
     X, y, _ = data()
     weights, biases = ([a.astype(dtype) for a in part] for part in network(CLASSES))
     with pytest.raises(ValueError, match=f"X should be float32 or float64, not {np.dtype(dtype)}"):
