@@ -43,7 +43,7 @@ repro: $(READY) ## Run the study: every stage that is out of date (JOBS=n side b
 	@$(BIN)/python -m stages $(JOBS:%=--jobs %)
 
 verify: $(READY) ## Run the last commit again in a clean clone, compare every hash (STAGES="a b" for some)
-	@$(BIN)/python -m mlcore.verify $(JOBS:%=--jobs %) $(STAGES)
+	@$(BIN)/python -m mlcore.review.verify $(JOBS:%=--jobs %) $(STAGES)
 
 replicate: $(READY) ## Train everything with SEEDS=10 other seeds: two hours, and it can be interrupted
 	@$(BIN)/python -m stages.sweep sweeps/replicates.yaml --seeds $(or $(SEEDS),10) --jobs $(or $(JOBS),-1) $(CONFIRM:%=--confirm %)
@@ -56,10 +56,10 @@ report: $(READY) ## Write the page, metrics/report.html: the study and its verdi
 	@echo "metrics/report.html"
 
 crate: $(READY) ## Write the run as a research object, a Workflow Run RO-Crate, into build/crate
-	@$(BIN)/python -m mlcore.crate build/crate
+	@$(BIN)/python -m mlcore.review.crate build/crate
 
 compare: $(READY) ## Say in Markdown what changed in the results since REV=main
-	@$(BIN)/python -m mlcore.compare "$(or $(REV),main)"
+	@$(BIN)/python -m mlcore.review.compare "$(or $(REV),main)"
 
 params: $(READY) ## Compose conf/ into params.yaml
 	@$(BIN)/python -m mlcore.config
@@ -67,7 +67,7 @@ params: $(READY) ## Compose conf/ into params.yaml
 # To run the tests with $(1), in an order that is drawn anew each time
 define run_tests
 @sh tests/browser.sh
-@$(BIN)/python -m mlcore.postgres || echo "the tests of the server do without"
+@$(BIN)/python -m mlcore.tracking.postgres || echo "the tests of the server do without"
 @$(1) -m pytest -n $(or $(JOBS),$$($(CORES))) --dist loadgroup
 endef
 
@@ -133,28 +133,28 @@ format: $(READY) ## Format the code
 	@$(BIN)/ruff check --fix .
 
 ui: $(READY) ## Compare runs in the browser (PORT=5000)
-	@$(BIN)/python -m mlcore.ports "$(PORT)"
+	@$(BIN)/python -m mlcore.tracking.ports "$(PORT)"
 	@echo "http://127.0.0.1:$(PORT) answers in about half a minute; Ctrl-C ends it; PORT=n for another port"
 	@trap 'kill $$ui 2>/dev/null; wait $$ui; exit 0' INT TERM; \
 	    MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false PYTHONWARNINGS=ignore $(BIN)/mlflow ui \
 	    --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port "$(PORT)" --workers 1 & ui=$$!; wait $$ui
 
 runs: $(READY) ## List for every training of the pipeline the MLflow run that recorded it
-	@$(BIN)/python -m mlcore.runs
+	@$(BIN)/python -m mlcore.tracking.runs
 
 plots: $(READY) ## Draw DVC's plots on one page, dvc_plots/index.html, that needs no network
-	@$(BIN)/python -m mlcore.plots_page build/plots.html
+	@$(BIN)/python -m mlcore.review.plots_page build/plots.html
 	@$(BIN)/dvc plots show -q --html-template build/plots.html --out dvc_plots
 	@echo "dvc_plots/index.html"
 
 sync: $(READY) ## Record the runs that the MLflow store missed
-	@$(BIN)/python -m mlcore.mlflow_writer
+	@$(BIN)/python -m mlcore.tracking.recorder
 
 server: $(READY) ## Start an MLflow server with a password, for tracking=server (SERVER_PORT=5001)
-	@$(BIN)/python -m mlcore.tracking_server start $(SERVER_PORT:%=--port %)
+	@$(BIN)/python -m mlcore.tracking.server start $(SERVER_PORT:%=--port %)
 
 server-stop: $(READY) ## Stop it
-	@$(BIN)/python -m mlcore.tracking_server stop
+	@$(BIN)/python -m mlcore.tracking.server stop
 
 sbom: $(READY) ## Write what is installed, from requirements.lock, as a CycloneDX bill of materials
 	@mkdir -p build

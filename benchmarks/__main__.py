@@ -11,8 +11,8 @@ from pathlib import Path
 
 from benchmarks import measures
 from benchmarks.report import markdown
-from mlcore.artifacts import atomic_path, read_json, write_json
-from mlcore.runtime import fingerprint
+from mlcore.files import atomic_path, read_json, write_json
+from mlcore.process import fingerprint
 
 HERE = Path(__file__).parent
 

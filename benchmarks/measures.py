@@ -21,7 +21,7 @@ import joblib
 
 from benchmarks.contestants import CONTESTANTS, HIDDEN, N_CLASSES
 from benchmarks.worker import train_cell
-from mlcore.runtime import THREAD_VARIABLES, pin_threads
+from mlcore.process import THREAD_VARIABLES, pin_threads
 
 ROOT = Path(__file__).parents[1]
 N_FEATURES = 784

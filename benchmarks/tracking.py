@@ -21,11 +21,11 @@ from filelock import FileLock
 from benchmarks.__main__ import HERE, machine
 from benchmarks.measures import ROOT, say, summarize
 from benchmarks.report import table
-from mlcore import notes
-from mlcore.artifacts import atomic_path, read_json, read_table, write_json
-from mlcore.login import logged_in, read_login, server_folder
-from mlcore.mlflow_writer import Run
-from mlcore.stores import Store, default_uri
+from mlcore.files import atomic_path, read_json, read_table, write_json
+from mlcore.tracking import notes
+from mlcore.tracking.login import logged_in, read_login, server_folder
+from mlcore.tracking.recorder import Run
+from mlcore.tracking.store import Store, default_uri
 
 WORK = ROOT / "build" / "tracking"
 CELL = "tanh-normal"
@@ -199,7 +199,7 @@ def postgres():
     """Give the store of an MLflow server over PostgreSQL, in a clone of its own."""
     copy = WORK / "server"
     subprocess.run(["git", "clone", "-q", str(ROOT), str(copy)], check=True)
-    server = [sys.executable, "-m", "mlcore.tracking_server"]
+    server = [sys.executable, "-m", "mlcore.tracking.server"]
     subprocess.run([*server, "start", "--port", "5061"], cwd=copy, check=True)
     try:
         login = read_login(server_folder(copy))

@@ -22,8 +22,8 @@ DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 def load_training_part(path):
     """Read the training part of a split, images and labels, once in a process."""
     # Imported here, because they take a second that an absent contestant need not wait
-    from mlcore.artifacts import load_arrays
-    from mlcore.datasets import from_arrays
+    from mlcore.data.splits import from_arrays
+    from mlcore.files import load_arrays
 
     return from_arrays(load_arrays(path), str(path), names=("train",))["train"]
 

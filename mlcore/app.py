@@ -15,21 +15,20 @@ from fnmatch import fnmatchcase
 from functools import cache, partial
 from pathlib import Path
 
-from mlcore import finished
-from mlcore.artifacts import read_yaml
-from mlcore.cluster import fits_elsewhere
 from mlcore.config import Config, load
 from mlcore.config.hydra_app import check_jobs, run_as_hydra_app
 from mlcore.config.messages import one_line
-from mlcore.digests import sections_of
 from mlcore.errors import RetraceError
-from mlcore.notes import SWEEP
-from mlcore.observers import Context, make_observers
-from mlcore.observers.tracking import session, sweep_parent
-from mlcore.runtime import pin_threads
-from mlcore.training import Output, Training
-from mlcore.training import run as run_training
-from mlcore.zip_headers import write_as_later_pythons
+from mlcore.files import read_yaml
+from mlcore.pipeline.digests import sections_of
+from mlcore.process import pin_threads
+from mlcore.sweeps import finished
+from mlcore.sweeps.cluster import fits_elsewhere
+from mlcore.tracking.context import Context, make_observers
+from mlcore.tracking.notes import SWEEP
+from mlcore.tracking.observer import session, sweep_parent
+from mlcore.training.run import Output, Training
+from mlcore.training.run import run as run_training
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +122,6 @@ class Task:
             If the training diverges, or values or files are wrong.
         """
         pin_threads()  # again, for workers in which NumPy was loaded before
-        write_as_later_pythons()
         workspace = Workspace(ROOT, out)
         digest = "" if origin == "hydra" else finished.digest_of(self.module, config, ROOT)
         if origin == "sweep":

@@ -3,7 +3,7 @@
 import sys
 from types import TracebackType
 
-from mlcore.runtime import pin_threads
+from mlcore.process import pin_threads
 
 pin_threads()  # before any stage imports NumPy
 

@@ -19,13 +19,13 @@ import joblib
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
-from mlcore.artifacts import write_json
 from mlcore.config import Config, load, warn_of_change
 from mlcore.errors import RetraceError
-from mlcore.observers.progress import NO_LIVE_LINE
-from mlcore.observers.tracking import session
-from mlcore.pipeline import Plan, Processes, order_lock, plan, run_side_by_side
-from mlcore.recovery import alone, drop_damaged, recover
+from mlcore.files import write_json
+from mlcore.pipeline.recovery import alone, drop_damaged, recover
+from mlcore.pipeline.side_by_side import Plan, Processes, order_lock, plan, run_side_by_side
+from mlcore.tracking.observer import session
+from mlcore.training.progress import NO_LIVE_LINE
 
 ROOT = Path(__file__).parents[1]
 

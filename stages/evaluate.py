@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from mlcore.artifacts import read_json, read_table, read_yaml, write_json, write_table
-from mlcore.runtime import fingerprint
-from mlcore.study import compare, headline
+from mlcore.files import read_json, read_table, read_yaml, write_json, write_table
+from mlcore.judging.study import compare, headline
+from mlcore.process import fingerprint
 
 if TYPE_CHECKING:
     from mlcore.app import Workspace

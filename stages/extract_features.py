@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlcore.artifacts import load_arrays, load_mlp, save_arrays
-from mlcore.autoencoder import encode
-from mlcore.datasets import from_arrays
+from mlcore.data.splits import from_arrays
+from mlcore.files import load_arrays, save_arrays
+from mlcore.training.autoencoder import encode
+from mlcore.training.weights import load_mlp
 
 if TYPE_CHECKING:
     from mlcore.app import Workspace

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlcore import sources
+from mlcore.data import sources
 
 if TYPE_CHECKING:
     from mlcore.app import Workspace

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlcore.artifacts import load_arrays, save_mlp
-from mlcore.datasets import from_arrays
-from mlcore.estimators import ObservedMLPClassifier, sklearn_arguments
-from mlcore.training import Dataset, Training
+from mlcore.data.splits import from_arrays
+from mlcore.files import load_arrays
+from mlcore.training.mlp import ObservedMLPClassifier, sklearn_arguments
+from mlcore.training.run import Dataset, Training
+from mlcore.training.weights import save_mlp
 
 if TYPE_CHECKING:
     from mlcore.app import Workspace

@@ -12,14 +12,15 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import confusion_matrix, silhouette_samples
 
 from mlcore import plotting
-from mlcore.artifacts import load_arrays, load_mlp, read_json, read_table, read_yaml, write_json
-from mlcore.autoencoder import reconstruct
-from mlcore.datasets import FASHION_CLASSES, Part, from_arrays
+from mlcore.data.splits import FASHION_CLASSES, Part, from_arrays
+from mlcore.files import load_arrays, read_json, read_table, read_yaml, write_json
+from mlcore.judging.replicates import read_curves, read_replicates
 from mlcore.nn.diagnostics import explain
-from mlcore.outline import outline
+from mlcore.pipeline.dvc_yaml import outline
 from mlcore.plotting import display
-from mlcore.runtime import derive_seed
-from mlcore.sweep_table import read_curves, read_replicates
+from mlcore.process import derive_seed
+from mlcore.training.autoencoder import reconstruct
+from mlcore.training.weights import load_mlp
 
 if TYPE_CHECKING:
     from mlcore.app import Workspace

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mlcore.artifacts import atomic_path, read_json, read_yaml
-from mlcore.claims import CLAIM_VERDICTS, CLAIMS
-from mlcore.outline import outline
+from mlcore.files import atomic_path, read_json, read_yaml
+from mlcore.judging.claims import CLAIM_VERDICTS, CLAIMS
+from mlcore.judging.numbers import VERDICTS
+from mlcore.pipeline.dvc_yaml import outline
 from mlcore.report import content, inline_png, inline_svg, render
-from mlcore.verdict import VERDICTS
 
 if TYPE_CHECKING:
     from mlcore.app import Workspace

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from mlcore.artifacts import read_json, write_json
-from mlcore.sensitivity import as_json, how_ordinary, judged_by_stopping, summarise
-from mlcore.sweep_table import read_curves, read_replicates, read_runs
+from mlcore.files import read_json, write_json
+from mlcore.judging.replicates import read_curves, read_replicates, read_runs
+from mlcore.judging.sensitivity import as_json, how_ordinary, judged_by_stopping, summarise
 
 if TYPE_CHECKING:
     from mlcore.app import Workspace

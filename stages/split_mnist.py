@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlcore import datasets, sources
-from mlcore.artifacts import save_arrays, write_json
+from mlcore.data import sources, splits
+from mlcore.files import save_arrays, write_json
 
 if TYPE_CHECKING:
     from mlcore.app import Workspace
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 def run(config: Config, workspace: Workspace) -> None:
     """Write data/mnist.npz and the counts of its parts."""
     raw = workspace.input("data/raw/mnist")
-    train = datasets.read_idx_pair(raw / sources.IMAGES_TRAIN, raw / sources.LABELS_TRAIN)
-    test = datasets.read_idx_pair(raw / sources.IMAGES_TEST, raw / sources.LABELS_TEST)
-    parts = datasets.split_mnist(train, test, **config.mnist.model_dump())
-    save_arrays(workspace.output("data/mnist.npz"), **datasets.to_arrays(parts))
-    write_json(workspace.output("metrics/mnist.json"), datasets.describe(parts))
+    train = splits.read_idx_pair(raw / sources.IMAGES_TRAIN, raw / sources.LABELS_TRAIN)
+    test = splits.read_idx_pair(raw / sources.IMAGES_TEST, raw / sources.LABELS_TEST)
+    parts = splits.split_mnist(train, test, **config.mnist.model_dump())
+    save_arrays(workspace.output("data/mnist.npz"), **splits.to_arrays(parts))
+    write_json(workspace.output("metrics/mnist.json"), splits.describe(parts))
 
 
 if __name__ == "__main__":

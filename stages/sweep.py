@@ -28,18 +28,18 @@ from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from mlcore.app import ROOT, Workspace, checked
-from mlcore.cluster import ADDRESS, connected, outcomes, scratch
 from mlcore.config.messages import one_line
-from mlcore.confirm import groups_of
 from mlcore.errors import RetraceError
-from mlcore.notes import SESSION
-from mlcore.observers import Context, trackers
-from mlcore.observers.tracking import note_group, session
-from mlcore.runtime import pin_threads
-from mlcore.sweep import Job, check_code, jobs_of, read_sweeps, todo
-from mlcore.sweep_table import CURVES, FIGURES, GROUP, Table, group_of, summary
-from mlcore.training import Observer, Result, Row, Training
-from mlcore.training import run as run_training
+from mlcore.judging.replicates import CURVES, FIGURES, GROUP, Table, group_of, summary
+from mlcore.process import pin_threads
+from mlcore.sweeps.cluster import ADDRESS, connected, outcomes, scratch
+from mlcore.sweeps.confirm import groups_of
+from mlcore.sweeps.jobs import Job, check_code, jobs_of, read_sweeps, todo
+from mlcore.tracking.context import Context, trackers
+from mlcore.tracking.notes import SESSION
+from mlcore.tracking.observer import note_group, session
+from mlcore.training.run import Observer, Result, Row, Training
+from mlcore.training.run import run as run_training
 
 
 class TestPart(Observer):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlcore.artifacts import load_arrays
-from mlcore.datasets import from_arrays
-from mlcore.network_files import save_network
+from mlcore.data.splits import from_arrays
+from mlcore.files import load_arrays
 from mlcore.nn import NeuralNetwork
-from mlcore.runtime import derive_seed
-from mlcore.training import Dataset, Training
+from mlcore.process import derive_seed
+from mlcore.training.models import save_network
+from mlcore.training.run import Dataset, Training
 
 if TYPE_CHECKING:
     from mlcore.app import Workspace

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from mlcore import claims, verdict
-from mlcore.artifacts import read_json, write_json, write_table
-from mlcore.curves import MEASURES, with_figures
-from mlcore.provenance import provenance
-from mlcore.rules import read_claims, read_rules
-from mlcore.sweep_table import read_curves, read_replicates, read_runs
+from mlcore.files import read_json, write_json, write_table
+from mlcore.judging import claims, numbers
+from mlcore.judging.curves import MEASURES, with_figures
+from mlcore.judging.provenance import provenance
+from mlcore.judging.replicates import read_curves, read_replicates, read_runs
+from mlcore.judging.rules import read_claims, read_rules
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,13 +29,13 @@ def run(config: Config, workspace: Workspace) -> None:
         read_replicates(workspace.input("metrics/replicates.csv")),
         read_curves(workspace.input("metrics/replicates_curves.csv")),
     )
-    evidence = verdict.Evidence(
+    evidence = numbers.Evidence(
         rules,
         runs,
         read_runs(workspace.input("metrics/sensitivity.csv")),
         {part: fashion[part]["n_samples"] for part in ("full", "train", "val")},
     )
-    figures = verdict.judge(read_json(workspace.input("metrics/summary.json")), evidence)
+    figures = numbers.judge(read_json(workspace.input("metrics/summary.json")), evidence)
     results = claims.Results(runs, mnist["test"]["majority_class_share"])
     judged = [
         claims.judge_claim(claim, results, rules)
@@ -45,9 +45,9 @@ def run(config: Config, workspace: Workspace) -> None:
     whole: dict[str, Any] = {
         "level": rules["level"],
         "rules_sha256": hashlib.sha256(rules_file.read_bytes()).hexdigest(),
-        "figures": verdict.counts(figures),
+        "figures": numbers.counts(figures),
         "claims": claims.counts(judged),
-        "coverage": verdict.coverage(figures, rules["level"]),
+        "coverage": numbers.coverage(figures, rules["level"]),
         "replicates": len(runs),
         "by_figure": {row["path"]: _with_provenance(row, config, workspace.root) for row in rows},
         "by_claim": {claim["id"]: claim for claim in judged},

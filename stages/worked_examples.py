@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlcore.artifacts import read_yaml, write_json
-from mlcore.worked_examples import backprop, given_hyperplane, max_margin
+from mlcore.files import read_yaml, write_json
+from mlcore.judging.worked_examples import backprop, given_hyperplane, max_margin
 
 if TYPE_CHECKING:
     from mlcore.app import Workspace

@@ -11,7 +11,7 @@ import urllib.request
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mlcore.runtime import THREAD_VARIABLES, pin_threads
+from mlcore.process import THREAD_VARIABLES, pin_threads
 
 pin_threads()
 # A shell's background job ignores Ctrl-C, and so would all that tests start and interrupt
@@ -21,8 +21,8 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 from playwright.sync_api import sync_playwright  # noqa: E402
 
-from mlcore.artifacts import save_arrays  # noqa: E402
-from mlcore.stores import default_uri  # noqa: E402
+from mlcore.files import save_arrays  # noqa: E402
+from mlcore.tracking.store import default_uri  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 

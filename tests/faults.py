@@ -206,7 +206,7 @@ class Copy(Project):
         held = json.loads((self.root / ".dvc" / "tmp" / "rwlock").read_text())
         if any(held.values()):
             raise FaultError(f"DVC takes these for in use: {held}")
-        synced = self.run("mlcore.mlflow_writer", check=False, **self.variables)
+        synced = self.run("mlcore.tracking.recorder", check=False, **self.variables)
         if synced.returncode or "warning" in synced.stderr:
             raise FaultError(f"`make sync` says {synced.stdout}{synced.stderr}")
         pending = self.root / "mlruns" / "pending"

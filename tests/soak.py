@@ -19,7 +19,7 @@ from statistics import median
 import mlflow
 import psutil
 
-from mlcore.stores import default_uri
+from mlcore.tracking.store import default_uri
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "build" / "soak"

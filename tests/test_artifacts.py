@@ -13,7 +13,7 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-from mlcore import artifacts
+from mlcore import files
 from mlcore.errors import RetraceError
 
 FLOATS = [0.1 + 0.2, 1 / 3, -1e-300, 5e-324, 1.7976931348623157e308, 123456789.12345679, 0.0]
@@ -49,7 +49,7 @@ def refuse(reader, path, match=None):
 
 def test_json_is_sorted_indented_and_ends_with_a_newline(tmp_path):
     path = tmp_path / "a.json"
-    artifacts.write_json(path, {"b": [2.5, None], "a": {"z": 1, "y": "ä"}})
+    files.write_json(path, {"b": [2.5, None], "a": {"z": 1, "y": "ä"}})
     assert path.read_bytes() == (
         b'{\n  "a": {\n    "y": "\\u00e4",\n    "z": 1\n  },\n'
         b'  "b": [\n    2.5,\n    null\n  ]\n}\n'
@@ -58,9 +58,9 @@ def test_json_is_sorted_indented_and_ends_with_a_newline(tmp_path):
 
 def test_json_gives_floats_back_exactly(tmp_path):
     path = tmp_path / "a.json"
-    artifacts.write_json(path, FLOATS)
+    files.write_json(path, FLOATS)
     assert json.loads(path.read_text()) == FLOATS
-    assert artifacts.read_json(path) == FLOATS
+    assert files.read_json(path) == FLOATS
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
@@ -68,7 +68,7 @@ def test_json_refuses_what_json_has_not(tmp_path, value):
     path = tmp_path / "a.json"
     path.write_text("old")
     with pytest.raises(ValueError, match="not JSON compliant"):
-        artifacts.write_json(path, {"a": [value]})
+        files.write_json(path, {"a": [value]})
     assert path.read_text() == "old"
     assert names_in(tmp_path) == ["a.json"]
 
@@ -77,20 +77,20 @@ def test_json_refuses_what_json_has_not(tmp_path, value):
 def test_json_damaged(tmp_path, content):
     path = tmp_path / "a.json"
     path.write_bytes(content)
-    refuse(artifacts.read_json, path, "is not valid JSON")
+    refuse(files.read_json, path, "is not valid JSON")
 
 
 def test_yaml(tmp_path):
     path = tmp_path / "a.yaml"
     path.write_text("a: [1, 2.5]\nb: {c: adam}\n")
-    assert artifacts.read_yaml(path) == {"a": [1, 2.5], "b": {"c": "adam"}}
+    assert files.read_yaml(path) == {"a": [1, 2.5], "b": {"c": "adam"}}
 
 
 @pytest.mark.parametrize("content", [b"a: [1", b"a: b: c", b"\xff\xfe\xff", b"a: \x00"])
 def test_yaml_damaged(tmp_path, content):
     path = tmp_path / "a.yaml"
     path.write_bytes(content)
-    refuse(artifacts.read_yaml, path, "is not valid YAML")
+    refuse(files.read_yaml, path, "is not valid YAML")
 
 
 @pytest.mark.parametrize(
@@ -101,27 +101,27 @@ def test_yaml_damaged(tmp_path, content):
 def test_yaml_refuses_numbers_of_over_100_characters(tmp_path, number):
     path = tmp_path / "a.yaml"
     path.write_text(f"a: {number}")
-    refuse(artifacts.read_yaml, path, r"a number of 10[1-3] characters; 100 are read at most")
+    refuse(files.read_yaml, path, r"a number of 10[1-3] characters; 100 are read at most")
 
 
 def test_yaml_reads_numbers_of_100_characters_and_longer_text(tmp_path):
     path = tmp_path / "a.yaml"
     path.write_text(f"a: {'9' * 100}\nb: '{'9' * 101}'\nc: {'a' * 101}\nd: 1:30")
     expected = {"a": 10**100 - 1, "b": "9" * 101, "c": "a" * 101, "d": 90}
-    assert artifacts.read_yaml(path) == expected
+    assert files.read_yaml(path) == expected
 
 
 def test_yaml_makes_no_objects(tmp_path):
     path = tmp_path / "a.yaml"
     path.write_text(f"a: !!python/object/apply:os.system ['touch {tmp_path / 'sentinel'}']\n")
-    refuse(artifacts.read_yaml, path, "is not valid YAML")
+    refuse(files.read_yaml, path, "is not valid YAML")
     assert names_in(tmp_path) == ["a.yaml"]
 
 
 def test_atomic_path_replaces_at_the_end_of_the_block(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with artifacts.atomic_path(path) as temporary:
+    with files.atomic_path(path) as temporary:
         temporary.write_text("new")
         assert path.read_text() == "old"
         assert temporary.parent == tmp_path
@@ -131,7 +131,7 @@ def test_atomic_path_replaces_at_the_end_of_the_block(tmp_path):
 
 
 def fail_in_block(path, error):
-    with artifacts.atomic_path(path) as temporary:
+    with files.atomic_path(path) as temporary:
         temporary.write_text("half")
         raise error
 
@@ -154,26 +154,26 @@ def test_atomic_path_leaves_nothing_where_nothing_was(tmp_path):
 
 def test_atomic_path_makes_the_folders(tmp_path):
     path = tmp_path / "deep" / "er" / "a.json"
-    artifacts.write_json(path, 1)
+    files.write_json(path, 1)
     assert path.read_text() == "1\n"
 
 
 def test_files_are_readable_by_others(tmp_path):
-    artifacts.write_json(tmp_path / "a.json", 1)
+    files.write_json(tmp_path / "a.json", 1)
     assert (tmp_path / "a.json").stat().st_mode & 0o777 == 0o644
 
 
 def write_mlp(path):
     X, y = dataset()
-    artifacts.save_mlp(path, fit_mlp(MLPClassifier((4,), max_iter=2, random_state=0), X, y))
+    files.save_mlp(path, fit_mlp(MLPClassifier((4,), max_iter=2, random_state=0), X, y))
 
 
 @pytest.mark.parametrize(
     ("name", "write"),
     [
-        ("a.json", lambda path: artifacts.write_json(path, {"b": 0.1, "a": [1, 2]})),
-        ("a.csv", lambda path: artifacts.write_table(path, [{"b": 0.1, "a": 1}, {"b": 2, "a": 3}])),
-        ("a.npz", lambda path: artifacts.save_arrays(path, b=np.eye(3), a=np.arange(4))),
+        ("a.json", lambda path: files.write_json(path, {"b": 0.1, "a": [1, 2]})),
+        ("a.csv", lambda path: files.write_table(path, [{"b": 0.1, "a": 1}, {"b": 2, "a": 3}])),
+        ("a.npz", lambda path: files.save_arrays(path, b=np.eye(3), a=np.arange(4))),
         ("mlp.npz", write_mlp),
     ],
 )
@@ -187,13 +187,13 @@ def test_same_values_give_the_same_bytes(monkeypatch, tmp_path, name, write):
 
 def test_table_text(tmp_path):
     path = tmp_path / "a.csv"
-    artifacts.write_table(path, [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.1 + 0.2}])
+    files.write_table(path, [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.1 + 0.2}])
     assert path.read_bytes() == b"epoch,loss\n1,0.5\n2,0.30000000000000004\n"
 
 
 def test_table_keeps_every_digit(tmp_path):
     path = tmp_path / "a.csv"
-    artifacts.write_table(path, [{"x": x} for x in FLOATS])
+    files.write_table(path, [{"x": x} for x in FLOATS])
     with path.open(newline="") as file:
         assert [float(row["x"]) for row in csv.DictReader(file)] == FLOATS
 
@@ -206,8 +206,8 @@ def test_arrays_come_back_as_they_were(tmp_path):
         "name": np.array("relu"),
         "allow": np.zeros(0),
     }
-    artifacts.save_arrays(path, **arrays)
-    back = artifacts.load_arrays(path)
+    files.save_arrays(path, **arrays)
+    back = files.load_arrays(path)
     assert set(back) == set(arrays)
     for name, array in arrays.items():
         assert back[name].dtype == array.dtype
@@ -216,7 +216,7 @@ def test_arrays_come_back_as_they_were(tmp_path):
 
 
 def test_arrays_are_readable_by_numpy_alone(tmp_path):
-    artifacts.save_arrays(tmp_path / "a.npz", X=np.arange(3))
+    files.save_arrays(tmp_path / "a.npz", X=np.arange(3))
     with np.load(tmp_path / "a.npz", allow_pickle=False) as file:
         assert file.files == ["X"]
         assert file["X"].tolist() == [0, 1, 2]
@@ -224,7 +224,7 @@ def test_arrays_are_readable_by_numpy_alone(tmp_path):
 
 def test_arrays_of_objects_are_not_written(tmp_path):
     with pytest.raises(ValueError, match="Object arrays cannot be saved"):
-        artifacts.save_arrays(tmp_path / "a.npz", X=np.array([{}], dtype=object))
+        files.save_arrays(tmp_path / "a.npz", X=np.array([{}], dtype=object))
     assert names_in(tmp_path) == []
 
 
@@ -241,7 +241,7 @@ class Touch:
 def test_arrays_of_objects_are_not_read(tmp_path):
     path, sentinel = tmp_path / "a.npz", tmp_path / "sentinel"
     np.savez(path, X=np.array([Touch(sentinel)], dtype=object))
-    refuse(artifacts.load_arrays, path, "is not a valid array file")
+    refuse(files.load_arrays, path, "is not a valid array file")
     assert not sentinel.exists()
 
 
@@ -249,7 +249,7 @@ def test_arrays_with_a_flipped_value(arrays_file):
     content = bytearray(arrays_file.read_bytes())
     content[content.index(np.float64(5).tobytes())] ^= 1
     arrays_file.write_bytes(content)
-    refuse(artifacts.load_arrays, arrays_file, "is not a valid array file")
+    refuse(files.load_arrays, arrays_file, "is not a valid array file")
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ def test_arrays_with_a_flipped_value(arrays_file):
 def test_arrays_of_anything_else(tmp_path, content):
     path = tmp_path / "a.npz"
     path.write_bytes(content)
-    refuse(artifacts.load_arrays, path, "is not a valid array file")
+    refuse(files.load_arrays, path, "is not a valid array file")
 
 
 @pytest.mark.parametrize("model_class", [MLPClassifier, MLPRegressor])
@@ -273,8 +273,8 @@ def test_mlp_comes_back_as_it_was(tmp_path, model_class, activation):
         y,
     )
     path = tmp_path / "mlp.npz"
-    artifacts.save_mlp(path, model)
-    back = artifacts.load_mlp(path)
+    files.save_mlp(path, model)
+    back = files.load_mlp(path)
     assert back.activation == activation
     assert [W.shape for W in back.weights] == [W.shape for W in model.coefs_]
     assert [b.shape for b in back.biases] == [b.shape for b in model.intercepts_]
@@ -289,8 +289,8 @@ def test_mlp_with_many_layers_keeps_their_order(tmp_path):
     X, y = dataset()
     sizes = tuple(range(2, 14))
     path = tmp_path / "mlp.npz"
-    artifacts.save_mlp(path, fit_mlp(MLPClassifier(sizes, max_iter=1), X, y))
-    assert [len(b) for b in artifacts.load_mlp(path).biases] == [*sizes, 3]
+    files.save_mlp(path, fit_mlp(MLPClassifier(sizes, max_iter=1), X, y))
+    assert [len(b) for b in files.load_mlp(path).biases] == [*sizes, 3]
 
 
 @pytest.mark.parametrize(
@@ -305,13 +305,13 @@ def test_mlp_with_many_layers_keeps_their_order(tmp_path):
 def test_mlp_of_an_unrelated_file(tmp_path, arrays):
     path = tmp_path / "mlp.npz"
     np.savez(path, **arrays)
-    refuse(artifacts.load_mlp, path, "is not a saved MLP: it lacks ")
+    refuse(files.load_mlp, path, "is not a saved MLP: it lacks ")
 
 
 def test_table_gives_floats_back_exactly(tmp_path):
     path = tmp_path / "a.csv"
-    artifacts.write_table(path, [{"i": i, "x": x} for i, x in enumerate(FLOATS)])
-    table = artifacts.read_table(path)
+    files.write_table(path, [{"i": i, "x": x} for i, x in enumerate(FLOATS)])
+    table = files.read_table(path)
     assert list(table) == ["i", "x"]
     assert table["x"].tolist() == FLOATS
     assert table["i"].tolist() == list(range(len(FLOATS)))
@@ -321,7 +321,7 @@ def test_table_gives_floats_back_exactly(tmp_path):
 def test_table_damaged(tmp_path, content):
     path = tmp_path / "a.csv"
     path.write_bytes(content)
-    refuse(artifacts.read_table, path, "is not a valid CSV table")
+    refuse(files.read_table, path, "is not a valid CSV table")
 
 
 def test_arrays_truncated_anywhere(tmp_path, arrays_file):
@@ -329,27 +329,27 @@ def test_arrays_truncated_anywhere(tmp_path, arrays_file):
     path = tmp_path / "cut.npz"
     for length in range(len(content)):
         path.write_bytes(content[:length])
-        refuse(artifacts.load_arrays, path, "is not a valid array file")
+        refuse(files.load_arrays, path, "is not a valid array file")
 
 
 def test_mlp_of_a_damaged_file(tmp_path):
     path = tmp_path / "mlp.npz"
     write_mlp(path)
     path.write_bytes(path.read_bytes()[:-30])
-    refuse(artifacts.load_mlp, path, "is not a valid array file")
+    refuse(files.load_mlp, path, "is not a valid array file")
 
 
 def test_arrays_of_half_a_zip(tmp_path):
     path = tmp_path / "a.npz"
     path.write_bytes(b"PK\x03\x04" + bytes(60))
-    refuse(artifacts.load_arrays, path, "is not a valid array file")
+    refuse(files.load_arrays, path, "is not a valid array file")
 
 
 def test_arrays_of_a_bare_npy(tmp_path):
     path = tmp_path / "a.npz"
     with path.open("wb") as file:
         np.save(file, np.arange(3.0))
-    refuse(artifacts.load_arrays, path, "is not a valid array file")
+    refuse(files.load_arrays, path, "is not a valid array file")
 
 
 def test_arrays_with_a_flipped_bit_in_the_directory_load_or_are_refused(tmp_path, arrays_file):
@@ -359,4 +359,4 @@ def test_arrays_with_a_flipped_bit_in_the_directory_load_or_are_refused(tmp_path
         flipped = bytes([content[i] ^ (1 << bit)])
         path.write_bytes(content[:i] + flipped + content[i + 1 :])
         with suppress(RetraceError):
-            artifacts.load_arrays(path)
+            files.load_arrays(path)

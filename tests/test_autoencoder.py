@@ -7,7 +7,7 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPRegressor
 
-from mlcore.autoencoder import encode, reconstruct
+from mlcore.training.autoencoder import encode, reconstruct
 
 FUNCTIONS = {
     "identity": lambda z: z,

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import contestants, measures, profile, tracking
 from benchmarks.report import markdown
-from mlcore.artifacts import read_json, save_arrays
+from mlcore.files import read_json, save_arrays
 
 pytestmark = pytest.mark.skipif(
     not hasattr(os, "sched_setaffinity"), reason="the benchmark pins processes, which needs Linux"

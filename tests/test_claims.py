@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlcore import claims
-from mlcore.artifacts import read_yaml
+from mlcore.files import read_yaml
+from mlcore.judging import claims
 
 ROOT = Path(__file__).parents[1]
 RULES = read_yaml(ROOT / "metrics" / "rules.yaml")

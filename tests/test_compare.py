@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlcore import compare
+from mlcore.review import compare
 
 ROOT = Path(__file__).parents[1]
 
@@ -128,10 +128,10 @@ def test_from_the_command_line(project):
     git(project.root, "commit", "-qm", "first")
     params = project.root / "params.yaml"
     params.write_text(params.read_text().replace("patience: 20", "patience: 21"))
-    said = project.run("mlcore.compare", "HEAD").stdout
+    said = project.run("mlcore.review.compare", "HEAD").stdout
     assert "Changed: 1 parameters, 0 figures" in said
     assert rows(said, "Parameters") == [["`network.patience`", "20", "21"]]
-    unknown = project.run("mlcore.compare", "nowhere", check=False)
+    unknown = project.run("mlcore.review.compare", "nowhere", check=False)
     assert unknown.returncode == 1
     assert unknown.stderr.startswith("error: REV=nowhere: should be a branch, tag or commit")
     assert len(unknown.stderr.splitlines()) == 1

@@ -9,10 +9,10 @@ from dvc.utils.hydra import compose_and_dump
 
 from mlcore.config import compose, compose_raw, dump, load, messages
 from mlcore.config.schema import FetchConfig, NetworkActivation, WeightInit
+from mlcore.data.sources import SHA256
 from mlcore.errors import RetraceError
 from mlcore.nn.activations import ACTIVATIONS
 from mlcore.nn.initializers import INITIALIZERS
-from mlcore.sources import SHA256
 
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"

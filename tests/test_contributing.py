@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from mlcore import sources
-from mlcore.artifacts import load_arrays, save_arrays
-from mlcore.network_files import save_network
+from mlcore.data import sources
+from mlcore.files import load_arrays, save_arrays
 from mlcore.nn import NeuralNetwork
+from mlcore.training.models import save_network
 
 pytestmark = pytest.mark.usefixtures("unmeasured")
 

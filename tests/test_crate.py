@@ -16,8 +16,8 @@ from rocrate_validator.models import Severity, ValidationSettings
 from rocrate_validator.utils.http import HttpRequester
 from urllib3 import HTTPResponse
 
-from mlcore.crate import write_crate
 from mlcore.errors import RetraceError
+from mlcore.review.crate import write_crate
 
 ROOT = Path(__file__).parents[1]
 CONTEXT = "https://w3id.org/ro/crate/1.1/context"
@@ -167,9 +167,12 @@ def test_the_citation_is_the_projects():
 
 
 def test_from_the_command_line_without_git_or_a_folder_it_is_one_line(project):
-    without = project.run("mlcore.crate", check=False)
-    assert (without.returncode, without.stderr) == (1, "usage: python -m mlcore.crate FOLDER\n")
-    nowhere = project.run("mlcore.crate", "crate", check=False)
+    without = project.run("mlcore.review.crate", check=False)
+    assert (without.returncode, without.stderr) == (
+        1,
+        "usage: python -m mlcore.review.crate FOLDER\n",
+    )
+    nowhere = project.run("mlcore.review.crate", "crate", check=False)
     assert nowhere.returncode == 1
     assert nowhere.stderr.startswith("error: git log: ")
     assert len(nowhere.stderr.splitlines()) == 1

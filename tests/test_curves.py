@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlcore import curves
+from mlcore.judging import curves
 
 FALLING = [1.0, 0.5, 0.4, 0.3]
 

@@ -14,10 +14,10 @@ import psutil
 import pytest
 import yaml
 
-from mlcore import finished
 from mlcore.app import INTERRUPTED
-from mlcore.cluster import _renew, pack, unpack
 from mlcore.config import compose
+from mlcore.sweeps import finished
+from mlcore.sweeps.cluster import _renew, pack, unpack
 
 SMALL = ["network.hidden_layer_sizes=[8,6]", "network.max_epochs=2"]
 STAGE = ["stages.train_network", "-m"]
@@ -353,7 +353,7 @@ MEANWHILE = """
 from mlcore.app import ROOT, Task
 from mlcore.config import compose
 from mlcore.errors import RetraceError
-from mlcore.finished import NOTE
+from mlcore.sweeps.finished import NOTE
 
 ran = []
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.model_selection import train_test_split
 
-from mlcore import datasets
-from mlcore.datasets import Part
+from mlcore.data import splits
+from mlcore.data.splits import Part
 from mlcore.errors import RetraceError
 
 RAW_MNIST = Path(__file__).parents[1] / "data" / "raw" / "mnist"
@@ -44,7 +44,7 @@ def ids_of(part):
 
 def test_parse_one_dimension():
     content = b"\x00\x00\x08\x01\x00\x00\x00\x03\x05\x00\xff"
-    array = datasets.parse_idx(content, "file")
+    array = splits.parse_idx(content, "file")
     assert array.dtype == np.uint8
     assert array.tolist() == [5, 0, 255]
 
@@ -53,15 +53,15 @@ def test_parse_three_dimensions_in_c_order():
     content = (
         b"\x00\x00\x08\x03\x00\x00\x00\x02\x00\x00\x00\x01\x00\x00\x00\x03\x01\x02\x03\x0a\x0b\x0c"
     )
-    assert datasets.parse_idx(content, "file").tolist() == [[[1, 2, 3]], [[10, 11, 12]]]
+    assert splits.parse_idx(content, "file").tolist() == [[[1, 2, 3]], [[10, 11, 12]]]
 
 
 def test_parse_reads_dimensions_as_big_endian():
-    assert datasets.parse_idx(idx(258, values=bytes(258)), "file").shape == (258,)
+    assert splits.parse_idx(idx(258, values=bytes(258)), "file").shape == (258,)
 
 
 def test_parse_dimension_of_size_zero():
-    assert datasets.parse_idx(idx(0), "file").shape == (0,)
+    assert splits.parse_idx(idx(0), "file").shape == (0,)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_parse_dimension_of_size_zero():
 )
 def test_parse_refuses_what_is_not_idx_of_bytes(content):
     with pytest.raises(RetraceError, match=r"^some file is not an IDX file of unsigned bytes$"):
-        datasets.parse_idx(content, "some file")
+        splits.parse_idx(content, "some file")
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_parse_refuses_what_is_not_idx_of_bytes(content):
 )
 def test_parse_refuses_a_cut_header(content):
     with pytest.raises(RetraceError, match="some file: the IDX header is cut short"):
-        datasets.parse_idx(content, "some file")
+        splits.parse_idx(content, "some file")
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_parse_refuses_a_cut_header(content):
 )
 def test_parse_refuses_a_wrong_length(content, shape, count):
     with pytest.raises(RetraceError, match=f"header says {shape}, the file has {count} values"):
-        datasets.parse_idx(content, "some file")
+        splits.parse_idx(content, "some file")
 
 
 @pytest.mark.parametrize(
@@ -121,14 +121,12 @@ def test_parse_refuses_a_wrong_length(content, shape, count):
 )
 def test_parse_refuses_huge_dimensions(shape):
     with pytest.raises(RetraceError, match="the file has 0 values"):
-        datasets.parse_idx(idx(*shape), "some file")
+        splits.parse_idx(idx(*shape), "some file")
 
 
 def test_read_pair(pair):
     pixels = bytes(i % 251 for i in range(2 * 784))
-    X, y = datasets.read_idx_pair(
-        *pair(idx(2, 28, 28, values=pixels), idx(2, values=bytes([9, 0])))
-    )
+    X, y = splits.read_idx_pair(*pair(idx(2, 28, 28, values=pixels), idx(2, values=bytes([9, 0]))))
     assert X.shape == (2, 784)
     assert X.dtype == y.dtype == np.uint8
     assert X.tobytes() == pixels
@@ -149,27 +147,27 @@ def test_read_pair(pair):
 def test_read_pair_refuses_files_that_do_not_belong(pair, images, labels):
     paths = pair(images, labels)
     with pytest.raises(RetraceError, match="they do not belong") as error:
-        datasets.read_idx_pair(*paths)
+        splits.read_idx_pair(*paths)
     assert all(str(path) in str(error.value) for path in paths)
 
 
 def test_read_pair_refuses_a_label_above_nine(pair):
     paths = pair(idx(2, 28, 28, values=bytes(2 * 784)), idx(2, values=bytes([3, 10])))
     with pytest.raises(RetraceError, match="has the label 10; labels go from 0 to 9") as error:
-        datasets.read_idx_pair(*paths)
+        splits.read_idx_pair(*paths)
     assert str(paths[1]) in str(error.value)
 
 
 def test_read_pair_names_the_damaged_file(pair):
     paths = pair(b"junk", idx(1, values=b"\x01"))
     with pytest.raises(RetraceError) as error:
-        datasets.read_idx_pair(*paths)
+        splits.read_idx_pair(*paths)
     assert str(paths[0]) in str(error.value)
 
 
 def split(n_samples=100, test_size=0.2, seed=42):
     train, test = numbered(0, 60), numbered(60, 100)
-    return datasets.split_mnist(train, test, n_samples=n_samples, test_size=test_size, seed=seed)
+    return splits.split_mnist(train, test, n_samples=n_samples, test_size=test_size, seed=seed)
 
 
 def test_split_is_80_10_10():
@@ -216,12 +214,12 @@ def test_real_mnist_has_820_ones_in_the_test_part():
     if not RAW_MNIST.is_dir():
         pytest.skip("MNIST has not been fetched")
     train, test = (
-        datasets.read_idx_pair(
+        splits.read_idx_pair(
             RAW_MNIST / f"{name}-images-idx3-ubyte", RAW_MNIST / f"{name}-labels-idx1-ubyte"
         )
         for name in ("train", "t10k")
     )
-    parts = datasets.split_mnist(train, test, n_samples=70_000, test_size=0.2, seed=42)
+    parts = splits.split_mnist(train, test, n_samples=70_000, test_size=0.2, seed=42)
     assert [parts[name].X.shape for name in ("train", "val", "test")] == [
         (56_000, 784),
         (7_000, 784),
@@ -240,9 +238,7 @@ def subset(**options):
         "stratify": False,
         "seed": 7,
     }
-    return datasets.subset_fashion(
-        numbered(0, 90), numbered(1000, 1040), **{**arguments, **options}
-    )
+    return splits.subset_fashion(numbered(0, 90), numbered(1000, 1040), **{**arguments, **options})
 
 
 def test_subset_takes_the_first_images():
@@ -283,7 +279,7 @@ def test_a_subset_seed_draws_images_without_replacement_and_keeps_their_order():
 
 def test_describe_counts_images_per_class():
     X = np.arange(15, dtype=np.uint8).reshape(5, 3)
-    summary = datasets.describe({"train": Part(X, np.array([0, 9, 9, 9, 4], np.uint8))})
+    summary = splits.describe({"train": Part(X, np.array([0, 9, 9, 9, 4], np.uint8))})
     assert summary == {
         "train": {
             "n_samples": 5,
@@ -297,7 +293,7 @@ def test_describe_counts_images_per_class():
 
 def test_describe_counts_images_that_should_not_be_there():
     X = np.array([[0, 0], [1, 2], [1, 2], [7, 7], [1, 2], [2, 1]], np.uint8)
-    summary = datasets.describe({"val": Part(X, np.array([1, 2, 1, 1, 1, 1], np.uint8))})
+    summary = splits.describe({"val": Part(X, np.array([1, 2, 1, 1, 1, 1], np.uint8))})
     assert summary["val"]["constant_images"] == 2
     assert summary["val"]["repeated_images"] == 2
     assert summary["val"]["majority_class_share"] == pytest.approx(5 / 6, abs=1e-15)
@@ -305,7 +301,7 @@ def test_describe_counts_images_that_should_not_be_there():
 
 def test_scale_divides_every_pixel_value_by_255():
     pixels = np.arange(256, dtype=np.uint8).reshape(2, 128)
-    scaled = datasets.scale(pixels)
+    scaled = splits.scale(pixels)
     expected = np.array([value / 255 for value in range(256)]).astype(np.float32)
     assert scaled.dtype == np.float32
     assert scaled.shape == (2, 128)
@@ -325,14 +321,14 @@ def arrays_of(X):
 
 def test_arrays_are_named_after_kind_and_part():
     parts = {name: numbered(i, i + 3) for i, name in enumerate(("train", "val", "test"))}
-    arrays = datasets.to_arrays(parts)
+    arrays = splits.to_arrays(parts)
     assert set(arrays) == {"X_train", "y_train", "X_val", "y_val", "X_test", "y_test"}
     assert arrays["X_val"][:, 0].tolist() == [1, 2, 3]
     assert arrays["y_test"].tolist() == [2, 3, 4]
 
 
 def test_stored_bytes_come_back_scaled():
-    parts = datasets.from_arrays(arrays_of(np.array([[0, 51, 255]], np.uint8)), "file")
+    parts = splits.from_arrays(arrays_of(np.array([[0, 51, 255]], np.uint8)), "file")
     assert list(parts) == ["train", "val", "test"]
     for label, part in enumerate(parts.values()):
         assert part.X.dtype == np.float32
@@ -343,7 +339,7 @@ def test_stored_bytes_come_back_scaled():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_stored_floats_come_back_as_they_are(dtype):
     X = np.array([[-3.5, 0.1, 300.0]], dtype)
-    for part in datasets.from_arrays(arrays_of(X), "file").values():
+    for part in splits.from_arrays(arrays_of(X), "file").values():
         assert part.X.dtype == dtype
         assert part.X.tobytes() == X.tobytes()
 
@@ -351,7 +347,7 @@ def test_stored_floats_come_back_as_they_are(dtype):
 def test_arrays_round_trip():
     parts = {name: numbered(i, i + 3) for i, name in enumerate(("train", "val", "test"))}
     floats = {name: Part(X.astype(float), y) for name, (X, y) in parts.items()}
-    back = datasets.from_arrays(datasets.to_arrays(floats), "file")
+    back = splits.from_arrays(splits.to_arrays(floats), "file")
     for name, part in floats.items():
         assert back[name].X.tolist() == part.X.tolist()
         assert back[name].y.tolist() == part.y.tolist()
@@ -362,7 +358,7 @@ def test_lacking_array(lacking):
     arrays = arrays_of(np.zeros((1, 2), np.uint8))
     del arrays[lacking]
     with pytest.raises(RetraceError, match=f"some file is not a split: it lacks '{lacking}'"):
-        datasets.from_arrays(arrays, "some file")
+        splits.from_arrays(arrays, "some file")
 
 
 @pytest.mark.parametrize(
@@ -372,10 +368,10 @@ def test_lacking_array(lacking):
 )
 def test_parse_refuses_shapes_that_numpy_has_not(content):
     with pytest.raises(RetraceError, match="some file"):
-        datasets.parse_idx(content, "some file")
+        splits.parse_idx(content, "some file")
 
 
 def test_read_pair_without_images(pair):
-    X, y = datasets.read_idx_pair(*pair(idx(0, 28, 28), idx(0)))
+    X, y = splits.read_idx_pair(*pair(idx(0, 28, 28), idx(0)))
     assert X.shape == (0, 784)
     assert y.shape == (0,)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from mlcore.claims import CLAIMS
 from mlcore.config import compose
+from mlcore.judging.claims import CLAIMS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

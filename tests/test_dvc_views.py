@@ -107,7 +107,7 @@ def test_two_revisions_of_a_run_differ_in_dashes():
 def test_the_page_of_plots_has_one_plot_a_part_and_asks_the_network_for_nothing(committed):
     page = committed / "build" / "plots.html"
     subprocess.run(
-        [sys.executable, "-m", "mlcore.plots_page", str(page)], cwd=committed, check=True
+        [sys.executable, "-m", "mlcore.review.plots_page", str(page)], cwd=committed, check=True
     )
     dvc(committed, "plots", "show", "-q", "--html-template", str(page), "--out", "dvc_plots")
     html = (committed / "dvc_plots" / "index.html").read_text()

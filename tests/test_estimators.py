@@ -18,14 +18,13 @@ from sklearn.model_selection import (
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.neural_network._multilayer_perceptron import BaseMultilayerPerceptron
 
-from mlcore.estimators import (
-    GridSearch,
+from mlcore.training.mlp import (
     ObservedMLPClassifier,
     ObservedMLPRegressor,
-    longest_first,
     sklearn_arguments,
     whole_training,
 )
+from mlcore.training.search import GridSearch, longest_first
 
 GRID = {"solver": ["adam", "sgd"], "learning_rate": [0.001, 0.05], "batch_size": [16, 50]}
 FITS = [

@@ -20,7 +20,7 @@ import psutil
 import pytest
 import yaml
 
-from mlcore.observers import tracking
+from mlcore.tracking.context import tracking
 
 NOBODY = 65534
 SMALL = ["network.max_epochs=2", "network.hidden_layer_sizes=[8,6]"]
@@ -161,7 +161,7 @@ def test_a_lock_that_a_kill_cut_off_costs_no_training(trained):
 MAKE_STORE = """
 import sys
 from pathlib import Path
-from mlcore.stores import Store, default_uri
+from mlcore.tracking.store import Store, default_uri
 Store(default_uri(Path(sys.argv[1])), Path(sys.argv[1]))
 """
 

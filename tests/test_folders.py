@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mlcore.folders import atomic_folder
+from mlcore.files import atomic_folder
 
 
 def names(folder):

@@ -29,17 +29,19 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mlcore import artifacts, compare, study, verdict
-from mlcore.claims import CLAIMS
+from mlcore import files
 from mlcore.config import Config, compose, load
 from mlcore.config.hydra_app import MOST_JOBS, check_jobs, expand
-from mlcore.curves import MEASURES
-from mlcore.datasets import parse_idx, read_idx_pair
+from mlcore.data.splits import parse_idx, read_idx_pair
 from mlcore.errors import RetraceError
-from mlcore.network_files import load_network, save_network
+from mlcore.judging import numbers, study
+from mlcore.judging.claims import CLAIMS
+from mlcore.judging.curves import MEASURES
+from mlcore.judging.replicates import read_curves, read_runs
+from mlcore.judging.rules import read_rules
 from mlcore.nn import NeuralNetwork
-from mlcore.rules import read_rules
-from mlcore.sweep_table import read_curves, read_runs
+from mlcore.review import compare
+from mlcore.training.models import load_network, save_network
 
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
@@ -474,13 +476,13 @@ def test_json(tmp_path):
     def is_plain(value):
         return isinstance(value, dict | list | str | int | float | None)
 
-    check = reader_of_bytes(artifacts.read_json, tmp_path / "a.json", is_plain)
+    check = reader_of_bytes(files.read_json, tmp_path / "a.json", is_plain)
     fuzz(700, generated(whole_files("environment.json", "mnist.json"), JSON_TOKENS), check)
 
 
 def test_yaml(tmp_path):
     wholes = [b"a: [1, 2.5]\nb: {c: adam}\n", b"- x: 1\n  y: 'a'\n- null\n", LAUGHS]
-    check = reader_of_bytes(artifacts.read_yaml, tmp_path / "a.yaml", lambda value: True)
+    check = reader_of_bytes(files.read_yaml, tmp_path / "a.yaml", lambda value: True)
     fuzz(500, generated(wholes, YAML_TOKENS), check)
 
 
@@ -501,7 +503,7 @@ def test_yaml(tmp_path):
 def test_yaml_is_refused_in_one_line(tmp_path, content):
     path = tmp_path / "a.yaml"
     path.write_bytes(content)
-    assert attempt(artifacts.read_yaml, path) is REFUSED
+    assert attempt(files.read_yaml, path) is REFUSED
 
 
 def test_tables(tmp_path):
@@ -510,7 +512,7 @@ def test_tables(tmp_path):
 
     wholes = [b"a,b\n1,2.5\n3,\n", b'"a","b"\n"x,y",NaN\n', b"a\n\n1\n"]
     tokens = [b",", b'"', b"\r", b"\n", b"\x00", b"\xff", b"1e999", b"9" * 400, b"," * 300, b"'"]
-    check = reader_of_bytes(artifacts.read_table, tmp_path / "a.csv", is_table)
+    check = reader_of_bytes(files.read_table, tmp_path / "a.csv", is_table)
     fuzz(700, generated(wholes, tokens), check)
 
 
@@ -538,7 +540,7 @@ TREE = {
         "level": 0.95,
         "by_figure": {
             path: {name: figure[name] for name in ("sd", "n_used", "kind")}
-            for path, figure in artifacts.read_json(METRICS / "verdict.json")["by_figure"].items()
+            for path, figure in files.read_json(METRICS / "verdict.json")["by_figure"].items()
         },
     },
     "words": json.loads((METRICS / "verdict_words.json").read_text()),
@@ -606,7 +608,7 @@ def test_names_of_different_types_are_refused(published, ours):
 
 @pytest.mark.parametrize("summary", [5, "a", {"a": 5}, {"a": "b"}, {"a": None}])
 def test_what_is_no_figure_is_refused(summary):
-    assert attempt(lambda: list(verdict.figures_of(summary)), refusing=ValueError) is REFUSED
+    assert attempt(lambda: list(numbers.figures_of(summary)), refusing=ValueError) is REFUSED
 
 
 def test_damaged_rules(tmp_path):
@@ -633,8 +635,8 @@ def other_numbers(draw, summary):
 
 def test_every_number_gets_a_verdict():
     sizes = {"full": 8000, "train": 6400, "val": 1600}
-    evidence = verdict.Evidence(
-        artifacts.read_yaml(METRICS / "rules.yaml"),
+    evidence = numbers.Evidence(
+        files.read_yaml(METRICS / "rules.yaml"),
         read_runs(METRICS / "replicates.csv"),
         read_runs(METRICS / "sensitivity.csv"),
         sizes,
@@ -642,10 +644,10 @@ def test_every_number_gets_a_verdict():
 
     def check(summary):
         with guarded():
-            figures = verdict.judge(summary, evidence)
-        assert {figure.verdict for figure in figures} <= set(verdict.VERDICTS)
+            figures = numbers.judge(summary, evidence)
+        assert {figure.verdict for figure in figures} <= set(numbers.VERDICTS)
         assert all(
-            figure.ours is not None or figure.verdict == verdict.NOT_TESTABLE for figure in figures
+            figure.ours is not None or figure.verdict == numbers.NOT_TESTABLE for figure in figures
         )
         return True
 
@@ -778,12 +780,12 @@ def is_arrays(value):
 def test_arrays(tmp_path):
     wholes = [npz({"X.npy": npy()}, compression) for compression in COMPRESSIONS]
     made = st.builds(npz, ARRAY_FILES, st.sampled_from(COMPRESSIONS))
-    check = reader_of_bytes(artifacts.load_arrays, tmp_path / "a.npz", is_arrays)
+    check = reader_of_bytes(files.load_arrays, tmp_path / "a.npz", is_arrays)
     fuzz(1200, generated(wholes, [b"PK\x01\x02", b"PK\x05\x06", b"PK\x03\x04"]) | made, check)
 
 
 def is_mlp(value):
-    return isinstance(value, artifacts.MLPWeights) and isinstance(value.activation, str)
+    return isinstance(value, files.MLPWeights) and isinstance(value.activation, str)
 
 
 def test_mlps(tmp_path):
@@ -792,7 +794,7 @@ def test_mlps(tmp_path):
     files = st.dictionaries(member.map(lambda name: f"{name}.npy"), HEADED, max_size=4)
     whole = {"weights_0.npy": npy(), "biases_0.npy": npy("(3,)", values=bytes(24))}
     made = files.map(lambda members: npz(whole | {"activation.npy": text} | members))
-    check = reader_of_bytes(artifacts.load_mlp, tmp_path / "mlp.npz", is_mlp)
+    check = reader_of_bytes(files.load_mlp, tmp_path / "mlp.npz", is_mlp)
     fuzz(500, made | made.map(lambda content: content[:-9]), check)
 
 
@@ -809,7 +811,7 @@ def test_mlps(tmp_path):
 def test_an_mlp_that_does_not_fit_together_is_refused(tmp_path, changes):
     whole = {"weights_0": np.ones((2, 3)), "biases_0": np.ones(3), "activation": np.array("relu")}
     np.savez(tmp_path / "mlp.npz", **whole | changes)
-    assert attempt(artifacts.load_mlp, tmp_path / "mlp.npz") is REFUSED
+    assert attempt(files.load_mlp, tmp_path / "mlp.npz") is REFUSED
 
 
 # The worst kinds, each in a process of its own that is ended when it takes too much
@@ -834,9 +836,9 @@ except RetraceError as error:
     print(len(str(error)), len(str(error).splitlines()), peak - used.rss)
 """
 
-LOAD, PICKLE = "mlcore.config:load", "mlcore.network_files:load_network"
-JSON, YAML = "mlcore.artifacts:read_json", "mlcore.artifacts:read_yaml"
-ARRAYS = "mlcore.artifacts:load_arrays"
+LOAD, PICKLE = "mlcore.config:load", "mlcore.training.models:load_network"
+JSON, YAML = "mlcore.files:read_json", "mlcore.files:read_yaml"
+ARRAYS = "mlcore.files:load_arrays"
 NESTED = b"[" * 100_000
 MEMO = b"\x80\x05]r\xff\xff\xff\x03."  # puts the list at a place far behind
 TWICE = b"".join(b"h%ch%c\x86\x94" % (i, i) for i in range(60))  # the tuple before, two times

@@ -106,9 +106,9 @@ FAULTS = {
         ("would be reformatted", "mlcore/errors.py"),
     ),
     "style": Fault(
-        replace("mlcore/artifacts.py", "\nimport ", "\nimport colorsys\nimport "),
+        replace("mlcore/files.py", "\nimport ", "\nimport colorsys\nimport "),
         LINT,
-        ("F401", "colorsys", "mlcore/artifacts.py"),
+        ("F401", "colorsys", "mlcore/files.py"),
     ),
     "a type that only strict mode asks for": Fault(
         append("stages/fetch.py", '\n\ndef planted(x):\n    """Give it back."""\n    return x\n'),
@@ -116,9 +116,9 @@ FAULTS = {
         ("stages/fetch.py", "missing a type annotation"),
     ),
     "the network imports files": Fault(
-        append("mlcore/nn/losses.py", import_of("mlcore.artifacts")),
+        append("mlcore/nn/losses.py", import_of("mlcore.files")),
         contract("pipeline.py::test_the_network_imports_nothing_else_of_the_project"),
-        ("mlcore.artifacts",),
+        ("mlcore.files",),
     ),
     "the network draws": Fault(
         append("mlcore/nn/losses.py", import_of("matplotlib")),
@@ -141,7 +141,7 @@ FAULTS = {
         ("run `make params`", "patience: 21"),
     ),
     "code edited, results not computed again": Fault(
-        append("mlcore/training.py", "# planted\n"),
+        append("mlcore/training/run.py", "# planted\n"),
         LOCK,
         ("run `make repro`", "fit_classifier@tanh"),
     ),
@@ -151,12 +151,12 @@ FAULTS = {
         ("run `make repro`", "train_network@tanh-normal"),
     ),
     "a dependency that dvc.yaml does not name": Fault(
-        append("stages/fetch.py", import_of("mlcore.study")),
+        append("stages/fetch.py", import_of("mlcore.judging.study")),
         DEPS,
-        ("test_code_dependencies_are_the_imports[fetch]", "mlcore/study.py"),
+        ("test_code_dependencies_are_the_imports[fetch]", "mlcore/judging/study.py"),
     ),
     "a dependency on numeric versions that dvc.yaml does not name": Fault(
-        append("mlcore/sources.py", import_of("numpy")),
+        append("mlcore/data/sources.py", import_of("numpy")),
         NUMERIC,
         ("with[fetch]",),
     ),
@@ -211,9 +211,9 @@ FAULTS = {
         ("run `make lock`", "numpy==0."),
     ),
     "a warning": Fault(
-        replace("mlcore/statistics.py", "n = len(values)", "n = len(values); np.log(0.0)"),
+        replace("mlcore/judging/statistics.py", "n = len(values)", "n = len(values); np.log(0.0)"),
         WARNINGS,
-        ("RuntimeWarning: divide by zero", "mlcore/statistics.py"),
+        ("RuntimeWarning: divide by zero", "mlcore/judging/statistics.py"),
     ),
     "tests that pass in one order only": Fault(
         append("tests/test_planted.py", IN_ORDER),

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 from sklearn.neural_network import MLPClassifier
 
-from mlcore import network_files
 from mlcore.errors import RetraceError
-from mlcore.network_files import load_network, save_network
 from mlcore.nn import NeuralNetwork
+from mlcore.training.models import load_network, save_network
+from mlcore.training.run import models
 
 
 def dataset():
@@ -219,7 +219,7 @@ def refusal(request, monkeypatch):
     """How a pickle is refused that does more than a network's: by what it does, by its names."""
     if request.param == "by opcodes":
         return "is not the pickle of a network: it (holds|refers to) "
-    monkeypatch.setattr(network_files._Unpickler, "dispatch", pickle._Unpickler.dispatch)
+    monkeypatch.setattr(models._Unpickler, "dispatch", pickle._Unpickler.dispatch)
     return "is not the pickle of a network: it refers to "
 
 
@@ -241,8 +241,8 @@ def test_hostile_pickles_are_not_run(path, tmp_path, refusal, name, inside):
     "function",
     [
         b"cos\nsystem\n",
-        b"cmlcore.artifacts\nos.system\n",
-        b"\x80\x04\x8c\x10mlcore.artifacts\x8c\x09os.system\x93",
+        b"cmlcore.files\nos.system\n",
+        b"\x80\x04\x8c\x10mlcore.files\x8c\x09os.system\x93",
         b"\x80\x04\x8c\x05numpy\x8c\x0ddtype.__new__\x93",
     ],
     ids=["protocol 0", "dotted, protocol 0", "dotted, protocol 4", "of an allowed name"],
@@ -267,9 +267,9 @@ def test_a_pickle_cannot_change_what_it_refers_to(path, module, name):
     save_network(path, fitted())
     assert load_network(path).n_epochs_ == 2
     assert not hasattr(np.dtype, "poisoned")
-    from mlcore import network_files
+    from mlcore.training.run import models
 
-    for factory in network_files.FACTORIES.values():
+    for factory in models.FACTORIES.values():
         assert not hasattr(factory, "poisoned")
 
 

@@ -9,12 +9,12 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.metrics import accuracy_score, log_loss
 
-from mlcore.artifacts import save_mlp
-from mlcore.estimators import ObservedMLPClassifier, ObservedMLPRegressor
-from mlcore.network_files import save_network
 from mlcore.nn import NeuralNetwork
-from mlcore.observers.progress import Progress
-from mlcore.training import Dataset, Observer, Training, run
+from mlcore.training.mlp import ObservedMLPClassifier, ObservedMLPRegressor
+from mlcore.training.models import save_network
+from mlcore.training.progress import Progress
+from mlcore.training.run import Dataset, Observer, Training, run
+from mlcore.training.weights import save_mlp
 
 
 @pytest.fixture(scope="module")

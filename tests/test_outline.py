@@ -7,7 +7,7 @@ import pytest
 import yaml
 from dvc.repo import Repo
 
-from mlcore.outline import outline
+from mlcore.pipeline.dvc_yaml import outline
 
 ROOT = Path(__file__).parents[1]
 

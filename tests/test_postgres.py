@@ -8,8 +8,8 @@ import sys
 import psutil
 import pytest
 
-from mlcore import postgres
 from mlcore.errors import RetraceError
+from mlcore.tracking import postgres
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from mlcore.artifacts import read_json, read_yaml
 from mlcore.config import load
-from mlcore.provenance import provenance, source_of
-from mlcore.verdict import figures_of
+from mlcore.files import read_json, read_yaml
+from mlcore.judging.numbers import figures_of
+from mlcore.judging.provenance import provenance, source_of
 
 ROOT = Path(__file__).parents[1]
 PATHS = [path for path, _, _ in figures_of(read_json(ROOT / "metrics" / "summary.json"))]

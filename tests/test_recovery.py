@@ -14,7 +14,13 @@ import yaml
 from dvc.repo import Repo
 
 from mlcore.errors import RetraceError
-from mlcore.recovery import alone, clear_unfinished, drop_damaged, forget_the_dead, mend_lock
+from mlcore.pipeline.recovery import (
+    alone,
+    clear_unfinished,
+    drop_damaged,
+    forget_the_dead,
+    mend_lock,
+)
 
 ENTRY = """\
   {name}:
@@ -93,7 +99,7 @@ def test_anything_else_in_the_lock_is_left_for_dvc_to_say(repo, lock, text):
 KILLED_WRITE = """
 import os, sys
 from pathlib import Path
-from mlcore.artifacts import atomic_path
+from mlcore.files import atomic_path
 with atomic_path(Path(sys.argv[1])) as temporary:
     temporary.write_text("half")
     os.kill(os.getpid(), 9)
@@ -201,7 +207,7 @@ def test_only_one_at_a_time_holds_the_pipeline(tmp_path):
 
 def test_a_killed_process_does_not_hold_the_pipeline(tmp_path):
     code = (
-        "import os, sys; from pathlib import Path; from mlcore.recovery import alone\n"
+        "import os, sys; from pathlib import Path; from mlcore.pipeline.recovery import alone\n"
         "with alone(Path(sys.argv[1])): os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code, tmp_path], check=False)

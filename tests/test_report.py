@@ -12,9 +12,9 @@ from jinja2 import UndefinedError
 
 from mlcore import plotting
 from mlcore.app import Workspace
-from mlcore.artifacts import read_json, write_json
 from mlcore.config import compose
-from mlcore.outline import Stage
+from mlcore.files import read_json, write_json
+from mlcore.pipeline.dvc_yaml import Stage
 from mlcore.report import content, digits, inline_svg, render, short
 from mlcore.report.strips import strip
 from stages import report

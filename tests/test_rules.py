@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mlcore.artifacts import read_yaml
-from mlcore.claims import CLAIMS
-from mlcore.curves import MEASURES
 from mlcore.errors import RetraceError
-from mlcore.rules import read_claims, read_rules
+from mlcore.files import read_yaml
+from mlcore.judging.claims import CLAIMS
+from mlcore.judging.curves import MEASURES
+from mlcore.judging.rules import read_claims, read_rules
 
 METRICS = Path(__file__).parents[1] / "metrics"
 
@@ -131,7 +131,7 @@ def test_what_is_wrong_in_a_rule_is_named_in_one_line(edited, edit, says):
         (lambda claims: claims[2].pop("text") and None, "2.text is missing"),
         (lambda claims: claims[2].update(id=7), "2.id=7: "),
         (lambda claims: claims.append({"id": "new", "text": "So it is."}),
-         "mlcore/claims.py has no function for the claim 'new'"),
+         "mlcore/judging/claims.py has no function for the claim 'new'"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_in_a_claim_is_named_in_one_line(edited, edit, says):

@@ -12,12 +12,12 @@ import pandas as pd
 import pytest
 import yaml
 
-from mlcore import notes, runs, sweep_summary
-from mlcore.artifacts import load_arrays, save_arrays
-from mlcore.network_files import load_network
-from mlcore.observers.tracking import note_group
-from mlcore.registry import promote
-from mlcore.stores import Store, default_uri
+from mlcore.files import load_arrays, save_arrays
+from mlcore.tracking import notes, runs, summary
+from mlcore.tracking.observer import note_group
+from mlcore.tracking.registry import promote
+from mlcore.tracking.store import Store, default_uri
+from mlcore.training.models import load_network
 
 pytestmark = [
     pytest.mark.filterwarnings(f"ignore::{kind}")
@@ -64,7 +64,7 @@ def test_a_run_that_is_sent_late_does_not_take_the_place_of_a_newer_one(project)
     run_as_dvc(project, "network.learning_rate=0.05")
     (session,) = (project.root / "mlruns" / "pending").iterdir()
     (session / notes.STORE).write_text(default_uri(project.root))
-    project.run("mlcore.mlflow_writer")
+    project.run("mlcore.tracking.recorder")
     (current,) = project.runs("network", "tags.current = 'true'")
     (late,) = project.runs("network", "tags.current = 'false'")
     assert current.data.params["learning_rate"] == "0.05"
@@ -203,12 +203,12 @@ def test_a_sweep_is_summed_up_by_what_differs_and_by_validation():
         {"name": "b", "run_id": "2", "params": {"rate": "2", "n": "3"},
          "metrics": {"final_val_loss": 0.4, "test_accuracy": 0.7, "train_loss": 1.0}},
     ]  # fmt: skip
-    table = sweep_summary.table(made)
+    table = summary.table(made)
     assert list(table) == ["run", "run_id", "rate", "final_val_loss", "test_accuracy"]
-    run, figure = sweep_summary.best(made)
+    run, figure = summary.best(made)
     assert (run["name"], figure) == ("b", "final_val_loss")  # not the better one on test images
-    assert sweep_summary.best([{"name": "c", "metrics": {}}]) is None
-    spread = sweep_summary.spread(made)
+    assert summary.best([{"name": "c", "metrics": {}}]) is None
+    spread = summary.spread(made)
     assert spread["n"] == 2
     assert spread["test_accuracy_mean"] == pytest.approx(0.8)
     assert spread["test_accuracy_std"] == pytest.approx(np.sqrt(0.02))
@@ -271,13 +271,13 @@ def test_the_runs_of_the_lock_are_listed_missing_and_stale_ones_too(project):
     ]
     lock = {"schema": "2.0", "stages": {STAGE: {"outs": outs}}}
     (project.root / "dvc.lock").write_text(yaml.safe_dump(lock))
-    listed = project.run("mlcore.runs").stdout
+    listed = project.run("mlcore.tracking.runs").stdout
     assert f"{STAGE}  recorded  network       {run.info.run_id}" in listed
     assert "1 of 1 trainings are recorded" in listed
     outs[1]["md5"] = "0"
     lock["stages"]["other@x"] = {"outs": [{"path": "models/x", "md5": "1"}]}
     (project.root / "dvc.lock").write_text(yaml.safe_dump(lock))
-    result = project.run("mlcore.runs")
+    result = project.run("mlcore.tracking.runs")
     assert f"{STAGE}  stale" in result.stdout
     assert "other@x                    missing" in result.stdout
     assert "0 of 2 trainings are recorded" in result.stdout
@@ -285,12 +285,12 @@ def test_the_runs_of_the_lock_are_listed_missing_and_stale_ones_too(project):
 
 def test_without_a_lock_or_a_store_it_says_so_in_one_line(project):
     nobody = "http://user:secret@127.0.0.1:9"
-    unreached = project.run("mlcore.runs", check=False, MLFLOW_TRACKING_URI=nobody)
+    unreached = project.run("mlcore.tracking.runs", check=False, MLFLOW_TRACKING_URI=nobody)
     assert unreached.returncode == 1
     assert unreached.stderr.startswith("error: http://127.0.0.1:9: ")
     assert "secret" not in unreached.stderr
     assert len(unreached.stderr.splitlines()) == 1
     (project.root / "dvc.lock").unlink()
-    unlocked = project.run("mlcore.runs", check=False)
+    unlocked = project.run("mlcore.tracking.runs", check=False)
     assert unlocked.returncode == 1
     assert unlocked.stderr == "error: dvc.lock is not there; `make repro` makes it\n"

@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 
-from mlcore.runtime import THREAD_VARIABLES, derive_seed, fingerprint
+from mlcore.process import THREAD_VARIABLES, derive_seed, fingerprint
 
 
 def test_a_seed_depends_on_every_name_and_on_nothing_else():
@@ -32,7 +32,7 @@ def test_seeds_are_spread_evenly():
 
 
 def test_a_seed_is_the_same_in_every_process():
-    program = "from mlcore.runtime import derive_seed; print(derive_seed(42, 'network', 'tanh'))"
+    program = "from mlcore.process import derive_seed; print(derive_seed(42, 'network', 'tanh'))"
     results = {
         subprocess.run(
             [sys.executable, "-c", program],
@@ -63,7 +63,7 @@ def test_a_stage_has_one_thread_whatever_the_environment_says():
 def test_pinning_reaches_libraries_that_are_loaded_already():
     program = (
         "import numpy, scipy.linalg, json, threadpoolctl;"
-        "from mlcore.runtime import pin_threads; pin_threads();"
+        "from mlcore.process import pin_threads; pin_threads();"
         "print(json.dumps([p['num_threads'] for p in threadpoolctl.threadpool_info()]))"
     )
     env = {k: v for k, v in os.environ.items() if k not in THREAD_VARIABLES}

@@ -31,14 +31,17 @@ import pytest
 import requests
 from packaging.requirements import Requirement
 
-from mlcore import compare, network_files, plotting
+from mlcore import plotting
 from mlcore.app import Workspace
-from mlcore.artifacts import load_arrays, load_mlp, read_json, write_json
 from mlcore.config import compose, compose_raw, load
 from mlcore.errors import RetraceError
+from mlcore.files import load_arrays, read_json, write_json
 from mlcore.nn import NeuralNetwork
 from mlcore.report import inline_svg
-from mlcore.sweep import read_sweeps
+from mlcore.review import compare
+from mlcore.sweeps.jobs import read_sweeps
+from mlcore.training.run import models
+from mlcore.training.weights import load_mlp
 from stages import report
 
 ROOT = Path(__file__).parents[1]
@@ -123,7 +126,7 @@ def test_names_of_arrays_lead_nowhere(path, reader):
 READ = """
 import resource, sys
 from pathlib import Path
-from mlcore.artifacts import load_arrays
+from mlcore.files import load_arrays
 from mlcore.errors import RetraceError
 
 def peak():
@@ -202,8 +205,8 @@ GADGETS = [
     ("codecs", "encode"), ("copyreg", "_reconstructor"), ("copyreg", "__newobj__"),
     ("ctypes", "CDLL"), ("functools", "partial"), ("functools", "reduce"),
     ("importlib", "import_module"), ("joblib", "load"), ("joblib.numpy_pickle", "load"),
-    ("logging.config", "dictConfig"), ("mlcore.network_files", "load_network"),
-    ("mlcore.network_files", "FACTORIES.clear"), ("mlcore.nn", "NeuralNetwork"),
+    ("logging.config", "dictConfig"), ("mlcore.training.models", "load_network"),
+    ("mlcore.training.models", "FACTORIES.clear"), ("mlcore.nn", "NeuralNetwork"),
     ("numpy", "dtype.__reduce__"), ("numpy", "load"), ("numpy", "memmap"), ("numpy", "ndarray"),
     ("numpy", "ufunc"), ("numpy._core._internal", "os.system"),
     ("numpy._core.multiarray", "_reconstruct"), ("numpy._core.multiarray", "scalar"),
@@ -264,12 +267,12 @@ def refused(path, content, match):
     """A pickle is refused, and would be for its names alone if every opcode were let through."""
     path.write_bytes(content)
     with pytest.raises(RetraceError, match="is not the pickle of a network"):
-        network_files.load_network(path)
+        models.load_network(path)
     with (
-        mock.patch.object(network_files._Unpickler, "dispatch", pickle._Unpickler.dispatch),
+        mock.patch.object(models._Unpickler, "dispatch", pickle._Unpickler.dispatch),
         pytest.raises(RetraceError, match=match),
     ):
-        network_files.load_network(path)
+        models.load_network(path)
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
@@ -328,10 +331,10 @@ def test_the_pickle_may_name_what_a_saved_network_names_and_nothing_else(path):
         for labels in (k, k * 1.0, k > 0, k.astype(">i4"), words[k], words.astype(object)[k]):
             network = NeuralNetwork((5, 4), max_epochs=1, diagnostics=True, random_state=1)
             network.fit(data, labels, validation=(data, labels))
-            network_files.save_network(path, network)
+            models.save_network(path, network)
             named |= set(Harmless(path.read_bytes()).named)
-            assert network_files.load_network(path).n_epochs_ == 1
-    assert named == set(network_files.FACTORIES)
+            assert models.load_network(path).n_epochs_ == 1
+    assert named == set(models.FACTORIES)
 
 
 # Files from others: YAML
@@ -459,7 +462,7 @@ def test_make_ui_cannot_be_told_another_host():
 
 @pytest.mark.parametrize("option", [["--host", "0.0.0.0"], ["--port", "5001 --host 0.0.0.0"]])
 def test_make_server_cannot_be_told_another_host(project, option):
-    done = project.run("mlcore.tracking_server", "start", *option, check=False)
+    done = project.run("mlcore.tracking.server", "start", *option, check=False)
     assert done.returncode == 2
     assert "error: " in done.stderr
     assert not (project.root / "server").exists()
@@ -468,7 +471,7 @@ def test_make_server_cannot_be_told_another_host(project, option):
 # Says where its processes listen, and waits
 LOCAL_CLUSTER = """
 import json, sys
-from mlcore.cluster import connected
+from mlcore.sweeps.cluster import connected
 
 if __name__ == "__main__":
     with connected(None, 2) as client:

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlcore import sensitivity
-from mlcore.curves import last_epoch
+from mlcore.judging import sensitivity
+from mlcore.judging.curves import last_epoch
+from mlcore.judging.replicates import read_curves, read_replicates, read_runs
 from mlcore.nn.training import EarlyStopping, EpochStats
-from mlcore.sweep_table import read_curves, read_replicates, read_runs
 
 METRICS = Path(__file__).parents[1] / "metrics"
 

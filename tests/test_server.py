@@ -18,13 +18,13 @@ import psutil
 import pytest
 import requests
 
-from mlcore import postgres, tracking_server
-from mlcore.artifacts import load_arrays
 from mlcore.config import compose
 from mlcore.errors import RetraceError
-from mlcore.login import Login, logged_in, read_login, write_login
-from mlcore.ports import check_free
-from mlcore.postgres import Postgres
+from mlcore.files import load_arrays
+from mlcore.tracking import postgres
+from mlcore.tracking.login import Login, logged_in, read_login, write_login
+from mlcore.tracking.ports import check_free
+from mlcore.tracking.postgres import Postgres
 
 ROOT = Path(__file__).parents[1]
 
@@ -53,13 +53,13 @@ class Server:
 
     def do(self, action, check=True):
         port = ["--port", str(self.port)] if action == "start" else []
-        return self.project.run("mlcore.tracking_server", action, *port, check=check)
+        return self.project.run("mlcore.tracking.server", action, *port, check=check)
 
     def train(self, *overrides, stage=NETWORK):
         return self.project.run(*stage, "tracking=server", *overrides)
 
     def sync(self):
-        return self.project.run("mlcore.mlflow_writer").stdout
+        return self.project.run("mlcore.tracking.recorder").stdout
 
     @property
     def login(self):
@@ -223,7 +223,7 @@ def test_a_server_that_breaks_down_midway_costs_nothing(running, broken, seed):
         (run,) = wait_for(lambda: running.runs(seed))
         assert run.info.status == "RUNNING"
         if broken == "mlflow":
-            for process in tracking_server.processes(running.folder):
+            for process in server.processes(running.folder):
                 process.kill()
         else:
             Postgres(running.folder).process().send_signal(signal.SIGQUIT)  # its immediate stop
@@ -304,13 +304,13 @@ def test_stop_leaves_no_process_and_can_be_said_twice(running):
     assert "the server runs" in running.do("status").stdout
     assert "the server runs already" in running.do("start").stdout
     other = running.project.run(
-        "mlcore.tracking_server", "start", "--port", str(running.port + 2), check=False
+        "mlcore.tracking.server", "start", "--port", str(running.port + 2), check=False
     )
     assert f"error: the server runs already, on port {running.port};" in other.stderr
     assert alive(running.folder)
     assert "the server is stopped" in running.do("stop").stdout
     assert alive(running.folder) == []
-    assert tracking_server.processes(running.folder) == []
+    assert server.processes(running.folder) == []
     assert "the server did not run" in running.do("stop").stdout
     status = running.do("status", check=False)
     assert (status.returncode, status.stdout) == (
@@ -344,7 +344,7 @@ def test_after_a_reboot_a_stale_number_harms_no_other_process(running):
 def test_a_port_in_use_is_one_line(project):
     port = free_ports()
     with socket.create_server(("127.0.0.1", port + 1)):
-        result = project.run("mlcore.tracking_server", "start", "--port", str(port), check=False)
+        result = project.run("mlcore.tracking.server", "start", "--port", str(port), check=False)
     assert result.returncode == 1
     assert result.stderr.splitlines() == [
         f"error: port {port + 1} cannot be used: Address already in use; "
@@ -362,7 +362,7 @@ def test_a_server_that_was_never_started_holds_nobody_up(project):
         "`make server` does that; kept in mlruns/pending for `make sync`"
     )
     assert len(list((project.root / "mlruns" / "pending").glob("*/*/events.jsonl"))) == 1
-    assert "the server does not run" in project.run("mlcore.tracking_server", "stop").stdout
+    assert "the server does not run" in project.run("mlcore.tracking.server", "stop").stdout
     assert not (project.root / "server").exists()
 
 

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from dvc.repo import Repo
 
-from mlcore import pipeline
+from mlcore.pipeline.side_by_side import side_by_side
 
 GRAPH = {
     "fetch": set(),
@@ -48,8 +48,8 @@ class Log:
 
 def run(jobs, failing=()):
     log = Log(failing)
-    plan = pipeline.Plan(GRAPH, {"search"}, sorted(GRAPH))
-    failed = asyncio.run(pipeline.run_side_by_side(plan, jobs, log.start))
+    plan = side_by_side.Plan(GRAPH, {"search"}, sorted(GRAPH))
+    failed = asyncio.run(side_by_side.run_side_by_side(plan, jobs, log.start))
     return log, failed
 
 
@@ -163,9 +163,9 @@ def test_a_lock_in_another_order_is_put_in_order_and_keeps_every_byte_of_its_ent
     head, first, second = re.split(r"^(?=  [ab]:$)", ordered, flags=re.MULTILINE)
     lock.write_text(head + second + first)
     with contextlib.chdir(project.root), Repo() as repo:
-        pipeline.order_lock(repo, ["a", "b"])
+        side_by_side.order_lock(repo, ["a", "b"])
         assert lock.read_text() == ordered
-        pipeline.order_lock(repo, ["b"])  # as after the grid was narrowed
+        side_by_side.order_lock(repo, ["b"])  # as after the grid was narrowed
     assert lock.read_text() == head + second + first
 
 

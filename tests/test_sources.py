@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from mlcore import sources
+from mlcore.data import sources
 from mlcore.errors import RetraceError
 
 NAMES = (

@@ -11,10 +11,11 @@ import yaml
 from PIL import Image
 
 from mlcore.app import Workspace
-from mlcore.artifacts import save_arrays, save_mlp, write_json, write_table
 from mlcore.config import compose
-from mlcore.datasets import Part
-from mlcore.estimators import ObservedMLPClassifier, ObservedMLPRegressor
+from mlcore.data.splits import Part
+from mlcore.files import save_arrays, write_json, write_table
+from mlcore.training.mlp import ObservedMLPClassifier, ObservedMLPRegressor
+from mlcore.training.weights import save_mlp
 from stages import evaluate, plot, split_mnist, subset_fashion, worked_examples
 
 ROOT = Path(__file__).parents[1]

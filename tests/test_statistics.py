@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from mlcore.statistics import prediction_interval, redraw_variance, wilson_interval
+from mlcore.judging.statistics import prediction_interval, redraw_variance, wilson_interval
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 5), (1, 5), (10, 10), (7, 20), (1, 1), (0, 1)])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mlcore.study import compare, headline
+from mlcore.judging.study import compare, headline
 
 PUBLISHED = Path(__file__).parents[1] / "metrics" / "published.yaml"
 

@@ -16,13 +16,13 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from mlcore.confirm import Finished, Group
-from mlcore.digests import changed_code
 from mlcore.errors import RetraceError
-from mlcore.network_files import load_network
-from mlcore.stores import default_uri
-from mlcore.sweep import check_code, jobs_of, read_sweeps, todo
-from mlcore.sweep_table import CURVES, FIGURES, KEY, Table, read_replicates, read_runs
+from mlcore.judging.replicates import CURVES, FIGURES, KEY, Table, read_replicates, read_runs
+from mlcore.pipeline.digests import changed_code
+from mlcore.sweeps.confirm import Finished, Group
+from mlcore.sweeps.jobs import check_code, jobs_of, read_sweeps, todo
+from mlcore.tracking.store import default_uri
+from mlcore.training.models import load_network
 
 ROOT = Path(__file__).parents[1]
 SMALL = ["network.max_epochs=2", "network.hidden_layer_sizes=[8,6]"]
@@ -175,7 +175,7 @@ def test_a_job_whose_code_changed_replaces_its_row(project):
 PROBE = """
 from pathlib import Path
 from mlcore.app import ROOT
-from mlcore.sweep import check_code, jobs_of, read_sweeps
+from mlcore.sweeps.jobs import check_code, jobs_of, read_sweeps
 from stages.sweep import run_job
 
 code = ROOT / "mlcore" / "nn" / "losses.py"
@@ -266,7 +266,7 @@ def test_what_comes_out_otherwise_is_not_confirmed_however_often_one_asks(projec
     sweep(project, "--seeds", "2")
     before = table(project)
     edit(project, "mlcore/nn/initializers.py", lambda text: text.replace("2.0", "3.0"))
-    edit(project, "mlcore/estimators.py")
+    edit(project, "mlcore/training/mlp.py")
     result = sweep(project, "--seeds", "2", "--confirm", "1", check=False)
     assert result.returncode == 1
     assert re.search(r"\nnetworks seed=1 .*: train_loss of \S+ is \S+, was \S+\n", result.stdout)

@@ -18,13 +18,13 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from mlcore import mlflow_writer, notes
-from mlcore.artifacts import load_arrays
 from mlcore.config import compose
 from mlcore.errors import RetraceError
-from mlcore.network_files import load_network
-from mlcore.notes import checkout_root
-from mlcore.stores import Store, default_uri, displayed, without_secrets
+from mlcore.files import load_arrays
+from mlcore.tracking import notes, recorder
+from mlcore.tracking.notes import checkout_root
+from mlcore.tracking.store import Store, default_uri, displayed, without_secrets
+from mlcore.training.models import load_network
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -254,13 +254,13 @@ def test_what_a_store_misses_is_recorded_later_once(project):
     assert load_network(output(project, "*.pkl")).n_epochs_ == 3
 
     (project.root / "mlflow.db").unlink()
-    synced = project.run("mlcore.mlflow_writer")
+    synced = project.run("mlcore.tracking.recorder")
     assert "recorded network-tanh-normal" in synced.stdout
     (run,) = project.runs("network")
     assert run.info.status == "FINISHED"
     assert run.info.end_time - run.info.start_time < 3000
     assert len(project.client().get_metric_history(run.info.run_id, "val_loss")) == 3
-    again = project.run("mlcore.mlflow_writer")
+    again = project.run("mlcore.tracking.recorder")
     assert "nothing to record" in again.stdout
     assert len(project.runs("network")) == 1
 
@@ -349,7 +349,7 @@ def test_one_training_that_cannot_be_sent_does_not_hold_up_the_others(project):
     (project.root / "mlflow.db").unlink()
     first, _ = sorted(pending(project))
     first.write_text("no notes\n")
-    synced = project.run("mlcore.mlflow_writer", check=False)
+    synced = project.run("mlcore.tracking.recorder", check=False)
     assert synced.returncode == 1
     assert "network-tanh-normal is not recorded in sqlite:///" in synced.stderr
     assert "recorded network-tanh-normal" in synced.stdout
@@ -383,7 +383,7 @@ def test_a_writer_that_is_broken_off_makes_each_run_once(project, monkeypatch, t
     (project.root / "mlflow.db").unlink()
     (notes,) = pending(project)
     store = Store(default_uri(project.root), project.root)
-    monkeypatch.setattr(mlflow_writer.Run, "_log_model", lambda self, model: "models:/m")
+    monkeypatch.setattr(recorder.Run, "_log_model", lambda self, model: "models:/m")
     calls = ("log_batch", "log_inputs", "create_run", "set_terminated", "log_artifact")
     client = store.client
     for number in range(60):
@@ -403,7 +403,7 @@ def test_a_writer_that_is_broken_off_makes_each_run_once(project, monkeypatch, t
                                                "get_experiment_by_name", "create_experiment")},
         )  # fmt: skip
         store.client = proxy
-        run = mlflow_writer.Run(notes.parent, store)
+        run = recorder.Run(notes.parent, store)
         try:
             run.advance()
         except ConnectionError:
@@ -437,11 +437,11 @@ def test_a_model_that_could_not_be_registered_is_tried_again(project, monkeypatc
         if len(promoted) == 1:
             raise ConnectionError("no answer")
 
-    monkeypatch.setattr(mlflow_writer.Run, "_log_model", log_model)
-    monkeypatch.setattr(mlflow_writer, "promote", promote)
+    monkeypatch.setattr(recorder.Run, "_log_model", log_model)
+    monkeypatch.setattr(recorder, "promote", promote)
     with pytest.raises(ConnectionError):
-        mlflow_writer.Run(noted.parent, store).advance()
-    again = mlflow_writer.Run(noted.parent, store)
+        recorder.Run(noted.parent, store).advance()
+    again = recorder.Run(noted.parent, store)
     again.advance()
     assert again.done
     assert promoted == ["models:/m-1"] * 2
@@ -459,9 +459,9 @@ def test_a_store_that_registers_no_models_has_the_run_all_the_same(project, monk
     project.run(*CLASSIFIER)
     (project.root / "mlflow.db").unlink()
     (noted,) = pending(project)
-    monkeypatch.setattr(mlflow_writer.Run, "_log_model", lambda self, model: "models:/m-1")
-    monkeypatch.setattr(mlflow_writer, "promote", refuse)
-    writer = mlflow_writer.Run(noted.parent, Store(default_uri(project.root), project.root))
+    monkeypatch.setattr(recorder.Run, "_log_model", lambda self, model: "models:/m-1")
+    monkeypatch.setattr(recorder, "promote", refuse)
+    writer = recorder.Run(noted.parent, Store(default_uri(project.root), project.root))
     writer.advance()
     assert writer.done
     warning = "warning: a model is not registered: models are registered by others here\n"
@@ -477,11 +477,11 @@ def test_sync_does_not_wait_for_a_training_whose_command_was_killed(project):
     (events,) = pending(project)
     events.write_text(events.read_text().splitlines(keepends=True)[0])  # as after its start
     with FileLock(events.with_name(notes.LOCK)):
-        synced = project.run("mlcore.mlflow_writer", check=False)
+        synced = project.run("mlcore.tracking.recorder", check=False)
     assert synced.returncode == 1
     assert synced.stdout == "network-tanh-normal is still at work\n"
     assert pending(project) == [events]
-    assert "recorded network-tanh-normal" in project.run("mlcore.mlflow_writer").stdout
+    assert "recorded network-tanh-normal" in project.run("mlcore.tracking.recorder").stdout
     (run,) = project.runs("network")
     assert run.info.status == "KILLED"
 
@@ -492,7 +492,7 @@ def test_what_one_store_misses_is_not_sent_to_another(project, silent_server):
     project.run(*NETWORK, MLFLOW_TRACKING_URI=uri)
     project.run(*NETWORK, "network.seed=5", MLFLOW_TRACKING_URI="sqlite:////dev/null/no.db")
     for variables in ({}, {"MLFLOW_TRACKING_URI": uri}):
-        synced = project.run("mlcore.mlflow_writer", check=False, **variables)
+        synced = project.run("mlcore.tracking.recorder", check=False, **variables)
         assert synced.returncode == 1
         assert f"not recorded in http://127.0.0.1:{silent_server}: no answer" in synced.stderr
         assert "not recorded in sqlite:////dev/null/no.db" in synced.stderr
@@ -512,7 +512,7 @@ def test_what_earlier_commands_could_not_record_is_mentioned_until_it_is(project
     assert "not recorded of earlier commands: 1;" in line
     (session,) = (project.root / "mlruns" / "pending").iterdir()
     (session / notes.STORE).write_text(default_uri(project.root))
-    project.run("mlcore.mlflow_writer")
+    project.run("mlcore.tracking.recorder")
     assert not says()
 
 
@@ -540,7 +540,7 @@ def test_a_sweep_over_the_tracking_is_refused_in_one_line(project):
 
 def test_sync_leaves_a_session_alone_whose_command_is_at_work(project, endless):
     wait_for(lambda: pending(project))
-    result = project.run("mlcore.mlflow_writer")
+    result = project.run("mlcore.tracking.recorder")
     assert "nothing to record" in result.stdout
     assert pending(project)
 

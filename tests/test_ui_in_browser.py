@@ -6,7 +6,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import expect
 
-from mlcore.stores import default_uri
+from mlcore.tracking.store import default_uri
 
 pytestmark = [
     pytest.mark.xdist_group("browser"),

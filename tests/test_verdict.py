@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlcore import verdict
-from mlcore.artifacts import read_json, read_yaml
-from mlcore.sweep_table import FIGURES
+from mlcore.files import read_json, read_yaml
+from mlcore.judging import numbers
+from mlcore.judging.replicates import FIGURES
 
 ROOT = Path(__file__).parents[1]
 RULES = read_yaml(ROOT / "metrics" / "rules.yaml")
@@ -36,28 +36,28 @@ NO_SPLITS = pd.DataFrame(columns=["sweep", *FIGURES, "part", "name", "seed"])
 
 
 def evidence(runs, splits=NO_SPLITS):
-    return verdict.Evidence(RULES, runs, splits, SIZES)
+    return numbers.Evidence(RULES, runs, splits, SIZES)
 
 
 def judge(path, published, runs, ours=0.9, splits=NO_SPLITS):
-    rule = verdict.rule_for(path, RULES["figures"])
-    return verdict.judge_trained(path, published, ours, rule, evidence(runs, splits))
+    rule = numbers.rule_for(path, RULES["figures"])
+    return numbers.judge_trained(path, published, ours, rule, evidence(runs, splits))
 
 
 @pytest.mark.parametrize(
     ("published", "sd", "expected"),
     [
         # The half-width is 2.262 x 1.0488 x sd = 2.372 sd, the tolerance 0.005
-        (0.9710, 0.001, verdict.REPRODUCED),
-        (0.9723, 0.001, verdict.REPRODUCED),
-        (0.9725, 0.001, verdict.IMMATERIAL),
-        (0.9675, 0.001, verdict.IMMATERIAL),
-        (0.9750, 0.001, verdict.IMMATERIAL),
-        (0.9752, 0.001, verdict.NOT_REPRODUCED),
-        (0.9640, 0.001, verdict.NOT_REPRODUCED),
-        (0.9752, 0.003, verdict.TOO_NOISY),
-        (0.9710, 0.003, verdict.TOO_NOISY),
-        (0.9800, 0.003, verdict.NOT_REPRODUCED),
+        (0.9710, 0.001, numbers.REPRODUCED),
+        (0.9723, 0.001, numbers.REPRODUCED),
+        (0.9725, 0.001, numbers.IMMATERIAL),
+        (0.9675, 0.001, numbers.IMMATERIAL),
+        (0.9750, 0.001, numbers.IMMATERIAL),
+        (0.9752, 0.001, numbers.NOT_REPRODUCED),
+        (0.9640, 0.001, numbers.NOT_REPRODUCED),
+        (0.9752, 0.003, numbers.TOO_NOISY),
+        (0.9710, 0.003, numbers.TOO_NOISY),
+        (0.9800, 0.003, numbers.NOT_REPRODUCED),
     ],
 )
 def test_the_verdict_follows_interval_and_tolerance(published, sd, expected):
@@ -75,15 +75,15 @@ def test_the_verdict_follows_interval_and_tolerance(published, sd, expected):
 def test_runs_that_do_not_vary_reproduce_what_rounds_to_them():
     runs = replicates("network", "tanh-zero", [820 / 7000] * 10)
     path = "mnist_grid.test_accuracy.tanh.zero"
-    assert judge(path, 0.1171, runs).verdict == verdict.REPRODUCED
-    assert judge(path, 0.1172, runs).verdict == verdict.IMMATERIAL
-    assert judge(path, 0.1271, runs).verdict == verdict.NOT_REPRODUCED
+    assert judge(path, 0.1171, runs).verdict == numbers.REPRODUCED
+    assert judge(path, 0.1172, runs).verdict == numbers.IMMATERIAL
+    assert judge(path, 0.1271, runs).verdict == numbers.NOT_REPRODUCED
 
 
 @pytest.mark.parametrize("n", [0, 1, 5])
 def test_few_replicates_tell_nothing(n):
     figure = judge(TANH, 0.97, replicates("network", "tanh-normal", [0.97] * n))
-    assert figure.verdict == verdict.NOT_TESTABLE
+    assert figure.verdict == numbers.NOT_TESTABLE
     assert figure.reason == f"too few replicates: {n}, where 6 are needed"
 
 
@@ -101,8 +101,8 @@ def test_a_tolerance_may_be_a_share_of_the_printed_value():
     losses = replicates("classifier", "tanh", [0.8] * 10, test_loss=0.5 + 0.0001 * SHAPE)
     path = "fashion_classifier.test_loss.tanh"
     assert judge(path, 0.52, losses).tolerance == pytest.approx(0.026)
-    assert judge(path, 0.52, losses).verdict == verdict.IMMATERIAL
-    assert judge(path, 0.53, losses).verdict == verdict.NOT_REPRODUCED
+    assert judge(path, 0.52, losses).verdict == numbers.IMMATERIAL
+    assert judge(path, 0.53, losses).verdict == numbers.NOT_REPRODUCED
 
 
 @pytest.mark.parametrize(
@@ -116,11 +116,11 @@ def test_a_tolerance_may_be_a_share_of_the_printed_value():
     ],
 )
 def test_rounding_in_binary_puts_nothing_outside(published, interval, inside):
-    figure = verdict.Figure("a", "trained", published, 0.5, "", "")
-    figure.interval = verdict.Interval(*interval)
-    assert verdict.inside(figure) is inside
+    figure = numbers.Figure("a", "trained", published, 0.5, "", "")
+    figure.interval = numbers.Interval(*interval)
+    assert numbers.inside(figure) is inside
     assert figure.as_dict()["interval"] == list(interval)
-    assert verdict.Figure("a", "given", 1, 1, "", "").as_dict()["interval"] is None
+    assert numbers.Figure("a", "given", 1, 1, "", "").as_dict()["interval"] is None
 
 
 def test_a_run_at_the_threshold_has_not_collapsed():
@@ -176,10 +176,10 @@ def test_two_modes_are_judged_apart():
     # Two runs are too few to say how a collapsed one ends
     collapsed = judge(RELU, 0.1171, runs)
     assert collapsed.collapse["published_is_in"] == "collapsed"
-    assert (collapsed.verdict, collapsed.interval) == (verdict.TOO_NOISY, None)
+    assert (collapsed.verdict, collapsed.interval) == (numbers.TOO_NOISY, None)
     assert collapsed.reason == "2 of 10 runs ended as the printed one did"
     never = judge(RELU, 0.1171, runs[runs["test_accuracy"] > 0.9])
-    assert never.verdict == verdict.NOT_REPRODUCED
+    assert never.verdict == numbers.NOT_REPRODUCED
 
 
 def test_other_images_widen_the_interval():
@@ -190,11 +190,11 @@ def test_other_images_widen_the_interval():
     variance = 0.001**2 * 1.1 + 2 * sd**2 / 1600 * (1 - 1600 / 8000)
     half = 2.2622 * variance**0.5 + 0.00005
     assert figure.interval == pytest.approx((0.49 - half, 0.49 + half), abs=1e-5)
-    assert figure.verdict == verdict.TOO_NOISY
+    assert figure.verdict == numbers.TOO_NOISY
     # 5 % of the printed one
     assert "is above the tolerance of 0.0221; of the seed and the images alone" in figure.reason
     runs["val_loss_sd"] = 0.1
-    assert judge(VAL_LOSS, 0.4419, runs).verdict == verdict.NOT_REPRODUCED
+    assert judge(VAL_LOSS, 0.4419, runs).verdict == numbers.NOT_REPRODUCED
 
 
 def test_an_accuracy_on_other_images_varies_as_a_share():
@@ -216,25 +216,25 @@ HALF_UNITS = {
 @pytest.mark.parametrize(
     ("path", "published", "ours", "expected"),
     [
-        ("worked_examples.backprop.loss_before", 4.375, 4.375, verdict.REPRODUCED),
-        ("worked_examples.backprop.loss_before", 4.375, 4.3754, verdict.REPRODUCED),
-        ("worked_examples.backprop.loss_before", 4.375, 4.376, verdict.NOT_REPRODUCED),
-        ("worked_examples.backprop.loss_after", 3.30, 3.2872, verdict.IMMATERIAL),
-        ("worked_examples.backprop.loss_after", 3.30, 3.2952, verdict.REPRODUCED),
-        ("worked_examples.backprop.loss_after", 3.30, 3.28, verdict.NOT_REPRODUCED),
-        ("worked_examples.given_hyperplane.margin", 1.0, 1.0, verdict.REPRODUCED),
-        ("mnist_grid.split.train", 56000, 56001, verdict.NOT_REPRODUCED),
+        ("worked_examples.backprop.loss_before", 4.375, 4.375, numbers.REPRODUCED),
+        ("worked_examples.backprop.loss_before", 4.375, 4.3754, numbers.REPRODUCED),
+        ("worked_examples.backprop.loss_before", 4.375, 4.376, numbers.NOT_REPRODUCED),
+        ("worked_examples.backprop.loss_after", 3.30, 3.2872, numbers.IMMATERIAL),
+        ("worked_examples.backprop.loss_after", 3.30, 3.2952, numbers.REPRODUCED),
+        ("worked_examples.backprop.loss_after", 3.30, 3.28, numbers.NOT_REPRODUCED),
+        ("worked_examples.given_hyperplane.margin", 1.0, 1.0, numbers.REPRODUCED),
+        ("mnist_grid.split.train", 56000, 56001, numbers.NOT_REPRODUCED),
     ],
 )
 def test_exact_figures_match_to_the_printed_digits(path, published, ours, expected):
-    rule = verdict.rule_for(path, RULES["figures"])
-    figure = verdict.judge_exact(path, published, ours, rule)
+    rule = numbers.rule_for(path, RULES["figures"])
+    figure = numbers.judge_exact(path, published, ours, rule)
     assert (figure.verdict, figure.published, figure.ours) == (expected, published, ours)
-    if expected == verdict.REPRODUCED:
+    if expected == numbers.REPRODUCED:
         assert figure.reason == "the same to the digits printed"
         assert figure.tolerance == HALF_UNITS[path]
-    assert ("rounded to two decimals" in figure.reason) == (expected == verdict.IMMATERIAL)
-    assert (figure.tolerance == 0.0173) == (expected == verdict.IMMATERIAL)
+    assert ("rounded to two decimals" in figure.reason) == (expected == numbers.IMMATERIAL)
+    assert (figure.tolerance == 0.0173) == (expected == numbers.IMMATERIAL)
 
 
 def search_runs(**scores):
@@ -250,29 +250,29 @@ def search_runs(**scores):
 @pytest.mark.parametrize(
     ("study", "other", "expected"),
     [
-        ([0.86] * 10, [0.85] * 10, verdict.REPRODUCED),
-        ([0.86] * 6, [0.85] * 6, verdict.REPRODUCED),
-        ([0.86] * 4 + [0.84] * 6, [0.85] * 10, verdict.TOO_NOISY),
-        ([0.86] + [0.84] * 9, [0.85] * 10, verdict.TOO_NOISY),
-        ([0.845] * 10, [0.85] * 10, verdict.IMMATERIAL),
-        ([0.83] * 10, [0.85] * 10, verdict.NOT_REPRODUCED),
-        ([0.86] * 5, [0.85] * 5, verdict.NOT_TESTABLE),
+        ([0.86] * 10, [0.85] * 10, numbers.REPRODUCED),
+        ([0.86] * 6, [0.85] * 6, numbers.REPRODUCED),
+        ([0.86] * 4 + [0.84] * 6, [0.85] * 10, numbers.TOO_NOISY),
+        ([0.86] + [0.84] * 9, [0.85] * 10, numbers.TOO_NOISY),
+        ([0.845] * 10, [0.85] * 10, numbers.IMMATERIAL),
+        ([0.83] * 10, [0.85] * 10, numbers.NOT_REPRODUCED),
+        ([0.86] * 5, [0.85] * 5, numbers.NOT_TESTABLE),
     ],
 )
 def test_a_choice_is_judged_by_the_seeds_that_make_it(study, other, expected):
     path = "fashion_search.best.learning_rate_init"
-    rule = verdict.rule_for(path, RULES["figures"])
+    rule = numbers.rule_for(path, RULES["figures"])
     runs = search_runs(study=study, other=other)
-    figure = verdict.judge_choice(path, 0.001, 0.0005, rule, evidence(runs))
+    figure = numbers.judge_choice(path, 0.001, 0.0005, rule, evidence(runs))
     assert figure.verdict == expected
 
 
 def test_what_is_known_about_a_choice():
     path = "fashion_search.best.learning_rate_init"
-    rule = verdict.rule_for(path, RULES["figures"])
+    rule = numbers.rule_for(path, RULES["figures"])
 
     def judged(**scores):
-        return verdict.judge_choice(path, 0.001, 0.0005, rule, evidence(search_runs(**scores)))
+        return numbers.judge_choice(path, 0.001, 0.0005, rule, evidence(search_runs(**scores)))
 
     figure = judged(study=[0.86] * 4 + [0.84] * 6, other=[0.85] * 10)
     assert (figure.kind, figure.published, figure.ours) == ("choice", 0.001, 0.0005)
@@ -291,10 +291,10 @@ def test_what_is_known_about_a_choice():
 @pytest.mark.parametrize(("published", "which"), [("adam", "all"), ("sgd", "none")])
 def test_what_all_or_none_of_the_candidates_have_tells_nothing(published, which):
     path = "fashion_search.best.solver"
-    rule = verdict.rule_for(path, RULES["figures"])
+    rule = numbers.rule_for(path, RULES["figures"])
     runs = search_runs(study=[0.84] * 10, other=[0.85] * 10)
-    figure = verdict.judge_choice(path, published, "adam", rule, evidence(runs))
-    assert figure.verdict == verdict.NOT_TESTABLE
+    figure = numbers.judge_choice(path, published, "adam", rule, evidence(runs))
+    assert figure.verdict == numbers.NOT_TESTABLE
     assert figure.reason == f"{which} of the candidates that are replicated have it"
 
 
@@ -302,14 +302,14 @@ def test_another_split_widens_the_interval():
     path = "fashion_classifier.test_accuracy.tanh"
     runs = replicates("classifier", "tanh", 0.84 + 0.001 * SHAPE)
     alone = judge(path, 0.8355, runs)
-    assert alone.verdict == verdict.IMMATERIAL
+    assert alone.verdict == numbers.IMMATERIAL
     assert alone.reason.endswith("of the seed alone: what another split changes has not been run")
     splits = replicates("classifier", "tanh", 0.84 + 0.002 * SHAPE).assign(sweep="classifier-split")
     figure = judge(path, 0.8355, runs, splits=splits)
     variance = 0.001**2 * 1.1 + 2 * 0.002**2
     half = 2.2622 * variance**0.5 + 0.00005
     assert figure.interval == pytest.approx((0.84 - half, 0.84 + half), abs=1e-6)
-    assert figure.verdict == verdict.REPRODUCED
+    assert figure.verdict == numbers.REPRODUCED
     assert figure.reason == "inside [0.8331, 0.8469]"
     # Other sweeps' and other trainings' rows are not taken for splits
     for other in (splits.assign(sweep="validation-share"), splits.assign(name="relu")):
@@ -352,12 +352,12 @@ def test_the_score_is_the_best_of_each_seed():
     path = "fashion_search.cv_accuracy"
     study = [0.85, 0.86] * 5
     runs = search_runs(study=study, other=[0.855] * 10)
-    rule = verdict.rule_for(path, RULES["figures"])
-    assert sorted(verdict.replicates(path, rule, runs)) == [0.855] * 5 + [0.86] * 5
+    rule = numbers.rule_for(path, RULES["figures"])
+    assert sorted(numbers.replicates(path, rule, runs)) == [0.855] * 5 + [0.86] * 5
 
 
 def test_candidates_are_taken_apart():
-    assert verdict.settings_of("adam-2e-05-128") == {
+    assert numbers.settings_of("adam-2e-05-128") == {
         "solver": "adam",
         "learning_rate_init": "2e-05",
         "batch_size": "128",
@@ -366,42 +366,42 @@ def test_candidates_are_taken_apart():
 
 def test_every_printed_figure_has_a_rule_and_a_verdict():
     summary = read_json(ROOT / "metrics" / "summary.json")
-    paths = [path for path, _, _ in verdict.figures_of(summary)]
-    kinds = [verdict.rule_for(path, RULES["figures"])["kind"] for path in paths]
+    paths = [path for path, _, _ in numbers.figures_of(summary)]
+    kinds = [numbers.rule_for(path, RULES["figures"])["kind"] for path in paths]
     empty = pd.DataFrame(columns=["part", "name", "seed", "test_accuracy", "val_accuracy",
                                   "train_accuracy", "test_loss", "val_loss"])  # fmt: skip
-    figures = verdict.judge(summary, evidence(empty))
+    figures = numbers.judge(summary, evidence(empty))
     assert len(figures) == len(paths) - kinds.count("given")
     # Twelve cells, three figures of four classifiers, the score and four of the codes
     assert kinds.count("trained") == 12 + 3 * 4 + 4
-    assert {f.verdict for f in figures if f.kind == "trained"} == {verdict.NOT_TESTABLE}
-    counts = verdict.counts(figures)
+    assert {f.verdict for f in figures if f.kind == "trained"} == {numbers.NOT_TESTABLE}
+    counts = numbers.counts(figures)
     assert sum(counts["exact"].values()) == kinds.count("exact")
-    assert counts["trained"] == dict.fromkeys(verdict.VERDICTS, 0) | {
-        verdict.NOT_TESTABLE: len(figures) - kinds.count("exact")
+    assert counts["trained"] == dict.fromkeys(numbers.VERDICTS, 0) | {
+        numbers.NOT_TESTABLE: len(figures) - kinds.count("exact")
     }
 
 
 def test_a_figure_without_a_rule_is_an_error():
     with pytest.raises(ValueError, match=r"no rule fits mnist\.new"):
-        verdict.rule_for("mnist.new", RULES["figures"])
+        numbers.rule_for("mnist.new", RULES["figures"])
 
 
 def test_what_was_not_run_is_not_testable():
     summary = {"mnist_grid": {"test_accuracy": {"tanh": {"zero": {"published": 1, "ours": None}}}}}
-    (figure,) = verdict.judge(summary, evidence(pd.DataFrame()))
-    assert (figure.verdict, figure.reason) == (verdict.NOT_TESTABLE, "it was not run")
+    (figure,) = numbers.judge(summary, evidence(pd.DataFrame()))
+    assert (figure.verdict, figure.reason) == (numbers.NOT_TESTABLE, "it was not run")
     assert (figure.kind, figure.published, figure.ours) == ("trained", 1, None)
     assert figure.difference is None
 
 
 def test_the_difference_is_ours_less_the_printed_value():
     summary = {"mnist_grid": {"split": {"train": {"published": 56000, "ours": 56001}}}}
-    (figure,) = verdict.judge(summary, evidence(pd.DataFrame()))
+    (figure,) = numbers.judge(summary, evidence(pd.DataFrame()))
     assert (figure.kind, figure.difference) == ("exact", 1)
     summary = {"fashion_search": {"best": {"solver": {"published": "adam", "ours": "sgd"}}}}
     runs = search_runs(study=[0.84] * 10, other=[0.85] * 10)
-    (figure,) = verdict.judge(summary, evidence(runs))
+    (figure,) = numbers.judge(summary, evidence(runs))
     assert (figure.published, figure.ours, figure.difference) == ("adam", "sgd", None)
 
 
@@ -411,7 +411,7 @@ def test_the_difference_is_ours_less_the_printed_value():
 )
 def test_what_is_no_figure_is_named(summary, says):
     with pytest.raises(ValueError, match=says):
-        list(verdict.figures_of(summary))
+        list(numbers.figures_of(summary))
 
 
 @pytest.mark.parametrize(
@@ -421,14 +421,14 @@ def test_a_number_beside_a_word_is_an_error(pair):
     summary = {"mnist_grid": {"test_accuracy": {"tanh": {"normal": pair}}}}
     runs = replicates("network", "tanh-normal", 0.97 + 0.001 * SHAPE)
     with pytest.raises(ValueError, match=r"^mnist_grid\.test_accuracy\.tanh\.normal: ours is "):
-        verdict.judge(summary, evidence(runs))
+        numbers.judge(summary, evidence(runs))
 
 
 def test_images_drawn_anew_are_of_a_known_size():
-    rule = verdict.rule_for(TANH, RULES["figures"]) | {"images": "redrawn"}
+    rule = numbers.rule_for(TANH, RULES["figures"]) | {"images": "redrawn"}
     runs = replicates("network", "tanh-normal", 0.97 + 0.001 * SHAPE)
     with pytest.raises(ValueError, match="of full, train, val, not test"):
-        verdict.judge_trained("a.test_accuracy.tanh-normal", 0.97, 0.97, rule, evidence(runs))
+        numbers.judge_trained("a.test_accuracy.tanh-normal", 0.97, 0.97, rule, evidence(runs))
 
 
 def test_coverage_counts_the_intervals_that_miss():
@@ -437,7 +437,7 @@ def test_coverage_counts_the_intervals_that_miss():
     # Of 20 equal values floating-point numbers have a tiny standard deviation
     never_varies = replicates("network", "tanh-zero", [820 / 7000] * 20)
     figures.append(judge("mnist_grid.test_accuracy.tanh.zero", 0.1171, never_varies))
-    assert verdict.coverage(figures, 0.95) == {
+    assert numbers.coverage(figures, 0.95) == {
         "n_intervals": 5,
         "expected_outside": 0.25,
         "outside": 2,

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlcore import claims, verdict
 from mlcore.app import Workspace
-from mlcore.artifacts import read_json, read_yaml, write_json
 from mlcore.config import load
-from mlcore.sweep_table import CURVES, FIGURES, KEY
+from mlcore.files import read_json, read_yaml, write_json
+from mlcore.judging import claims, numbers
+from mlcore.judging.replicates import CURVES, FIGURES, KEY
 from stages import verdict as stage
 
 ROOT = Path(__file__).parents[1]
@@ -24,8 +24,8 @@ def made_up(summary):
     """Ten replicates of everything that end as the pipeline's run did, give or take a little."""
     rules = read_yaml(ROOT / "metrics" / "rules.yaml")["figures"]
     trained = {}
-    for path, _, ours in verdict.figures_of(summary):
-        rule = verdict.rule_for(path, rules)
+    for path, _, ours in numbers.figures_of(summary):
+        rule = numbers.rule_for(path, rules)
         if rule["kind"] == "trained":
             _, figure, *name = path.split(".")
             trained.setdefault((rule["part"], "-".join(name)), {})[figure] = ours
@@ -86,7 +86,7 @@ def test_every_figure_and_claim_gets_a_word(workspace):
         **{path: figure["verdict"] for path, figure in whole["by_figure"].items()},
         **{name: claim["verdict"] for name, claim in whole["by_claim"].items()},
     }
-    assert set(words.values()) <= {*verdict.VERDICTS, *claims.CLAIM_VERDICTS}
+    assert set(words.values()) <= {*numbers.VERDICTS, *claims.CLAIM_VERDICTS}
     rows = table.set_index("path")
     for path, figure in whole["by_figure"].items():
         assert rows.loc[path, "verdict"] == figure["verdict"]
@@ -108,7 +108,7 @@ def test_a_figure_that_changes_changes_its_verdict_alone(workspace):
     assert {name for name in after if after[name] != before[name]} == {
         "mnist_grid.test_accuracy.tanh.normal"
     }
-    assert after["mnist_grid.test_accuracy.tanh.normal"] == verdict.NOT_REPRODUCED
+    assert after["mnist_grid.test_accuracy.tanh.normal"] == numbers.NOT_REPRODUCED
 
 
 def test_what_a_narrowed_grid_leaves_out_is_not_testable(workspace):
@@ -118,7 +118,7 @@ def test_what_a_narrowed_grid_leaves_out_is_not_testable(workspace):
     write_json(summary, changed)
     (workspace.root / "metrics" / "network" / "tanh-zero.json").unlink()
     figure = run(workspace)["all"]["by_figure"]["mnist_grid.test_accuracy.tanh.zero"]
-    assert (figure["verdict"], figure["reason"]) == (verdict.NOT_TESTABLE, "it was not run")
+    assert (figure["verdict"], figure["reason"]) == (numbers.NOT_TESTABLE, "it was not run")
     assert "provenance" not in figure
 
 

@@ -14,9 +14,9 @@ import psutil
 import pytest
 import yaml
 
-from mlcore.artifacts import read_json, write_json
-from mlcore.runtime import fingerprint
-from mlcore.verify import (
+from mlcore.files import read_json, write_json
+from mlcore.process import fingerprint
+from mlcore.review.verify import (
     COMPUTED,
     ENVIRONMENT,
     NAME_PYTHON,
@@ -113,7 +113,7 @@ def change_result(project, value):
 def test_what_comes_out_again_holds(committed):
     committed.commit()
     (committed.root / RESULT).write_text("{}")  # not committed, so no part of it
-    done = committed.run("mlcore.verify", STAGE)
+    done = committed.run("mlcore.review.verify", STAGE)
     assert "1 stages ran" in done.stdout
     assert "The committed results hold." in done.stdout
     assert (committed.root / RESULT).read_text() == "{}"
@@ -122,7 +122,7 @@ def test_what_comes_out_again_holds(committed):
 def test_what_does_not_come_out_again_is_named(committed):
     change_result(committed, 99.0)
     committed.commit()
-    done = committed.run("mlcore.verify", STAGE, check=False)
+    done = committed.run("mlcore.review.verify", STAGE, check=False)
     assert done.returncode == 1
     assert f"{STAGE}  {RESULT}" in done.stdout
     assert "error: they do not come out again" in done.stdout
@@ -139,7 +139,7 @@ OTHER_KERNEL = {"OPENBLAS_CORETYPE": "Nehalem"}  # every processor of the kind h
 
 
 def needs_other_kernel():
-    code = "import json; from mlcore.runtime import fingerprint; print(json.dumps(fingerprint()))"
+    code = "import json; from mlcore.process import fingerprint; print(json.dumps(fingerprint()))"
     blas = json.loads(
         subprocess.run(
             [sys.executable, "-c", code],
@@ -157,7 +157,7 @@ def needs_other_kernel():
 def test_on_another_kernel_it_says_so_and_compares_values(committed):
     needs_other_kernel()
     committed.commit()
-    done = committed.run("mlcore.verify", STAGE, **OTHER_KERNEL)
+    done = committed.run("mlcore.review.verify", STAGE, **OTHER_KERNEL)
     assert "This machine may round otherwise" in done.stdout
     assert "blas: " in done.stdout
     assert "Nehalem" in done.stdout
@@ -168,7 +168,7 @@ def test_on_another_kernel_values_too_far_off_do_not_hold(committed):
     needs_other_kernel()
     change_result(committed, 4.376)  # it is 4.375
     committed.commit()
-    done = committed.run("mlcore.verify", STAGE, check=False, **OTHER_KERNEL)
+    done = committed.run("mlcore.review.verify", STAGE, check=False, **OTHER_KERNEL)
     assert done.returncode == 1
     assert re.search(rf"{RESULT} +backprop.loss_before +4.376 +4.375 .* too far", done.stdout)
 
@@ -180,7 +180,7 @@ def test_code_and_data_are_the_same_on_every_machine(committed):
     content["stages"][STAGE]["deps"][0]["md5"] = "0" * 32
     lock.write_text(yaml.safe_dump(content))
     committed.commit()
-    done = committed.run("mlcore.verify", STAGE, check=False, **OTHER_KERNEL)
+    done = committed.run("mlcore.review.verify", STAGE, check=False, **OTHER_KERNEL)
     assert done.returncode == 1
     assert "0" * 32 in done.stdout
 
@@ -199,7 +199,7 @@ def test_a_signal_ends_what_runs_and_is_no_traceback(committed, number):
         return sum(mark in " ".join(line or []) for line in lines)
 
     process = subprocess.Popen(
-        [sys.executable, "-m", "mlcore.verify", STAGE],
+        [sys.executable, "-m", "mlcore.review.verify", STAGE],
         cwd=committed.root,
         env=committed.environment(),
         stdout=subprocess.DEVNULL,
@@ -222,14 +222,14 @@ def test_a_signal_ends_what_runs_and_is_no_traceback(committed, number):
 
 def test_a_stage_that_does_not_exist_is_one_line(committed):
     committed.commit()
-    done = committed.run("mlcore.verify", "train", check=False)
+    done = committed.run("mlcore.review.verify", "train", check=False)
     assert done.returncode == 1
     assert "dvc.yaml has no stage train; there are " in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_without_git_it_is_one_line(project):
-    done = project.run("mlcore.verify", check=False)
+    done = project.run("mlcore.review.verify", check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("error: git clone: ")
     assert len(done.stderr.splitlines()) == 1

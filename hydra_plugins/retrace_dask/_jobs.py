@@ -28,11 +28,11 @@ from hydra.version import setbase
 from omegaconf import DictConfig, open_dict, read_write
 
 from mlcore.app import ROOT
-from mlcore.cluster import connected, environment, outcomes, pack, unpack
 from mlcore.config import validate
 from mlcore.config.messages import one_line
 from mlcore.errors import RetraceError
-from mlcore.finished import FORCE, digest_of, find
+from mlcore.sweeps.cluster import connected, environment, outcomes, pack, unpack
+from mlcore.sweeps.finished import FORCE, digest_of, find
 
 if TYPE_CHECKING:
     from hydra_plugins.retrace_dask.launcher import DaskLauncher

@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
-from mlcore.artifacts import atomic_path
 from mlcore.config import compose_raw, dump, validate
 from mlcore.errors import RetraceError
+from mlcore.files import atomic_path
 
 ROOT = Path(__file__).parents[2]
 

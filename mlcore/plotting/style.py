@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from mlcore.artifacts import atomic_path
+from mlcore.files import atomic_path
 
 Array = NDArray[Any]
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mlcore.outline import Stage
+from mlcore.pipeline.dvc_yaml import Stage
 from mlcore.report.strips import Strip, strip
 
 SECTIONS = {

@@ -1,0 +1,166 @@
+"""Reads and writes the project's files: JSON, YAML, CSV, arrays, folders.
+
+Every write goes to a temporary name and is renamed when complete, so a file is whole or absent.
+The same values give the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from textwrap import shorten
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+from numpy.typing import NDArray
+
+from mlcore.errors import RetraceError
+
+BROKEN_YAML = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+"""What PyYAML raises, too, for values that are not of the type they are tagged with."""
+
+
+def in_short(error: Exception) -> str:
+    """Give an error's words in one line of at most 300 characters, all printable."""
+    words = "".join(c if c.isprintable() else " " for c in str(error)[:2000])
+    return shorten(words, 300, placeholder=" ...") or type(error).__name__
+
+
+LONGEST_NUMBER = 100
+"""The longest number that is read from YAML: one of 500 kB to the base of 60 takes ten seconds."""
+
+
+class YamlLoader(yaml.SafeLoader):
+    """Refuses merge keys (<<), with which a few lines can make gigabytes, and endless numbers."""
+
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
+        """Give a scalar's text; raise an error if it is a number of too many characters."""
+        if node.tag.endswith((":int", ":float")) and len(node.value) > LONGEST_NUMBER:
+            raise yaml.YAMLError(
+                f"a number of {len(node.value):,} characters; {LONGEST_NUMBER} are read at most"
+            )
+        return super().construct_scalar(node)
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Raise an error where there is a merge key."""
+        for key, _ in node.value:
+            if key.tag == "tag:yaml.org,2002:merge":
+                raise yaml.YAMLError("merge keys (<<) are not read here")
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; rename it to `path` if the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)  # mkstemp makes it private
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder beside `path`, which takes its place if the block ends well.
+
+    Raises
+    ------
+    OSError
+        If there is no room or no right to write; what was at `path` is there still.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=path.parent, prefix=".") as beside:
+        new, old = Path(beside, "new"), Path(beside, "old")
+        new.mkdir()
+        yield new
+        if path.exists():
+            path.rename(old)
+        try:
+            new.rename(path)
+        except OSError:
+            if old.exists():
+                old.rename(path)
+            raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` with sorted keys; NaN and infinity raise ValueError."""
+    with atomic_path(path) as temporary:
+        text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; raises RetraceError if it is not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise RetraceError(f"{path} is not valid JSON: {in_short(error)}") from None
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a YAML file; raises RetraceError if it is not YAML."""
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), YamlLoader)  # noqa: S506 - a safe one
+    except (yaml.YAMLError, *BROKEN_YAML) as error:
+        raise RetraceError(f"{path} is not valid YAML: {in_short(error)}") from None
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows of equal keys as CSV, numbers with the digits that give them back exactly."""
+    with atomic_path(path) as temporary:
+        pd.DataFrame(list(rows)).to_csv(temporary, index=False, lineterminator="\n")
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a CSV file; raises RetraceError if it is not one."""
+    try:
+        return pd.read_csv(path)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise RetraceError(f"{path} is not a valid CSV table: {in_short(error)}") from None
+
+
+def save_arrays(path: Path, **arrays: NDArray[Any]) -> None:
+    """Write named arrays as an uncompressed .npz without pickled objects.
+
+    `numpy.savez` asks for the headers of large files, which other versions of Python write
+    otherwise; these are the same bytes from all.
+    """
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w") as entry:
+                np.lib.format.write_array(entry, np.asanyarray(array), allow_pickle=False)
+
+
+def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Read the arrays of an .npz.
+
+    Raises
+    ------
+    RetraceError
+        If the file is truncated, is not an .npz or holds pickled objects.
+    """
+    try:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except Exception as error:  # a damaged zip can raise nearly anything
+        raise RetraceError(f"{path} is not a valid array file (.npz): {in_short(error)}") from None
+
+
+def md5_of(path: Path) -> str:
+    """Give the MD5 of a file, as dvc.lock has it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

@@ -1,0 +1,1 @@
+"""What the report printed beside what came out, and whether it holds."""

@@ -1,0 +1,235 @@
+"""The rules that figures and claims are judged by: what metrics/rules.yaml may hold."""
+
+from __future__ import annotations
+
+import reprlib
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from inspect import signature
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from mlcore.errors import RetraceError
+from mlcore.files import read_yaml
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty_values(cls, content: Any) -> Any:
+        empty = [k for k, v in content.items() if v is None] if isinstance(content, dict) else []
+        if empty:
+            raise ValueError(f"{', '.join(map(repr, empty))}: a key without a value; leave it out")
+        return content
+
+
+Tolerance = Annotated[float, Field(ge=0)]
+Decimals = Annotated[int, Field(ge=0, le=15)]
+
+
+class Given(_Section):
+    """A figure that the study starts from; there is nothing to judge."""
+
+    match: str
+    kind: Literal["given"]
+
+
+class Exact(_Section):
+    """A figure that has one right value."""
+
+    match: str
+    kind: Literal["exact"]
+    decimals: Decimals
+    tolerance: Tolerance | None = None
+    rounding: str | None = None
+
+    @model_validator(mode="after")
+    def _with_its_reason(self) -> Exact:
+        if (self.tolerance is None) != (self.rounding is None):
+            raise ValueError("tolerance and rounding, the reason for it, go together")
+        return self
+
+
+class Trained(_Section):
+    """A figure of a training, which varies from run to run."""
+
+    match: str
+    kind: Literal["trained"]
+    part: Literal["network", "classifier", "feature_classifier"]
+    decimals: Decimals
+    tolerance: Tolerance | None = None
+    relative_tolerance: Tolerance | None = None
+    images: Literal["same", "redrawn"]
+    split: str | None = None
+    better: Literal["higher", "lower"]
+    collapse_below: float | None = None
+
+    @model_validator(mode="after")
+    def _one_tolerance(self) -> Trained:
+        if (self.tolerance is None) == (self.relative_tolerance is None):
+            raise ValueError("one of tolerance and relative_tolerance is needed")
+        return self
+
+
+class Score(_Section):
+    """The best cross-validated score of the search."""
+
+    match: str
+    kind: Literal["score"]
+    part: Literal["search"]
+    decimals: Decimals
+    tolerance: Tolerance
+    images: Literal["same"]
+    better: Literal["higher", "lower"]
+
+
+class Choice(_Section):
+    """A setting that the search chose."""
+
+    match: str
+    kind: Literal["choice"]
+    part: Literal["search"]
+    tolerance: Tolerance
+
+
+class Variant(_Section):
+    """Another threshold or measure that a claim might have been judged by."""
+
+    threshold: float | None = None
+    measure: str | None = None
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Variant:
+        if self.threshold is None and self.measure is None:
+            raise ValueError("a threshold or a measure is needed")
+        return self
+
+
+class Claim(_Section):
+    """What a claim is judged by."""
+
+    measure: str | None = None
+    threshold: float
+    also: list[Variant]
+
+
+class Rules(_Section):
+    """All of metrics/rules.yaml."""
+
+    level: float = Field(gt=0, lt=1)
+    min_replicates: int = Field(ge=2)
+    figures: list[Annotated[Given | Exact | Trained | Score | Choice, Field(discriminator="kind")]]
+    supported_at_least: float = Field(gt=0, le=1)
+    claims: dict[str, Claim]
+
+
+class ClaimText(_Section):
+    """A claim of the study, in a sentence."""
+
+    id: str
+    text: str
+
+
+def read_rules(
+    path: Path, claims: Mapping[str, Callable[..., Any]], measures: Sequence[str]
+) -> Mapping[str, Any]:
+    """Read and check the rules.
+
+    Parameters
+    ----------
+    path : Path
+    claims : mapping of str to callable
+        What judges each claim, by its id: `mlcore.judging.claims.CLAIMS`.
+    measures : sequence of str
+        The measures of curves that a claim's rule may name.
+
+    Returns
+    -------
+    mapping
+        What the file holds.
+
+    Raises
+    ------
+    RetraceError
+        If something in it is missing, unknown or of no use; the line names the file and the key.
+    """
+    rules: dict[str, Any] = _checked(Rules, path)
+    for unknown in sorted(set(rules["claims"]) - set(claims)):
+        raise RetraceError(f"{path}: {_key(['claims', unknown])} is unknown")
+    for name, judge in claims.items():
+        if name not in rules["claims"]:
+            raise RetraceError(f"{path}: claims.{name} is missing")
+        rule = rules["claims"][name]
+        known = measures if "measure" in signature(judge).parameters else ()
+        if known and "measure" not in rule:
+            raise RetraceError(f"{path}: claims.{name}.measure is missing; {_one_of(known)}")
+        for variant in (rule, *rule["also"]):
+            if variant.get("measure") not in (None, *known):
+                given = f"claims.{name} has the measure {variant['measure']!r}"
+                raise RetraceError(f"{path}: {given}; {_one_of(known)}")
+    return rules
+
+
+def read_claims(path: Path, known: Collection[str]) -> list[dict[str, str]]:
+    """Read the study's claims; raises RetraceError unless each that can be judged is there once."""
+    claims: list[dict[str, str]] = _checked(list[ClaimText], path)
+    counts = Counter(claim["id"] for claim in claims)
+    for name in [*known, *counts]:
+        if name not in known:
+            raise RetraceError(
+                f"{path}: mlcore/judging/claims.py has no function for the claim {name!r}"
+            )
+        if counts[name] != 1:
+            raise RetraceError(f"{path}: the claim {name} is there {counts[name]} times, not once")
+    return claims
+
+
+def _one_of(names: Sequence[str]) -> str:
+    return f"it should be one of {', '.join(names)}" if names else "this claim has none"
+
+
+def _checked(schema: Any, path: Path) -> Any:
+    """Read a file that should fit a model, or a type made of models; give it as it is written."""
+    content = read_yaml(path)
+    try:
+        TypeAdapter(schema).validate_python(content)
+    except ValidationError as error:
+        raise RetraceError(f"{path}: {'; '.join(map(_wrong, error.errors()))}") from None
+    return content
+
+
+def _key(location: Sequence[str | int]) -> str:
+    """Name a place in the file; pydantic puts the kind of a rule behind its number."""
+    parts = [
+        str(part)
+        for i, part in enumerate(location)
+        if not (i == 2 and location[0] == "figures" and part in KINDS)
+    ]
+    return repr(".".join(parts))[1:-1] or "the file"
+
+
+KINDS = ("given", "exact", "trained", "score", "choice")
+
+
+def _wrong(problem: Any) -> str:
+    """Say in one clause what is wrong with one key."""
+    key = _key(problem["loc"])
+    match problem["type"]:
+        case "model_type" | "list_type" if not problem["loc"]:
+            return f"it holds {reprlib.repr(problem['input'])}"
+        case "missing":
+            return f"{key} is missing"
+        case "extra_forbidden":
+            return f"{key} is unknown"
+        case "union_tag_not_found":
+            return f"{key}.kind is missing"
+        case "union_tag_invalid":
+            kinds = problem["ctx"]["expected_tags"]
+            kind = reprlib.repr(problem["input"]["kind"])
+            return f"{key}.kind={kind}: it should be one of {kinds}"
+    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    return f"{key}={reprlib.repr(problem['input'])}: {message}"

@@ -1,0 +1,194 @@
+"""What the study's figures would have been, had an open choice been made otherwise."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import sqrt
+from typing import Any
+
+import pandas as pd
+
+from mlcore.judging.curves import last_epoch
+from mlcore.judging.numbers import figures_of, search_scores
+
+FIGURES = {
+    "network": ("mnist_grid", ["test_accuracy"]),
+    "classifier": ("fashion_classifier", ["val_loss", "test_loss", "test_accuracy"]),
+    "feature_classifier": ("bottleneck_probe", ["train_accuracy", "test_accuracy"]),
+}
+"""By part: where its figures are in published.yaml, and which they are."""
+
+SAME_SCHEME = {"he": "normal", "random_normal": "random"}
+"""Other readings of an initialisation, and the study's name for it."""
+
+STOPPING = [(patience, best) for patience in (10, 20) for best in (False, True)]
+"""Rules for ending a training: epochs of patience, and whether the best weights are restored."""
+
+
+def judged_by_stopping(runs: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
+    """Give the accuracies that the replicates' networks would have had with other rules.
+
+    Parameters
+    ----------
+    runs, curves : pandas.DataFrame
+        The tables of `mlcore.judging.replicates.Table`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per network and rule, as in a table of `mlcore.judging.replicates.Table`: "sweep" is
+        "stopping", "overrides" the parameters that make the rule.
+    """
+    rows = []
+    by_digest = dict(list(curves.sort_values("epoch").groupby("digest")))
+    for run in runs[runs["part"] == "network"].to_dict("records"):
+        curve = by_digest[run["digest"]]
+        for patience, best in STOPPING:
+            kept = curve.iloc[: last_epoch(curve["val_loss"], patience)]
+            chosen = kept.loc[kept["val_loss"].idxmin()] if best else kept.iloc[-1]
+            rows.append(
+                {
+                    **{name: run[name] for name in ("part", "name", "seed")},
+                    "sweep": "stopping",
+                    "overrides": f"network.patience={patience} "
+                    f"network.restore_best={str(best).lower()}",
+                    "test_accuracy": chosen["test_accuracy"],
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def summarise(
+    alternatives: pd.DataFrame, replicates: pd.DataFrame, summary: Any
+) -> list[dict[str, Any]]:
+    """Set every alternative beside the printed figure and what the default gives.
+
+    Parameters
+    ----------
+    alternatives, replicates : pandas.DataFrame
+        Tables of `mlcore.judging.replicates.Table`: of other choices, and of the default ones.
+    summary : nested mappings
+        What `study.compare` made.
+
+    Returns
+    -------
+    list of dict
+        One row per alternative and figure: "choice", "alternative", "figure"; "published";
+        "default", the replicates' mean; "mean", "sd" and "n" of the alternative; "distance" of its
+        mean from the printed value, and "against_default", see `nearer`.
+    """
+    published = {path: value for path, value, _ in figures_of(summary)}
+    default = dict(_values(replicates))
+    rows = []
+    labelled = alternatives.assign(alternative=alternatives["overrides"].map(without_matrix))
+    for (choice, alternative), group in labelled.groupby(["sweep", "alternative"], sort=False):
+        for path, values in _values(group):
+            if path not in published:
+                continue
+            usual = default.get(path, values[:0])
+            rows.append(
+                {
+                    "choice": choice,
+                    "alternative": alternative,
+                    "figure": path,
+                    "published": published[path],
+                    "default": float(usual.mean()) if len(usual) else None,
+                    "mean": float(values.mean()),
+                    "sd": float(values.std(ddof=1)) if len(values) > 1 else None,
+                    "n": len(values),
+                    "distance": float(abs(values.mean() - published[path])),
+                    "against_default": nearer(values, usual, published[path]),
+                }
+            )
+    return rows
+
+
+def nearer(values: "pd.Series[float]", default: "pd.Series[float]", printed: float) -> str:
+    """Say whether an alternative comes nearer to the printed value than the default does.
+
+    Parameters
+    ----------
+    values, default : pandas.Series
+        By seed.
+    printed : float
+
+    Returns
+    -------
+    {'nearer', 'farther', 'no telling'}
+        The last where the difference of the distances is below two standard errors, or where the
+        seeds of the default say nothing about the spread. A single run is taken to vary as the
+        default's do.
+    """
+    if len(default) < 2:
+        return "no telling"
+    spread = default.var(ddof=1)
+    own = values.var(ddof=1) if len(values) > 1 else spread
+    error = sqrt(own / len(values) + spread / len(default))
+    gain = abs(default.mean() - printed) - abs(values.mean() - printed)
+    if abs(gain) <= 2 * error:
+        return "no telling"
+    return "nearer" if gain > 0 else "farther"
+
+
+def _values(runs: pd.DataFrame) -> Iterator[tuple[str, "pd.Series[float]"]]:
+    """Give the values of every figure that these trainings have."""
+    for (part, name), group in runs.groupby(["part", "name"], sort=False):
+        if part not in FIGURES:  # the search has a figure of all its candidates, see below
+            continue
+        section, figures = FIGURES[part]
+        activation, *init = str(name).split("-")
+        item = ".".join([activation, *(SAME_SCHEME.get(i, i) for i in init)])
+        for figure in figures:
+            if figure in group and group[figure].notna().any():
+                yield f"{section}.{figure}.{item}", group[figure].dropna()
+    if (runs["part"] == "search").any():
+        yield "fashion_search.cv_accuracy", search_scores(runs).max(axis=1)
+
+
+def without_matrix(overrides: str) -> str:
+    """Leave out of overrides what the pipeline runs over in any case."""
+    kept = [part for part in overrides.split() if not part.partition("=")[0].endswith(MATRIX)]
+    return " ".join(kept) or overrides
+
+
+MATRIX = (".activation", "search.learning_rate", "search.batch_size")
+"""Ends of the names of what is run over: activations, and the candidates of the search."""
+
+
+def how_ordinary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Say of each choice and figure where the printed value stands among the alternatives.
+
+    Parameters
+    ----------
+    rows : list of dict
+        What `summarise` gave.
+
+    Returns
+    -------
+    list of dict
+        "choice", "figure", "published", "default"; "n" alternatives with their "lowest", "mean"
+        and "highest" value; "rank" of the printed value among them ("1 of 21": below all of
+        twenty).
+    """
+    table = pd.DataFrame(rows, columns=["choice", "figure", "published", "default", "mean"])
+    result = []
+    for (choice, figure), group in table.groupby(["choice", "figure"], sort=False):
+        published, means = group["published"].iloc[0], group["mean"]
+        below = (means < published).sum() + (means == published).sum() / 2
+        result.append(
+            {
+                "choice": choice,
+                "figure": figure,
+                "published": published,
+                "default": group["default"].iloc[0],
+                "n": len(means),
+                "lowest": float(means.min()),
+                "mean": float(means.mean()),
+                "highest": float(means.max()),
+                "rank": f"{below + 1:g} of {len(means) + 1}",
+            }
+        )
+    return result
+
+
+def as_json(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Turn what JSON does not know into what it does."""
+    return [{k: None if pd.isna(v) else v for k, v in row.items()} for row in rows]

@@ -1,0 +1,193 @@
+"""DVC's pipeline with independent stages side by side: what to run, running it, stopping all.
+
+Every stage is run by DVC itself, the graph is DVC's own, and what is left in dvc.lock is what a
+plain ``dvc repro`` leaves.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from difflib import get_close_matches
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import NamedTuple
+
+import networkx as nx
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from dvc.repo.reproduce import plan_repro
+from dvc.utils.serialize import dump_yaml, parse_yaml_for_update
+
+from mlcore.errors import RetraceError
+from mlcore.files import atomic_path
+
+
+class Plan(NamedTuple):
+    """What there is to run.
+
+    Attributes
+    ----------
+    graph : dict of str to set of str
+        Each stage that may have to run, with those of them that it waits for.
+    alone : set of str
+        Stages that use all cores: none runs beside them.
+    order : list of str
+        Every stage of the pipeline, in the order in which ``dvc repro`` runs them.
+    targets : tuple of str
+        Stages that were asked for; empty for all.
+    """
+
+    graph: dict[str, set[str]]
+    alone: set[str]
+    order: list[str]
+    targets: tuple[str, ...] = ()
+
+
+def plan(repo: Repo, targets: Sequence[str] = ()) -> Plan:
+    """Find out what is out of date; a stage whose ``meta`` has ``uses_all_cores`` runs alone.
+
+    Parameters
+    ----------
+    repo : Repo
+    targets : sequence of str
+        Stages, or names of a matrix for all its stages: these and what they depend on. Empty for
+        the whole pipeline.
+
+    Raises
+    ------
+    RetraceError
+        If there is no such stage.
+    """
+    order = plan_repro(repo.index.graph)
+    graph = nx.relabel_nodes(repo.index.graph, lambda stage: stage.addressing)
+    wanted = {name for target in targets for name in _stages_of(repo, target)} or set(graph)
+    wanted |= {needed for name in wanted for needed in nx.descendants(graph, name)}
+    stale: set[str] = set(repo.status())
+    for name in list(stale):
+        stale |= nx.ancestors(graph, name)  # DVC's edges lead from a stage to what it depends on
+    stale &= wanted
+    return Plan(
+        {name: set(graph.successors(name)) & stale for name in stale},
+        {stage.addressing for stage in order if (stage.meta or {}).get("uses_all_cores")},
+        [stage.addressing for stage in order],
+        tuple(targets),
+    )
+
+
+def _stages_of(repo: Repo, target: str) -> list[str]:
+    """Give the stages that a name stands for, of which a matrix has many."""
+    try:
+        return [stage.addressing for stage in repo.stage.collect(target)]
+    except DvcException:
+        every = {stage.addressing for stage in repo.index.stages}
+        known = sorted(every if "@" in target else {name.partition("@")[0] for name in every})
+        near = get_close_matches(target, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+        raise RetraceError(f"dvc.yaml has no stage {target}; {hint}") from None
+
+
+async def run_side_by_side(
+    plan: Plan, jobs: int, start: Callable[[str], Awaitable[int]]
+) -> list[str]:
+    """Run stages in the order of their graph, up to `jobs` at a time.
+
+    Those that run alone come when nothing else is ready.
+
+    Parameters
+    ----------
+    plan : Plan
+    jobs : int
+    start : coroutine function
+        Runs the stage of that name; returns its exit code.
+
+    Returns
+    -------
+    list of str
+        The stages that failed; nothing new is started after the first.
+    """
+    order = TopologicalSorter(plan.graph)
+    order.prepare()
+    ready: list[str] = []
+    failed: list[str] = []
+    running: dict[asyncio.Future[int], str] = {}
+    while running or (order.is_active() and not failed):
+        if not failed:
+            ready += order.get_ready()
+            ready.sort(key=lambda name: (name in plan.alone, plan.order.index(name)))
+            while ready and len(running) < jobs and not _blocked(ready[0], running, plan.alone):
+                name = ready.pop(0)
+                running[asyncio.ensure_future(start(name))] = name
+        done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        for future in done:
+            name = running.pop(future)
+            if future.result() == 0:
+                order.done(name)
+            else:
+                failed.append(name)
+    return failed
+
+
+def _blocked(name: str, running: dict[asyncio.Future[int], str], alone: set[str]) -> bool:
+    return bool(running) and (name in alone or not alone.isdisjoint(running.values()))
+
+
+class Processes:
+    """Processes in groups of their own, so that each ends with all that it started."""
+
+    STOP = ((signal.SIGINT, 10.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
+    """Signals that end a process, and the seconds it has after each."""
+
+    def __init__(self) -> None:
+        self.running: set[asyncio.subprocess.Process] = set()
+
+    async def run(self, *command: str, env: Mapping[str, str] | None = None) -> int:
+        """Run a command; returns its exit code. What it leaves behind is killed."""
+        process = await asyncio.create_subprocess_exec(*command, env=env, start_new_session=True)
+        self.running.add(process)
+        code = await process.wait()
+        self._ended(process)
+        return code
+
+    async def stop(self) -> None:
+        """Signal all at once and wait for all of them; then less gently."""
+        for number, patience in self.STOP:
+            if not self.running:
+                return
+            for process in self.running:
+                _signal_group(process.pid, number)
+            waits = {asyncio.ensure_future(process.wait()): process for process in self.running}
+            done, _ = await asyncio.wait(waits, timeout=patience)
+            for wait in done:
+                self._ended(waits[wait])
+
+    def _ended(self, process: asyncio.subprocess.Process) -> None:
+        self.running.discard(process)
+        _signal_group(process.pid, signal.SIGKILL)
+
+
+def _signal_group(group: int, number: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+def order_lock(repo: Repo, order: list[str]) -> None:
+    """Put the entries of dvc.lock into this order; entries of other stages come last.
+
+    Stages that ran side by side stand there in the order in which they ended.
+    """
+    path = Path(repo.root_dir) / "dvc.lock"
+    if not path.exists():
+        return
+    with repo.lock:
+        content = parse_yaml_for_update(path.read_text(encoding="utf-8"), str(path))
+        entries = content.get("stages") or {}
+        wanted = sorted(
+            entries, key=lambda name: order.index(name) if name in order else len(order)
+        )
+        if wanted == list(entries):
+            return
+        content["stages"] = {name: entries[name] for name in wanted}
+        with atomic_path(path) as temporary:
+            dump_yaml(str(temporary), content)

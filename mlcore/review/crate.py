@@ -1,0 +1,229 @@
+"""The pipeline's run as a research object: ``python -m mlcore.review.crate FOLDER``.
+
+A Workflow Run RO-Crate (profile 0.5): the workflow is dvc.yaml, its run is what dvc.lock records.
+The crate carries what is small enough for git, and the page; of code, data and models it has the
+hashes and sizes.
+"""
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rocrate.model.computerlanguage import ComputerLanguage
+from rocrate.model.contextentity import ContextEntity
+from rocrate.rocrate import ROCrate
+
+from mlcore.errors import RetraceError
+from mlcore.files import atomic_folder, md5_of, read_json, read_yaml
+from mlcore.pipeline.dvc_yaml import outline
+from mlcore.process import git
+
+ROOT = Path(__file__).parents[2]
+
+WORKFLOW, RUN, METADATA = "dvc.yaml", "#run", "ro-crate-metadata.json"
+
+PROFILES = {
+    "https://w3id.org/ro/wfrun/process/0.5": "Process Run Crate",
+    "https://w3id.org/ro/wfrun/workflow/0.5": "Workflow Run Crate",
+    "https://w3id.org/workflowhub/workflow-ro-crate/1.0": "Workflow RO-Crate",
+}
+
+DESCRIBED = {
+    "dvc.lock": "Hashes of all that the run took and made",
+    "params.yaml": "Parameters of the run",
+    "requirements.lock": "Versions of all packages",
+    "CITATION.cff": "How to cite",
+    "LICENSE": "The licence",
+    "README.md": "What the project is, and how to run it",
+}
+"""Files beside the run's results."""
+
+
+def write_crate(root: Path, folder: Path, date: str, ended: str) -> None:
+    """Write the crate of the run that dvc.lock records.
+
+    Parameters
+    ----------
+    root : Path
+        Top of the checkout.
+    folder : Path
+        Where to write it; an earlier crate is replaced.
+    date, ended : str
+        ISO 8601, when this was published, and when the results were.
+
+    Raises
+    ------
+    RetraceError
+        If a result that belongs into it is not there, or not as dvc.lock has it, or the folder is
+        something else than a crate.
+    """
+    if folder.exists() and not (folder / METADATA).is_file():
+        raise RetraceError(f"{folder} is there and is no crate; name a folder that is not there")
+    citation = read_yaml(root / "CITATION.cff")
+    crate = ROCrate(version="1.1")
+    crate.name = citation["title"]
+    crate.description = citation["abstract"].strip()
+    crate.datePublished = date
+    crate.license = _add(crate, "https://spdx.org/licenses/MIT", "CreativeWork", name="MIT License")
+    author = _add(crate, "#authors", "Organization", name=citation["authors"][0]["name"])
+    crate.root_dataset["author"] = author
+    crate.root_dataset["conformsTo"] = [
+        _add(crate, url, "CreativeWork", name=name, version=url.rpartition("/")[2])
+        for url, name in PROFILES.items()
+    ]
+    lock = read_yaml(root / "dvc.lock")["stages"]
+    workflow = _workflow(crate, root, citation)
+    for name, description in DESCRIBED.items():
+        crate.add_file(_present(root, name), name, properties={"description": description})
+    files = {path: _record(crate, root, entry) for path, entry in _entries(lock)}
+    steps = [_step(crate, name, stage, files) for name, stage in lock.items()]
+    made = {entry["path"] for stage in lock.values() for entry in stage.get("outs", [])}
+    run = _add(
+        crate,
+        RUN,
+        "CreateAction",
+        name="The pipeline's run",
+        endTime=ended,
+        agent=author,
+        instrument=workflow,
+        object=[
+            *_parameters(crate, workflow, read_yaml(root / "params.yaml")),
+            *(file for path, file in files.items() if path not in made),
+        ],
+        result=[file for path, file in files.items() if path in made],
+    )
+    crate.root_dataset["mentions"] = [run, *steps]
+    with atomic_folder(folder) as new:
+        crate.write(new)
+
+
+def _add(crate: ROCrate, name: str, kind: str, /, **properties: Any) -> Any:
+    return crate.add(ContextEntity(crate, name, properties={"@type": kind, **properties}))
+
+
+def _present(root: Path, name: str) -> Path:
+    if not (root / name).exists():
+        raise RetraceError(f"{name} is not there; `make repro` makes it")
+    return root / name
+
+
+def _workflow(crate: ROCrate, root: Path, citation: Mapping[str, Any]) -> Any:
+    about = {"name": "DVC", "url": "https://dvc.org", "identifier": {"@id": "https://dvc.org"}}
+    dvc = crate.add(ComputerLanguage(crate, "#dvc", properties=about))
+    workflow = crate.add_workflow(
+        root / WORKFLOW,
+        WORKFLOW,
+        main=True,
+        lang=dvc,
+        properties={
+            "name": "The study as a pipeline",
+            "description": "; ".join(
+                f"{stage.name}: {stage.desc}" for stage in outline(read_yaml(root / WORKFLOW))
+            ),
+            "license": {"@id": "https://spdx.org/licenses/MIT"},
+            "version": citation["version"],
+        },
+    )
+    environment = read_json(root / "metrics" / "environment.json")
+    versions = {name: v for name, v in environment.items() if isinstance(v, str)}
+    workflow["creator"] = {"@id": "#authors"}
+    workflow["softwareRequirements"] = [
+        _add(crate, f"#software/{name}", "SoftwareApplication", name=name, softwareVersion=version)
+        for name, version in versions.items()
+        if name != "machine"
+    ]
+    return workflow
+
+
+def _entries(lock: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Give every file and folder of dvc.lock once, what stages made before what else they took."""
+    for kind in ("outs", "deps"):
+        for stage in lock.values():
+            for entry in stage.get(kind, []):
+                yield entry["path"], entry
+
+
+def _record(crate: ROCrate, root: Path, entry: Mapping[str, Any]) -> Any:
+    """Add a file or folder: with its content if it is one of the results, else by its hash."""
+    path: str = entry["path"]
+    about = {"name": path, "contentSize": str(entry["size"]), "identifier": f"md5:{entry['md5']}"}
+    if not path.startswith("metrics/"):
+        name = f"#{path}"
+        return crate.get(name) or _add(crate, name, "CreativeWork", **about)
+    known = crate.get(path) or crate.get(f"{path}/")
+    if known:
+        return known
+    if _md5_as_dvc(_present(root, path)) != entry["md5"]:
+        raise RetraceError(f"{path} is not as dvc.lock has it; `make repro` makes it so")
+    if (root / path).is_dir():
+        return crate.add_directory(root / path, f"{path}/", properties=about)
+    return crate.add_file(root / path, path, properties=about)
+
+
+def _md5_as_dvc(path: Path) -> str:
+    """Give the MD5 of a file, or of a folder's list of files, as DVC has it."""
+    if not path.is_dir():
+        return md5_of(path)
+    files = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
+    listed = json.dumps([{"md5": md5_of(path / name), "relpath": name} for name in files])
+    return f"{hashlib.md5(listed.encode(), usedforsecurity=False).hexdigest()}.dir"
+
+
+def _step(crate: ROCrate, name: str, stage: Mapping[str, Any], files: Mapping[str, Any]) -> Any:
+    """Add the run of one stage; its command is part of its tool."""
+    module = stage["cmd"].split()[2]
+    source, tool = f"{module.replace('.', '/')}.py", f"#{module}"
+    version = files[source]["identifier"]
+    return _add(
+        crate,
+        f"#run/{name}",
+        "CreateAction",
+        name=name,
+        description=" ".join(stage["cmd"].split()),
+        instrument=crate.get(tool)
+        or _add(crate, tool, "SoftwareApplication", name=module, softwareVersion=version),
+        object=[files[entry["path"]] for entry in stage.get("deps", [])],
+        result=[files[entry["path"]] for entry in stage.get("outs", [])],
+    )
+
+
+KINDS = {bool: "Boolean", int: "Integer", float: "Float"}
+
+
+def _parameters(crate: ROCrate, workflow: Any, params: Mapping[str, Any]) -> list[Any]:
+    """Add each parameter as the workflow has it, and its value in this run."""
+    values = []
+    for section, group in params.items():
+        for key, value in (group if isinstance(group, dict) else {"": group}).items():
+            name = f"{section}.{key}".strip(".")
+            text = value if isinstance(value, bool | int | float | str) else yaml.safe_dump(
+                value, default_flow_style=True).strip()  # fmt: skip
+            formal = _add(crate, f"#parameter/{name}", "FormalParameter", name=name,
+                          additionalType=KINDS.get(type(value), "Text"))  # fmt: skip
+            actual = _add(crate, f"#value/{name}", "PropertyValue", name=name, value=text,
+                          exampleOfWork=formal)  # fmt: skip
+            formal["workExample"] = actual
+            values.append(actual)
+    workflow["input"] = [{"@id": f"#parameter/{value['name']}"} for value in values]
+    return values
+
+
+def main() -> None:
+    """Write the crate of the checkout's run; its dates are those of commits."""
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m mlcore.review.crate FOLDER")
+    try:
+        date = git(ROOT, "log", "-1", "--format=%cI")  # the same bytes for the same commit
+        ended = git(ROOT, "log", "-1", "--format=%cI", "--", "dvc.lock")
+        write_crate(ROOT, Path(sys.argv[1]), date, ended)
+    except (RetraceError, OSError) as error:
+        sys.exit(f"error: {error}")
+    print(Path(sys.argv[1]) / METADATA)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,327 @@
+"""Whether the committed results come out again: ``python -m mlcore.review.verify [STAGE ...]``.
+
+The last commit is cloned into an empty folder, its pipeline run there from nothing, and every
+hash that then stands in dvc.lock compared with the committed one. On a machine that rounds
+otherwise hashes cannot agree; there the values are compared, within `TOLERANCES`.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Collection, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from tabulate import tabulate
+
+from mlcore.errors import RetraceError
+from mlcore.files import read_json, read_yaml
+from mlcore.process import fingerprint, git
+from mlcore.review.compare import flatten
+
+ROOT = Path(__file__).parents[2]
+
+FOLDER = Path("build") / "verify"
+
+ENVIRONMENT = "metrics/environment.json"
+"""Where the committed results say on which machine they were made."""
+
+NAME_PYTHON = (ENVIRONMENT, "metrics/report.html")
+"""Files with the version of Python in them, on which no bits depend."""
+
+COMPUTED = ("data/features", "history", "metrics", "models")
+"""Where stages write what depends on the machine. Data and code are the same on every one."""
+
+TOLERANCES: tuple[tuple[str, str, float], ...] = (
+    # What is counted is the same on every machine
+    ("metrics/mnist.json", "*", 0.0),
+    ("metrics/fashion_mnist.json", "*", 0.0),
+    ("metrics/worked_examples.json", "*", 1e-9),
+    # Chaotic: a last bit counts as much as another seed
+    ("metrics/network/*relu-random.json", "*_accuracy", 0.05),
+    ("metrics/network/*relu-random.json", "*_loss", 0.3),
+    # A last bit decides on which side of its kink a unit is
+    ("metrics/network/*relu-normal.json", "*_accuracy", 0.005),
+    ("metrics/network/*relu-normal.json", "*_loss", 0.02),
+    ("metrics/*classifier/relu.json", "*_accuracy", 0.02),
+    ("metrics/*classifier/relu.json", "*_loss", 0.02),
+    ("metrics/autoencoder/relu.json", "*", 0.0005),
+    # Another candidate may be the best
+    ("metrics/search/best.json", "val_accuracy", 0.01),
+    ("metrics/search/best.json", "test_accuracy", 0.03),
+    # Smooth activations, and units that collapse: one image of a thousand, and rounding
+    *(
+        (f"metrics/{part}/*", value, tolerance)
+        for part in ("network", "classifier", "autoencoder", "feature_classifier")
+        for value, tolerance in (("*_accuracy", 0.001), ("*_loss", 1e-5), ("*_mse", 1e-5))
+    ),
+)
+"""File, value, and how far it may be from the committed one on a machine that rounds otherwise.
+
+The first that fits counts. Measured between two kernels of OpenBLAS, Haswell and SkylakeX: the
+differences are up to a third of these, and up to a fiftieth where activations are smooth.
+"""
+
+
+class Difference(NamedTuple):
+    """A file that is not what dvc.lock says.
+
+    Attributes
+    ----------
+    stage, path : str
+    known, found : str or None
+        MD5 as committed and as it came out; None for a file that is not there.
+    """
+
+    stage: str
+    path: str
+    known: str | None
+    found: str | None
+
+
+class Distance(NamedTuple):
+    """How far a value is from the committed one.
+
+    Attributes
+    ----------
+    path, name : str
+        Of the file and of the value in it.
+    known, found : float
+        As committed and as it came out; NaN for one that is not there. What is no number should be
+        equal.
+    tolerance : float
+        Largest difference that does not matter.
+    """
+
+    path: str
+    name: str
+    known: Any
+    found: Any
+    tolerance: float
+
+    @property
+    def is_near(self) -> bool:
+        """Whether it is within the tolerance."""
+        if isinstance(self.known, int | float) and isinstance(self.found, int | float):
+            return abs(self.found - self.known) <= self.tolerance
+        return bool(self.found == self.known)
+
+
+def hashes(stage: Mapping[str, Any]) -> dict[str, str]:
+    """Give the MD5 of every file that a stage of dvc.lock reads or writes, by path."""
+    return {file["path"]: file["md5"] for key in ("deps", "outs") for file in stage.get(key, [])}
+
+
+def differences(known: Mapping[str, Any], found: Mapping[str, Any]) -> list[Difference]:
+    """Compare what ran with what is committed.
+
+    Parameters
+    ----------
+    known, found : mapping
+        Stages of two dvc.lock files; of the second all are compared.
+    """
+    result = []
+    for stage, entry in found.items():
+        before, after = hashes(known.get(stage, {})), hashes(entry)
+        result += [
+            Difference(stage, path, before.get(path), after.get(path))
+            for path in before | after
+            if before.get(path) != after.get(path)
+        ]
+    return result
+
+
+def distances(path: str, known: Any, found: Any) -> list[Distance]:
+    """Compare those values of a metrics file for which there is a tolerance.
+
+    Parameters
+    ----------
+    path : str
+        Of the file, in the repository.
+    known, found : mapping
+        Content of the file as committed and as it came out.
+    """
+    after = flatten(found)
+    result = []
+    for name, value in flatten(known).items():
+        fitting = (
+            t for file, v, t in TOLERANCES if fnmatchcase(path, file) and fnmatchcase(name, v)
+        )
+        if (tolerance := next(fitting, None)) is not None:
+            result.append(Distance(path, name, value, after.get(name, float("nan")), tolerance))
+    return result
+
+
+def other_machine(known: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    """Say what is not as where the committed results were made, of all that bits depend on."""
+    return [
+        f"{name}: {known.get(name)} there, {here[name]} here"
+        for name in here
+        if name != "python" and here[name] != known.get(name)
+    ]
+
+
+def misplaced(
+    differ: Sequence[Difference], folders: Sequence[str], found: Mapping[str, Any]
+) -> list[Difference]:
+    """Give the differences in what stages did not make, or not in one of these folders or files.
+
+    Parameters
+    ----------
+    differ : sequence of Difference
+    folders : sequence of str
+    found : mapping
+        Stages of dvc.lock, whose outs are what was made.
+    """
+    made = [out["path"] for stage in found.values() for out in stage.get("outs", [])]
+
+    def holds(folder: str, path: str) -> bool:
+        return path == folder or path.startswith(f"{folder}/")
+
+    return [
+        d
+        for d in differ
+        if not any(holds(d.path, out) for out in made)  # a dep may be a folder of outs
+        or not any(holds(folder, d.path) for folder in folders)
+    ]
+
+
+def may_differ(machine: Mapping[str, Any], here: Mapping[str, Any]) -> tuple[str, ...]:
+    """Name the folders and files that may differ between the committed machine and this one."""
+    if other_machine(machine, here):
+        return COMPUTED
+    return NAME_PYTHON if machine["python"] != here["python"] else ()
+
+
+def clone(root: Path, folder: Path) -> str:
+    """Clone the last commit of a checkout into an empty folder, with nothing to take results from.
+
+    Returns
+    -------
+    str
+        The commit.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    git(root, "clone", "-q", "--no-tags", str(root), str(folder))
+    # A cache that DVC's global configuration names would give results back
+    (folder / ".dvc" / "config.local").write_text("[cache]\n    dir = cache\n", encoding="utf-8")
+    (folder / "dvc.lock").unlink(missing_ok=True)  # all that stands in it afterwards ran here
+    return git(folder, "rev-parse", "HEAD")
+
+
+def run(folder: Path, *arguments: str) -> None:
+    """Run ``python -m stages`` in a clone.
+
+    Raises
+    ------
+    RetraceError
+        If it fails.
+    KeyboardInterrupt
+        After Ctrl-C, when it has ended all that it had started.
+    """
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("DVC_", "MLFLOW_", "RETRACE_TRACKING"))
+    }
+    if "RETRACE_DATA" in env:
+        env["RETRACE_DATA"] = str(Path(env["RETRACE_DATA"]).resolve())
+    command = [sys.executable, "-m", "stages", *arguments]
+    process = subprocess.Popen(command, cwd=folder, env=env)
+    try:
+        code = process.wait()
+    except KeyboardInterrupt:  # subprocess.run would kill it, and its stages would go on
+        process.send_signal(signal.SIGINT)
+        process.wait()
+        raise
+    if code:
+        raise RetraceError(f"it did not run to its end; what it made is in {folder}")
+
+
+def verify(*arguments: str) -> bool:
+    """Run stages in a clone, print what is not as committed, and say whether the results hold.
+
+    Parameters
+    ----------
+    *arguments : str
+        Of ``python -m stages``.
+    """
+    folder = ROOT / FOLDER
+    commit = clone(ROOT, folder)
+    print(f"commit {commit[:12]}, without what is not committed, in {FOLDER}", flush=True)
+    known = yaml.safe_load(committed(folder, "dvc.lock"))["stages"]
+    machine = json.loads(committed(folder, ENVIRONMENT))
+    began = time.monotonic()
+    run(folder, *arguments)
+    found = read_yaml(folder / "dvc.lock")["stages"]
+    differ = differences(known, found)
+    n_files = len({path for stage in found.values() for path in hashes(stage)})
+    n_same = n_files - len({d.path for d in differ})
+    print(f"\n{len(found)} stages ran in {time.monotonic() - began:.0f} s.", end=" ")
+    print(f"{n_same} of {n_files} files are byte for byte what dvc.lock says.")
+    others = other_machine(machine, fingerprint())
+    wrong = misplaced(differ, may_differ(machine, fingerprint()), found)
+    if wrong:
+        print(tabulate(wrong, ["stage", "file", "MD5 in dvc.lock", "now"]))
+    if not others:
+        return not wrong
+    print("\nThis machine may round otherwise than that of the committed results:")
+    print("\n".join(f"  {line}" for line in others))
+    return values_are_near(folder, {d.path for d in differ}) and not wrong
+
+
+def committed(folder: Path, path: str) -> str:
+    """Give the content of a file as committed."""
+    return git(folder, "show", f"HEAD:{path}")
+
+
+def values_are_near(folder: Path, paths: Collection[str]) -> bool:
+    """Print the values of files that differ from the committed ones; say whether all are near."""
+    compared = [
+        distance
+        for path in sorted(paths)
+        if path.endswith(".json")
+        for distance in distances(
+            path, json.loads(committed(folder, path)), read_json(folder / path)
+        )
+    ]
+    rows = [[*d, "" if d.is_near else "too far"] for d in compared if d.known != d.found]
+    if rows:
+        print(tabulate(rows, ["file", "value", "committed", "here", "tolerance", ""]))
+    return all(d.is_near for d in compared)
+
+
+def main() -> None:
+    """Verify what the command line names; the exit code is 1 if it does not come out again."""
+    parser = argparse.ArgumentParser(prog="python -m mlcore.review.verify", description=__doc__)
+    parser.add_argument(
+        "stages", nargs="*", metavar="STAGE", help="only these and what they need (default: all)"
+    )
+    parser.add_argument("--jobs", help="stages at a time (default: one per core)")
+    parser.add_argument("--times", type=Path, help="write there, as JSON, what each took")
+    options = parser.parse_args()
+    arguments = [*options.stages]
+    if options.jobs:
+        arguments += ["--jobs", options.jobs]
+    if options.times:
+        arguments += ["--times", str(options.times.resolve())]
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        holds = verify(*arguments)
+    except RetraceError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    print("\nThe committed results hold." if holds else "\nerror: they do not come out again")
+    sys.exit(not holds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Trainings run again with other parameters, on this machine or a cluster."""

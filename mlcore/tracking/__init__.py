@@ -1,0 +1,1 @@
+"""Records every training in MLflow."""

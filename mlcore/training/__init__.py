@@ -1,0 +1,1 @@
+"""One observed training, of whatever kind: what is fitted, watched and written."""
