@@ -7,83 +7,33 @@ composed from conf/, results go to Hydra's output folder, and the pipeline's own
 
 import logging
 import os
-import re
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
-from functools import cache, partial
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from mlcore.config import Config, load
 from mlcore.config.hydra_app import check_jobs, run_as_hydra_app
-from mlcore.config.messages import one_line
-from mlcore.errors import RetraceError
-from mlcore.files import read_yaml
-from mlcore.pipeline.digests import sections_of
-from mlcore.process import pin_threads
-from mlcore.sweeps import finished
-from mlcore.sweeps.cluster import fits_elsewhere
-from mlcore.tracking.context import Context, make_observers
-from mlcore.tracking.notes import SWEEP
+from mlcore.errors import RetraceError, one_line
+from mlcore.pipeline.digests import inputs_digest
+from mlcore.pipeline.dvc_yaml import read_stages
+from mlcore.process import checkout, pin_threads
+from mlcore.sweeps.cluster import ADDRESS, fits_elsewhere
+from mlcore.tracking.context import Context, trackers
+from mlcore.tracking.notes import SESSION
 from mlcore.tracking.observer import session, sweep_parent
+from mlcore.training.progress import NO_LIVE_LINE, Progress
 from mlcore.training.run import Output, Training
 from mlcore.training.run import run as run_training
+from mlcore.workspace import Origin, Workspace
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Workspace:
-    """Where a stage reads and writes; paths inside it are relative, as in dvc.yaml.
-
-    Attributes
-    ----------
-    root : Path
-        Top of the checkout.
-    out : Path
-        Results go here: `root` under DVC, the job's own folder under Hydra. What earlier stages
-        made is read here, too, or else at `root`.
-    used : dict of str to Path
-        What of it was asked for.
-    """
-
-    root: Path
-    out: Path
-    used: dict[str, Path] = field(default_factory=dict)
-
-    def input(self, path: str) -> Path:
-        """Give the path of an earlier stage's result; raises RetraceError if it is not there."""
-        for folder in (self.out, self.root):
-            if (folder / path).exists():
-                self.used[path] = folder / path
-                return folder / path
-        raise RetraceError(f"{path} does not exist{_maker(self.root, path)}")
-
-    def output(self, path: str) -> Path:
-        """Give the path to write a result to, its folder made."""
-        full = self.out / path
-        full.parent.mkdir(parents=True, exist_ok=True)
-        return full
-
-
-def _maker(root: Path, path: str) -> str:
-    """Say how a file is made, if a stage of the pipeline makes it."""
-    for name, stage in read_yaml(root / "dvc.yaml")["stages"].items():
-        made = (out for key in ("outs", "metrics", "plots") for out in stage.get(key, []))
-        for out in made:
-            pattern = re.sub(r"\$\{.*?\}", "*", out if isinstance(out, str) else next(iter(out)))
-            if fnmatchcase(path, pattern):
-                return f" yet; `make repro` makes it, and so does `dvc repro {name}`"
-    return ""
-
 
 Stage = Callable[[Config, Workspace], Training | None]
 
 INTERRUPTED = "interrupted: what is finished is kept, of what was not nothing is written"
 """Said after Ctrl-C."""
-
-ROOT = Path(__file__).parents[1]
 
 
 def checked(output: Output, check: Callable[[], None]) -> Output:
@@ -99,22 +49,35 @@ def checked(output: Output, check: Callable[[], None]) -> Output:
 
 @dataclass(frozen=True)
 class Task:
-    """A stage as a job runs it.
-
-    No function inside another: on a worker that has a checkout of its own, ROOT is that one's.
+    """A stage as a job runs it, also in another process.
 
     Attributes
     ----------
     run : callable
     module : str
         As in ``python -m``.
+    root : Path
+        Top of the checkout.
+    session : Path or None
+        Folder of the command's notes for the tracker; None where nothing is tracked.
+    group : str
+        Of the trainings of one sweep, whose run becomes the parent of theirs.
+    cluster : str or None
+        Address of the Dask scheduler whose workers do a search's fits.
+    live : bool
+        Whether progress is one live line in the terminal.
     """
 
     run: Stage
     module: str
+    root: Path
+    session: Path | None = None
+    group: str = ""
+    cluster: str | None = None
+    live: bool = False
 
-    def __call__(self, config: Config, out: Path, origin: str, overrides: list[str]) -> None:
-        """Run the stage, train what it declares, and note that the job of a sweep is finished.
+    def __call__(self, config: Config, out: Path, origin: Origin, overrides: list[str]) -> None:
+        """Run the stage, and train what it declares.
 
         Raises
         ------
@@ -122,78 +85,107 @@ class Task:
             If the training diverges, or values or files are wrong.
         """
         pin_threads()  # again, for workers in which NumPy was loaded before
-        workspace = Workspace(ROOT, out)
-        digest = "" if origin == "hydra" else finished.digest_of(self.module, config, ROOT)
-        if origin == "sweep":
-            if earlier := finished.find(digest, out):
-                log.info("skipped, its results are in %s", earlier)
-                return
-            finished.begin(out)
-        check = partial(self._check, digest, config, overrides if origin == "dvc" else None)
+        workspace = Workspace(self.root, out)
+        check = self._unchanged(config, overrides) if origin == Origin.PIPELINE else lambda: None
         try:
             training = self.run(config, workspace)
             if training is None:
                 check()
             else:
-                sweep = os.environ.get(SWEEP, "")
-                context = Context(ROOT, out, self.module, origin, overrides, sweep, workspace.used)
-                with fits_elsewhere(training.part == "search"):
-                    output = checked(workspace.output, check)
-                    run_training(training, output, make_observers(config, context))
-        except (
-            FloatingPointError,
-            ValueError,
-            OSError,
-        ) as error:  # diverged, bad values, disk full
+                self._train(training, config, workspace, origin, overrides, check)
+        except (FloatingPointError, ValueError, OSError) as error:  # diverged, no room, ...
             if os.environ.get("HYDRA_FULL_ERROR") == "1":  # Hydra's own switch for tracebacks
                 raise
             raise RetraceError(f"{self.module}: {one_line(error)}") from None
-        if digest and origin == "sweep":
-            finished.note(digest, out)
-        if out != ROOT:
+        if out != self.root:
             log.info("results in %s", out)
 
-    def _check(self, digest: str, config: Config, overrides: list[str] | None) -> None:
-        """Raise RetraceError if what the stage comes from is not as when it began.
+    def _train(
+        self,
+        training: Training,
+        config: Config,
+        workspace: Workspace,
+        origin: Origin,
+        overrides: list[str],
+        check: Callable[[], None],
+    ) -> None:
+        context = Context(
+            self.root,
+            workspace.out,
+            self.module,
+            origin,
+            overrides,
+            self.group,
+            workspace.inputs,
+        )
+        observers = [Progress(self.live), *trackers(self.session, context)]
+        with fits_elsewhere(self.cluster if training.parallel else None, self.root):
+            run_training(training, checked(workspace.output, check), observers)
+
+    def _unchanged(self, config: Config, overrides: list[str]) -> Callable[[], None]:
+        """Give a check that what the stage comes from is as it is now.
 
         DVC hashes it when the stage has ended, and would note the results as those of code, data
-        and parameters that came meanwhile. With its `overrides`, parameters are read again.
+        and parameters that came meanwhile.
         """
-        now = config if overrides is None else load(ROOT / "params.yaml", overrides)
-        if digest and finished.digest_of(self.module, now, ROOT) != digest:
-            stage = self.module.removeprefix("stages.")
-            raise RetraceError(f"what {stage} comes from has changed while it ran: run it again")
+        name = self.module.removeprefix("stages.")
+        stage = read_stages(self.root)[name]
+        before = inputs_digest(stage, config, self.root)
+
+        def check() -> None:
+            now = load(self.root / "params.yaml", overrides)
+            if inputs_digest(stage, now, self.root) != before:
+                raise RetraceError(f"what {name} comes from has changed while it ran: run it again")
+
+        return check
 
 
-def main(run: Stage) -> None:
-    """Run the stage that was started with ``python -m``, and train what it declares.
+def main(run: Stage, arguments: Sequence[str] | None = None, root: Path | None = None) -> None:
+    """Run a stage with the arguments of a command line, and train what it declares.
 
     Parameters
     ----------
     run : callable
         ``run(config, workspace)``; writes its results itself and returns None, or returns what is
         to be trained.
+    arguments : sequence of str, optional
+        Default: those of this process.
+    root : Path, optional
+        Top of the checkout. Default: that of this code.
     """
-    spec = sys.modules["__main__"].__spec__
-    assert spec is not None, "stages are run with python -m"
-    module = spec.name
-
-    task = Task(run, module)
+    module = run.__module__
+    if module == "__main__":
+        module = sys.modules[module].__spec__.name  # type: ignore[union-attr]
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        if "DVC_STAGE" in os.environ:
-            logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-            config = load(ROOT / "params.yaml", sys.argv[1:])
-            with session(config, ROOT):
-                task(config, ROOT, "dvc", sys.argv[1:])
-        else:
-            stage, known = module.removeprefix("stages."), read_yaml(ROOT / "dvc.yaml")["stages"]
-            # Of a stage that dvc.yaml does not have yet nothing is known
-            sections = sections_of(known[stage]) if stage in known else list(Config.model_fields)
-            config = check_jobs(ROOT / "conf", stage, sections)
-            with session(config, ROOT), sweep_parent(module, sys.argv[1:]):
-                run_as_hydra_app(task, module, ROOT / "conf")
+        _start(run, module, list(arguments), root or checkout())
     except RetraceError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         print(INTERRUPTED, file=sys.stderr)
         sys.exit(130)
+
+
+def _start(run: Stage, module: str, arguments: list[str], root: Path) -> None:
+    """Read the environment, once, and run the stage as DVC's or as a Hydra application."""
+    inherited = os.environ.get(SESSION)
+    cluster = os.environ.get(ADDRESS)
+    live = sys.stderr.isatty() and not os.environ.get(NO_LIVE_LINE)
+    above = Path(inherited) if inherited else None
+    if "DVC_STAGE" in os.environ:
+        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+        config = load(root / "params.yaml", arguments)
+        with session(config, root, above) as folder:
+            task = Task(run, module, root, folder, cluster=cluster, live=live)
+            task(config, root, Origin.PIPELINE, arguments)
+        return
+    known = read_stages(root).get(module.removeprefix("stages."))
+    # Of a stage that dvc.yaml does not have yet nothing is known
+    sections = known.sections if known else list(Config.model_fields)
+    config = check_jobs(root / "conf", module.removeprefix("stages."), sections, arguments)
+    with (
+        session(config, root, above) as folder,
+        sweep_parent(folder, module, arguments) as group,
+    ):
+        task = Task(run, module, root, folder, group, cluster, live)
+        run_as_hydra_app(task, module, root / "conf", arguments)

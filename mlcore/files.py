@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -23,16 +22,10 @@ import pandas as pd
 import yaml
 from numpy.typing import NDArray
 
-from mlcore.errors import RetraceError
+from mlcore.errors import RetraceError, one_line
 
 BROKEN_YAML = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 """What PyYAML raises, too, for values that are not of the type they are tagged with."""
-
-
-def in_short(error: Exception) -> str:
-    """Give an error's words in one line of at most 300 characters, all printable."""
-    words = "".join(c if c.isprintable() else " " for c in str(error)[:2000])
-    return shorten(words, 300, placeholder=" ...") or type(error).__name__
 
 
 LONGEST_NUMBER = 100
@@ -108,7 +101,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise RetraceError(f"{path} is not valid JSON: {in_short(error)}") from None
+        raise RetraceError(f"{path} is not valid JSON: {one_line(error, 300)}") from None
 
 
 def read_yaml(path: Path) -> Any:
@@ -116,7 +109,7 @@ def read_yaml(path: Path) -> Any:
     try:
         return yaml.load(path.read_text(encoding="utf-8"), YamlLoader)  # noqa: S506 - a safe one
     except (yaml.YAMLError, *BROKEN_YAML) as error:
-        raise RetraceError(f"{path} is not valid YAML: {in_short(error)}") from None
+        raise RetraceError(f"{path} is not valid YAML: {one_line(error, 300)}") from None
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -130,7 +123,7 @@ def read_table(path: Path) -> pd.DataFrame:
     try:
         return pd.read_csv(path)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise RetraceError(f"{path} is not a valid CSV table: {in_short(error)}") from None
+        raise RetraceError(f"{path} is not a valid CSV table: {one_line(error, 300)}") from None
 
 
 def save_arrays(path: Path, **arrays: NDArray[Any]) -> None:
@@ -157,7 +150,9 @@ def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except Exception as error:  # a damaged zip can raise nearly anything
-        raise RetraceError(f"{path} is not a valid array file (.npz): {in_short(error)}") from None
+        raise RetraceError(
+            f"{path} is not a valid array file (.npz): {one_line(error, 300)}"
+        ) from None
 
 
 def md5_of(path: Path) -> str:

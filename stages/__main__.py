@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,10 @@ from mlcore.errors import RetraceError
 from mlcore.files import write_json
 from mlcore.pipeline.recovery import alone, drop_damaged, recover
 from mlcore.pipeline.side_by_side import Plan, Processes, order_lock, plan, run_side_by_side
+from mlcore.process import checkout
+from mlcore.tracking.notes import SESSION
 from mlcore.tracking.observer import session
 from mlcore.training.progress import NO_LIVE_LINE
-
-ROOT = Path(__file__).parents[1]
 
 # Without --wait-for-lock, stages that start together lose each other's lock
 REPRO = (sys.executable, "-m", "dvc", "--wait-for-lock", "repro")
@@ -38,7 +38,9 @@ INTERRUPTED = (
 )
 
 
-async def bring_up_to_date(plan: Plan, jobs: int, seconds: dict[str, float]) -> int:
+async def bring_up_to_date(
+    plan: Plan, jobs: int, seconds: dict[str, float], env: Mapping[str, str]
+) -> int:
     """Run all that is out of date; returns the exit code. Nothing is left running.
 
     How long each stage took, DVC's own part with it, is added to `seconds`.
@@ -47,15 +49,16 @@ async def bring_up_to_date(plan: Plan, jobs: int, seconds: dict[str, float]) -> 
 
     async def timed(name: str) -> int:
         began = time.monotonic()
-        env = os.environ if name in plan.alone else os.environ | {NO_LIVE_LINE: "1"}
-        code = await processes.run(*REPRO, "-s", name, env=env)
+        beside_others = jobs > 1 and name not in plan.alone
+        quiet = {NO_LIVE_LINE: "1"} if beside_others else {}
+        code = await processes.run(*REPRO, "-s", name, env={**env, **quiet})
         if code == 0:
             seconds[name] = time.monotonic() - began
             print(f"{name} is done, {len(seconds)} of {len(plan.graph)}", flush=True)
         return code
 
     try:
-        if jobs > 1 and len(plan.graph) > 1:
+        if plan.graph:
             failed = await run_side_by_side(plan, jobs, timed)
             if failed:
                 print(
@@ -63,7 +66,7 @@ async def bring_up_to_date(plan: Plan, jobs: int, seconds: dict[str, float]) -> 
                     file=sys.stderr,
                 )
                 return 1
-        code = await processes.run(*REPRO, *plan.targets)
+        code = await processes.run(*REPRO, *plan.targets, env=env)
         if code == 0:
             with Repo() as repo:
                 order_lock(repo, plan.order)
@@ -96,7 +99,7 @@ async def until_interrupted(work: Coroutine[Any, Any, int]) -> int:
         return 128 + received[0]
 
 
-def run(config: Config, targets: list[str], jobs: int, times: Path | None) -> int:
+def run(config: Config, root: Path, targets: list[str], jobs: int, times: Path | None) -> int:
     """Bring the pipeline up to date, also after a killed run; returns the exit code."""
     with Repo() as repo:
         warnings = recover(repo)
@@ -110,8 +113,9 @@ def run(config: Config, targets: list[str], jobs: int, times: Path | None) -> in
             flush=True,
         )
     began, seconds = time.monotonic(), dict[str, float]()
-    with session(config, ROOT) if todo.graph else nullcontext():
-        code = asyncio.run(until_interrupted(bring_up_to_date(todo, jobs, seconds)))
+    with session(config, root) if todo.graph else nullcontext() as folder:
+        work = bring_up_to_date(todo, jobs, seconds, _environment(jobs, folder))
+        code = asyncio.run(until_interrupted(work))
     if times and code == 0:
         total = round(time.monotonic() - began, 1)
         ordered = {n: round(seconds[n], 1) for n in todo.order if n in seconds}
@@ -119,7 +123,16 @@ def run(config: Config, targets: list[str], jobs: int, times: Path | None) -> in
     return code
 
 
-def main() -> int:
+def _environment(jobs: int, session: Path | None) -> dict[str, str]:
+    """Give the environment of what is started: the stages' interpreter, cores and session."""
+    # Stages are `python -m ...`: they run in this interpreter, also where no environment is active
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    # joblib's own limit, for the grid search
+    env = {**os.environ, "PATH": path, "LOKY_MAX_CPU_COUNT": str(jobs)}
+    return env | ({SESSION: str(session)} if session else {})
+
+
+def main(arguments: Sequence[str], root: Path) -> int:
     """Bring the pipeline up to date; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m stages", description=__doc__)
     parser.add_argument(
@@ -134,30 +147,25 @@ def main() -> int:
     parser.add_argument(
         "--times", type=Path, help="write there, as JSON, the seconds that stages side by side took"
     )
-    arguments = parser.parse_args()
-    jobs = arguments.jobs
+    given = parser.parse_args(arguments)
+    jobs = given.jobs
     if jobs < 1:
         parser.error(f"--jobs should be at least 1, not {jobs}")
-    times = arguments.times and arguments.times.resolve()
-    os.chdir(ROOT)
-    # Stages are `python -m ...`: they run in this interpreter, also where no environment is active
-    os.environ["PATH"] = os.pathsep.join(
-        [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
-    )
-    os.environ["LOKY_MAX_CPU_COUNT"] = str(jobs)  # joblib's own limit, for the grid search
+    times = given.times and given.times.resolve()
+    os.chdir(root)
     try:
-        config = load(ROOT / "params.yaml")
-        if warning := warn_of_change(ROOT / "conf", ROOT / "params.yaml"):
+        config = load(root / "params.yaml")
+        if warning := warn_of_change(root / "conf", root / "params.yaml"):
             print(warning, file=sys.stderr)
-        with alone(ROOT):
-            return run(config, arguments.stages, jobs, times)
+        with alone(root):
+            return run(config, root, given.stages, jobs, times)
     except (RetraceError, DvcException, OSError) as error:  # OSError: a full disk, no rights
         sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":
     try:
-        code = main()
+        code = main(sys.argv[1:], checkout())
     except KeyboardInterrupt:  # before the first stage
         code = 130
     if code > 128:

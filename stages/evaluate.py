@@ -12,8 +12,8 @@ from mlcore.judging.study import compare, headline
 from mlcore.process import fingerprint
 
 if TYPE_CHECKING:
-    from mlcore.app import Workspace
     from mlcore.config import Config
+    from mlcore.workspace import Workspace
 
 PARTS = {"classifier": "fashion_classifier", "feature_classifier": "bottleneck_probe"}
 """What the published figures call a part."""

@@ -10,8 +10,8 @@ from mlcore.training.autoencoder import encode
 from mlcore.training.weights import load_mlp
 
 if TYPE_CHECKING:
-    from mlcore.app import Workspace
     from mlcore.config import Config
+    from mlcore.workspace import Workspace
 
 
 def run(config: Config, workspace: Workspace) -> None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from mlcore.data import sources
 
 if TYPE_CHECKING:
-    from mlcore.app import Workspace
     from mlcore.config import Config
+    from mlcore.workspace import Workspace
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from mlcore.training.run import Dataset, Training
 from mlcore.training.weights import save_mlp
 
 if TYPE_CHECKING:
-    from mlcore.app import Workspace
     from mlcore.config import Config
+    from mlcore.workspace import Workspace
 
 
 def run(config: Config, workspace: Workspace) -> Training:

@@ -23,8 +23,8 @@ from mlcore.training.autoencoder import reconstruct
 from mlcore.training.weights import load_mlp
 
 if TYPE_CHECKING:
-    from mlcore.app import Workspace
     from mlcore.config import Config
+    from mlcore.workspace import Workspace
 
 Drawn = dict[str, tuple[Any, str]]
 """Figures by name, each with a sentence that says what it shows."""
@@ -77,13 +77,13 @@ def cell_figures(config: Config, workspace: Workspace) -> Drawn:
     """Draw the loss curves of each cell (report, figure 5), other seeds behind the run's."""
     runs = read_replicates(workspace.input("metrics/replicates.csv"))
     curves = dict(
-        list(read_curves(workspace.input("metrics/replicates_curves.csv")).groupby("digest"))
+        list(read_curves(workspace.input("metrics/replicates_curves.csv")).groupby("params"))
     )
     histories = _by_cell(read_table(workspace.input("metrics/history/network.csv")), config)
     drawn = {}
     for cell, history in histories.items():
         of_cell = runs[(runs["part"] == "network") & (runs["name"] == "-".join(cell))]
-        others = [curves[digest] for digest in of_cell["digest"] if digest in curves]
+        others = [curves[params] for params in of_cell["params"] if params in curves]
         first, last = history.iloc[0], history.iloc[-1]
         lowest = history.loc[history["val_loss"].idxmin()]
         drawn[f"network/{'-'.join(cell)}"] = (

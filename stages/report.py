@@ -11,8 +11,8 @@ from mlcore.pipeline.dvc_yaml import outline
 from mlcore.report import content, inline_png, inline_svg, render
 
 if TYPE_CHECKING:
-    from mlcore.app import Workspace
     from mlcore.config import Config
+    from mlcore.workspace import Workspace
 
 
 def run(config: Config, workspace: Workspace) -> None:

@@ -13,8 +13,8 @@ from mlcore.training.search import GridSearch
 from mlcore.training.weights import save_mlp
 
 if TYPE_CHECKING:
-    from mlcore.app import Workspace
     from mlcore.config import Config
+    from mlcore.workspace import Workspace
 
 SEARCHED = ["solver", "learning_rate", "batch_size"]
 
@@ -29,6 +29,7 @@ def run(config: Config, workspace: Workspace) -> Training:
     n_candidates = len(grid["solver"]) * len(grid["learning_rate"]) * len(grid["batch_size"])
     return Training(
         part="search",
+        parallel=True,
         name="best",
         estimator=GridSearch(
             ObservedMLPClassifier(**sklearn_arguments(shared)),

@@ -11,8 +11,8 @@ from mlcore.judging.replicates import read_curves, read_replicates, read_runs
 from mlcore.judging.sensitivity import as_json, how_ordinary, judged_by_stopping, summarise
 
 if TYPE_CHECKING:
-    from mlcore.app import Workspace
     from mlcore.config import Config
+    from mlcore.workspace import Workspace
 
 
 def run(config: Config, workspace: Workspace) -> None:

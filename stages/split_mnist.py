@@ -8,8 +8,8 @@ from mlcore.data import sources, splits
 from mlcore.files import save_arrays, write_json
 
 if TYPE_CHECKING:
-    from mlcore.app import Workspace
     from mlcore.config import Config
+    from mlcore.workspace import Workspace
 
 
 def run(config: Config, workspace: Workspace) -> None:

@@ -12,8 +12,8 @@ from mlcore.training.models import save_network
 from mlcore.training.run import Dataset, Training
 
 if TYPE_CHECKING:
-    from mlcore.app import Workspace
     from mlcore.config import Config
+    from mlcore.workspace import Workspace
 
 
 def run(config: Config, workspace: Workspace) -> Training:

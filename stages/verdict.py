@@ -15,8 +15,8 @@ from mlcore.judging.rules import read_claims, read_rules
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mlcore.app import Workspace
     from mlcore.config import Config
+    from mlcore.workspace import Workspace
 
 
 def run(config: Config, workspace: Workspace) -> None:

@@ -8,8 +8,8 @@ from mlcore.files import read_yaml, write_json
 from mlcore.judging.worked_examples import backprop, given_hyperplane, max_margin
 
 if TYPE_CHECKING:
-    from mlcore.app import Workspace
     from mlcore.config import Config
+    from mlcore.workspace import Workspace
 
 
 def run(config: Config, workspace: Workspace) -> None:

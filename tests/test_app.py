@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import yaml
 
-from mlcore.app import Workspace
 from mlcore.errors import RetraceError
 from mlcore.files import save_arrays
+from mlcore.workspace import Workspace
 
 SHORT = ["network.max_epochs=2", "network.hidden_layer_sizes=[8,6]", "tracking=off"]
 EIGHT_THREADS = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "8")

@@ -7,8 +7,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 
-from mlcore.app import Workspace
 from mlcore.config import compose
+from mlcore.workspace import Workspace
 from stages import report
 
 ROOT = Path(__file__).parents[1]

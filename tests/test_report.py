@@ -11,12 +11,12 @@ import yaml
 from jinja2 import UndefinedError
 
 from mlcore import plotting
-from mlcore.app import Workspace
 from mlcore.config import compose
 from mlcore.files import read_json, write_json
 from mlcore.pipeline.dvc_yaml import Stage
 from mlcore.report import content, digits, inline_svg, render, short
 from mlcore.report.strips import strip
+from mlcore.workspace import Workspace
 from stages import report
 
 ROOT = Path(__file__).parents[1]

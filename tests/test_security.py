@@ -32,7 +32,6 @@ import requests
 from packaging.requirements import Requirement
 
 from mlcore import plotting
-from mlcore.app import Workspace
 from mlcore.config import compose, compose_raw, load
 from mlcore.errors import RetraceError
 from mlcore.files import load_arrays, read_json, write_json
@@ -42,6 +41,7 @@ from mlcore.review import compare
 from mlcore.sweeps.jobs import read_sweeps
 from mlcore.training.run import models
 from mlcore.training.weights import load_mlp
+from mlcore.workspace import Workspace
 from stages import report
 
 ROOT = Path(__file__).parents[1]

@@ -10,12 +10,12 @@ import pytest
 import yaml
 from PIL import Image
 
-from mlcore.app import Workspace
 from mlcore.config import compose
 from mlcore.data.splits import Part
 from mlcore.files import save_arrays, write_json, write_table
 from mlcore.training.mlp import ObservedMLPClassifier, ObservedMLPRegressor
 from mlcore.training.weights import save_mlp
+from mlcore.workspace import Workspace
 from stages import evaluate, plot, split_mnist, subset_fashion, worked_examples
 
 ROOT = Path(__file__).parents[1]

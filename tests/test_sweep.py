@@ -15,11 +15,11 @@ import psutil
 import pytest
 import yaml
 from filelock import FileLock
+from mlcore.sweeps.confirm import Finished, Group
 
 from mlcore.errors import RetraceError
 from mlcore.judging.replicates import CURVES, FIGURES, KEY, Table, read_replicates, read_runs
 from mlcore.pipeline.digests import changed_code
-from mlcore.sweeps.confirm import Finished, Group
 from mlcore.sweeps.jobs import check_code, jobs_of, read_sweeps, todo
 from mlcore.tracking.store import default_uri
 from mlcore.training.models import load_network

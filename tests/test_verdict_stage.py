@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlcore.app import Workspace
 from mlcore.config import load
 from mlcore.files import read_json, read_yaml, write_json
 from mlcore.judging import claims, numbers
 from mlcore.judging.replicates import CURVES, FIGURES, KEY
+from mlcore.workspace import Workspace
 from stages import verdict as stage
 
 ROOT = Path(__file__).parents[1]

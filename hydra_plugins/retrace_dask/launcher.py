@@ -1,16 +1,22 @@
 """The launcher as Hydra finds it. Hydra imports this at every start, so nothing heavy is here."""
 
+import logging
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.core.utils import JobReturn
+from hydra.core.utils import JobReturn, JobStatus, configure_log, filter_overrides, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 
-from mlcore.errors import RetraceError
+from mlcore.errors import RetraceError, one_line
+
+log = logging.getLogger(__name__)
 
 
 class DaskLauncher(Launcher):
@@ -36,13 +42,54 @@ class DaskLauncher(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """Run the jobs, and give their outcomes in the same order."""
-        from hydra_plugins.retrace_dask._jobs import run_all
-
+        """Run the jobs, and give their results in the same order; failures are named at the end."""
         try:
-            return run_all(self, job_overrides, initial_job_idx)
+            return self._launch(job_overrides, initial_job_idx)
         except RetraceError as error:
             sys.exit(f"error: {error}")  # Hydra would add a line of its own
+
+    def _launch(self, job_overrides: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
+        from hydra.core.singleton import Singleton
+        from hydra_plugins.hydra_joblib_launcher._core import execute_job
+
+        from mlcore.process import checkout
+        from mlcore.sweeps.cluster import connected, ended_jobs
+
+        setup_globals()
+        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        folder = Path(self.config.hydra.sweep.dir).absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        with open_dict(self.config):
+            self.config.hydra.sweep.dir = str(folder)  # a worker may have been started elsewhere
+        shared: tuple[Any, ...] = (self.hydra_context, self.config, self.task_function)
+        state = Singleton.get_state()
+        jobs = [
+            (first + number, list(overrides), *shared, state)
+            for number, overrides in enumerate(job_overrides)
+        ]
+        returned: dict[int, JobReturn] = {}
+        failed = []
+        with (
+            connected(self.address, checkout(), self.n_workers) as client,
+            closing(ended_jobs(client, execute_job, jobs)) as ended,
+        ):
+            for done, job in enumerate(ended, start=1):
+                error = job.error or _failure(job.value)
+                returned[job.number] = job.value
+                what = " ".join(filter_overrides(job_overrides[job.number]))
+                log.info("%d of %d: %s: %s", done, len(jobs), what, error or "done")
+                if error:
+                    failed.append(f"failed: {what}: {error}")
+        print("".join(f"{line}\n" for line in failed), end="", file=sys.stderr)
+        if failed:
+            raise RetraceError(f"{len(failed)} of {len(jobs)} jobs failed, as said above")
+        return [returned[number] for number in sorted(returned)]
+
+
+def _failure(returned: JobReturn) -> str:
+    if returned.status != JobStatus.FAILED:
+        return ""
+    return one_line(returned._return_value).removeprefix("error: ")
 
 
 @dataclass

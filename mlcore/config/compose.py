@@ -13,9 +13,9 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from pydantic import ValidationError
 
-from mlcore.config.messages import composition_problem, describe, one_line, printable
+from mlcore.config.messages import composition_problem, describe, masked
 from mlcore.config.schema import Config
-from mlcore.errors import RetraceError
+from mlcore.errors import RetraceError, one_line
 
 
 def validate(config: DictConfig, source: str) -> Config:
@@ -35,12 +35,12 @@ def validate(config: DictConfig, source: str) -> Config:
     try:
         values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except Exception as error:  # damaged interpolations can raise nearly anything
-        raise RetraceError(printable(f"{source}: {one_line(error)}")) from None
+        raise RetraceError(masked(f"{source}: {one_line(error)}")) from None
     try:
         return Config.model_validate(values)
     except ValidationError as error:
         problems = "; ".join(describe(problem) for problem in error.errors())
-        raise RetraceError(printable(f"{source}: {problems}")) from None
+        raise RetraceError(masked(f"{source}: {problems}")) from None
 
 
 def compose_raw(
@@ -69,7 +69,7 @@ def compose_raw(
                 OmegaConf.resolve(config)
             return config
     except Exception as error:  # Hydra and OmegaConf can raise nearly anything
-        raise RetraceError(printable(composition_problem(error, conf, overrides))) from None
+        raise RetraceError(masked(composition_problem(error, conf, overrides))) from None
 
 
 def compose(conf: Path, overrides: Sequence[str] = ()) -> Config:
@@ -109,7 +109,7 @@ def load(params: Path, overrides: Sequence[str] = ()) -> Config:
     except FileNotFoundError:
         raise RetraceError(f"{params.name} does not exist; `make params` writes it") from None
     except Exception as error:  # damaged YAML can raise nearly anything
-        raise RetraceError(printable(f"{params.name} cannot be read: {one_line(error)}")) from None
+        raise RetraceError(masked(f"{params.name} cannot be read: {one_line(error)}")) from None
     if not isinstance(config, DictConfig):
         raise RetraceError(f"{params.name} should hold a mapping; `make params` writes it")
     return validate(config, params.name)

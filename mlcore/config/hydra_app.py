@@ -19,15 +19,18 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from mlcore.config.compose import compose, compose_raw, validate
-from mlcore.config.messages import one_line, printable
+from mlcore.config.messages import masked
 from mlcore.config.schema import Config
-from mlcore.errors import RetraceError
+from mlcore.errors import RetraceError, one_line
+from mlcore.workspace import Origin
 
-Task = Callable[[Config, Path, str, list[str]], None]
-"""``task(config, output folder, "hydra" or "sweep", overrides)``."""
+Task = Callable[[Config, Path, Origin, list[str]], None]
+"""``task(config, output folder, origin, overrides)``."""
 
 
-def check_jobs(conf: Path, stage: str, sections: Collection[str]) -> Config:
+def check_jobs(
+    conf: Path, stage: str, sections: Collection[str], arguments: Sequence[str]
+) -> Config:
     """Check the jobs of the command line; returns the configuration of the first.
 
     Parameters
@@ -36,6 +39,8 @@ def check_jobs(conf: Path, stage: str, sections: Collection[str]) -> Config:
     stage : str
     sections : collection of str
         Of the configuration, that the stage reads.
+    arguments : sequence of str
+        Of the command line.
 
     Raises
     ------
@@ -43,7 +48,7 @@ def check_jobs(conf: Path, stage: str, sections: Collection[str]) -> Config:
         If the overrides of any job are wrong, as far as jobs are known beforehand, or would be
         recorded with a training that they do not change.
     """
-    args = get_args()
+    args = get_args(list(arguments))
     jobs = jobs_known_beforehand(args.overrides, args.multirun, conf)
     configs = [
         compose(conf, [override for override in job if not override.startswith("hydra")])
@@ -64,12 +69,12 @@ def _refuse_without_effect(
         if section in set(Config.model_fields) - {*sections, "seed", "tracking"}:
             read = f"reads {', '.join(sections)}" if sections else "has no parameters"
             raise RetraceError(
-                printable(f"command line: {override.input_line} has no effect on {stage}, ")
+                masked(f"command line: {override.input_line} has no effect on {stage}, ")
                 + f"which {read}; `dvc exp run -S` runs the stages that it has an effect on"
             )
 
 
-def run_as_hydra_app(task: Task, name: str, conf: Path) -> None:
+def run_as_hydra_app(task: Task, name: str, conf: Path, arguments: Sequence[str]) -> None:
     """Run a task as a Hydra application, once or as a multirun.
 
     Parameters
@@ -78,13 +83,15 @@ def run_as_hydra_app(task: Task, name: str, conf: Path) -> None:
     name : str
         Module that is being run, as in ``python -m name``; Hydra names the job after it.
     conf : Path
+    arguments : sequence of str
+        Of the command line.
 
     Raises
     ------
     RetraceError
         If the overrides of the job are wrong, or results cannot be written.
     """
-    args = get_args()
+    args = get_args(list(arguments))
     folder = Path("multirun" if args.multirun else "outputs")  # as conf/config.yaml has it
     elsewhere = any(re.match(r"\+*hydra\.(run|sweep)\.dir=", o) for o in args.overrides)
     if not elsewhere and not os.access(folder if folder.exists() else Path(), os.W_OK):
@@ -98,7 +105,7 @@ def run_as_hydra_app(task: Task, name: str, conf: Path) -> None:
             task(
                 validate(config, "command line"),
                 Path(hydra_config.runtime.output_dir),
-                "sweep" if sweep else "hydra",
+                Origin.SWEEP if sweep else Origin.HYDRA,
                 list(hydra_config.overrides.task),
             )
         except RetraceError as error:
@@ -106,8 +113,12 @@ def run_as_hydra_app(task: Task, name: str, conf: Path) -> None:
                 raise CompactHydraException(f"error: {error}") from None  # printed as it is
             sys.exit(f"error: {error}")
 
-    job_of_hydra.__module__ = name
-    hydra.main(version_base="1.3", config_path=str(conf), config_name="config")(job_of_hydra)()
+    job_of_hydra.__module__ = name  # Hydra takes the job's name from it, also for its --help
+    started_with, sys.argv = sys.argv, [name, *arguments]  # Hydra has no other way to hand them in
+    try:
+        hydra.main(version_base="1.3", config_path=str(conf), config_name="config")(job_of_hydra)()
+    finally:
+        sys.argv = started_with
 
 
 def jobs_known_beforehand(arguments: list[str], multirun: bool, conf: Path) -> list[list[str]]:
@@ -143,7 +154,7 @@ def jobs_known_beforehand(arguments: list[str], multirun: bool, conf: Path) -> l
     except RetraceError:
         raise
     except Exception as error:  # Hydra and OmegaConf can raise nearly anything
-        raise RetraceError(printable(f"command line: {one_line(error)}")) from None
+        raise RetraceError(masked(f"command line: {one_line(error)}")) from None
     return expand(configured + arguments, "command line", conf)
 
 
@@ -176,7 +187,7 @@ def expand(arguments: list[str], source: str, conf: Path) -> list[list[str]]:
         if not jobs:
             raise ValueError("a sweep should have a job; a range or a choice in it is empty")
     except Exception as error:  # Hydra can raise nearly anything
-        raise RetraceError(printable(f"{source}: {one_line(error)}")) from None
+        raise RetraceError(masked(f"{source}: {one_line(error)}")) from None
     return jobs
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from mlcore.config.schema import Config
+from mlcore.errors import one_line
 
 
 def describe(problem: Any) -> str:
@@ -58,32 +59,11 @@ def _choices(location: Sequence[str | int]) -> str:
     return f" of {', '.join(names)}" if names else ""
 
 
-LONGEST = 2000
-"""Characters of a message; some fifty wrong parameters can be named in it."""
-
-
 def masked(text: str) -> str:
-    """Blot out what stands before an @ in a URI, and the values of its query."""
+    """Give a message in one line, what may be secret in a URI of it (user, query) blotted out."""
     # Without an @ the match is kept: it would be sought again from every :// in it
     text = re.sub(r"://[^\s@'\"]*(@?)", lambda m: "://***@" if m[1] else m[0], text)
-    return re.sub(r"([?&]\w+=)[^&\s'\"]+", r"\1***", text)
-
-
-def printable(text: str) -> str:
-    """Give a message as it may be printed: secrets masked, no control character, no megabyte."""
-    text = "".join(
-        character if character.isprintable() else repr(character)[1:-1]
-        for character in masked(text)
-    )
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
-
-
-def one_line(error: BaseException) -> str:
-    """Fold a message of Hydra or OmegaConf into one line, without what it says about types."""
-    noise = ("full_key", "object_type", "See ", "Config search path", "provider=")
-    lines = [line.strip() for line in str(error).splitlines()]
-    kept = [line for line in lines if line and not line.startswith(noise)]
-    return " ".join(kept) or type(error).__name__
+    return one_line(re.sub(r"([?&]\w+=)[^&\s'\"]+", r"\1***", text))
 
 
 def composition_problem(error: Exception, conf: Path, overrides: Sequence[str]) -> str:

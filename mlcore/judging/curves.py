@@ -134,9 +134,9 @@ def with_figures(runs: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     runs : pandas.DataFrame
-        One row per training, with its "digest".
+        One row per training, with its "params".
     curves : pandas.DataFrame
-        One row per epoch: "digest", "epoch", "train_loss" and "val_loss".
+        One row per epoch: "params", "epoch", "train_loss" and "val_loss".
 
     Returns
     -------
@@ -144,8 +144,8 @@ def with_figures(runs: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
         `runs` with the columns of `describe`, NaN for trainings without a curve.
     """
     described = {
-        digest: describe(curve["train_loss"], curve["val_loss"])
-        for digest, curve in curves.sort_values("epoch").groupby("digest")
+        params: describe(curve["train_loss"], curve["val_loss"])
+        for params, curve in curves.sort_values("epoch").groupby("params")
     }
     table = pd.DataFrame.from_dict(described, orient="index", columns=list(MEASURES))
-    return runs.join(table, on="digest")
+    return runs.join(table, on="params")

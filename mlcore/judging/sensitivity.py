@@ -38,9 +38,9 @@ def judged_by_stopping(runs: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame
         "stopping", "overrides" the parameters that make the rule.
     """
     rows = []
-    by_digest = dict(list(curves.sort_values("epoch").groupby("digest")))
+    by_params = dict(list(curves.sort_values("epoch").groupby("params")))
     for run in runs[runs["part"] == "network"].to_dict("records"):
-        curve = by_digest[run["digest"]]
+        curve = by_params[run["params"]]
         for patience, best in STOPPING:
             kept = curve.iloc[: last_epoch(curve["val_loss"], patience)]
             chosen = kept.loc[kept["val_loss"].idxmin()] if best else kept.iloc[-1]

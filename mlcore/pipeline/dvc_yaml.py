@@ -1,12 +1,18 @@
-"""The pipeline as dvc.yaml states it: stages, what each is for, and whose results it takes."""
+"""dvc.yaml and dvc.lock as data: what each stage is for, reads and makes."""
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
+
+from mlcore.errors import RetraceError
+from mlcore.files import read_yaml
 
 
-class Stage(NamedTuple):
+@dataclass(frozen=True)
+class Stage:
     """A stage of dvc.yaml, with all items of its matrix.
 
     Attributes
@@ -15,43 +21,67 @@ class Stage(NamedTuple):
     desc : str
     needs : list of str
         Stages whose results it takes.
+    deps, outs : list of str
+        Paths as dvc.yaml has them, with ``${item.name}`` in them. `outs` are all that it makes:
+        outs, metrics and plots.
+    items : dict of str to (str, str)
+        Section and key of the configuration by the matrix item that DVC hands on to them.
+    sections : list of str
+        Of the configuration, that it reads.
     """
 
     name: str
     desc: str
     needs: list[str]
+    deps: list[str]
+    outs: list[str]
+    items: dict[str, tuple[str, str]]
+    sections: list[str]
+
+    def filled(self, path: str, config: Any) -> str:
+        """Put the matrix items of a configuration into a path."""
+        for item, (section, key) in self.items.items():
+            path = path.replace(f"${{item.{item}}}", getattr(getattr(config, section), key))
+        return path
 
 
 def outline(pipeline: Mapping[str, Any]) -> list[Stage]:
-    """Give the stages of a pipeline.
-
-    Parameters
-    ----------
-    pipeline : mapping
-        The content of dvc.yaml.
-    """
+    """Give the stages of a pipeline, as dvc.yaml holds it."""
     made = {name: _outs(stage) for name, stage in pipeline["stages"].items()}
-    return [
-        Stage(
-            name,
-            stage["desc"],
-            [
-                other
-                for other, outs in made.items()
-                if other != name
-                and any(_takes(_pattern(dep), out) for dep in stage["deps"] for out in outs)
-            ],
-        )
-        for name, stage in pipeline["stages"].items()
+    return [_stage(name, stage, made) for name, stage in pipeline["stages"].items()]
+
+
+def read_stages(root: Path) -> dict[str, Stage]:
+    """Read the stages of a checkout's dvc.yaml by their names."""
+    return {stage.name: stage for stage in outline(read_yaml(root / "dvc.yaml"))}
+
+
+def _stage(name: str, stage: Mapping[str, Any], made: Mapping[str, list[str]]) -> Stage:
+    deps = list(stage.get("deps", []))
+    handed = re.findall(r"(\w+)\.(\w+)=\$\{item\.(\w+)\}", stage["cmd"])
+    needs = [
+        other
+        for other, outs in made.items()
+        if other != name and any(_takes(pattern(d), pattern(out)) for d in deps for out in outs)
     ]
+    named = {key.partition(".")[0] for key in stage.get("params", [])}
+    return Stage(
+        name,
+        stage.get("desc", ""),
+        needs,
+        deps,
+        made[name],
+        {item: (section, key) for section, key, item in handed},
+        sorted(named | {section for section, _, _ in handed}),
+    )
 
 
 def _outs(stage: Mapping[str, Any]) -> list[str]:
     listed = [out for kind in ("outs", "metrics", "plots") for out in stage.get(kind, [])]
-    return [_pattern(next(iter(out)) if isinstance(out, dict) else out) for out in listed]
+    return [next(iter(out)) if isinstance(out, dict) else out for out in listed]
 
 
-def _pattern(path: str) -> str:
+def pattern(path: str) -> str:
     """Let every item of a matrix match."""
     return re.sub(r"\$\{[^}]*\}", "*", path)
 
@@ -60,3 +90,32 @@ def _takes(dep: str, out: str) -> bool:
     """Say whether a dependency is an output, is inside one, or has one inside."""
     same = fnmatchcase(out, dep) or fnmatchcase(dep, out)
     return same or out.startswith(f"{dep}/") or dep.startswith(f"{out}/")
+
+
+def made_by(stages: Mapping[str, Stage], path: str) -> str | None:
+    """Name the stage that makes a file; None if none does."""
+    makers = (
+        name
+        for name, stage in stages.items()
+        if any(fnmatchcase(path, pattern(out)) for out in stage.outs)
+    )
+    return next(makers, None)
+
+
+def read_lock(root: Path) -> dict[str, dict[str, dict[str, str]]]:
+    """Read dvc.lock: of every stage as DVC addresses it, the MD5 of its "deps" and "outs" by path.
+
+    Raises
+    ------
+    RetraceError
+        If there is none.
+    """
+    if not (root / "dvc.lock").is_file():
+        raise RetraceError("dvc.lock does not exist yet; `make repro` makes it")
+    return {
+        name: {
+            kind: {entry["path"]: entry["md5"] for entry in stage.get(kind, [])}
+            for kind in ("deps", "outs")
+        }
+        for name, stage in read_yaml(root / "dvc.lock")["stages"].items()
+    }

@@ -7,7 +7,7 @@ plain ``dvc repro`` leaves.
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
 from graphlib import TopologicalSorter
@@ -86,6 +86,25 @@ def _stages_of(repo: Repo, target: str) -> list[str]:
         near = get_close_matches(target, known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
         raise RetraceError(f"dvc.yaml has no stage {target}; {hint}") from None
+
+
+def stale_stages(root: Path, names: Collection[str]) -> list[str]:
+    """Name what is out of date of some stages and those before them; data may be missing.
+
+    Parameters
+    ----------
+    root : Path
+        Top of the checkout.
+    names : collection of str
+        Of stages, or of a matrix for all its stages.
+    """
+    with Repo(str(root)) as repo, repo.lock:
+        wanted = {s for s in repo.index.stages if s.addressing.partition("@")[0] in names}
+        for stage in list(wanted):
+            wanted |= nx.descendants(repo.index.graph, stage)
+        stages = repo.index.stages
+        stale = [s for s in wanted if s.changed(allow_missing=True, upstream=stages)]
+        return sorted(stage.addressing for stage in stale)
 
 
 async def run_side_by_side(

@@ -151,7 +151,9 @@ def stages(outline: Sequence[Stage], seconds: Mapping[str, float]) -> list[dict[
         taken.setdefault(name.partition("@")[0], []).append(value)
     return [
         {
-            **stage._asdict(),
+            "name": stage.name,
+            "desc": stage.desc,
+            "needs": stage.needs,
             "runs": len(taken.get(stage.name, [])),
             "seconds": sum(taken.get(stage.name, [])),
         }

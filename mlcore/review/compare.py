@@ -20,8 +20,7 @@ from scipy import stats
 from tabulate import tabulate
 
 from mlcore.config import refuse_references
-from mlcore.config.messages import one_line
-from mlcore.errors import RetraceError
+from mlcore.errors import RetraceError, one_line
 from mlcore.judging.numbers import figures_of
 
 ROOT = Path(__file__).parents[2]

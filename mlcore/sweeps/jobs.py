@@ -1,7 +1,7 @@
 """Trainings that are run again with other parameters: the jobs of a file of sweeps.
 
-A job has a digest of its parameters, data and code. What stands by it in the file's table, which is
-in git, is not run again, on whatever machine.
+What stands in the file's table, which is in git, is not run again, on whatever machine, as long as
+its parameters are those of now and the pipeline's own trainings of its stages come out as they did.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from mlcore.config.hydra_app import expand
 from mlcore.errors import RetraceError
 from mlcore.files import read_yaml
 from mlcore.judging.replicates import N_DIGITS, Table
-from mlcore.pipeline.digests import digests_of, refuse_outdated
+from mlcore.pipeline.digests import digest_of
+from mlcore.pipeline.dvc_yaml import Stage, read_lock, read_stages
 
 
 class Sweep(BaseModel):
@@ -44,7 +45,7 @@ class SweepFile(BaseModel):
 
 
 @dataclass(frozen=True)
-class Job:
+class SweepJob:
     """One set of parameters and the stages that run with it.
 
     Attributes
@@ -54,15 +55,23 @@ class Job:
     overrides : list of str
         All but the seed.
     config : Config
-    digests : list of str
-        Of each stage: what it and those before it depend on.
+    params : list of str
+        Digest of the parameters of each stage and those before it.
+    results : list of str
+        Digest of what the pipeline's own runs of each stage and those before it read and made.
     """
 
     sweep: str
     stages: list[str]
     overrides: list[str]
     config: Config
-    digests: list[str]
+    params: list[str]
+    results: list[str]
+
+    @property
+    def name(self) -> str:
+        """What tells it from the other jobs."""
+        return " ".join([self.sweep, f"seed={self.config.seed}", *self.overrides])
 
 
 def read_sweeps(path: Path) -> SweepFile:
@@ -91,7 +100,7 @@ def _what_is_wrong(problem: Any) -> str:
     return f"{key}={given}: {problem['msg'].removeprefix('Input ')}"
 
 
-def jobs_of(file: SweepFile, root: Path, seeds: int, shared: Sequence[str] = ()) -> list[Job]:
+def jobs_of(file: SweepFile, root: Path, seeds: int, shared: Sequence[str] = ()) -> list[SweepJob]:
     """Compose the jobs of a file, seed by seed: what is done when it is broken off is balanced.
 
     Parameters
@@ -107,14 +116,16 @@ def jobs_of(file: SweepFile, root: Path, seeds: int, shared: Sequence[str] = ())
     Raises
     ------
     RetraceError
-        If a stage is unknown, its data are missing, or a job's overrides are wrong.
+        If a stage is unknown, or a job's overrides are wrong.
     """
-    pipeline = read_yaml(root / "dvc.yaml")["stages"]
+    known, lock = read_stages(root), read_lock(root)
     jobs = []
     for name, sweep in file.sweeps.items():
-        unknown = [stage for stage in sweep.stages if stage not in pipeline]
+        unknown = [stage for stage in sweep.stages if stage not in known]
         if unknown:
             raise RetraceError(f"sweep {name}: {unknown[0]} should be a stage of dvc.yaml")
+        stages = [known[stage] for stage in sweep.stages]
+        results = _results(sweep.stages, lock)
         numbers = range(1, max(seeds, sweep.seeds) + 1)
         for overrides in expand([*shared, *sweep.overrides], f"sweep {name}", root / "conf"):
             try:
@@ -124,33 +135,42 @@ def jobs_of(file: SweepFile, root: Path, seeds: int, shared: Sequence[str] = ())
                 raise RetraceError(f"sweep {name}: {problem}") from None
             # Hydra escapes ${seed}
             told = [o.replace("\\", "") for o in overrides if not o.startswith("tracking")]
-            for config in configs:
-                digests = _digests(sweep.stages, config, pipeline, root)
-                jobs.append(Job(name, sweep.stages, told, config, digests))
+            jobs += [
+                SweepJob(name, sweep.stages, told, config, _params(stages, config), results)
+                for config in configs
+            ]
     return sorted(jobs, key=lambda job: job.config.seed)
 
 
-def todo(jobs: Sequence[Job], table: Table) -> list[Job]:
+def todo(jobs: Sequence[SweepJob], table: Table) -> list[SweepJob]:
     """Give the jobs that the table does not have; it forgets what none of them asks for."""
     done = table.done({(job.sweep, " ".join(job.overrides)) for job in jobs})
-    return [job for job in jobs if job.digests[-1] not in done]
+    return [job for job in jobs if (job.params[-1], job.results[-1]) not in done]
 
 
-def check_code(root: Path, job: Job) -> None:
-    """Check that what a job trains here comes from the code and the data of its digests.
+def _params(stages: Sequence[Stage], config: Config) -> list[str]:
+    digests: list[str] = []
+    for stage in stages:
+        known = {name: getattr(config, name).model_dump() for name in stage.sections}
+        digests.append(digest_of([*digests[-1:], known])[:N_DIGITS])
+    return digests
 
-    Raises
-    ------
-    RetraceError
-        If the checkout's are others, or this process may have imported others.
+
+def _results(stages: Sequence[str], lock: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Digest the data that stages read and the results that they made, as dvc.lock has them.
+
+    Models are left out: the bytes of their files say nothing that histories and metrics do not.
     """
-    pipeline = read_yaml(root / "dvc.yaml")["stages"]
-    refuse_outdated(job.stages, pipeline, root)
-    if _digests(job.stages, job.config, pipeline, root) != job.digests:
-        raise RetraceError(f"{root} has other code or data than the sweep began with")
+    digests: list[str] = []
+    for stage in stages:
+        runs = [entry for name, entry in sorted(lock.items()) if name.partition("@")[0] == stage]
+        made = [
+            {path: md5 for path, md5 in {**run["deps"], **run["outs"]}.items() if _counts(path)}
+            for run in runs
+        ]
+        digests.append(digest_of([*digests[-1:], made])[:N_DIGITS])
+    return digests
 
 
-def _digests(
-    stages: Sequence[str], config: Config, pipeline: Mapping[str, Any], root: Path
-) -> list[str]:
-    return [digest[:N_DIGITS] for digest in digests_of(stages, config, pipeline, root)]
+def _counts(path: str) -> bool:
+    return path.startswith(("data/", "history/", "metrics/"))

@@ -1,14 +1,11 @@
-"""Those who watch a training: one module each, listed here."""
+"""What the tracker is told of how a training was started."""
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mlcore.config import Config
-from mlcore.tracking.notes import SESSION
 from mlcore.tracking.observer import Tracker
-from mlcore.training.progress import Progress
 from mlcore.training.run import Observer
+from mlcore.workspace import Origin
 
 
 @dataclass(frozen=True)
@@ -23,7 +20,7 @@ class Context:
         Folder of the results: `root` under DVC.
     stage : str
         Module that runs, such as "stages.train_network".
-    origin : {'dvc', 'hydra', 'sweep'}
+    origin : Origin
     overrides : list of str
         Of the command line.
     group : str
@@ -35,20 +32,12 @@ class Context:
     root: Path
     out: Path
     stage: str
-    origin: str
+    origin: Origin
     overrides: list[str] = field(default_factory=list)
     group: str = ""
     inputs: dict[str, Path] = field(default_factory=dict)
 
 
-def make_observers(config: Config, context: Context) -> list[Observer]:
-    """Give the observers that the configuration asks for."""
-    return [Progress(), *trackers(config, context)]
-
-
-def trackers(config: Config, context: Context) -> list[Observer]:
-    """Give those of the observers that record."""
-    session = os.environ.get(SESSION)
-    if config.tracking.backend != "none" and session:
-        return [Tracker(Path(session), context)]
-    return []
+def trackers(session: Path | None, context: Context) -> list[Observer]:
+    """Give the observers that record: none where a command has no session."""
+    return [Tracker(session, context)] if session else []

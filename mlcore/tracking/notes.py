@@ -13,9 +13,6 @@ SESSION = "RETRACE_TRACKING"
 OWNER, WRITER, STORE = ".owner", ".writer", ".store"
 """In a session: locks of its command and of its writer, and the store's URI without secrets."""
 
-SWEEP = "RETRACE_SWEEP"
-"""Environment variable that names the sweep whose jobs a command runs."""
-
 GROUP = "retrace.group"
 """Tag of runs that have a parent: those of a sweep, or those that differ by their seed alone."""
 

@@ -23,13 +23,14 @@ from uuid import uuid4
 
 from filelock import FileLock
 
-from mlcore.errors import RetraceError
+from mlcore.errors import RetraceError, one_line
 from mlcore.files import atomic_path, md5_of, save_arrays
 from mlcore.process import git
 from mlcore.tracking import notes
 from mlcore.tracking.login import SERVER
 from mlcore.tracking.store import default_uri, displayed
 from mlcore.training.run import Observer, Result, Row, Training
+from mlcore.workspace import Origin
 
 if TYPE_CHECKING:
     from mlcore.config import Config
@@ -45,14 +46,24 @@ PATIENCE = 60.0
 
 
 @contextmanager
-def session(config: Config, root: Path) -> Iterator[None]:
+def session(config: Config, root: Path, above: Path | None = None) -> Iterator[Path | None]:
     """Have a writer at work while the block runs; at its end, wait until it has sent everything.
 
-    Does nothing where tracking is off, or inside another command's session. Where the notes have
-    no place, that is said, and nothing is tracked.
+    Parameters
+    ----------
+    config : Config
+    root : Path
+        Top of the checkout.
+    above : Path, optional
+        Folder of the session of the command that started this one: it is used then.
+
+    Yields
+    ------
+    Path or None
+        The session's folder; None where tracking is off or the notes have no place, which is said.
     """
-    if config.tracking.backend == "none" or notes.SESSION in os.environ:
-        yield
+    if config.tracking.backend == "none" or above is not None:
+        yield None if config.tracking.backend == "none" else above
         return
     uri = store_of(config, root)
     folder = notes.pending(root) / f"{time.time_ns()}-{uuid4().hex[:8]}"
@@ -67,13 +78,11 @@ def session(config: Config, root: Path) -> Iterator[None]:
         writer = _start_writer(folder, root)
     except OSError as error:
         log.warning("warning: nothing is tracked: %s", error)
-        yield
+        yield None
         return
-    os.environ[notes.SESSION] = str(folder)
     try:
-        yield
+        yield folder
     finally:
-        del os.environ[notes.SESSION]
         _finish(writer, folder)
         if not notes.noted(folder):
             shutil.rmtree(folder, ignore_errors=True)
@@ -205,8 +214,7 @@ class Tracker(Observer):
     def failed(self, error: BaseException) -> None:
         """Note why there is no outcome."""
         killed = isinstance(error, KeyboardInterrupt)
-        text = (str(error).strip() or type(error).__name__).splitlines()[0]
-        self._note("failed", status="KILLED" if killed else "FAILED", error=text)
+        self._note("failed", status="KILLED" if killed else "FAILED", error=one_line(error))
         self._close()
 
     def _note(self, event: str, **content: Any) -> None:
@@ -247,38 +255,42 @@ def note_group(session: Path, group: str, part: str, name: str, about: Mapping[s
 
 
 @contextmanager
-def sweep_parent(stage: str, arguments: Sequence[str]) -> Iterator[None]:
+def sweep_parent(session: Path | None, stage: str, arguments: Sequence[str]) -> Iterator[str]:
     """Give the jobs of Hydra's multirun a run above theirs; other commands have none.
 
     Parameters
     ----------
+    session : Path or None
     stage : str
         Module that runs.
     arguments : sequence of str
         Of the command line.
+
+    Yields
+    ------
+    str
+        The group of the jobs' runs; "" if they have none.
     """
-    folder = os.environ.get(notes.SESSION)
-    if not folder or not {"-m", "--multirun"} & set(arguments):
-        yield
+    if session is None or not {"-m", "--multirun"} & set(arguments):
+        yield ""
         return
     overrides = [argument for argument in arguments if "=" in argument]
     told = [o for o in overrides if not o.startswith(("hydra", "tracking"))]
     name = " ".join([stage.rpartition(".")[2], *told])
-    os.environ[notes.SWEEP] = f"sweep/{uuid4().hex}"
+    group = f"sweep/{uuid4().hex}"
     try:
-        yield
+        yield group
     finally:
-        group = os.environ.pop(notes.SWEEP)
         about = {"tags": {"origin": "sweep", "overrides": " ".join(told)}}
         try:
-            note_group(Path(folder), group, "", name, about)
+            note_group(session, group, "", name, about)
         except OSError as error:
             log.warning("warning: the sweep has no run that sums it up: %s", error)
 
 
-def _run_name(name: str, overrides: list[str], origin: str) -> str:
+def _run_name(name: str, overrides: list[str], origin: Origin) -> str:
     """Tell the runs of a sweep, and runs with other parameters, apart by what was set."""
-    if origin == "dvc":
+    if origin == Origin.PIPELINE:
         return name
     settings = [o.partition("=") for o in overrides if not o.startswith(("hydra", "tracking"))]
     shown = [f"{key.split('.')[-1]}={value}" for key, _, value in settings if value not in name]
@@ -300,7 +312,7 @@ def _tags(context: Context) -> dict[str, str]:
         "dvc.baseline": "DVC_EXP_BASELINE_REV",
     }
     return {
-        "origin": context.origin,
+        "origin": context.origin.value,
         "overrides": " ".join(o for o in context.overrides if not o.startswith("tracking")),
         "output_folder": os.path.relpath(context.out, context.root),
         "mlflow.source.name": context.stage,

@@ -24,7 +24,7 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from mlcore.config.messages import one_line
+from mlcore.errors import one_line
 from mlcore.files import atomic_path, read_table
 from mlcore.plotting import loss_curves, save, sweep_dots
 from mlcore.tracking import notes, summary

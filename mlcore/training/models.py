@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlcore.errors import RetraceError
-from mlcore.files import atomic_path, in_short
+from mlcore.errors import RetraceError, one_line
+from mlcore.files import atomic_path
 from mlcore.nn import NeuralNetwork
 from mlcore.training.weights import check_layers
 
@@ -227,9 +227,9 @@ def load_network(path: Path) -> NeuralNetwork:
         saved = _Unpickler(io.BytesIO(content)).load()
         return _restore(saved)
     except (pickle.UnpicklingError, ValueError) as error:
-        reason = in_short(error)
+        reason = one_line(error, 300)
     except Exception as error:  # a damaged pickle can raise nearly anything
-        reason = f"it is damaged ({in_short(error)})"
+        reason = f"it is damaged ({one_line(error, 300)})"
     raise RetraceError(f"{path} is not the pickle of a network: {reason}")
 
 

@@ -1,8 +1,6 @@
 """Progress: one live line in a terminal, a plain line at every tenth of the way elsewhere."""
 
 import logging
-import os
-import sys
 import time
 
 from tqdm import tqdm
@@ -18,15 +16,23 @@ LINES = 10
 
 
 class Progress(Observer):
-    """Shows how far a training is, its losses, and the time left."""
+    """Shows how far a training is, its losses, and the time left.
+
+    Parameters
+    ----------
+    live : bool
+        Whether as one line that is written over and over, as a terminal allows.
+    """
+
+    def __init__(self, live: bool) -> None:
+        self.live = live
 
     def started(self, training: Training) -> None:
         """Begin to count the time."""
         self.label = f"{training.part} {training.name}"
         self.n_steps, self.unit = training.n_steps, ""
         self.began = time.monotonic()
-        live = sys.stderr.isatty() and not os.environ.get(NO_LIVE_LINE)
-        self.bar = tqdm(total=training.n_steps, desc=self.label, leave=False) if live else None
+        self.bar = tqdm(total=self.n_steps, desc=self.label, leave=False) if self.live else None
         log.info("%s: started", self.label)
 
     def step(self, row: Row) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlcore.errors import one_line
 from mlcore.files import write_json, write_table
 
 log = logging.getLogger(__name__)
@@ -79,11 +80,13 @@ class Training:
         ``save_model(path, estimator)``.
     model_suffix : str
     extra : callable, optional
-        ``extra(estimator)`` gives further final figures.
+        ``extra(estimator)`` gives further final metrics.
     tables : callable, optional
         ``tables(estimator)`` gives rows by the path to write them to.
     candidates : callable, optional
         ``candidates(estimator)`` gives the candidates of a search.
+    parallel : bool
+        Whether it consists of many fits, which a cluster can share.
     """
 
     part: str
@@ -98,6 +101,7 @@ class Training:
     extra: Callable[[Any], Mapping[str, float]] = lambda estimator: {}
     tables: Callable[[Any], Mapping[str, Sequence[Mapping[str, Any]]]] = lambda estimator: {}
     candidates: Callable[[Any], Sequence[Candidate]] = lambda estimator: ()
+    parallel: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,7 @@ class Result:
     ----------
     estimator : fitted estimator
     metrics : mapping of str to float
-        Final figures.
+        Final metrics.
     candidates : sequence of Candidate
     files : sequence of Path
         Model, metrics, history and tables, all written.
@@ -155,8 +159,9 @@ class _All:
                 getattr(observer, event)(*arguments)
             except Exception as error:  # whatever it is, the training goes on
                 self.observers.remove(observer)
-                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-                log.error("error: %s stopped watching: %s", type(observer).__name__, reason)
+                log.error(
+                    "error: %s stopped watching: %s", type(observer).__name__, one_line(error)
+                )
 
 
 def run(training: Training, output: Output, observers: Sequence[Observer] = ()) -> Result:
@@ -172,7 +177,7 @@ def run(training: Training, output: Output, observers: Sequence[Observer] = ()) 
     Returns
     -------
     Result
-        With the final figures: "n_epochs"; "train_loss" and "train_accuracy" and the same of the
+        With the final metrics: "n_epochs"; "train_loss" and "train_accuracy" and the same of the
         validation part where there is one, evaluated with the final weights; "test_loss" and what
         else `evaluate` gives on the test part; and those of ``training.extra``.
 
@@ -190,7 +195,7 @@ def run(training: Training, output: Output, observers: Sequence[Observer] = ()) 
             on_epoch=lambda row: watch.tell("step", row),
         )
         ended = time.time()
-        metrics = _final_figures(training, estimator)
+        metrics = _final_metrics(training, estimator)
         files = _write(training, estimator, metrics, output)
         result = Result(estimator, metrics, training.candidates(estimator), files, ended)
     except BaseException as error:
@@ -200,14 +205,14 @@ def run(training: Training, output: Output, observers: Sequence[Observer] = ()) 
     return result
 
 
-def _final_figures(training: Training, estimator: Any) -> dict[str, float]:
+def _final_metrics(training: Training, estimator: Any) -> dict[str, float]:
     metrics: dict[str, float] = {"n_epochs": len(estimator.history_)}
     for part, (X, y) in training.data.items():
-        figures = estimator.evaluate(X, y)
+        values = estimator.evaluate(X, y)
         if part == "test":
-            metrics |= {f"test_{name}": value for name, value in figures.items()}
+            metrics |= {f"test_{name}": value for name, value in values.items()}
         else:
-            shared = {name: figures[name] for name in ("loss", "accuracy") if name in figures}
+            shared = {name: values[name] for name in ("loss", "accuracy") if name in values}
             metrics |= {f"{part}_{name}": value for name, value in shared.items()}
     return metrics | dict(training.extra(estimator))
 
@@ -221,6 +226,6 @@ def _write(
     tables = {f"history/{part}/{name}.csv": estimator.history_, **training.tables(estimator)}
     for path, rows in tables.items():
         write_table(output(path), rows)
-    figures = output(f"metrics/{part}/{name}.json")
-    write_json(figures, metrics)
-    return [model, figures, *(output(path) for path in tables)]
+    final = output(f"metrics/{part}/{name}.json")
+    write_json(final, metrics)
+    return [model, final, *(output(path) for path in tables)]

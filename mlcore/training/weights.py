@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mlcore.errors import RetraceError
-from mlcore.files import in_short, load_arrays, save_arrays
+from mlcore.errors import RetraceError, one_line
+from mlcore.files import load_arrays, save_arrays
 
 if TYPE_CHECKING:
     from sklearn.neural_network import MLPClassifier, MLPRegressor
@@ -59,7 +59,7 @@ def load_mlp(path: Path) -> MLPWeights:
     except KeyError as error:
         raise RetraceError(f"{path} is not a saved MLP: it lacks {error}") from None
     except ValueError as error:
-        raise RetraceError(f"{path} is not a saved MLP: {in_short(error)}") from None
+        raise RetraceError(f"{path} is not a saved MLP: {one_line(error, 300)}") from None
     return MLPWeights(weights, biases, activation)
 
 

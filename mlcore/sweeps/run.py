@@ -1,0 +1,357 @@
+"""Runs the jobs of a file of sweeps side by side, and writes down each as it ends."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+from joblib import Parallel, delayed
+from joblib.externals.loky import get_reusable_executor
+
+from mlcore.errors import RetraceError, one_line
+from mlcore.judging.replicates import CURVES, GROUP, METRICS, Table, group_of, summary
+from mlcore.pipeline.digests import code_digest
+from mlcore.pipeline.side_by_side import stale_stages
+from mlcore.process import pin_threads
+from mlcore.sweeps.cluster import connected, ended_jobs
+from mlcore.sweeps.jobs import SweepFile, SweepJob, jobs_of, read_sweeps, todo
+from mlcore.tracking.context import Context, trackers
+from mlcore.tracking.observer import note_group, session
+from mlcore.training.run import Observer, Result, Row, Training
+from mlcore.training.run import run as run_training
+from mlcore.workspace import Origin, Workspace
+
+
+class TestPart(Observer):
+    """Evaluates on the test part after every epoch.
+
+    No training needs that; with it, other rules for ending one can be judged.
+    """
+
+    __test__ = False  # pytest would take it for a test
+
+    def started(self, training: Training) -> None:
+        """Begin a curve."""
+        self.training, self.rows = training, list[dict[str, float]]()
+
+    def step(self, row: Row) -> None:
+        """Add an epoch."""
+        values = self.training.estimator.evaluate(*self.training.data["test"])
+        self.rows.append({**row, **{f"test_{name}": value for name, value in values.items()}})
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Runs one job, here or on a worker.
+
+    Attributes
+    ----------
+    root : Path
+        Top of the checkout.
+    code : str
+        Digest of the code that the sweep began with.
+    keep_curves : bool
+    session : Path or None
+        Folder of the command's notes for the tracker; None where nothing is tracked.
+    folder : str or None
+        Where jobs have their folders; None for the system's place.
+    """
+
+    root: Path
+    code: str
+    keep_curves: bool
+    session: Path | None = None
+    folder: str | None = None
+
+    def __call__(self, job: SweepJob) -> Outcome:
+        """Run the stages of a job in a folder of its own; an error is an outcome, too."""
+        pin_threads()
+        outcome = Outcome(job)
+        try:
+            if code_digest(self.root) != self.code:
+                raise RetraceError(f"the code in {self.root} has changed since the sweep began")
+            with TemporaryDirectory(dir=self.folder) as folder:
+                for number, name in enumerate(job.stages):
+                    workspace = Workspace(self.root, Path(folder))
+                    training = import_module(f"stages.{name}").run(job.config, workspace)
+                    if training is not None:
+                        self._train(training, number, workspace, outcome)
+        except Exception as error:  # whatever it is, the other jobs go on
+            outcome.error = one_line(error)
+        return outcome
+
+    def _train(
+        self, training: Training, number: int, workspace: Workspace, outcome: Outcome
+    ) -> None:
+        job = outcome.job
+        row: dict[str, Any] = {
+            "sweep": job.sweep,
+            "part": training.part,
+            "overrides": " ".join(job.overrides),
+            "seed": job.config.seed,
+            "params": job.params[number],
+            "results": job.results[number],
+        }
+        context = Context(
+            self.root,
+            workspace.out,
+            f"stages.{job.stages[number]}",
+            Origin.SWEEP,
+            [f"seed={job.config.seed}", *job.overrides],
+            group_of(row),
+            workspace.inputs,
+        )
+        curve = TestPart()
+        keeps = [curve] if self.keep_curves and training.part == "network" else []
+        observers = [*trackers(self.session, context), *keeps]
+        result = run_training(training, workspace.output, observers)
+        # One candidate makes a search of it alone
+        row["name"] = result.candidates[0].name if result.candidates else training.name
+        values = {**result.metrics, **_loss_sd(training, result)}
+        outcome.rows.append(row | {name: values[name] for name in METRICS if name in values})
+        if keeps:
+            outcome.curves += _rounded(curve.rows, row["params"], int(values["n_epochs"]))
+
+
+@dataclass
+class Outcome:
+    """What became of a job.
+
+    Attributes
+    ----------
+    job : SweepJob
+    rows : list of dict
+        One for each training.
+    curves : list of dict
+        One for each epoch of a network.
+    error : str
+        Empty if all went well.
+    """
+
+    job: SweepJob
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    curves: list[dict[str, Any]] = field(default_factory=list)
+    error: str = ""
+
+
+def _rounded(epochs: Sequence[Row], params: str, n_epochs: int) -> list[dict[str, Any]]:
+    """Give the epochs of a curve with as many digits as single precision has."""
+    if len(epochs) != n_epochs:
+        raise RetraceError(f"the curve has {len(epochs)} of {n_epochs} epochs")
+    return [
+        {
+            "params": params,
+            "epoch": int(epoch["epoch"]),
+            **{name: float(f"{epoch[name]:.6g}") for name in CURVES},
+        }
+        for epoch in epochs
+    ]
+
+
+def _loss_sd(training: Training, result: Result) -> dict[str, float]:
+    """Give the standard deviation of the validation loss between single images."""
+    if "val" not in training.data or not hasattr(result.estimator, "predict_proba"):
+        return {}
+    X, y = training.data["val"]
+    given = np.searchsorted(result.estimator.classes_, y)
+    chances = result.estimator.predict_proba(X)[np.arange(len(y)), given].astype(np.float64)
+    return {"val_loss_sd": float(np.std(-np.log(np.maximum(chances, np.finfo(np.float64).tiny))))}
+
+
+Ended = Generator[Outcome, None, None]
+
+
+def outcomes_here(runner: Runner, n_jobs: int, jobs: list[SweepJob]) -> Ended:
+    """Run jobs on this machine's cores, and give each as it ends."""
+    # Of jobs that are killed, too, nothing is left
+    with TemporaryDirectory(prefix="retrace-", ignore_cleanup_errors=True) as folder:
+        runner = replace(runner, folder=folder)
+        try:
+            yield from Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)(
+                delayed(runner)(job) for job in jobs
+            )
+        except (KeyboardInterrupt, GeneratorExit):
+            get_reusable_executor().shutdown(kill_workers=True)
+            raise
+
+
+def outcomes_elsewhere(runner: Runner, address: str, jobs: list[SweepJob]) -> Ended:
+    """Run jobs on the workers of a cluster, and give each as it ends."""
+    with (
+        connected(address, runner.root) as client,
+        closing(ended_jobs(client, runner, [(job,) for job in jobs])) as ended,
+    ):
+        for job in ended:
+            yield job.value or Outcome(jobs[job.number], error=job.error)
+
+
+def reported(jobs: list[SweepJob], ended: Iterable[Outcome]) -> Iterator[Outcome]:
+    """Print a line for each job as it ends."""
+    began = time.monotonic()
+    for done, outcome in enumerate(ended, start=1):
+        left = (time.monotonic() - began) / done * (len(jobs) - done) / 60
+        state = f"failed: {outcome.error}" if outcome.error else "done"
+        print(
+            f"{done} of {len(jobs)}, {left:.0f} min left: {outcome.job.name}: {state}", flush=True
+        )
+        yield outcome
+
+
+def write_down(table: Table, ended: Iterable[Outcome], session: Path | None) -> list[Outcome]:
+    """Write down each job as it ends; returns the ones that failed."""
+    failed, changed = [], set[str]()
+    try:
+        for outcome in ended:
+            if outcome.error:
+                failed.append(outcome)
+            else:
+                table.add(outcome.rows, outcome.curves)
+                changed |= {group_of(row) for row in outcome.rows}
+    finally:  # what is done when it is broken off is summed up, too
+        try:
+            if session is not None:
+                note_groups(session, table, changed)
+        except OSError as error:
+            print(f"warning: the seeds are not summed up: {one_line(error)}", file=sys.stderr)
+    return failed
+
+
+def note_groups(session: Path, table: Table, changed: set[str]) -> None:
+    """Tell the tracker of the trainings that differ by their seed alone, where some are new."""
+    for _, rows in table.rows.groupby(GROUP):
+        first = rows.iloc[0]
+        group = group_of(first)
+        if group in changed:
+            about = {
+                "params": {"sweep": str(first["sweep"]), "overrides": str(first["overrides"])},
+                "metrics": summary(rows),
+            }
+            note_group(session, group, str(first["part"]), f"{first['name']}, all seeds", about)
+
+
+def run_again(jobs: list[SweepJob], table: Table, run: Callable[[list[SweepJob]], Ended]) -> None:
+    """Run jobs again that the table has, and compare; nothing is written.
+
+    Raises
+    ------
+    RetraceError
+        If a job fails or comes out otherwise.
+    """
+    n_other = 0
+    with closing(run(jobs)) as ended:
+        for outcome in reported(jobs, ended):
+            problem = outcome.error or table.difference(outcome.rows, outcome.curves)
+            if problem:
+                n_other += 1
+                print(f"{outcome.job.name}: {problem}", flush=True)
+    if n_other:
+        raise RetraceError(f"{n_other} of {len(jobs)} jobs did not come out as they stand there")
+    print(f"{len(jobs)} jobs came out as they stand in {table.path.name}")
+
+
+def chosen(jobs: list[SweepJob], n: int) -> list[SweepJob]:
+    """Choose up to `n` jobs of each sweep, evenly spread over its overrides and seeds."""
+    picked = []
+    for sweep in dict.fromkeys(job.sweep for job in jobs):
+        of_it = [job for job in jobs if job.sweep == sweep]
+        places = np.linspace(0, len(of_it) - 1, min(n, len(of_it))).round()
+        picked += [of_it[int(place)] for place in places]
+    return picked
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a file of sweeps is run.
+
+    Attributes
+    ----------
+    seeds : int
+        From 1 on; a sweep may ask for more.
+    n_jobs : int
+        Processes; -1: one for each core.
+    address : str or None
+        Of a Dask scheduler whose workers run the jobs.
+    again : int or None
+        Finished jobs of each sweep to run again and compare, in place of those that are left.
+    overrides : tuple of str
+        Of the tracking.
+    """
+
+    seeds: int = 1
+    n_jobs: int = -1
+    address: str | None = None
+    again: int | None = None
+    overrides: tuple[str, ...] = ()
+
+    def check(self, path: Path) -> None:
+        """Raise RetraceError for what is out of range."""
+        for option, value in (("--seeds", self.seeds), ("--again", self.again)):
+            if value is not None and value < 1:
+                raise RetraceError(f"{option} {value}: should be 1 or more")
+        if self.n_jobs == 0 or self.n_jobs < -1:
+            raise RetraceError(
+                f"--jobs {self.n_jobs}: should be -1, for one on each core, or 1 or more"
+            )
+        if other := [o for o in self.overrides if not o.startswith("tracking")]:
+            raise RetraceError(
+                f"{other[0]}: only tracking is set for all jobs; the rest is in {path}"
+            )
+
+
+def run_file(path: Path, options: Options, root: Path) -> None:
+    """Run what does not stand in a file's table, or with ``options.again`` some of what does.
+
+    Raises
+    ------
+    RetraceError
+        If the file or an option is wrong, dvc.lock is out of date, a job failed, or another command
+        fills the table.
+    """
+    options.check(path)
+    file = read_sweeps(path)
+    if not (root / file.table).parent.is_dir():
+        raise RetraceError(f"{path}: {file.table} should be in a folder that exists")
+    (root / "build").mkdir(exist_ok=True)
+    try:
+        with FileLock(root / "build" / f"{file.table.replace('/', '-')}.lock", timeout=0):
+            _run_locked(file, options, root)
+    except Timeout:
+        raise RetraceError(f"another command is filling {file.table}") from None
+
+
+def _run_locked(file: SweepFile, options: Options, root: Path) -> None:
+    jobs = jobs_of(file, root, options.seeds, options.overrides)
+    stages = {stage for sweep in file.sweeps.values() for stage in sweep.stages}
+    if stale := stale_stages(root, stages):
+        raise RetraceError(f"out of date: {', '.join(stale)}; run `make repro` first")
+    table = Table(root / file.table, root / file.curves if file.curves else None)
+    left = todo(jobs, table)
+    print(f"{len(jobs) - len(left)} of {len(jobs)} jobs stand in {file.table}", flush=True)
+    if options.again:
+        left = chosen([job for job in jobs if job not in left], options.again)
+    if not left:
+        return
+    with session(left[0].config, root) as folder:
+        runner = Runner(root, code_digest(root), file.curves is not None, folder)
+        run = (
+            partial(outcomes_elsewhere, runner, options.address)
+            if options.address
+            else partial(outcomes_here, runner, options.n_jobs)
+        )
+        if options.again:
+            run_again(left, table, run)
+            return
+        with closing(run(left)) as ended:
+            failed = write_down(table, reported(left, ended), folder)
+    if failed:
+        raise RetraceError(f"{len(failed)} of {len(left)} jobs failed, as said above")
