@@ -4,7 +4,6 @@ SHELL := /bin/sh
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
-PORT   ?= 5000
 # Where HOME is not there to keep caches in, do without them
 ifneq ($(shell test -n "$$HOME" && test -w "$$HOME" && echo ok),ok)
 NO_CACHE := --no-cache-dir
@@ -20,7 +19,7 @@ CORES  := $(BIN)/python -c 'import joblib; print(joblib.cpu_count())'
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup repro verify replicate sensitivity report crate compare params test coverage fuzz mutants contracts smoke faults soak bench bench-tracking lint format ui runs plots sync server server-stop lock sbom clean
+.PHONY: help setup repro verify replicate sensitivity report crate compare params test coverage fuzz mutants contracts smoke faults soak bench bench-tracking lint format ui runs plots sync server lock sbom clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,7 +66,6 @@ params: $(READY) ## Compose conf/ into params.yaml
 # To run the tests with $(1), in an order that is drawn anew each time
 define run_tests
 @sh tests/browser.sh
-@$(BIN)/python -m mlcore.tracking.postgres || echo "the tests of the server do without"
 @$(1) -m pytest -n $(or $(JOBS),$$($(CORES))) --dist loadgroup
 endef
 
@@ -133,11 +131,7 @@ format: $(READY) ## Format the code
 	@$(BIN)/ruff check --fix .
 
 ui: $(READY) ## Compare runs in the browser (PORT=5000)
-	@$(BIN)/python -m mlcore.tracking.ports "$(PORT)"
-	@echo "http://127.0.0.1:$(PORT) answers in about half a minute; Ctrl-C ends it; PORT=n for another port"
-	@trap 'kill $$ui 2>/dev/null; wait $$ui; exit 0' INT TERM; \
-	    MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false PYTHONWARNINGS=ignore $(BIN)/mlflow ui \
-	    --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port "$(PORT)" --workers 1 & ui=$$!; wait $$ui
+	@$(BIN)/python -m mlcore.tracking.server --ui --port "$(PORT)"
 
 runs: $(READY) ## List for every training of the pipeline the MLflow run that recorded it
 	@$(BIN)/python -m mlcore.tracking.runs
@@ -150,11 +144,8 @@ plots: $(READY) ## Draw DVC's plots on one page, dvc_plots/index.html, that need
 sync: $(READY) ## Record the runs that the MLflow store missed
 	@$(BIN)/python -m mlcore.tracking.recorder
 
-server: $(READY) ## Start an MLflow server with a password, for tracking=server (SERVER_PORT=5001)
-	@$(BIN)/python -m mlcore.tracking.server start $(SERVER_PORT:%=--port %)
-
-server-stop: $(READY) ## Stop it
-	@$(BIN)/python -m mlcore.tracking.server stop
+server: $(READY) ## Run an MLflow server with a password, for tracking=server (PORT=5001, BACKEND=URI)
+	@$(BIN)/python -m mlcore.tracking.server --port "$(PORT)"
 
 sbom: $(READY) ## Write what is installed, from requirements.lock, as a CycloneDX bill of materials
 	@mkdir -p build
