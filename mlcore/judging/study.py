@@ -34,8 +34,21 @@ def our_numbers(
     n_images : int
         That are shown of the autoencoders.
     """
+    ours = _of_single_files(results, best)
+    ours["autoencoder"] = {"shown_samples": n_images}
+    for group in GROUPS:
+        part = PARTS[group.part]
+        if part.varied:
+            section, metric = group.path.split(".")
+            known = {name: part.file.format(name) for name in part.names(grid)}
+            layout = published[section][metric]
+            ours.setdefault(section, {})[metric] = _of_trainings(layout, known, results, metric)
+    return ours
+
+
+def _of_single_files(results: Callable[[str], Any], best: Mapping[str, Any]) -> dict[str, Any]:
     mnist, fashion = results("mnist.json"), results("fashion_mnist.json")
-    ours: dict[str, Any] = {
+    return {
         "worked_examples": results("worked_examples.json"),
         "mnist_grid": {
             "split": {part: mnist[part]["n_samples"] for part in ("train", "val", "test")}
@@ -51,18 +64,7 @@ def our_numbers(
             },
             "cv_accuracy": results("search/best.json")["val_accuracy"],
         },
-        "autoencoder": {"shown_samples": n_images},
-        "bottleneck_probe": {},
     }
-    for group in GROUPS:
-        part = PARTS[group.part]
-        if part.varied:
-            section, metric = group.path.split(".")
-            known = {name: part.file.format(name) for name in part.names(grid)}
-            ours[section][metric] = _of_trainings(
-                published[section][metric], known, results, metric
-            )
-    return ours
 
 
 def _of_trainings(

@@ -1,6 +1,7 @@
 """Small pictures of a row: dots on a line, as numbers for the page's template to draw."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 WIDTH = 100.0
@@ -42,9 +43,7 @@ def strip(
 
     Parameters
     ----------
-    values : sequence of float
-    printed : float
-    ours : float, optional
+    values, printed, ours
     interval : (float, float), optional
         Cut off where it would press all else together: beyond as much again on each side as the
         rest takes.
@@ -62,10 +61,7 @@ def strip(
         span = high - low
         ends = (max(interval[0], low - span), min(interval[1], high + span))
         low, high = min(low, ends[0]), max(high, ends[1])
-
-    def place(value: float) -> float:
-        return round(MARGIN + (WIDTH - 2 * MARGIN) * (value - low) / (high - low), 1)
-
+    place = partial(_place, low=low, high=high)
     extent = f" from {min(values):.4g} to {max(values):.4g}" if values else ""
     return Strip(
         sorted(place(value) for value in values),
@@ -74,3 +70,7 @@ def strip(
         None if ends is None else (place(ends[0]), place(ends[1])),
         f"{len(values)} {what}{extent}; printed {printed:.4g}",
     )
+
+
+def _place(value: float, low: float, high: float) -> float:
+    return round(MARGIN + (WIDTH - 2 * MARGIN) * (value - low) / (high - low), 1)

@@ -92,10 +92,8 @@ def confusion(test: Part, labels: Array, classifiers: Models) -> dict[str, Pictu
         counts[name] = count = confusion_matrix(y, predicted, labels=range(len(FASHION_CLASSES)))
         pairs = most_confused(y, predicted)
         surest = probabilities.max(axis=1)
-        examples[name] = X[[
-            np.where((y == true) & (predicted == taken), surest, -1).argmax()
-            for true, taken in pairs
-        ]]  # fmt: skip
+        shown = [np.where((y == t) & (predicted == p), surest, -1).argmax() for t, p in pairs]
+        examples[name] = X[shown]
         titles[name] = [
             f"{FASHION_CLASSES[t]}\ntaken for {FASHION_CLASSES[p]}\n{count[t, p]} times"
             for t, p in pairs
