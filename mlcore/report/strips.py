@@ -43,7 +43,9 @@ def strip(
 
     Parameters
     ----------
-    values, printed, ours
+    values : sequence of float
+    printed : float
+    ours : float, optional
     interval : (float, float), optional
         Cut off where it would press all else together: beyond as much again on each side as the
         rest takes.
