@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlcore.files import read_yaml
 from mlcore.judging import claims
+from mlcore.judging.curves import MEASURES
+from mlcore.judging.rules import read_claims, read_rules
 
 ROOT = Path(__file__).parents[1]
-RULES = read_yaml(ROOT / "metrics" / "rules.yaml")
-TEXTS = {c["id"]: c["text"] for c in read_yaml(ROOT / "metrics" / "claims.yaml")}
+RULES = read_rules(ROOT / "metrics" / "rules.yaml", claims.CLAIMS, MEASURES)
+CLAIMS = {claim.id: claim for claim in read_claims(ROOT / "metrics" / "claims.yaml", claims.CLAIMS)}
 SEEDS = 10
 
 
@@ -58,32 +59,30 @@ def frame(results, n=SEEDS):
         for seed, value in enumerate(values, start=1):
             rows.setdefault((part, name, seed), {})[column] = value
     return pd.DataFrame(
-        {"part": part, "name": name, "seed": seed, **figures}
-        for (part, name, seed), figures in rows.items()
+        {"part": part, "name": name, "seed": seed, **metrics}
+        for (part, name, seed), metrics in rows.items()
     )
 
 
 def judge(name, changed=None, n=SEEDS, drop=()):
     results = study_is_right() | (changed or {})
     runs = frame({key: v for key, v in results.items() if key not in drop}, n)
-    return claims.judge_claim(
-        {"id": name, "text": TEXTS[name]}, claims.Results(runs, 820 / 7000), RULES
-    )
+    return claims.judge_claim(CLAIMS[name], claims.Results(runs, 820 / 7000), RULES)
 
 
 def test_every_claim_of_the_study_has_a_function_and_a_rule():
-    assert list(claims.CLAIMS) == list(TEXTS) == list(RULES["claims"])
+    assert list(claims.CLAIMS) == list(CLAIMS) == list(RULES.claims)
 
 
-@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("name", CLAIMS)
 def test_it_is_supported_where_the_study_is_right(name):
     judged = judge(name)
     assert judged["verdict"] == claims.SUPPORTED
     assert "10 of 10 seeds" in judged["evidence"]
-    assert judged["text"] == TEXTS[name]
+    assert judged["text"] == CLAIMS[name].text
 
 
-@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("name", CLAIMS)
 @pytest.mark.parametrize("n", [1, 5])
 def test_it_is_undecided_with_few_seeds(name, n):
     judged = judge(name, n=n)
@@ -91,17 +90,17 @@ def test_it_is_undecided_with_few_seeds(name, n):
     assert judged["evidence"].endswith("), too few seeds to tell.")
 
 
-@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("name", CLAIMS)
 def test_six_seeds_are_enough(name):
     judged = judge(name, n=6)
     assert judged["verdict"] == claims.SUPPORTED
     assert judged["evidence"].endswith(").")
 
 
-@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("name", CLAIMS)
 def test_it_is_undecided_without_any_result(name):
     results = claims.Results(frame(study_is_right())[:0], 820 / 7000)
-    judged = claims.judge_claim({"id": name, "text": TEXTS[name]}, results, RULES)
+    judged = claims.judge_claim(CLAIMS[name], results, RULES)
     assert judged["verdict"] == claims.UNDECIDED
     assert "no replicates" in judged["evidence"]
 
@@ -161,20 +160,20 @@ EVIDENCE = {
     ),
     "identity_code_no_worse": ("identity's code no worse than relu's", "medians 0.7195 and 0.72"),
 }  # fmt: skip
-"""What is said of `FLIPPED`: the statement that decides, and its figures."""
+"""What is said of `FLIPPED`: the statement that decides, and its numbers."""
 
 
-@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("name", CLAIMS)
 def test_it_is_refuted_where_one_of_its_statements_is_wrong(name):
     judged = judge(name, FLIPPED[name])
     assert judged["verdict"] == claims.REFUTED
-    text, figures = EVIDENCE[name]
+    text, told = EVIDENCE[name]
     # Wilson's interval by hand: from 0 to 1.96^2 / (10 + 1.96^2)
     share = "95 % interval of the share 0.00 to 0.28"
-    assert judged["evidence"] == f"{text}: in 0 of 10 seeds ({share}; {figures})."
+    assert judged["evidence"] == f"{text}: in 0 of 10 seeds ({share}; {told})."
 
 
-@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("name", CLAIMS)
 def test_it_is_undecided_where_seeds_disagree(name):
     ((key, wrong),) = FLIPPED[name].items()
     right = study_is_right()[key]
@@ -184,7 +183,7 @@ def test_it_is_undecided_where_seeds_disagree(name):
     assert "in 5 of 10 seeds" in judged["evidence"]
 
 
-@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("name", CLAIMS)
 def test_single_seeds_against_it_are_named(name):
     ((key, wrong),) = FLIPPED[name].items()
     right = study_is_right()[key]
@@ -357,14 +356,14 @@ def test_what_speaks_against_a_verdict(verdict, expected):
 def test_the_level_of_the_interval_is_said_in_per_cent():
     interval = claims.Interval(0.125, 0.875)
     judged = claims.Judged("a", "medians 1 and 2", "undecided", 4.5, 9, interval, [1])
-    rules = {"level": 0.9, "min_replicates": 9}
+    rules = RULES.model_copy(update={"level": 0.9, "min_replicates": 9})
     assert claims.sentence(judged, rules) == (
         "a: in 4.5 of 9 seeds (90 % interval of the share 0.12 to 0.88; medians 1 and 2)."
     )
 
 
 def pairs(a, b):
-    """Two figures by seed."""
+    """Two metrics by seed."""
     return tuple(pd.Series(values, index=range(1, len(values) + 1)) for values in (a, b))
 
 

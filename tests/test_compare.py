@@ -26,7 +26,7 @@ AFTER = {
     "params": {"network": {"learning_rate": 0.05, "hidden_layer_sizes": [256, 128]}, "new": None},
     "summary": {"grid": {"tanh": figure(0.97, 0.962), "relu": figure(0.97, 0.972)},
                 "search": {"solver": figure("adam", "sgd")}},
-    "verdict": {"by_figure": {"grid.tanh": {"sd": 0.001, "n_used": 10},
+    "verdict": {"by_number": {"grid.tanh": {"sd": 0.001, "n_used": 10},
                               "grid.relu": {"sd": 0.001, "n_used": 10}}},
     "words": {"grid.tanh": "not reproduced", "tanh_best": "supported"},
 }  # fmt: skip
@@ -83,7 +83,7 @@ def test_runs_that_never_vary_have_no_noise():
 
 def test_an_exact_figure_has_no_noise():
     counts = [{"split": figure(56000, value)} for value in (56000, 56001)]
-    after = {"by_figure": {"split": {"kind": "exact", "sd": None, "n_used": 0}}}
+    after = {"by_number": {"split": {"kind": "exact", "sd": None, "n_used": 0}}}
     (row,) = compare.figure_rows(*map(compare.our_figures, counts), after)
     assert row[-1] == compare.MORE
 

@@ -1,4 +1,4 @@
-"""Figures of curves against curves drawn by hand."""
+"""Measures of curves against curves drawn by hand."""
 
 import math
 
@@ -109,24 +109,24 @@ def test_overfitting_is_judged_with_a_shorter_patience_too():
     assert described["generalisation_loss_10"] == pytest.approx(100 * (0.50 / 0.4 - 1))
 
 
-def test_each_training_gets_the_figures_of_its_own_curve():
-    runs = pd.DataFrame({"digest": ["b", "none", "a"], "seed": [1, 2, 3]}, index=[5, 6, 7])
+def test_each_training_gets_the_measures_of_its_own_curve():
+    runs = pd.DataFrame({"params": ["b", "none", "a"], "seed": [1, 2, 3]}, index=[5, 6, 7])
     # As smooth as can be, and down 0.5, up 0.2, down 0.3; epochs and trainings in no order
     losses = {"a": [1.0, 0.5, 0.4, 0.3], "b": [1.0, 0.5, 0.7, 0.4]}
     rows = [
-        {"digest": digest, "epoch": epoch, "train_loss": 1 / epoch, "val_loss": losses[digest][i]}
+        {"params": params, "epoch": epoch, "train_loss": 1 / epoch, "val_loss": losses[params][i]}
         for i, epoch in reversed([*enumerate(range(1, 5))])
-        for digest in ("b", "a")
+        for params in ("b", "a")
     ]
-    table = curves.with_figures(runs, pd.DataFrame(rows))
-    assert table[["digest", "seed"]].equals(runs)
+    table = curves.with_measures(runs, pd.DataFrame(rows))
+    assert table[["params", "seed"]].equals(runs)
     assert table["val_roughness"].tolist() == pytest.approx([1 / 0.6, math.nan, 1], nan_ok=True)
     assert table["val_rising"].tolist() == pytest.approx([1 / 3, math.nan, 0], nan_ok=True)
 
 
-def test_without_any_curve_every_figure_is_missing():
-    runs = pd.DataFrame({"digest": ["a"]})
-    no_curves = pd.DataFrame(columns=["digest", "epoch", "train_loss", "val_loss"])
-    table = curves.with_figures(runs, no_curves)
-    assert list(table) == ["digest", *curves.MEASURES]
+def test_without_any_curve_every_measure_is_missing():
+    runs = pd.DataFrame({"params": ["a"]})
+    no_curves = pd.DataFrame(columns=["params", "epoch", "train_loss", "val_loss"])
+    table = curves.with_measures(runs, no_curves)
+    assert list(table) == ["params", *curves.MEASURES]
     assert table[list(curves.MEASURES)].isna().all(axis=None)

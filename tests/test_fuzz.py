@@ -524,13 +524,13 @@ def test_tables_of_sweeps(tmp_path, read, name):
     header = lines[0].decode().strip().split(",")
 
     def is_whole(table):
-        return list(table) == header and all(isinstance(digest, str) for digest in table["digest"])
+        return list(table) == header and all(isinstance(digest, str) for digest in table["params"])
 
     check = reader_of_bytes(read, tmp_path / name, is_whole)
     fuzz(250, generated([b"".join(lines[:4]), b"".join(lines[:1])], [b",", b'"', b"\n"]), check)
 
 
-# What is done with figures that are not where, or what, they should be
+# What is done with numbers that are not where, or what, they should be
 
 SUMMARY = json.loads((METRICS / "summary.json").read_text())
 TREE = {
@@ -538,9 +538,9 @@ TREE = {
     "summary": SUMMARY,
     "verdict": {
         "level": 0.95,
-        "by_figure": {
-            path: {name: figure[name] for name in ("sd", "n_used", "kind")}
-            for path, figure in files.read_json(METRICS / "verdict.json")["by_figure"].items()
+        "by_number": {
+            path: {name: number[name] for name in ("sd", "n_used", "kind")}
+            for path, number in files.read_json(METRICS / "verdict.json")["by_number"].items()
         },
     },
     "words": json.loads((METRICS / "verdict_words.json").read_text()),
@@ -584,7 +584,7 @@ def leaves(tree, path=()):
         yield from leaves(value, (*path, key))
 
 
-def test_figures_beside_others_that_are_laid_out_otherwise():
+def test_numbers_beside_others_that_are_laid_out_otherwise():
     published = yaml.safe_load((METRICS / "published.yaml").read_bytes())["mnist_grid"]
 
     def check(sides):
@@ -607,8 +607,8 @@ def test_names_of_different_types_are_refused(published, ours):
 
 
 @pytest.mark.parametrize("summary", [5, "a", {"a": 5}, {"a": "b"}, {"a": None}])
-def test_what_is_no_figure_is_refused(summary):
-    assert attempt(lambda: list(numbers.figures_of(summary)), refusing=ValueError) is REFUSED
+def test_what_is_no_number_is_refused(summary):
+    assert attempt(lambda: list(numbers.numbers_of(summary)), refusing=ValueError) is REFUSED
 
 
 def test_damaged_rules(tmp_path):
@@ -627,16 +627,16 @@ def other_numbers(draw, summary):
     """Draw a summary with any numbers for up to six of ours."""
     summary = copy.deepcopy(summary)
     ours = [place for place, key in places(summary) if key == "ours"]
-    for figure in draw(st.lists(st.sampled_from(range(len(ours))), max_size=6)):
-        if not isinstance(ours[figure]["ours"], str):
-            ours[figure]["ours"] = draw(st.none() | st.integers() | st.floats())
+    for place in draw(st.lists(st.sampled_from(range(len(ours))), max_size=6)):
+        if not isinstance(ours[place]["ours"], str):
+            ours[place]["ours"] = draw(st.none() | st.integers() | st.floats())
     return summary
 
 
 def test_every_number_gets_a_verdict():
     sizes = {"full": 8000, "train": 6400, "val": 1600}
     evidence = numbers.Evidence(
-        files.read_yaml(METRICS / "rules.yaml"),
+        read_rules(METRICS / "rules.yaml", CLAIMS, MEASURES),
         read_runs(METRICS / "replicates.csv"),
         read_runs(METRICS / "sensitivity.csv"),
         sizes,
@@ -644,11 +644,9 @@ def test_every_number_gets_a_verdict():
 
     def check(summary):
         with guarded():
-            figures = numbers.judge(summary, evidence)
-        assert {figure.verdict for figure in figures} <= set(numbers.VERDICTS)
-        assert all(
-            figure.ours is not None or figure.verdict == numbers.NOT_TESTABLE for figure in figures
-        )
+            judged = numbers.judge(summary, evidence)
+        assert {number.verdict for number in judged} <= set(numbers.VERDICTS)
+        assert all(n.ours is not None or n.verdict == numbers.NOT_TESTABLE for n in judged)
         return True
 
     fuzz(12, other_numbers(SUMMARY), check, refusals=False)

@@ -109,12 +109,12 @@ def test_headings_are_in_order_and_pictures_are_told(workspace):
     assert page.all("html")[0]["lang"] == "en"
 
 
-def test_every_figure_and_claim_is_on_it(workspace):
+def test_every_number_and_claim_is_on_it(workspace):
     page = Page(write(workspace))
     verdict = read_json(ROOT / "metrics" / "verdict.json")
-    for path, figure in verdict["by_figure"].items():
+    for path, number in verdict["by_number"].items():
         assert path in page.text
-        assert figure["provenance"]["command"] in page.text
+        assert number["provenance"]["command"] in page.text
     for claim in verdict["by_claim"].values():
         assert claim["text"] in page.text
         assert claim["evidence"] in page.text
@@ -197,7 +197,7 @@ def test_an_interval_that_would_press_all_else_together_is_cut_off():
     assert s.dots[1] - s.dots[0] == pytest.approx(92 / 3, abs=0.1)
 
 
-def test_figures_are_in_the_studys_order_with_names():
+def test_numbers_are_in_the_studys_order_with_names():
     paths = [
         "fashion_search.cv_accuracy",
         "mnist_grid.test_accuracy.leaky_relu.zero",
@@ -207,8 +207,8 @@ def test_figures_are_in_the_studys_order_with_names():
     ]
     bare = {"published": 1, "values": []}
     found = content.in_order({path: {**bare, "path": path} for path in paths})
-    assert [figure["path"] for figure in found] == [paths[k] for k in (4, 3, 2, 1, 0)]
-    assert [figure["name"] for figure in found] == [
+    assert [number["path"] for number in found] == [paths[k] for k in (4, 3, 2, 1, 0)]
+    assert [number["name"] for number in found] == [
         "Q1 a: loss before",
         "MNIST, test accuracy: tanh, zero",
         "MNIST, test accuracy: tanh, normal",
@@ -219,7 +219,7 @@ def test_figures_are_in_the_studys_order_with_names():
 
 def test_the_seconds_of_a_stage_are_those_of_all_its_runs():
     outline = [Stage("a", "for a", []), Stage("b", "for b", ["a"]), Stage("c", "for c", ["b"])]
-    shown = content.stages(outline, {"a": 1.5, "b@x": 2.0, "b@y-z": 3.0})
+    shown = content.timed(outline, {"a": 1.5, "b@x": 2.0, "b@y-z": 3.0})
     assert [(s["name"], s["runs"], s["seconds"]) for s in shown] == [
         ("a", 1, 1.5), ("b", 2, 5.0), ("c", 0, 0),
     ]  # fmt: skip
@@ -229,10 +229,10 @@ def test_every_choice_that_a_sweep_varies_has_its_title_and_every_alternative_a_
     sweeps = yaml.safe_load((ROOT / "sweeps" / "sensitivity.yaml").read_text())["sweeps"]
     assert set(content.CHOICES) == {*sweeps, "stopping"}
     sensitivity = read_json(ROOT / "metrics" / "sensitivity.json")
-    figures = read_json(ROOT / "metrics" / "verdict.json")["by_figure"]
-    shown = content.choices(sensitivity, figures)
-    assert sum(len(c["figures"]) for c in shown) == len(sensitivity["printed_values"])
-    dots = sum(len(figure["strip"].dots) for c in shown for figure in c["figures"])
+    numbers = read_json(ROOT / "metrics" / "verdict.json")["by_number"]
+    shown = content.choices(sensitivity, numbers)
+    assert sum(len(c["numbers"]) for c in shown) == len(sensitivity["printed_values"])
+    dots = sum(len(number["strip"].dots) for c in shown for number in c["numbers"])
     assert dots == len(sensitivity["alternatives"])
 
 
@@ -247,7 +247,7 @@ def test_every_choice_that_a_sweep_varies_has_its_title_and_every_alternative_a_
         ("adam", "adam"),
     ],
 )
-def test_figures_are_written_as_they_are_read(value, text):
+def test_numbers_are_written_as_they_are_read(value, text):
     assert digits(value) == text
 
 
@@ -260,9 +260,9 @@ def test_a_page_without_its_results_is_an_error():
     ("value", "text"),
     [(3.2872008, "3.2872"), (-8.5, "\N{MINUS SIGN}8.5"), (1.02, "1.02"), (4, "4")],
 )
-def test_hand_worked_figures_have_no_more_digits_than_they_need(value, text):
+def test_hand_worked_numbers_have_no_more_digits_than_they_need(value, text):
     assert short(value) == text
 
 
-def test_a_figure_of_no_section_has_its_path_for_a_name():
-    assert content.name_of("new.figure") == "new.figure"
+def test_a_number_of_no_group_has_its_path_for_a_name():
+    assert content.name_of("new.number") == "new.number"

@@ -15,8 +15,8 @@ from mlcore.nn.training import EarlyStopping, EpochStats
 METRICS = Path(__file__).parents[1] / "metrics"
 
 
-def network(name, seed, digest, **figures):
-    return {"part": "network", "name": name, "seed": seed, "digest": digest, **figures}
+def network(name, seed, params, **metrics):
+    return {"part": "network", "name": name, "seed": seed, "params": params, **metrics}
 
 
 @pytest.mark.parametrize("patience", [1, 2, 3, 10])
@@ -40,7 +40,7 @@ def test_stopping_rules_pick_their_epoch():
     val = [1.0, 0.5, 0.6, 0.4, *[0.5] * 11, 0.3, 0.35]
     curve = pd.DataFrame(
         {
-            "digest": "a",
+            "params": "a",
             "epoch": range(1, len(val) + 1),
             "val_loss": val,
             "test_accuracy": np.arange(len(val)) / 100,
@@ -63,7 +63,7 @@ SUMMARY = {
 }
 
 
-def test_an_alternative_stands_beside_the_printed_figure_and_the_default():
+def test_an_alternative_stands_beside_the_printed_number_and_the_default():
     replicates = pd.DataFrame(
         [network("tanh-normal", seed, "x", test_accuracy=a) for seed, a in ((1, 0.970), (2, 0.972))]
     )
@@ -78,7 +78,7 @@ def test_an_alternative_stands_beside_the_printed_figure_and_the_default():
     )
     rows = sensitivity.summarise(alternatives, replicates, SUMMARY)
     assert [row["alternative"] for row in rows] == ["network.init=he", "network.init=normal"]
-    assert {row["figure"] for row in rows} == {"mnist_grid.test_accuracy.tanh.normal"}
+    assert {row["number"] for row in rows} == {"mnist_grid.test_accuracy.tanh.normal"}
     he, normal = rows
     assert (he["mean"], he["n"]) == (pytest.approx(0.977), 2)
     assert he["sd"] == pytest.approx(0.002 / 2**0.5)
@@ -134,7 +134,7 @@ def test_without_alternatives_there_is_nothing_to_say():
     assert sensitivity.how_ordinary([]) == []
 
 
-def test_figures_that_the_study_does_not_print_are_left_out():
+def test_numbers_that_the_study_does_not_print_are_left_out():
     rows = pd.DataFrame(
         [{**network("tanh-xavier", 1, "z", test_accuracy=0.9), "sweep": "a", "overrides": "b=1"}]
     )
@@ -160,7 +160,7 @@ def test_how_ordinary_a_printed_value_is_among_the_alternatives():
     assert row["default"] is None
 
 
-def test_every_alternative_of_a_figure_is_kept_apart():
+def test_every_alternative_of_a_number_is_kept_apart():
     assert sensitivity.without_matrix(
         "classifier.activation=tanh fashion_mnist.seed=1 fashion_mnist.stratify=true"
     ) == "fashion_mnist.seed=1 fashion_mnist.stratify=true"  # fmt: skip
@@ -169,11 +169,11 @@ def test_every_alternative_of_a_figure_is_kept_apart():
 
 def test_the_committed_replicates_end_where_their_patience_ends_them():
     """By curves of six digits as by the whole ones, but where less than that moves."""
-    runs = read_replicates(METRICS / "replicates.csv").set_index("digest")
+    runs = read_replicates(METRICS / "replicates.csv").set_index("params")
     curves = read_curves(METRICS / "replicates_curves.csv")
-    for digest, curve in curves.groupby("digest"):
-        if not runs.loc[digest, "name"].endswith("-zero"):
-            assert last_epoch(curve["val_loss"], 20) == runs.loc[digest, "n_epochs"]
+    for params, curve in curves.groupby("params"):
+        if not runs.loc[params, "name"].endswith("-zero"):
+            assert last_epoch(curve["val_loss"], 20) == runs.loc[params, "n_epochs"]
 
 
 def test_every_alternative_that_was_run_is_told():
@@ -185,7 +185,7 @@ def test_every_alternative_that_was_run_is_told():
     assert len(rules) == len(sensitivity.STOPPING)
     for row in told["alternatives"]:
         assert row["against_default"] in ("nearer", "farther", "no telling")
-    usual = {row["figure"]: row for row in told["alternatives"]
+    usual = {row["number"]: row for row in told["alternatives"]
              if row["alternative"] == "network.patience=20 network.restore_best=false"}  # fmt: skip
     assert len(usual) == 12
     for row in usual.values():

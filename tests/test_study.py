@@ -1,4 +1,4 @@
-"""Published figures beside ours."""
+"""Published numbers beside ours."""
 
 from pathlib import Path
 
@@ -22,14 +22,14 @@ def leaves(comparison):
     return [leaf for value in comparison.values() for leaf in leaves(value)]
 
 
-def count_figures(value):
+def count_numbers(value):
     if isinstance(value, dict):
-        return sum(map(count_figures, value.values()))
-    return sum(map(count_figures, value)) if isinstance(value, list) else 1
+        return sum(map(count_numbers, value.values()))
+    return sum(map(count_numbers, value)) if isinstance(value, list) else 1
 
 
 @pytest.mark.parametrize(("published", "ours"), [(0.5, 0.25), ("adam", "sgd"), (0, None)])
-def test_single_figure(published, ours):
+def test_single_number(published, ours):
     assert compare(published, ours) == pair(ours, published)
 
 
@@ -50,7 +50,7 @@ def test_lists_of_mappings():
     assert compare([{"a": 1}], [{"a": 2}]) == [{"a": pair(2, 1)}]
 
 
-def test_zero_and_false_are_figures():
+def test_zero_and_false_are_numbers():
     assert compare({"a": 1, "b": [2]}, {"a": 0, "b": [False]}) == {
         "a": pair(0, 1),
         "b": [pair(False, 2)],
@@ -58,7 +58,7 @@ def test_zero_and_false_are_figures():
 
 
 @pytest.mark.parametrize("ours", [None, {"a": None, "b": None}, {"a": {"c": None}, "b": [None]}])
-def test_figures_we_do_not_have(ours):
+def test_numbers_we_do_not_have(ours):
     published = {"a": {"c": 1}, "b": [2]}
     assert compare(published, ours) == {"a": {"c": pair(None, 1)}, "b": [pair(None, 2)]}
 
@@ -73,8 +73,8 @@ def test_arguments_stay_as_they_are():
 @pytest.mark.parametrize(
     ("published", "ours", "message"),
     [
-        ({"a": 1, "b": 2}, {"a": 1}, r"figures: ours are \['a'\], published \['a', 'b'\]"),
-        ({"a": 1}, {}, r"figures: ours are \[\], published \['a'\]"),
+        ({"a": 1, "b": 2}, {"a": 1}, r"numbers: ours are \['a'\], published \['a', 'b'\]"),
+        ({"a": 1}, {}, r"numbers: ours are \[\], published \['a'\]"),
         ({"x": {"a": 1}}, {"x": {"a": 1, "b": 2}}, r"x: ours are \['a', 'b'\]"),
         ({"x": {"y": {"a": 1}}}, {"x": {"y": {"b": 1}}}, r"x\.y: ours are \['b'\]"),
         ({"x": [1, 2]}, {"x": [1]}, r"x: ours are 1, published 2"),
@@ -83,8 +83,8 @@ def test_arguments_stay_as_they_are():
         ({"x": [[1], [2, 3]]}, {"x": [[1], [2]]}, r"x\[1\]: ours are 1, published 2"),
         ({"x": [1, {"a": 2}]}, {"x": [1, {"b": 2}]}, r"x\[1\]: ours are \['b'\]"),
         ({"X": {"a": 1}}, {"X": {"b": 2}}, r"X: ours are \['b'\]"),
-        ({1: 1, "a": 2}, {2: 1, "b": 2}, r"figures: ours are \[2, 'b'\], published \[1, 'a'\]"),
-        ({"a": 1}, 5, r"figures: ours is 5, published {'a': 1}"),
+        ({1: 1, "a": 2}, {2: 1, "b": 2}, r"numbers: ours are \[2, 'b'\], published \[1, 'a'\]"),
+        ({"a": 1}, 5, r"numbers: ours is 5, published {'a': 1}"),
     ],
     ids=[
         "lacking",
@@ -98,7 +98,7 @@ def test_arguments_stay_as_they_are():
         "in list",
         "capital",
         "keys of two types",
-        "one figure",
+        "one number",
     ],
 )
 def test_layouts_that_differ(published, ours, message):
@@ -106,18 +106,18 @@ def test_layouts_that_differ(published, ours, message):
         compare(published, ours)
 
 
-def test_published_figures_equal_themselves():
+def test_published_numbers_equal_themselves():
     published = yaml.safe_load(PUBLISHED.read_text())
     compared = leaves(compare(published, published))
-    assert len(compared) == count_figures(published)
+    assert len(compared) == count_numbers(published)
     assert len(compared) > 40
     assert all(leaf["ours"] == leaf["published"] for leaf in compared)
 
 
-def test_published_figures_without_ours():
+def test_published_numbers_without_ours():
     published = yaml.safe_load(PUBLISHED.read_text())
     compared = leaves(compare(published, None))
-    assert len(compared) == count_figures(published)
+    assert len(compared) == count_numbers(published)
     assert all(leaf["ours"] is None for leaf in compared)
 
 
@@ -139,7 +139,7 @@ def test_kinds_that_differ(published, ours):
         compare(published, ours)
 
 
-def test_the_headline_names_each_figure_that_there_is():
+def test_the_headline_names_each_number_that_there_is():
     summary = {
         "mnist_grid": {"test_accuracy": {
             "tanh": {"zero": pair(0.1, 0.2), "normal": pair(0.9, 0.8)},

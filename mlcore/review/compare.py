@@ -21,7 +21,7 @@ from tabulate import tabulate
 
 from mlcore.config import refuse_references
 from mlcore.errors import RetraceError, one_line
-from mlcore.judging.numbers import figures_of
+from mlcore.judging.numbers import numbers_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -65,7 +65,7 @@ def against_noise(change: float, sd: float | None, n: int, level: float = 0.95) 
 
 def our_figures(summary: Any) -> dict[str, Any]:
     """Give our value of every figure in what `study.compare` made."""
-    return {path: ours for path, _, ours in figures_of(summary)}
+    return {path: ours for path, _, ours in numbers_of(summary)}
 
 
 def figure_rows(
@@ -74,7 +74,7 @@ def figure_rows(
     """Give a row for every figure that differs: name, values, difference, spread, what it means."""
     rows = []
     for name, old, new in changes(before, after):
-        known = verdict.get("by_figure", {}).get(name, {})
+        known = verdict.get("by_number", {}).get(name, {})
         sd, n = known.get("sd"), known.get("n_used", 0)
         difference = meaning = ""
         if all(isinstance(value, int | float) for value in (old, new)):
