@@ -30,12 +30,12 @@ def losses(
     cells: Sequence[str], table: pd.DataFrame, replicates: pd.DataFrame, curves: pd.DataFrame
 ) -> dict[str, Picture]:
     """Draw the loss curves of each cell (report, figure 5), other seeds behind the run's."""
-    by_digest = dict(list(curves.groupby("digest")))
+    by_params = dict(list(curves.groupby("params")))
     networks = replicates[replicates["part"] == "network"]
     drawn = {}
     for cell, history in _by_cell(table, cells).items():
-        digests = networks.loc[networks["name"] == cell, "digest"]
-        others = [by_digest[digest] for digest in digests if digest in by_digest]
+        paramss = networks.loc[networks["name"] == cell, "params"]
+        others = [by_params[params] for params in paramss if params in by_params]
         first, last = history.iloc[0], history.iloc[-1]
         lowest = history.loc[history["val_loss"].idxmin()]
         drawn[f"network/{cell}"] = (
