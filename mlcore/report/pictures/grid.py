@@ -34,8 +34,8 @@ def losses(
     networks = replicates[replicates["part"] == "network"]
     drawn = {}
     for cell, history in _by_cell(table, cells).items():
-        paramss = networks.loc[networks["name"] == cell, "params"]
-        others = [by_params[params] for params in paramss if params in by_params]
+        of_cell = networks.loc[networks["name"] == cell, "params"]
+        others = [by_params[params] for params in of_cell if params in by_params]
         first, last = history.iloc[0], history.iloc[-1]
         lowest = history.loc[history["val_loss"].idxmin()]
         drawn[f"network/{cell}"] = (
