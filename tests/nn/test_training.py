@@ -349,7 +349,7 @@ def test_validation_is_evaluated_after_each_epoch():
         assert stats.val_accuracy == pytest.approx(mlp.score(X_val, y_val), rel=1e-12)
 
 
-def test_validation_figures_are_nan_without_a_validation_set():
+def test_validation_metrics_are_nan_without_a_validation_set():
     X, y, _ = data()
     for stats in start(X, y, *network(CLASSES), cross_entropy):
         assert math.isnan(stats.val_loss)
