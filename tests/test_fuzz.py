@@ -5,18 +5,15 @@ is the way to run them.
 """
 
 import copy
-import io
 import json
 import math
 import os
-import pickle
 import resource
 import signal
 import struct
 import subprocess
 import sys
 import warnings
-import zipfile
 from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,9 +36,7 @@ from mlcore.judging.claims import CLAIMS
 from mlcore.judging.curves import MEASURES
 from mlcore.judging.replicates import read_curves, read_runs
 from mlcore.judging.rules import read_rules
-from mlcore.nn import NeuralNetwork
 from mlcore.review import compare
-from mlcore.training.models import load_network, save_network
 
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
@@ -652,166 +647,6 @@ def test_every_number_gets_a_verdict():
     fuzz(12, other_numbers(SUMMARY), check, refusals=False)
 
 
-# Files of models
-
-
-def network():
-    X = np.random.default_rng(0).normal(size=(40, 3))
-    return NeuralNetwork((5, 4), max_epochs=2, batch_size=8, random_state=1).fit(
-        X, np.arange(40) % 3
-    )
-
-
-def network_values():
-    """What the file of a network holds."""
-    fitted = network()
-    names = ("classes_", "weights_", "biases_", "history_", "n_epochs_", "best_epoch_")
-    state = {name: getattr(fitted, name) for name in (*names, "n_features_in_")}
-    return {"params": fitted.get_params(), "fitted": state}
-
-
-@pytest.fixture(scope="module")
-def network_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("network") / "network.pkl"
-    save_network(path, network())
-    return path.read_bytes()
-
-
-def is_network(value):
-    return type(value) is NeuralNetwork and len(value.weights_) == len(value.biases_) == 3
-
-
-PICKLE_TOKENS = [
-    *(b"cos\nsystem\n", b"\x8c\x02os\x8c\x06system\x93", b"(S'touch sentinel'\ntR", b"\x81", b"b"),
-    *(
-        b"K\x01",
-        b"N",
-        b"\x88",
-        b"]",
-        b"}",
-        b")",
-        b"\x85",
-        b"\x86",
-        b"a",
-        b"e",
-        b"s",
-        b"u",
-        b"0",
-        b"2",
-    ),
-    *(b"\x8e\xff\xff\xff\xff\xff\xff\xff\x7f", b"\x96\0\0\0\xff\0\0\0\0", b"\x8b\xff\xff\xff\x7f"),
-    *(b"h\x00", b"j\xff\xff\xff\xff", b"P1\n", b"Q", b"\x82\x01", b"\x97", b"\x98", b"I1\n", b"."),
-    b"L" + b"9" * 5000 + b"L\n",
-]
-
-
-def test_pickles(tmp_path, network_file):
-    opcodes = st.lists(st.sampled_from(PICKLE_TOKENS), max_size=20)
-    made = opcodes.map(lambda parts: b"\x80\x05" + b"".join(parts) + b".")
-    check = reader_of_bytes(load_network, tmp_path / "network.pkl", is_network)
-    fuzz(1500, generated([network_file], PICKLE_TOKENS) | made, check)
-
-
-def test_pickles_of_wrong_values(tmp_path):
-    check = reader_of_bytes(load_network, tmp_path / "network.pkl", is_network)
-    fuzz(500, mutated(network_values()).map(lambda tree: pickle.dumps(tree, protocol=5)), check)
-
-
-def test_a_pickle_is_refused_in_one_line(tmp_path):
-    (tmp_path / "network.pkl").write_bytes(b"P")
-    assert attempt(load_network, tmp_path / "network.pkl") is REFUSED
-
-
-@pytest.mark.parametrize(
-    ("name", "change"),
-    [
-        ("weights_", lambda arrays: [W.astype("U5") for W in arrays]),
-        ("weights_", lambda arrays: [W.astype(int) for W in arrays]),
-        ("weights_", lambda arrays: [W[..., None] for W in arrays]),
-        ("biases_", lambda arrays: [b[:, None] for b in arrays]),
-        ("biases_", lambda arrays: [dict.fromkeys(range(len(b)), 0.0) for b in arrays]),
-        ("classes_", lambda labels: "abc"),
-        ("classes_", lambda labels: labels[:, None]),
-        ("history_", lambda rows: 5),
-    ],
-)
-def test_a_network_that_cannot_predict_is_refused(tmp_path, name, change):
-    whole = network_values()
-    whole["fitted"][name] = change(whole["fitted"][name])
-    (tmp_path / "network.pkl").write_bytes(pickle.dumps(whole, protocol=5))
-    assert attempt(load_network, tmp_path / "network.pkl") is REFUSED
-
-
-def npy(shape="(2, 3)", descr="'<f8'", values=bytes(48), version=b"\x01\x00"):
-    """A .npy whose header says anything."""
-    header = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}\n".encode("latin-1")
-    return b"\x93NUMPY" + version + struct.pack("<H", len(header)) + header + values
-
-
-def npz(members, compression=zipfile.ZIP_STORED):
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", compression) as archive:
-        for name, content in members.items():
-            archive.writestr(zipfile.ZipInfo(name), content, compression)
-    return file.getvalue()
-
-
-SHAPES = ["(2, 3)", "()", "(0,)", "(-1,)", "(2**62,)", "(99999999999,)", "(1.5,)", "'a'", "(" * 90]
-DESCRS = ["'<f8'", "'|O'", "'<U3'", "'<M8[Y]'", "'f8,(3,)i4'", "[('a', '<f8')]", "'?'", "3", "'x'"]
-HEADED = st.builds(
-    npy,
-    st.sampled_from(SHAPES) | st.text("(),0123456789L ", max_size=12),
-    st.sampled_from(DESCRS),
-    st.sampled_from([bytes(48), b""]),
-    st.sampled_from([b"\x01\x00", b"\x02\x00", b"\x03\x00", b"\x09\x00"]),
-)
-ARRAY_FILES = st.dictionaries(
-    st.sampled_from(["X.npy", "X", "../X.npy", "é.npy", ""]), HEADED, min_size=1, max_size=2
-)
-COMPRESSIONS = [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
-
-
-def is_arrays(value):
-    return all(isinstance(array, np.ndarray | bytes) for array in value.values())
-
-
-def test_arrays(tmp_path):
-    wholes = [npz({"X.npy": npy()}, compression) for compression in COMPRESSIONS]
-    made = st.builds(npz, ARRAY_FILES, st.sampled_from(COMPRESSIONS))
-    check = reader_of_bytes(files.load_arrays, tmp_path / "a.npz", is_arrays)
-    fuzz(1200, generated(wholes, [b"PK\x01\x02", b"PK\x05\x06", b"PK\x03\x04"]) | made, check)
-
-
-def is_mlp(value):
-    return isinstance(value, files.MLPWeights) and isinstance(value.activation, str)
-
-
-def test_mlps(tmp_path):
-    member = st.sampled_from(["weights_0", "biases_0", "activation", "weights_1", "x"])
-    text = npy("()", "'<U4'", "relu".encode("utf-32-le"))
-    files = st.dictionaries(member.map(lambda name: f"{name}.npy"), HEADED, max_size=4)
-    whole = {"weights_0.npy": npy(), "biases_0.npy": npy("(3,)", values=bytes(24))}
-    made = files.map(lambda members: npz(whole | {"activation.npy": text} | members))
-    check = reader_of_bytes(files.load_mlp, tmp_path / "mlp.npz", is_mlp)
-    fuzz(500, made | made.map(lambda content: content[:-9]), check)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"weights_0": np.ones(3)},
-        {"weights_0": np.ones((2, 4))},
-        {"weights_0": np.array([["a", "b", "c"]])},
-        {"activation": np.array("swish")},
-        {"x": np.ones(1)},
-    ],
-)
-def test_an_mlp_that_does_not_fit_together_is_refused(tmp_path, changes):
-    whole = {"weights_0": np.ones((2, 3)), "biases_0": np.ones(3), "activation": np.array("relu")}
-    np.savez(tmp_path / "mlp.npz", **whole | changes)
-    assert attempt(files.load_mlp, tmp_path / "mlp.npz") is REFUSED
-
-
 # The worst kinds, each in a process of its own that is ended when it takes too much
 
 PROBE = """
@@ -834,14 +669,9 @@ except RetraceError as error:
     print(len(str(error)), len(str(error).splitlines()), peak - used.rss)
 """
 
-LOAD, PICKLE = "mlcore.config:load", "mlcore.training.models:load_network"
+LOAD = "mlcore.config:load"
 JSON, YAML = "mlcore.files:read_json", "mlcore.files:read_yaml"
-ARRAYS = "mlcore.files:load_arrays"
 NESTED = b"[" * 100_000
-MEMO = b"\x80\x05]r\xff\xff\xff\x03."  # puts the list at a place far behind
-TWICE = b"".join(b"h%ch%c\x86\x94" % (i, i) for i in range(60))  # the tuple before, two times
-DOUBLED = b"\x80\x05}()\x94" + TWICE + b"tNs."
-DEEP = b"\x80\x05}N" + b"\x85" * 10**6 + b"Ns."
 MERGES = b"a0: &a0 {x: 1}\n" + b"".join(
     b"a%d: &a%d {<<: [%b]}\n" % (i, i, b", ".join([b"*a%d" % (i - 1)] * 9)) for i in range(1, 10)
 )
@@ -854,13 +684,9 @@ MERGES = b"a0: &a0 {x: 1}\n" + b"".join(
         pytest.param(LOAD, PARAMS + b"a: ${b}${b}\nb: " + b"x" * 2**20, id="interpolations"),
         pytest.param(LOAD, NESTED, id="nested parameters"),
         pytest.param(LOAD, b"tracking: {uri: '" + b"://" * 10**6 + b"'}", id="half a URI"),
-        pytest.param(ARRAYS, npz({"X.npy": npy("(9999999999999,)")}), id="array"),
         pytest.param(JSON, NESTED, id="nested JSON"),
         pytest.param(YAML, NESTED, id="nested YAML"),
         pytest.param(YAML, MERGES, id="merged keys"),
-        pytest.param(PICKLE, DEEP, id="key that is a million tuples deep"),
-        pytest.param(PICKLE, MEMO, id="memo of a gigabyte"),
-        pytest.param(PICKLE, DOUBLED, id="key of tuples that double"),
     ],
 )  # fmt: skip
 def test_the_worst_is_refused_soon_and_in_little_memory(tmp_path, reader, content):
