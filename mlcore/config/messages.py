@@ -58,10 +58,6 @@ def _choices(location: Sequence[str | int]) -> str:
     return f" of {', '.join(names)}" if names else ""
 
 
-LONGEST = 2000
-"""Characters of a message; some fifty wrong parameters can be named in it."""
-
-
 def masked(text: str) -> str:
     """Blot out what stands before an @ in a URI, and the values of its query."""
     # Without an @ the match is kept: it would be sought again from every :// in it
@@ -70,12 +66,11 @@ def masked(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Give a message as it may be printed: secrets masked, no control character, no megabyte."""
-    text = "".join(
+    """Give a message as it may be printed: secrets masked, no control character."""
+    return "".join(
         character if character.isprintable() else repr(character)[1:-1]
         for character in masked(text)
     )
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
 
 
 def one_line(error: BaseException) -> str:
