@@ -94,24 +94,6 @@ def test_yaml_damaged(tmp_path, content):
     refuse(files.read_yaml, path, "is not valid YAML")
 
 
-@pytest.mark.parametrize(
-    "number",
-    ["1" + ":59" * 34, "0x" + "f" * 99, "9" * 101, "-0." + "1" * 98, "!!int '" + "1" * 101 + "'"],
-    ids=["base 60", "hexadecimal", "decimal", "float", "tagged"],
-)
-def test_yaml_refuses_numbers_of_over_100_characters(tmp_path, number):
-    path = tmp_path / "a.yaml"
-    path.write_text(f"a: {number}")
-    refuse(files.read_yaml, path, r"a number of 10[1-3] characters; 100 are read at most")
-
-
-def test_yaml_reads_numbers_of_100_characters_and_longer_text(tmp_path):
-    path = tmp_path / "a.yaml"
-    path.write_text(f"a: {'9' * 100}\nb: '{'9' * 101}'\nc: {'a' * 101}\nd: 1:30")
-    expected = {"a": 10**100 - 1, "b": "9" * 101, "c": "a" * 101, "d": 90}
-    assert files.read_yaml(path) == expected
-
-
 def test_yaml_makes_no_objects(tmp_path):
     path = tmp_path / "a.yaml"
     path.write_text(f"a: !!python/object/apply:os.system ['touch {tmp_path / 'sentinel'}']\n")
