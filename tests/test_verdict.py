@@ -53,6 +53,12 @@ def judge(path, published, runs, ours=0.9, splits=NO_SPLITS, **changed):
     return SimpleNamespace(**judged.as_dict())
 
 
+def around(mean, variance, half_unit):
+    """The interval: t(9) at 97.5 % in printed tables, and half a unit of the last digit."""
+    half = 2.2622 * variance**0.5 + half_unit
+    return pytest.approx((mean - half, mean + half), abs=1e-5)
+
+
 @pytest.mark.parametrize(
     ("published", "sd", "expected"),
     [
@@ -73,9 +79,8 @@ def test_the_verdict_follows_interval_and_tolerance(published, sd, expected):
     number = judge(TANH, published, replicates("network", "tanh-normal", 0.97 + sd * SHAPE))
     assert number.verdict == expected
     assert (number.n, number.mean, number.sd) == (10, pytest.approx(0.97), pytest.approx(sd))
-    # t(9) at 97.5 % in printed tables, and half a unit of the fourth digit
+    assert number.interval == around(0.97, sd**2 * 1.1, 0.00005)
     half = 2.2622 * sd * 1.1**0.5 + 0.00005
-    assert number.interval == pytest.approx((0.97 - half, 0.97 + half), abs=1e-6)
     where = f"[{0.97 - half:.4f}, {0.97 + half:.4f}]"
     assert number.reason.startswith(("inside ", "outside "))
     assert where in number.reason
@@ -199,22 +204,12 @@ def test_other_images_widen_the_interval():
     runs = replicates("classifier", "tanh", [0.8] * 10, **columns)
     number = judge(VAL_LOSS, 0.4419, runs)
     variance = 0.001**2 * 1.1 + 2 * sd**2 / 1600 * (1 - 1600 / 8000)
-    half = 2.2622 * variance**0.5 + 0.00005
-    assert number.interval == pytest.approx((0.49 - half, 0.49 + half), abs=1e-5)
+    assert number.interval == around(0.49, variance, 0.00005)
     assert number.verdict == numbers.TOO_NOISY
     # 5 % of the printed one
     assert "is above the tolerance of 0.0221; of the seed and the images alone" in number.reason
     runs["val_loss_sd"] = 0.1
     assert judge(VAL_LOSS, 0.4419, runs).verdict == numbers.NOT_REPRODUCED
-
-
-def test_an_accuracy_on_other_images_varies_as_a_share():
-    path = "bottleneck_probe.train_accuracy.relu"
-    train = {"train_accuracy": 0.73 + 0.001 * SHAPE}
-    number = judge(path, 0.73, replicates("feature_classifier", "relu", [0.7] * 10, **train))
-    variance = 0.001**2 * 1.1 + 2 * 0.73 * 0.27 / 6400 * (1 - 6400 / 8000)
-    half = 2.2622 * variance**0.5 + 0.0005
-    assert number.interval == pytest.approx((0.73 - half, 0.73 + half), abs=1e-5)
 
 
 HALF_UNITS = {
@@ -316,14 +311,15 @@ def test_another_split_widens_the_interval():
     assert alone.reason.endswith("of the seed alone: what another split changes has not been run")
     splits = replicates("classifier", "tanh", 0.84 + 0.002 * SHAPE).assign(sweep="classifier-split")
     number = judge(path, 0.8355, runs, splits=splits)
-    variance = 0.001**2 * 1.1 + 2 * 0.002**2
-    half = 2.2622 * variance**0.5 + 0.00005
-    assert number.interval == pytest.approx((0.84 - half, 0.84 + half), abs=1e-6)
-    assert number.verdict == numbers.REPRODUCED
-    assert number.reason == "inside [0.8331, 0.8469]"
+    assert number.interval == around(0.84, 0.001**2 * 1.1 + 2 * 0.002**2, 0.00005)
+    assert (number.verdict, number.reason) == (numbers.REPRODUCED, "inside [0.8331, 0.8469]")
     # Other sweeps' and other trainings' rows are not taken for splits
     for other in (splits.assign(sweep="validation-share"), splits.assign(name="relu")):
         assert judge(path, 0.8355, runs, splits=other).interval == alone.interval
+    # A cell of the grid has a path with a part more
+    runs, splits = (table.assign(part="network", name="tanh-normal") for table in (runs, splits))
+    number = judge(TANH, 0.97, runs, splits=splits, split="classifier-split", collapse_below=0.5)
+    assert number.interval == around(0.84, 0.001**2 * 1.1 + 2 * 0.002**2, 0.00005)
 
 
 @pytest.mark.parametrize(
@@ -332,20 +328,19 @@ def test_another_split_widens_the_interval():
         (0.01, 2 * 0.01**2),
         # Less than what 6,400 other images of 8,000 bring with them, 60 % of which are right
         (0.001, 2 * 0.24 / 6400 * (1 - 6400 / 8000)),
+        (None, 2 * 0.24 / 6400 * (1 - 6400 / 8000)),
     ],
 )
 def test_images_drawn_anew_are_part_of_what_another_split_changes(spread, variance):
-    path = "bottleneck_probe.train_accuracy.relu"
-    runs = replicates("feature_classifier", "relu", [0.7] * 10, train_accuracy=0.6 + 0.001 * SHAPE)
-    splits = replicates(
-        "feature_classifier", "relu", [0.7] * 10, train_accuracy=0.6 + spread * SHAPE
-    )
+    def codes(sd):
+        accuracies = {"train_accuracy": 0.6 + sd * SHAPE}
+        return replicates("feature_classifier", "relu", [0.7] * 10, **accuracies)
+
+    splits = codes(spread).assign(sweep="code-split") if spread else NO_SPLITS
+    number = judge("bottleneck_probe.train_accuracy.relu", 0.6, codes(0.001), splits=splits)
+    assert number.interval == around(0.6, 0.001**2 * 1.1 + variance, 0.0005)
     known = "of the seed and the images alone: what another split changes has not been run"
-    assert judge(path, 0.6, runs).reason.endswith(known)
-    number = judge(path, 0.6, runs, splits=splits.assign(sweep="code-split"))
-    half = 2.2622 * (0.001**2 * 1.1 + variance) ** 0.5 + 0.0005
-    assert number.interval == pytest.approx((0.6 - half, 0.6 + half), abs=1e-6)
-    assert known not in number.reason
+    assert number.reason.endswith(known) == (spread is None)
 
 
 def test_our_own_run_is_seen_against_the_replicates():
@@ -437,15 +432,6 @@ def test_images_drawn_anew_are_of_a_known_size():
         RetraceError, match=r"^metrics/rules\.yaml: .* of full, train, val, not test$"
     ):
         judge(path, 0.84, runs, images="redrawn")
-
-
-def test_another_split_widens_the_interval_of_a_cell_of_the_grid():
-    """Whose path has a part more than those of the classifiers."""
-    runs = replicates("network", "tanh-normal", 0.97 + 0.001 * SHAPE)
-    splits = replicates("network", "tanh-normal", 0.97 + 0.002 * SHAPE).assign(sweep="mnist-split")
-    number = judge(TANH, 0.97, runs, splits=splits, split="mnist-split")
-    half = 2.2622 * (0.001**2 * 1.1 + 2 * 0.002**2) ** 0.5 + 0.00005
-    assert number.interval == pytest.approx((0.97 - half, 0.97 + half), abs=1e-6)
 
 
 def test_the_table_of_parts_and_the_rules_tell_the_same_digits():
