@@ -53,6 +53,12 @@ def judge(path, published, runs, ours=0.9, splits=NO_SPLITS, **changed):
     return SimpleNamespace(**judged.as_dict())
 
 
+def around(mean, variance, half_unit):
+    """The interval: t(9) at 97.5 % in printed tables, and half a unit of the last digit."""
+    half = 2.2622 * variance**0.5 + half_unit
+    return pytest.approx((mean - half, mean + half), abs=1e-5)
+
+
 @pytest.mark.parametrize(
     ("published", "sd", "expected"),
     [
@@ -73,9 +79,8 @@ def test_the_verdict_follows_interval_and_tolerance(published, sd, expected):
     number = judge(TANH, published, replicates("network", "tanh-normal", 0.97 + sd * SHAPE))
     assert number.verdict == expected
     assert (number.n, number.mean, number.sd) == (10, pytest.approx(0.97), pytest.approx(sd))
-    # t(9) at 97.5 % in printed tables, and half a unit of the fourth digit
+    assert number.interval == around(0.97, sd**2 * 1.1, 0.00005)
     half = 2.2622 * sd * 1.1**0.5 + 0.00005
-    assert number.interval == pytest.approx((0.97 - half, 0.97 + half), abs=1e-6)
     where = f"[{0.97 - half:.4f}, {0.97 + half:.4f}]"
     assert number.reason.startswith(("inside ", "outside "))
     assert where in number.reason
@@ -89,21 +94,18 @@ def test_runs_that_do_not_vary_reproduce_what_rounds_to_them():
     assert judge(path, 0.1271, runs).verdict == numbers.NOT_REPRODUCED
 
 
-@pytest.mark.parametrize("n", [0, 1, 5])
-def test_few_replicates_tell_nothing(n):
+@pytest.mark.parametrize("n", [0, 1, 5, 6])
+def test_six_replicates_are_enough(n):
     number = judge(TANH, 0.97, replicates("network", "tanh-normal", [0.97] * n))
-    assert number.verdict == numbers.NOT_TESTABLE
-    assert number.reason == f"too few replicates: {n}, where 6 are needed"
-
-
-def test_six_replicates_are_enough():
-    six = 0.97 + 0.001 * SHAPE[:6]
-    assert judge(TANH, 0.97, replicates("network", "tanh-normal", six)).interval is not None
+    assert (number.verdict == numbers.NOT_TESTABLE) == (number.interval is None) == (n < 6)
+    if n < 6:
+        assert number.reason == f"too few replicates: {n}, where 6 are needed"
     runs = replicates("classifier", "tanh", 0.84 + 0.001 * SHAPE)
-    splits = replicates("classifier", "tanh", 0.84 + 0.002 * SHAPE[:6])
-    path = "fashion_classifier.test_accuracy.tanh"
-    number = judge(path, 0.84, runs, splits=splits.assign(sweep="classifier-split"))
-    assert "has not been run" not in number.reason
+    splits = replicates("classifier", "tanh", 0.84 + 0.002 * SHAPE[:n]).assign(
+        sweep="classifier-split"
+    )
+    number = judge("fashion_classifier.test_accuracy.tanh", 0.84, runs, splits=splits)
+    assert ("has not been run" in number.reason) == (n < 6)
 
 
 def test_a_tolerance_may_be_a_share_of_the_printed_value():
@@ -202,22 +204,12 @@ def test_other_images_widen_the_interval():
     runs = replicates("classifier", "tanh", [0.8] * 10, **columns)
     number = judge(VAL_LOSS, 0.4419, runs)
     variance = 0.001**2 * 1.1 + 2 * sd**2 / 1600 * (1 - 1600 / 8000)
-    half = 2.2622 * variance**0.5 + 0.00005
-    assert number.interval == pytest.approx((0.49 - half, 0.49 + half), abs=1e-5)
+    assert number.interval == around(0.49, variance, 0.00005)
     assert number.verdict == numbers.TOO_NOISY
     # 5 % of the printed one
     assert "is above the tolerance of 0.0221; of the seed and the images alone" in number.reason
     runs["val_loss_sd"] = 0.1
     assert judge(VAL_LOSS, 0.4419, runs).verdict == numbers.NOT_REPRODUCED
-
-
-def test_an_accuracy_on_other_images_varies_as_a_share():
-    path = "bottleneck_probe.train_accuracy.relu"
-    train = {"train_accuracy": 0.73 + 0.001 * SHAPE}
-    number = judge(path, 0.73, replicates("feature_classifier", "relu", [0.7] * 10, **train))
-    variance = 0.001**2 * 1.1 + 2 * 0.73 * 0.27 / 6400 * (1 - 6400 / 8000)
-    half = 2.2622 * variance**0.5 + 0.0005
-    assert number.interval == pytest.approx((0.73 - half, 0.73 + half), abs=1e-5)
 
 
 HALF_UNITS = {
@@ -251,65 +243,64 @@ def test_exact_numbers_match_to_the_printed_digits(path, published, ours, expect
     assert (number.tolerance == 0.0173) == (expected == numbers.IMMATERIAL)
 
 
-def search_runs(**scores):
-    """One row per seed and candidate; names in keyword form: adam_0_001_64 cannot be."""
-    rows = []
-    for seed, values in enumerate(zip(*scores.values(), strict=True), start=1):
-        for name, score in zip(scores, values, strict=True):
-            candidate = {"study": "adam-0.001-64", "other": "adam-0.0005-32"}[name]
-            rows.append({"part": "search", "name": candidate, "seed": seed, "val_accuracy": score})
-    return pd.DataFrame(rows)
+def search_runs(study, other):
+    """Scores of two candidates by seed."""
+    return pd.DataFrame(
+        {"part": "search", "name": name, "seed": seed, "val_accuracy": score}
+        for name, scores in (("adam-0.001-64", study), ("adam-5e-05-32", other))
+        for seed, score in enumerate(scores, start=1)
+    )
+
+
+def judge_choice(runs, setting="learning_rate_init", published=0.001, ours=5e-05):
+    path = f"fashion_search.best.{setting}"
+    rule = RULES.rule_for(path)
+    return numbers.judge_choice(path, published, ours, rule, evidence(runs))
 
 
 @pytest.mark.parametrize(
-    ("study", "other", "expected"),
+    ("study", "other", "expected", "reason"),
     [
-        ([0.86] * 10, [0.85] * 10, numbers.REPRODUCED),
-        ([0.86] * 6, [0.85] * 6, numbers.REPRODUCED),
-        ([0.86] * 4 + [0.84] * 6, [0.85] * 10, numbers.TOO_NOISY),
-        ([0.86] + [0.84] * 9, [0.85] * 10, numbers.TOO_NOISY),
-        ([0.845] * 10, [0.85] * 10, numbers.IMMATERIAL),
-        ([0.83] * 10, [0.85] * 10, numbers.NOT_REPRODUCED),
-        ([0.86] * 5, [0.85] * 5, numbers.NOT_TESTABLE),
+        ([0.86] * 10, [0.85] * 10, numbers.REPRODUCED, "chosen by 10 of 10 seeds"),
+        ([0.86] * 6, [0.85] * 6, numbers.REPRODUCED, "chosen by 6 of 6 seeds"),
+        ([0.86] * 4 + [0.84] * 6, [0.85] * 10, numbers.TOO_NOISY, "chosen by 4 of 10 seeds"),
+        ([0.86] + [0.84] * 9, [0.85] * 10, numbers.TOO_NOISY, "chosen by 1 of 10 seeds"),
+        ([0.845, 0.835] * 5, [0.85, 0.84] * 5, numbers.IMMATERIAL,
+         "chosen by 0 of 10 seeds; the best with it is 0.0050 behind"),
+        ([0.83] * 10, [0.85] * 10, numbers.NOT_REPRODUCED, "chosen by 0 of 10 seeds"),
+        ([0.86] * 5, [0.85] * 5, numbers.NOT_TESTABLE,
+         "too few replicates: 5, where 6 are needed"),
     ],
-)
-def test_a_choice_is_judged_by_the_seeds_that_make_it(study, other, expected):
-    path = "fashion_search.best.learning_rate_init"
-    rule = RULES.rule_for(path)
-    runs = search_runs(study=study, other=other)
-    number = numbers.judge_choice(path, 0.001, 0.0005, rule, evidence(runs))
-    assert number.verdict == expected
+)  # fmt: skip
+def test_a_choice_is_judged_by_the_seeds_that_make_it(study, other, expected, reason):
+    number = judge_choice(search_runs(study, other))
+    assert (number.verdict, number.reason) == (expected, reason)
+    assert (number.choice is None) == (expected == numbers.NOT_TESTABLE)
+    batch_size = judge_choice(search_runs(study, other), "batch_size", 64, 32)
+    assert (batch_size.verdict, batch_size.difference) == (expected, -32)
 
 
 def test_what_is_known_about_a_choice():
-    path = "fashion_search.best.learning_rate_init"
-    rule = RULES.rule_for(path)
-
-    def judged(**scores):
-        return numbers.judge_choice(path, 0.001, 0.0005, rule, evidence(search_runs(**scores)))
-
-    number = judged(study=[0.86] * 4 + [0.84] * 6, other=[0.85] * 10)
-    assert (number.kind, number.published, number.ours) == ("choice", 0.001, 0.0005)
+    number = judge_choice(search_runs([0.86] * 4 + [0.84] * 6, [0.85] * 10))
+    assert (number.kind, number.published, number.ours) == ("choice", 0.001, 5e-05)
     assert (number.n, number.n_used, number.tolerance) == (10, 10, 0.01)
     # Wilson's interval for 4 of 10, as printed in tables
     assert (number.choice["chosen"], number.choice["n"]) == (4, 10)
     assert number.choice["interval"] == pytest.approx([0.168, 0.687], abs=1e-3)
-    assert number.reason == "chosen by 4 of 10 seeds"
-    behind = judged(study=[0.845, 0.835] * 5, other=[0.85, 0.84] * 5)
-    assert behind.reason == "chosen by 0 of 10 seeds; the best with it is 0.0050 behind"
-    few = judged(study=[0.86] * 5, other=[0.85] * 5)
-    assert few.reason == "too few replicates: 5, where 6 are needed"
-    assert few.choice is None
 
 
 @pytest.mark.parametrize(("published", "which"), [("adam", "all"), ("sgd", "none")])
 def test_what_all_or_none_of_the_candidates_have_tells_nothing(published, which):
-    path = "fashion_search.best.solver"
-    rule = RULES.rule_for(path)
-    runs = search_runs(study=[0.84] * 10, other=[0.85] * 10)
-    number = numbers.judge_choice(path, published, "adam", rule, evidence(runs))
+    number = judge_choice(search_runs([0.84] * 10, [0.85] * 10), "solver", published, "adam")
     assert number.verdict == numbers.NOT_TESTABLE
     assert number.reason == f"{which} of the candidates that are replicated have it"
+
+
+def test_candidates_keep_their_settings():
+    scores = numbers.search_scores(search_runs([0.84] * 2, [0.85] * 2))
+    found = [numbers.Candidate(*settings) for settings in scores]
+    assert found == [("adam", 5e-05, 32), ("adam", 0.001, 64)]
+    assert [str(candidate) for candidate in found] == ["adam-5e-05-32", "adam-0.001-64"]
 
 
 def test_another_split_widens_the_interval():
@@ -320,14 +311,15 @@ def test_another_split_widens_the_interval():
     assert alone.reason.endswith("of the seed alone: what another split changes has not been run")
     splits = replicates("classifier", "tanh", 0.84 + 0.002 * SHAPE).assign(sweep="classifier-split")
     number = judge(path, 0.8355, runs, splits=splits)
-    variance = 0.001**2 * 1.1 + 2 * 0.002**2
-    half = 2.2622 * variance**0.5 + 0.00005
-    assert number.interval == pytest.approx((0.84 - half, 0.84 + half), abs=1e-6)
-    assert number.verdict == numbers.REPRODUCED
-    assert number.reason == "inside [0.8331, 0.8469]"
+    assert number.interval == around(0.84, 0.001**2 * 1.1 + 2 * 0.002**2, 0.00005)
+    assert (number.verdict, number.reason) == (numbers.REPRODUCED, "inside [0.8331, 0.8469]")
     # Other sweeps' and other trainings' rows are not taken for splits
     for other in (splits.assign(sweep="validation-share"), splits.assign(name="relu")):
         assert judge(path, 0.8355, runs, splits=other).interval == alone.interval
+    # A cell of the grid has a path with a part more
+    runs, splits = (table.assign(part="network", name="tanh-normal") for table in (runs, splits))
+    number = judge(TANH, 0.97, runs, splits=splits, split="classifier-split", collapse_below=0.5)
+    assert number.interval == around(0.84, 0.001**2 * 1.1 + 2 * 0.002**2, 0.00005)
 
 
 @pytest.mark.parametrize(
@@ -336,20 +328,19 @@ def test_another_split_widens_the_interval():
         (0.01, 2 * 0.01**2),
         # Less than what 6,400 other images of 8,000 bring with them, 60 % of which are right
         (0.001, 2 * 0.24 / 6400 * (1 - 6400 / 8000)),
+        (None, 2 * 0.24 / 6400 * (1 - 6400 / 8000)),
     ],
 )
 def test_images_drawn_anew_are_part_of_what_another_split_changes(spread, variance):
-    path = "bottleneck_probe.train_accuracy.relu"
-    runs = replicates("feature_classifier", "relu", [0.7] * 10, train_accuracy=0.6 + 0.001 * SHAPE)
-    splits = replicates(
-        "feature_classifier", "relu", [0.7] * 10, train_accuracy=0.6 + spread * SHAPE
-    )
+    def codes(sd):
+        accuracies = {"train_accuracy": 0.6 + sd * SHAPE}
+        return replicates("feature_classifier", "relu", [0.7] * 10, **accuracies)
+
+    splits = codes(spread).assign(sweep="code-split") if spread else NO_SPLITS
+    number = judge("bottleneck_probe.train_accuracy.relu", 0.6, codes(0.001), splits=splits)
+    assert number.interval == around(0.6, 0.001**2 * 1.1 + variance, 0.0005)
     known = "of the seed and the images alone: what another split changes has not been run"
-    assert judge(path, 0.6, runs).reason.endswith(known)
-    number = judge(path, 0.6, runs, splits=splits.assign(sweep="code-split"))
-    half = 2.2622 * (0.001**2 * 1.1 + variance) ** 0.5 + 0.0005
-    assert number.interval == pytest.approx((0.6 - half, 0.6 + half), abs=1e-6)
-    assert known not in number.reason
+    assert number.reason.endswith(known) == (spread is None)
 
 
 def test_our_own_run_is_seen_against_the_replicates():
@@ -388,27 +379,33 @@ def test_every_printed_number_has_a_rule_and_a_verdict():
     }
 
 
-def test_a_number_without_a_rule_is_an_error():
-    with pytest.raises(RetraceError, match=r"no rule fits mnist\.new"):
-        RULES.rule_for("mnist.new")
+@pytest.mark.parametrize("depth", ["new", "new.tanh.normal"])
+def test_a_number_without_a_rule_is_an_error(depth):
+    with pytest.raises(RetraceError, match=rf"no rule fits mnist\.{depth}"):
+        RULES.rule_for(f"mnist.{depth}")
 
 
-def test_what_was_not_run_is_not_testable():
-    summary = {"mnist_grid": {"test_accuracy": {"tanh": {"zero": {"published": 1, "ours": None}}}}}
-    (number,) = numbers.judge(summary, evidence(pd.DataFrame()))
-    assert (number.verdict, number.reason) == (numbers.NOT_TESTABLE, "it was not run")
-    assert (number.kind, number.published, number.ours) == ("trained", 1, None)
-    assert number.difference is None
+def pair(published, ours):
+    return {"published": published, "ours": ours}
 
 
-def test_the_difference_is_ours_less_the_printed_value():
-    summary = {"mnist_grid": {"split": {"train": {"published": 56000, "ours": 56001}}}}
-    (number,) = numbers.judge(summary, evidence(pd.DataFrame()))
-    assert (number.kind, number.difference) == ("exact", 1)
-    summary = {"fashion_search": {"best": {"solver": {"published": "adam", "ours": "sgd"}}}}
-    runs = search_runs(study=[0.84] * 10, other=[0.85] * 10)
-    (number,) = numbers.judge(summary, evidence(runs))
-    assert (number.published, number.ours, number.difference) == ("adam", "sgd", None)
+@pytest.mark.parametrize(
+    ("summary", "expected"),
+    [
+        ({"mnist_grid": {"test_accuracy": {"tanh": {"zero": pair(1, None)}}}},
+         ("trained", 1, None, None, "it was not run")),
+        ({"mnist_grid": {"split": {"train": pair(56000, 56001)}}},
+         ("exact", 56000, 56001, 1, "the exact value is 56001")),
+        ({"fashion_search": {"best": {"solver": pair("adam", "sgd")}}},
+         ("choice", "adam", "sgd", None, "all of the candidates that are replicated have it")),
+        ({"worked_examples": {"max_margin": {"labels": [pair(1, 1)]}}}, None),
+    ],
+)  # fmt: skip
+def test_the_difference_is_ours_less_the_printed_value(summary, expected):
+    runs = search_runs([0.84] * 10, [0.85] * 10)
+    told = [(n.kind, n.published, n.ours, n.difference, n.reason)
+            for n in numbers.judge(summary, evidence(runs))]  # fmt: skip
+    assert told == ([expected] if expected else [])
 
 
 @pytest.mark.parametrize(
@@ -420,11 +417,9 @@ def test_what_is_no_number_is_named(summary, says):
         list(numbers.numbers_of(summary))
 
 
-@pytest.mark.parametrize(
-    "pair", [{"published": 0.97, "ours": "many"}, {"published": "many", "ours": 0.97}]
-)
-def test_a_number_beside_a_word_is_an_error(pair):
-    summary = {"mnist_grid": {"test_accuracy": {"tanh": {"normal": pair}}}}
+@pytest.mark.parametrize("sides", [(0.97, "many"), ("many", 0.97)])
+def test_a_number_beside_a_word_is_an_error(sides):
+    summary = {"mnist_grid": {"test_accuracy": {"tanh": {"normal": pair(*sides)}}}}
     runs = replicates("network", "tanh-normal", 0.97 + 0.001 * SHAPE)
     with pytest.raises(ValueError, match=r"^mnist_grid\.test_accuracy\.tanh\.normal: ours is "):
         numbers.judge(summary, evidence(runs))
@@ -437,15 +432,6 @@ def test_images_drawn_anew_are_of_a_known_size():
         RetraceError, match=r"^metrics/rules\.yaml: .* of full, train, val, not test$"
     ):
         judge(path, 0.84, runs, images="redrawn")
-
-
-def test_another_split_widens_the_interval_of_a_cell_of_the_grid():
-    """Whose path has a part more than those of the classifiers."""
-    runs = replicates("network", "tanh-normal", 0.97 + 0.001 * SHAPE)
-    splits = replicates("network", "tanh-normal", 0.97 + 0.002 * SHAPE).assign(sweep="mnist-split")
-    number = judge(TANH, 0.97, runs, splits=splits, split="mnist-split")
-    half = 2.2622 * (0.001**2 * 1.1 + 2 * 0.002**2) ** 0.5 + 0.00005
-    assert number.interval == pytest.approx((0.97 - half, 0.97 + half), abs=1e-6)
 
 
 def test_the_table_of_parts_and_the_rules_tell_the_same_digits():
