@@ -101,11 +101,7 @@ def test_initial_weights_do_not_depend_on_the_order_of_the_samples():
 # Without inputs every ReLU stays off: the output biases see nothing but the order of the labels
 def test_order_of_the_samples_does_not_depend_on_the_initial_weights():
     X, y = np.zeros((30, 4)), np.arange(30) % 3
-    networks = [
-        {"hidden_layer_sizes": (8, 6)},
-        {"hidden_layer_sizes": (3,)},
-        {"weight_init": "zero"},
-    ]
+    networks = [{}, {"hidden_layer_sizes": (3,)}, {"weight_init": "zero"}]
     options = {"activation": "relu", "batch_size": 1}
     found = [build(**options, **changes).fit(X, y).biases_[-1] for changes in networks]
     other = build(**options, random_state=1).fit(X, y).biases_[-1]
@@ -602,15 +598,8 @@ def test_classifier_learns_digits(activation, dtype):
     X, y = load_digits(return_X_y=True)
     X = (X / 16).astype(dtype)
     X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0, stratify=y)
-    model = NeuralNetwork(
-        (64,),
-        activation=activation,
-        weight_init="he",
-        learning_rate=0.1,
-        batch_size=16,
-        max_epochs=20,
-        random_state=0,
-    ).fit(X_train, y_train)
+    options = {"hidden_layer_sizes": (64,), "weight_init": "he", "learning_rate": 0.1}
+    model = build(activation=activation, max_epochs=20, **options).fit(X_train, y_train)
     assert model.score(X_test, y_test) > 0.93
 
 
@@ -655,7 +644,7 @@ def test_column_labels_count_as_flat_ones():
 
 def test_divergence_in_the_last_step_is_an_error():
     X = np.linspace(0, 1e6, 20)[:, np.newaxis]
-    network = NeuralNetwork((8,), learning_rate=1e308, max_epochs=1, batch_size=1000)
+    network = build(learning_rate=1e308, max_epochs=1, batch_size=1000)
     with pytest.raises(FloatingPointError, match=r"not finite after epoch 1.*learning_rate"):
         network.fit(X, np.arange(20) % 2)
 
