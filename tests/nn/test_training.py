@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, log_loss, mean_squared_error
 from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.utils import gen_batches
 
 from mlcore.nn.activations import ACTIVATIONS
 from mlcore.nn.losses import cross_entropy, squared_error
@@ -60,10 +61,6 @@ def reference(cls, X, y, weights, biases, activation, learning_rate):
     return mlp.set_params(batch_size="auto")
 
 
-def batches(n, batch_size):
-    return [slice(start, min(start + batch_size, n)) for start in range(0, n, batch_size)]
-
-
 def start(X, y, weights, biases, loss, **changes):
     options = {
         "hidden": ACTIVATIONS["tanh"],
@@ -82,25 +79,21 @@ def assert_same_parameters(weights, biases, mlp):
 
 
 @pytest.mark.parametrize("activation", SKLEARN_NAMES)
-@pytest.mark.parametrize("batch_size", [1, 7, 11, N, 100])
-def test_trajectory_of_a_classifier(activation, batch_size):
+@pytest.mark.parametrize(
+    ("batch_size", "widths"),
+    [(1, HIDDEN), (7, (1, 1)), (7, (6, 1, 4)), (11, (2, 2, 2, 2, 2, 2)), (N, HIDDEN), (100, (1,))],
+)
+def test_trajectory_of_a_classifier(activation, batch_size, widths):
     X, y, _ = data()
-    weights, biases = network(CLASSES)
+    weights, biases = network(CLASSES, widths)
     mlp = reference(MLPClassifier, X, y, weights, biases, activation, RATE)
-    epochs = start(
-        X,
-        y,
-        weights,
-        biases,
-        cross_entropy,
-        hidden=ACTIVATIONS[activation],
-        batch_size=batch_size,
-        rng=np.random.default_rng(5),
-    )
+    options = {"batch_size": batch_size, "rng": np.random.default_rng(5)}
+    hidden = ACTIVATIONS[activation]
+    epochs = start(X, y, weights, biases, cross_entropy, hidden=hidden, **options)
     rng = np.random.default_rng(5)
     for epoch, stats in enumerate(epochs, start=1):
         order, losses, correct = rng.permutation(N), [], 0
-        for rows in batches(N, batch_size):
+        for rows in gen_batches(N, batch_size):
             x, labels = X[order[rows]], y[order[rows]]
             correct += np.sum(mlp.predict(x) == labels)
             mlp.partial_fit(x, labels)
@@ -126,16 +119,6 @@ def test_trajectory_of_a_regressor(activation):
         assert_same_parameters(weights, biases, mlp)
         assert stats.train_loss == pytest.approx(2 * mlp.loss_, rel=1e-10)
         assert math.isnan(stats.train_accuracy)
-
-
-@pytest.mark.parametrize("hidden", [(1,), (1, 1), (6, 1, 4), (2, 2, 2, 2, 2, 2)])
-def test_trajectory_of_networks_of_odd_widths(hidden):
-    X, y, _ = data()
-    weights, biases = network(CLASSES, hidden)
-    mlp = reference(MLPClassifier, X, y, weights, biases, "tanh", RATE).set_params(batch_size=7)
-    for _ in start(X, y, weights, biases, cross_entropy):
-        mlp.partial_fit(X, y)
-    assert_same_parameters(weights, biases, mlp)
 
 
 def test_training_updates_the_given_arrays_and_leaves_the_data_alone():
@@ -208,32 +191,22 @@ def test_parameters_that_cannot_be_updated_in_place_are_refused(
             np.testing.assert_array_equal(array, kept)
 
 
-def test_parameters_of_another_dtype_than_the_data_are_refused():
-    X, y, _ = data()
-    with pytest.raises(ValueError, match=r"C-contiguous float32 as X is, .* not float64 with"):
-        next(start(X.astype(np.float32), y, *network(CLASSES), cross_entropy))
-
-
-@pytest.mark.parametrize("dtype", [np.float16, np.complex64, int])
-def test_data_of_a_dtype_that_is_not_trained_in_are_refused(dtype):
-    X, y, _ = data()
-    weights, biases = ([a.astype(dtype) for a in part] for part in network(CLASSES))
-    with pytest.raises(ValueError, match=f"X should be float32 or float64, not {np.dtype(dtype)}"):
-        next(start(X.astype(dtype), y, weights, biases, cross_entropy))
-
-
 @pytest.mark.parametrize(
-    ("n_samples", "n_features", "what"),
+    ("dtype", "parameters_dtype", "n_samples", "n_features", "what"),
     [
-        (20, FEATURES - 1, f"X has {FEATURES - 1} features, the first weights {FEATURES} rows"),
-        (20, FEATURES + 1, f"X has {FEATURES + 1} features, the first weights {FEATURES} rows"),
-        (19, FEATURES, "X has 19 samples, y 20"),
+        (np.float32, float, N, FEATURES, r"C-contiguous float32 as X is, .* not float64 with"),
+        (np.float16, np.float16, N, FEATURES, "X should be float32 or float64, not float16"),
+        (int, int, N, FEATURES, "X should be float32 or float64, not int64"),
+        (float, float, N, 3, f"X has 3 features, the first weights {FEATURES} rows"),
+        (float, float, N, 5, f"X has 5 features, the first weights {FEATURES} rows"),
+        (float, float, 19, FEATURES, f"X has 19 samples, y {N}"),
     ],
 )
-def test_data_that_do_not_fit_are_refused(n_samples, n_features, what):
-    X, y = np.zeros((n_samples, n_features)), np.zeros(20, int)
+def test_data_that_do_not_fit_are_refused(dtype, parameters_dtype, n_samples, n_features, what):
+    X, y = np.zeros((n_samples, n_features), dtype), np.zeros(N, int)
+    weights, biases = ([a.astype(parameters_dtype) for a in part] for part in network(CLASSES))
     with pytest.raises(ValueError, match=what):
-        next(start(X, y, *network(CLASSES), cross_entropy))
+        next(start(X, y, weights, biases, cross_entropy))
 
 
 UNUSED = [[0], [2, 5], [1, 2, 3, 4, 6]]
