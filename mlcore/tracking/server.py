@@ -67,10 +67,7 @@ def _own(root: Path, port: int) -> tuple[Path, dict[str, str]]:
     folder.mkdir(mode=0o700, exist_ok=True)
     old = read_login(root)
     if not old and (folder / "auth.db").exists():
-        raise RetraceError(
-            "server/login.env is gone, and the password is in no other file: "
-            "without server/auth.db both are made anew"
-        )
+        raise RetraceError("server/login.env is gone: for a new password remove auth.db, too")
     password = old.get(PASSWORD) or secrets.token_urlsafe(24)
     login = {URI: f"http://127.0.0.1:{port}", USERNAME: "admin", PASSWORD: password}
     temporary = folder / ".login.env"
