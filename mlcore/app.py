@@ -20,11 +20,10 @@ from mlcore.pipeline.digests import inputs_digest
 from mlcore.pipeline.dvc_yaml import read_stages
 from mlcore.process import checkout, pin_threads
 from mlcore.sweeps.cluster import ADDRESS, fits_elsewhere
-from mlcore.tracking.context import Context, trackers
 from mlcore.tracking.notes import SESSION
-from mlcore.tracking.observer import session, sweep_parent
+from mlcore.tracking.observer import Tracker, session, sweep_parent
 from mlcore.training.progress import NO_LIVE_LINE, Progress
-from mlcore.training.run import Output, Training
+from mlcore.training.run import Observer, Output, Training
 from mlcore.training.run import run as run_training
 from mlcore.workspace import Origin, Workspace
 
@@ -109,16 +108,11 @@ class Task:
         overrides: list[str],
         check: Callable[[], None],
     ) -> None:
-        context = Context(
-            self.root,
-            workspace.out,
-            self.module,
-            origin,
-            overrides,
-            self.group,
-            workspace.inputs,
-        )
-        observers = [Progress(self.live), *trackers(self.session, context)]
+        observers: list[Observer] = [Progress(self.live)]
+        if self.session:
+            observers.append(
+                Tracker(self.session, workspace, self.module, origin, overrides, self.group)
+            )
         with fits_elsewhere(self.cluster if training.parallel else None, self.root):
             run_training(training, checked(workspace.output, check), observers)
 
