@@ -3,9 +3,15 @@
 import hashlib
 import json
 import shutil
+import signal
 import socket
+import sqlite3
 import subprocess
+import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -32,6 +38,7 @@ pytestmark = [
 ROOT = Path(__file__).parents[1]
 
 NETWORK = ["stages.train_network", "network.max_epochs=3", "network.hidden_layer_sizes=[8,6]"]
+ENDLESS = ["network.max_epochs=1000000", "network.patience=1000000", "network.batch_size=1"]
 CLASSIFIER = ["stages.fit_classifier", "classifier.max_epochs=2"]
 SEARCH = ["stages.search_classifier", "search.max_epochs=1", "search.learning_rate=[0.01,0.1]"]
 NAMES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
@@ -632,3 +639,97 @@ def test_experiments_in_a_temporary_copy_share_the_checkouts_store():
     assert checkout_root(copy) == Path("/home/a/study")
     assert default_uri(copy) == "sqlite:////home/a/study/mlflow.db"
     assert checkout_root(Path("/home/a/study")) == Path("/home/a/study")
+
+
+# With processes and signals
+
+
+@pytest.fixture
+def endless(project):
+    """A training that does not end by itself."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stages.train_network", *ENDLESS],
+        cwd=project.root,
+        env=project.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    yield process
+    process.kill()
+    process.wait(60)
+
+
+def wait_for(condition, seconds=150):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with suppress(sqlite3.OperationalError):  # no database or no table yet
+            if value := condition():
+                return value
+        time.sleep(0.2)
+    pytest.fail("it did not happen")
+
+
+def has_a_run(database):
+    """Look without MLflow, whose client would make the schema that is just being made."""
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        return connection.execute("select count(*) from runs").fetchone()[0]
+
+
+@pytest.mark.slow
+def test_a_training_is_seen_while_it_runs_and_ends_killed_by_ctrl_c(project, endless):
+    wait_for(lambda: has_a_run(project.root / "mlflow.db"))
+    store = project.client()
+    (run,) = project.runs("network")
+    assert run.info.status == "RUNNING"
+
+    def seen():
+        return store.get_metric_history(run.info.run_id, "val_loss")
+
+    first = len(wait_for(seen))
+    wait_for(lambda: len(seen()) > first)
+    endless.send_signal(signal.SIGINT)
+    assert endless.wait(150) == 130
+    (run,) = project.runs("network")
+    assert run.info.status == "KILLED"
+    stamps = [point.timestamp for point in seen()]
+    assert run.info.start_time <= min(stamps) < max(stamps) <= run.info.end_time
+    assert pending(project) == []
+
+
+@pytest.mark.slow
+def test_a_training_whose_process_is_gone_is_not_left_running(project, endless):
+    wait_for(lambda: pending(project))
+    endless.kill()
+    endless.wait(60)
+    wait_for(lambda: not pending(project))
+    (run,) = project.runs("network")
+    assert run.info.status == "KILLED"
+    assert run.data.tags["error"] == "its end was not noted: it was killed, or notes had no room"
+
+
+@pytest.mark.slow
+def test_processes_that_start_together_on_a_fresh_store_are_all_recorded(project):
+    inits = ("zero", "random", "normal", "he")
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda init: project.run(*NETWORK, f"network.init={init}"), inits))
+    runs = project.runs("network")
+    assert {run.info.run_name.split()[0] for run in runs} == {f"tanh-{i}" for i in inits}
+    assert {run.info.status for run in runs} == {"FINISHED"}
+
+
+@pytest.mark.slow
+def test_no_password_reaches_a_message_or_a_file(project):
+    uri = f"http://me:{SECRET}@127.0.0.1:9/store?token={SECRET}"
+    result = project.run(*NETWORK, MLFLOW_TRACKING_URI=uri)
+    (warning,) = [line for line in result.stderr.splitlines() if "warning:" in line]
+    assert "runs are not recorded in http://127.0.0.1:9/store: " in warning
+    assert SECRET not in result.stdout + result.stderr
+    for path in project.root.rglob("*"):
+        assert not path.is_file() or SECRET.encode() not in path.read_bytes()
+
+
+@pytest.mark.slow
+def test_a_command_that_trains_nothing_does_not_touch_the_store(project):
+    project.run("stages.worked_examples", "hydra.run.dir=outputs/x/y")
+    assert not (project.root / "mlflow.db").exists()
+    assert list((project.root / "mlruns" / "pending").iterdir()) == []
