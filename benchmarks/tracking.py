@@ -23,8 +23,8 @@ from benchmarks.measures import ROOT, say, summarize
 from benchmarks.report import table
 from mlcore.files import atomic_path, read_json, read_table, write_json
 from mlcore.tracking import notes
-from mlcore.tracking.login import logged_in, read_login, server_folder
 from mlcore.tracking.recorder import Run
+from mlcore.tracking.server import URI, logged_in, read_login
 from mlcore.tracking.store import Store, default_uri
 
 WORK = ROOT / "build" / "tracking"
