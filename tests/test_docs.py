@@ -86,11 +86,11 @@ def test_the_example_trains(capsys):
 def verdict_paragraph():
     """What the first screen says, from the committed verdict."""
     verdict = json.loads((ROOT / "metrics" / "verdict.json").read_text())
-    exact, trained = verdict["figures"]["exact"], verdict["figures"]["trained"]
+    exact, trained = verdict["numbers"]["exact"], verdict["numbers"]["trained"]
     claims, coverage = verdict["claims"], verdict["coverage"]
     not_reproduced = [
         f"`{path.split('.', 1)[1]}`"
-        for path, figure in verdict["by_figure"].items()
+        for path, figure in verdict["by_number"].items()
         if figure["verdict"] == "not reproduced"
     ]
     named = f" ({', '.join(not_reproduced)})" if not_reproduced else ""
