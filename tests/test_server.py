@@ -140,6 +140,7 @@ def test_a_training_is_recorded_and_the_password_is_in_one_file(server):
     import mlflow
 
     trained = server.project.run(*NETWORK, "network.max_epochs=3", "seed=16")
+    assert "warning" not in trained.stdout + trained.stderr
     (run,) = server.runs(16)
     assert run.info.status == "FINISHED"
     with logged_in(server.login):

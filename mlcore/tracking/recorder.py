@@ -303,7 +303,7 @@ class Run:
                 file = self.folder / "network.pkl"
                 save_network(file, model)
                 logged = mlflow.pyfunc.log_model(
-                    python_model=str(root / "mlcore" / "serving.py"),
+                    python_model=str(root / "mlcore" / "tracking" / "serving.py"),
                     artifacts={"network": file.as_uri()},  # of a path MLflow would decode %
                     **shared,
                 )
@@ -332,7 +332,7 @@ def rehearse(store: Store) -> None:
         save(loss_curves(losses, "", "loss"), Path(folder) / "loss.png")
         store.mlflow.pyfunc.save_model(
             Path(folder) / "model",
-            python_model=str(store.root / "mlcore" / "serving.py"),
+            python_model=str(store.root / "mlcore" / "tracking" / "serving.py"),
             pip_requirements=requirements(store.root),
         )
 
