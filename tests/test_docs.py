@@ -90,8 +90,8 @@ def verdict_paragraph():
     claims, coverage = verdict["claims"], verdict["coverage"]
     not_reproduced = [
         f"`{path.split('.', 1)[1]}`"
-        for path, figure in verdict["by_number"].items()
-        if figure["verdict"] == "not reproduced"
+        for path, number in verdict["by_number"].items()
+        if number["verdict"] == "not reproduced"
     ]
     named = f" ({', '.join(not_reproduced)})" if not_reproduced else ""
     lines = [
