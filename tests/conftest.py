@@ -85,7 +85,7 @@ def as_a_process(folder, variables):
         with (
             chdir(folder),
             mock.patch.dict(os.environ, Project.environment(**variables), clear=True),
-            mock.patch("hydra._internal.utils.is_under_debugger", lambda: False),  # but measured
+            mock.patch("hydra._internal.utils.is_under_debugger", return_value=False),  # measured
         ):
             yield
     finally:
@@ -131,6 +131,7 @@ class Project:
             try:
                 if module.startswith("stages."):
                     run = run or import_module(module).run
+                    run.__module__ = module
                     code = app.main(run, arguments, self.root)
                 else:
                     package = find_spec(module).submodule_search_locations
@@ -252,7 +253,7 @@ def unmeasured(monkeypatch):
 @pytest.fixture
 def project():
     """A copy that a test may do with what it likes; in memory, where that is to be had."""
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - a random name
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with TemporaryDirectory(dir=memory, ignore_cleanup_errors=True) as folder:
         yield Project(Path(folder) / "project")
 
