@@ -9,9 +9,12 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+from joblib import parallel_config
 
 from mlcore.config import Config, load
 from mlcore.config.hydra_app import check_jobs, run_as_hydra_app
@@ -19,7 +22,7 @@ from mlcore.errors import RetraceError, one_line
 from mlcore.pipeline.digests import inputs_digest
 from mlcore.pipeline.dvc_yaml import read_stages
 from mlcore.process import checkout, pin_threads
-from mlcore.sweeps.cluster import ADDRESS, fits_elsewhere
+from mlcore.sweeps.cluster import ADDRESS, connected
 from mlcore.tracking.context import Context, trackers
 from mlcore.tracking.notes import SESSION
 from mlcore.tracking.observer import session, sweep_parent
@@ -119,7 +122,10 @@ class Task:
             workspace.inputs,
         )
         observers = [Progress(self.live), *trackers(self.session, context)]
-        with fits_elsewhere(self.cluster if training.parallel else None, self.root):
+        with ExitStack() as stack:
+            if self.cluster and training.parallel:
+                client = stack.enter_context(connected(self.cluster, self.root))
+                stack.enter_context(parallel_config("dask", client=client))
             run_training(training, checked(workspace.output, check), observers)
 
     def _unchanged(self, config: Config, overrides: list[str]) -> Callable[[], None]:
