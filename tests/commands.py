@@ -74,7 +74,8 @@ def serving(command):
             time.sleep(0.5)
         yield
     finally:
-        os.killpg(process.pid, signal.SIGINT)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGINT)
         process.wait(20)
 
 
