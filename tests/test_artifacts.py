@@ -15,6 +15,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from mlcore import files
 from mlcore.errors import RetraceError
+from mlcore.training import weights
 
 FLOATS = [0.1 + 0.2, 1 / 3, -1e-300, 5e-324, 1.7976931348623157e308, 123456789.12345679, 0.0]
 
@@ -165,7 +166,7 @@ def test_files_are_readable_by_others(tmp_path):
 
 def write_mlp(path):
     X, y = dataset()
-    files.save_mlp(path, fit_mlp(MLPClassifier((4,), max_iter=2, random_state=0), X, y))
+    weights.save_mlp(path, fit_mlp(MLPClassifier((4,), max_iter=2, random_state=0), X, y))
 
 
 @pytest.mark.parametrize(
@@ -273,8 +274,8 @@ def test_mlp_comes_back_as_it_was(tmp_path, model_class, activation):
         y,
     )
     path = tmp_path / "mlp.npz"
-    files.save_mlp(path, model)
-    back = files.load_mlp(path)
+    weights.save_mlp(path, model)
+    back = weights.load_mlp(path)
     assert back.activation == activation
     assert [W.shape for W in back.weights] == [W.shape for W in model.coefs_]
     assert [b.shape for b in back.biases] == [b.shape for b in model.intercepts_]
@@ -289,8 +290,8 @@ def test_mlp_with_many_layers_keeps_their_order(tmp_path):
     X, y = dataset()
     sizes = tuple(range(2, 14))
     path = tmp_path / "mlp.npz"
-    files.save_mlp(path, fit_mlp(MLPClassifier(sizes, max_iter=1), X, y))
-    assert [len(b) for b in files.load_mlp(path).biases] == [*sizes, 3]
+    weights.save_mlp(path, fit_mlp(MLPClassifier(sizes, max_iter=1), X, y))
+    assert [len(b) for b in weights.load_mlp(path).biases] == [*sizes, 3]
 
 
 @pytest.mark.parametrize(
@@ -305,7 +306,7 @@ def test_mlp_with_many_layers_keeps_their_order(tmp_path):
 def test_mlp_of_an_unrelated_file(tmp_path, arrays):
     path = tmp_path / "mlp.npz"
     np.savez(path, **arrays)
-    refuse(files.load_mlp, path, "is not a saved MLP: it lacks ")
+    refuse(weights.load_mlp, path, "is not a saved MLP: it lacks ")
 
 
 def test_table_gives_floats_back_exactly(tmp_path):
@@ -336,7 +337,7 @@ def test_mlp_of_a_damaged_file(tmp_path):
     path = tmp_path / "mlp.npz"
     write_mlp(path)
     path.write_bytes(path.read_bytes()[:-30])
-    refuse(files.load_mlp, path, "is not a valid array file")
+    refuse(weights.load_mlp, path, "is not a valid array file")
 
 
 def test_arrays_of_half_a_zip(tmp_path):

@@ -39,7 +39,7 @@ from mlcore.nn import NeuralNetwork
 from mlcore.report import inline_svg
 from mlcore.review import compare
 from mlcore.sweeps.jobs import read_sweeps
-from mlcore.training.run import models
+from mlcore.training import models
 from mlcore.training.weights import load_mlp
 from mlcore.workspace import Workspace
 from stages import report
@@ -471,10 +471,11 @@ def test_make_server_cannot_be_told_another_host(project, option):
 # Says where its processes listen, and waits
 LOCAL_CLUSTER = """
 import json, sys
+from pathlib import Path
 from mlcore.sweeps.cluster import connected
 
 if __name__ == "__main__":
-    with connected(None, 2) as client:
+    with connected(None, Path.cwd(), 2) as client:
         assert client.submit(sum, [1, 2]).result() == 3
         print("ready", flush=True)
         sys.stdin.read()
