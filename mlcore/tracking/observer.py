@@ -27,7 +27,6 @@ from mlcore.errors import RetraceError, one_line
 from mlcore.files import atomic_path, md5_of, save_arrays
 from mlcore.process import git
 from mlcore.tracking import notes
-from mlcore.tracking.login import SERVER
 from mlcore.tracking.store import default_uri, displayed
 from mlcore.training.run import Observer, Result, Row, Training
 from mlcore.workspace import Origin
@@ -102,8 +101,6 @@ def _left_behind(root: Path) -> int:
 
 def store_of(config: Config, root: Path) -> str:
     """Give the store of a configuration, as notes name it: a URI without secrets."""
-    if config.tracking.backend == "server":
-        return SERVER
     given = os.environ.get("MLFLOW_TRACKING_URI")
     return config.tracking.uri or (displayed(given) if given else default_uri(root))
 

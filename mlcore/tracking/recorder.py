@@ -28,9 +28,16 @@ from mlcore.errors import one_line
 from mlcore.files import atomic_path, read_table
 from mlcore.plotting import loss_curves, save, sweep_dots
 from mlcore.tracking import notes, summary
-from mlcore.tracking.login import SERVER, logged_in, read_login, server_folder
 from mlcore.tracking.registry import newer_than, promote, supersede
-from mlcore.tracking.store import IDENTITY, Store, StoreError, displayed, without_secrets
+from mlcore.tracking.server import URI, logged_in, read_login
+from mlcore.tracking.store import (
+    IDENTITY,
+    SERVER,
+    Store,
+    StoreError,
+    displayed,
+    without_secrets,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -296,7 +303,7 @@ class Run:
                 file = self.folder / "network.pkl"
                 save_network(file, model)
                 logged = mlflow.pyfunc.log_model(
-                    python_model=str(root / "mlcore" / "serving.py"),
+                    python_model=str(root / "mlcore" / "tracking" / "serving.py"),
                     artifacts={"network": file.as_uri()},  # of a path MLflow would decode %
                     **shared,
                 )
@@ -325,7 +332,7 @@ def rehearse(store: Store) -> None:
         save(loss_curves(losses, "", "loss"), Path(folder) / "loss.png")
         store.mlflow.pyfunc.save_model(
             Path(folder) / "model",
-            python_model=str(store.root / "mlcore" / "serving.py"),
+            python_model=str(store.root / "mlcore" / "tracking" / "serving.py"),
             pip_requirements=requirements(store.root),
         )
 
@@ -347,9 +354,8 @@ class Sender:
     def __init__(self, session: Path) -> None:
         self.session = session
         self.uri = (session / notes.STORE).read_text(encoding="utf-8")
-        self.login = read_login(server_folder(ROOT)) if self.uri == SERVER else None
-        if self.login:
-            self.uri = self.login.uri
+        self.login = read_login(ROOT) if self.uri == SERVER else {}
+        self.uri = self.login.get(URI, self.uri)
         # What is written down has no password: the environment may have the whole of it
         given = os.environ.get("MLFLOW_TRACKING_URI", "")
         if displayed(given) == self.uri:

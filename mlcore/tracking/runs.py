@@ -15,9 +15,9 @@ from tabulate import tabulate
 from mlcore.config import load
 from mlcore.errors import RetraceError
 from mlcore.files import read_yaml
-from mlcore.tracking.login import logged_in, read_login, server_folder
 from mlcore.tracking.observer import store_of
-from mlcore.tracking.store import Store, StoreError, displayed
+from mlcore.tracking.server import URI, logged_in, read_login
+from mlcore.tracking.store import SERVER, Store, StoreError, displayed
 
 ROOT = Path(__file__).parents[2]
 
@@ -77,8 +77,9 @@ def main() -> None:
     """Print the table."""
     try:
         config = load(ROOT / "params.yaml")
-        login = read_login(server_folder(ROOT)) if config.tracking.backend == "server" else None
-        uri = login.uri if login else store_of(config, ROOT)
+        uri = store_of(config, ROOT)
+        login = read_login(ROOT) if uri == SERVER else {}
+        uri = login.get(URI, uri)
         given = os.environ.get("MLFLOW_TRACKING_URI", "")
         if displayed(given) == uri:  # with its password, which is nowhere else
             uri = given

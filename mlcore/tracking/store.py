@@ -12,8 +12,12 @@ from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock
 
-from mlcore.tracking.login import PASSWORD, SERVER, TOKEN
 from mlcore.tracking.notes import GROUP, checkout_root
+
+SERVER = "server"
+"""The URI, in parameters and notes, of this checkout's server, wherever it listens."""
+
+PASSWORD, TOKEN = "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"
 
 DEADLINE = 5.0
 """Seconds that a server has to answer; MLflow's own retries take minutes."""
