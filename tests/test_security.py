@@ -294,10 +294,11 @@ def test_make_ui_serves_this_machine_and_no_other_page(project, start):
 # Says where its processes listen, and waits
 LOCAL_CLUSTER = """
 import json, sys
+from pathlib import Path
 from mlcore.sweeps.cluster import connected
 
 if __name__ == "__main__":
-    with connected(None, 2) as client:
+    with connected(None, Path.cwd(), 2) as client:
         assert client.submit(sum, [1, 2]).result() == 3
         print("ready", flush=True)
         sys.stdin.read()
