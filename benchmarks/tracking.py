@@ -126,7 +126,7 @@ class Training:
     def __init__(self, store, number):
         self.folder = WORK / "notes" / str(number)
         self.folder.mkdir(parents=True)
-        (self.folder.parent / notes.WRITER).touch()
+        (self.folder.parent / notes.RECORDER).touch()
         self.run = Run(self.folder, store)
         self.stage = f"train_network@{number % STAGES}"
 

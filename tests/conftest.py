@@ -31,7 +31,8 @@ from playwright.sync_api import sync_playwright  # noqa: E402
 
 from mlcore import app  # noqa: E402
 from mlcore.files import save_arrays  # noqa: E402
-from mlcore.tracking.store import default_uri  # noqa: E402
+from mlcore.tracking import notes  # noqa: E402
+from mlcore.tracking.store import Store, default_uri  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 
@@ -164,6 +165,21 @@ class Project:
             pytest.fail(f"{arguments} failed:\n{result.stdout}\n{result.stderr}")
         return result
 
+    def train(self, *arguments, store="default", **options):
+        """Train in this process, as `call`; the notes are left for `sync`. Gives their session."""
+        session = notes.pending(self.root) / f"{time.time_ns()}-test"
+        session.mkdir(parents=True)
+        notes.address(session, store, self.root)
+        (session / notes.RECORDER).touch()
+        self.call(*arguments, RETRACE_TRACKING=str(session), **options)
+        return session
+
+    def sync(self, code=0):
+        """Send in this process what is left; gives what it says."""
+        done = self.call("mlcore.tracking.recorder", check=False)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
     def client(self):
         """A client of the copy's MLflow store, which MLflow's own functions use then, too."""
         import mlflow
@@ -256,6 +272,14 @@ def project():
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with TemporaryDirectory(dir=memory, ignore_cleanup_errors=True) as folder:
         yield Project(Path(folder) / "project")
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory):
+    """An mlflow.db that has its tables, to be copied: making them takes seconds."""
+    folder = tmp_path_factory.mktemp("store")
+    Store(default_uri(folder), folder)
+    return folder / "mlflow.db"
 
 
 @pytest.fixture(scope="session")

@@ -25,8 +25,7 @@ from mlcore.pipeline.side_by_side import stale_stages
 from mlcore.process import pin_threads
 from mlcore.sweeps.cluster import connected, ended_jobs
 from mlcore.sweeps.jobs import SweepFile, SweepJob, jobs_of, read_sweeps, todo
-from mlcore.tracking.context import Context, trackers
-from mlcore.tracking.observer import note_group, session
+from mlcore.tracking.observer import Tracker, note_group, session
 from mlcore.training.run import Observer, Result, Row, Training
 from mlcore.training.run import run as run_training
 from mlcore.workspace import Origin, Workspace
@@ -102,19 +101,16 @@ class Runner:
             "params": job.params[number],
             "results": job.results[number],
         }
-        context = Context(
-            self.root,
-            workspace.out,
-            f"stages.{job.stages[number]}",
-            Origin.SWEEP,
-            [f"seed={job.config.seed}", *job.overrides],
-            group_of(row),
-            workspace.inputs,
-        )
+        observers: list[Observer] = []
+        if self.session:
+            overrides = [f"seed={job.config.seed}", *job.overrides]
+            module = f"stages.{job.stages[number]}"
+            observers.append(
+                Tracker(self.session, workspace, module, Origin.SWEEP, overrides, group_of(row))
+            )
         curve = TestPart()
         keeps = [curve] if self.keep_curves and training.part == "network" else []
-        observers = [*trackers(self.session, context), *keeps]
-        result = run_training(training, workspace.output, observers)
+        result = run_training(training, workspace.output, [*observers, *keeps])
         # One candidate makes a search of it alone
         row["name"] = result.candidates[0].name if result.candidates else training.name
         values = {**result.metrics, **_loss_sd(training, result)}
