@@ -10,12 +10,13 @@ import shutil
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from statistics import median
 from uuid import uuid4
 
+import requests
 from filelock import FileLock
 
 from benchmarks.__main__ import HERE, machine
@@ -23,8 +24,8 @@ from benchmarks.measures import ROOT, say, summarize
 from benchmarks.report import table
 from mlcore.files import atomic_path, read_json, read_table, write_json
 from mlcore.tracking import notes
-from mlcore.tracking.login import logged_in, read_login, server_folder
 from mlcore.tracking.recorder import Run
+from mlcore.tracking.server import URI, logged_in, read_login
 from mlcore.tracking.store import Store, default_uri
 
 WORK = ROOT / "build" / "tracking"
@@ -195,18 +196,24 @@ def growth(store, sizes):
 
 
 @contextmanager
-def postgres():
-    """Give the store of an MLflow server over PostgreSQL, in a clone of its own."""
+def server():
+    """Give the store of an MLflow server over the database BACKEND, in a clone of its own."""
     copy = WORK / "server"
     subprocess.run(["git", "clone", "-q", str(ROOT), str(copy)], check=True)
-    server = [sys.executable, "-m", "mlcore.tracking.server"]
-    subprocess.run([*server, "start", "--port", "5061"], cwd=copy, check=True)
+    command = [sys.executable, "-m", "mlcore.tracking.server", "--port", "5061"]
+    process = subprocess.Popen(command, cwd=copy)
     try:
-        login = read_login(server_folder(copy))
+        while process.poll() is None:
+            with suppress(requests.ConnectionError):
+                requests.get("http://127.0.0.1:5061/health", timeout=5)
+                break
+            time.sleep(0.2)
+        login = read_login(copy)
         with logged_in(login):
-            yield Store(login.uri, copy)
+            yield Store(login[URI], copy)
     finally:
-        subprocess.run([*server, "stop"], cwd=copy, check=True)
+        process.terminate()
+        process.wait()
 
 
 def markdown(results):
@@ -255,6 +262,8 @@ def main():
     options = parser.parse_args()
     if not (ROOT / "history" / "network" / f"{CELL}.csv").is_file():
         sys.exit("error: the benchmark needs the results of `make repro`")
+    if not os.environ.get("BACKEND", "").startswith("postgresql:"):
+        sys.exit("error: BACKEND should be the URI of an empty PostgreSQL, see docs/server.md")
     shutil.rmtree(WORK, ignore_errors=True)
     WORK.mkdir(parents=True)
     results = {
@@ -263,7 +272,7 @@ def main():
         "sweep": sweep(options.sweep_rounds),
         "growth": {"SQLite": growth(Store(default_uri(WORK / "runs"), WORK), options.sizes)},
     }
-    with postgres() as store:
+    with server() as store:
         results["growth"]["PostgreSQL, over a server"] = growth(store, options.sizes)
     shutil.rmtree(WORK)
     write_json(options.out / "tracking.json", results)

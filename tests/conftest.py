@@ -86,7 +86,7 @@ def as_a_process(folder, variables):
         with (
             chdir(folder),
             mock.patch.dict(os.environ, Project.environment(**variables), clear=True),
-            mock.patch("hydra._internal.utils.is_under_debugger", lambda: False),  # but measured
+            mock.patch("hydra._internal.utils.is_under_debugger", return_value=False),  # measured
         ):
             yield
     finally:
@@ -132,6 +132,7 @@ class Project:
             try:
                 if module.startswith("stages."):
                     run = run or import_module(module).run
+                    run.__module__ = module
                     code = app.main(run, arguments, self.root)
                 else:
                     package = find_spec(module).submodule_search_locations

@@ -1,6 +1,6 @@
 """Faults that are really caused, and what a user sees of them: kills, full disks, rights, damage.
 
-`make faults` kills the whole pipeline (tests/faults.py); here are the faults that are quick.
+`python -m tests.faults` kills the whole pipeline; here are the faults that are quick.
 """
 
 import os
@@ -20,7 +20,9 @@ import psutil
 import pytest
 import yaml
 
-from mlcore.tracking.context import tracking
+from mlcore.tracking import observer
+
+pytestmark = pytest.mark.slow
 
 NOBODY = 65534
 SMALL = ["network.max_epochs=2", "network.hidden_layer_sizes=[8,6]"]
@@ -372,7 +374,7 @@ def test_a_clock_that_is_set_does_not_change_how_long_a_writer_is_waited_for(
     hangs = code != 0
     real, calls = time.time, count()
     monkeypatch.setattr(time, "time", lambda: real() + seconds * (next(calls) > 0))
-    monkeypatch.setattr(tracking, "PATIENCE", 1.0 if hangs else 30.0)
+    monkeypatch.setattr(observer, "PATIENCE", 1.0 if hangs else 30.0)
     writer = subprocess.Popen(["sleep", "8" if hangs else "1"], stdin=subprocess.PIPE)
-    tracking._finish(writer, tmp_path)
+    observer._finish(writer, tmp_path)
     assert writer.returncode == code

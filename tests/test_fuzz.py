@@ -3,14 +3,11 @@
 The cases are generated, the same ones every time. RETRACE_FUZZ=n makes n times as many.
 """
 
-import copy
 import gzip
 import hashlib
 import io
-import json
 import math
 import os
-import pickle
 import struct
 import tarfile
 from collections import Counter
@@ -23,8 +20,6 @@ from hypothesis import strategies as st
 from mlcore.data import sources
 from mlcore.data.splits import parse_idx, read_idx_pair
 from mlcore.errors import RetraceError
-from mlcore.nn import NeuralNetwork
-from mlcore.training.models import load_network, save_network
 
 TIMES = float(os.environ.get("RETRACE_FUZZ", "1"))
 REFUSED = object()
@@ -223,150 +218,3 @@ def test_packages(small, tmp_path, monkeypatch):
         return True
 
     fuzz(300, generated([archive("w:gz"), archive("w")]), check)
-
-
-# Files of models
-
-
-def nested(opening, middle, closing, depth):
-    return opening * depth + middle + closing * depth
-
-
-ODD = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(),
-    st.floats(),
-    st.text(max_size=8),
-    st.sampled_from(
-        [10**400, 2**63, -1, 0, 1e308, math.nan, "NaN", "a\nb", "\x1b[2J", "\u2028", "${seed}"]
-    ),
-    st.sampled_from([[], {}, [[]], {"a": 1}, {"ours": 1, "published": 1}, ["a"] * 20]),
-    st.integers(2, 100).map(lambda depth: json.loads(nested("[", "", "]", depth))),
-).map(copy.deepcopy)
-
-
-def places(tree):
-    """Container and key of everything in nested mappings and lists."""
-    for key in list(tree) if isinstance(tree, dict) else range(len(tree)):
-        yield tree, key
-        if isinstance(tree[key], dict | list):
-            yield from places(tree[key])
-
-
-@st.composite
-def mutated(draw, tree):
-    """Draw nested mappings and lists with one to three values replaced, removed or added."""
-    tree = copy.deepcopy(tree)
-    for _ in range(draw(st.integers(1, 3))):
-        found = list(places(tree))
-        if not found:
-            break
-        container, key = found[draw(st.integers(0, len(found) - 1))]
-        match draw(st.sampled_from(["replace", "replace", "remove", "add"])):
-            case "replace":
-                container[key] = draw(ODD)
-            case "remove":
-                del container[key]
-            case "add" if isinstance(container, dict):
-                container[draw(st.text(max_size=8))] = draw(ODD)
-            case "add":
-                container.insert(key, draw(ODD))
-    return tree
-
-
-def reader_of_bytes(read, path, is_right):
-    def check(content):
-        path.write_bytes(content)
-        value = attempt(read, path)
-        assert value is REFUSED or is_right(value)
-        return value is not REFUSED
-
-    return check
-
-
-def network():
-    X = np.random.default_rng(0).normal(size=(40, 3))
-    return NeuralNetwork((5, 4), max_epochs=2, batch_size=8, random_state=1).fit(
-        X, np.arange(40) % 3
-    )
-
-
-def network_values():
-    """What the file of a network holds."""
-    fitted = network()
-    names = ("classes_", "weights_", "biases_", "history_", "n_epochs_", "best_epoch_")
-    state = {name: getattr(fitted, name) for name in (*names, "n_features_in_")}
-    return {"params": fitted.get_params(), "fitted": state}
-
-
-@pytest.fixture(scope="module")
-def network_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("network") / "network.pkl"
-    save_network(path, network())
-    return path.read_bytes()
-
-
-def is_network(value):
-    return type(value) is NeuralNetwork and len(value.weights_) == len(value.biases_) == 3
-
-
-PICKLE_TOKENS = [
-    *(b"cos\nsystem\n", b"\x8c\x02os\x8c\x06system\x93", b"(S'touch sentinel'\ntR", b"\x81", b"b"),
-    *(
-        b"K\x01",
-        b"N",
-        b"\x88",
-        b"]",
-        b"}",
-        b")",
-        b"\x85",
-        b"\x86",
-        b"a",
-        b"e",
-        b"s",
-        b"u",
-        b"0",
-        b"2",
-    ),
-    *(b"\x8e\xff\xff\xff\xff\xff\xff\xff\x7f", b"\x96\0\0\0\xff\0\0\0\0", b"\x8b\xff\xff\xff\x7f"),
-    *(b"h\x00", b"j\xff\xff\xff\xff", b"P1\n", b"Q", b"\x82\x01", b"\x97", b"\x98", b"I1\n", b"."),
-    b"L" + b"9" * 5000 + b"L\n",
-]
-
-
-def test_pickles(tmp_path, network_file):
-    opcodes = st.lists(st.sampled_from(PICKLE_TOKENS), max_size=20)
-    made = opcodes.map(lambda parts: b"\x80\x05" + b"".join(parts) + b".")
-    check = reader_of_bytes(load_network, tmp_path / "network.pkl", is_network)
-    fuzz(1500, generated([network_file], PICKLE_TOKENS) | made, check)
-
-
-def test_pickles_of_wrong_values(tmp_path):
-    check = reader_of_bytes(load_network, tmp_path / "network.pkl", is_network)
-    fuzz(500, mutated(network_values()).map(lambda tree: pickle.dumps(tree, protocol=5)), check)
-
-
-def test_a_pickle_is_refused_in_one_line(tmp_path):
-    (tmp_path / "network.pkl").write_bytes(b"P")
-    assert attempt(load_network, tmp_path / "network.pkl") is REFUSED
-
-
-@pytest.mark.parametrize(
-    ("name", "change"),
-    [
-        ("weights_", lambda arrays: [W.astype("U5") for W in arrays]),
-        ("weights_", lambda arrays: [W.astype(int) for W in arrays]),
-        ("weights_", lambda arrays: [W[..., None] for W in arrays]),
-        ("biases_", lambda arrays: [b[:, None] for b in arrays]),
-        ("biases_", lambda arrays: [dict.fromkeys(range(len(b)), 0.0) for b in arrays]),
-        ("classes_", lambda labels: "abc"),
-        ("classes_", lambda labels: labels[:, None]),
-        ("history_", lambda rows: 5),
-    ],
-)
-def test_a_network_that_cannot_predict_is_refused(tmp_path, name, change):
-    whole = network_values()
-    whole["fitted"][name] = change(whole["fitted"][name])
-    (tmp_path / "network.pkl").write_bytes(pickle.dumps(whole, protocol=5))
-    assert attempt(load_network, tmp_path / "network.pkl") is REFUSED

@@ -187,8 +187,8 @@ def outcomes_elsewhere(runner: Runner, address: str, jobs: list[SweepJob]) -> En
         connected(address, runner.root) as client,
         closing(ended_jobs(client, runner, [(job,) for job in jobs])) as ended,
     ):
-        for job in ended:
-            yield job.value or Outcome(jobs[job.number], error=job.error)
+        for number, outcome, error in ended:
+            yield outcome or Outcome(jobs[number], error=error)
 
 
 def reported(jobs: list[SweepJob], ended: Iterable[Outcome]) -> Iterator[Outcome]:
@@ -329,7 +329,9 @@ def _run_locked(file: SweepFile, options: Options, root: Path) -> None:
     jobs = jobs_of(file, root, options.seeds, options.overrides)
     stages = {stage for sweep in file.sweeps.values() for stage in sweep.stages}
     if stale := stale_stages(root, stages):
-        raise RetraceError(f"out of date: {', '.join(stale)}; run `make repro` first")
+        first = ", ".join(stale[:3])
+        more = f" and {len(stale) - 3} more" if len(stale) > 3 else ""
+        raise RetraceError(f"out of date: {first}{more}; run `make repro` first")
     table = Table(root / file.table, root / file.curves if file.curves else None)
     left = todo(jobs, table)
     print(f"{len(jobs) - len(left)} of {len(jobs)} jobs stand in {file.table}", flush=True)
