@@ -116,7 +116,7 @@ lock: $(READY) ## Pin requirements.in into requirements.lock
 setup: $(READY) ## Install the locked packages into .venv (the other targets do it by themselves)
 
 $(READY): requirements.lock
-	@case "$(CURDIR)" in *%*) echo "error: the path must not contain %: $(CURDIR)" >&2; exit 1 ;; esac
+	@case "$(CURDIR)" in *[%?]*) echo "error: the path must not contain % or ?: $(CURDIR)" >&2; exit 1 ;; esac
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else \
 	    "Retrace needs Python 3.11, 3.12 or 3.13; $(PYTHON) is %d.%d. Name another: make PYTHON=python3.11" % v[:2])'
 	@echo "setting up .venv (once; about a minute)"

@@ -64,7 +64,7 @@ def test_a_path_with_a_percent_sign_is_refused(tmp_path):
         shutil.copy(ROOT / name, folder)
     result = make(folder, "setup")
     assert result.returncode != 0
-    assert result.stderr.startswith(f"error: the path must not contain %: {folder}\n")
+    assert result.stderr.startswith(f"error: the path must not contain % or ?: {folder}\n")
     assert not (folder / ".venv").exists()
 
 

@@ -4,7 +4,6 @@ import hashlib
 import json
 import shutil
 import urllib.request
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np

@@ -48,21 +48,12 @@ PATIENCE = 60.0
 def session(config: Config, root: Path, above: Path | None = None) -> Iterator[Path | None]:
     """Have a recorder at work while the block runs; at its end, wait until it has sent everything.
 
-    Parameters
-    ----------
-    config : Config
-    root : Path
-        Top of the checkout.
-    above : Path, optional
-        Session of the command that started this one: it is used then.
-
-    Yields
-    ------
-    Path or None
-        The session's folder; None where tracking is off or the notes have no place, which is said.
+    Yields the session's folder: `above` if a command that started this one has one; None where
+    tracking is off or the notes have no place, which is said. `root` is the top of the checkout.
     """
-    if config.tracking.backend == "none" or above is not None:
-        yield None if config.tracking.backend == "none" else above
+    off = config.tracking.backend == "none"
+    if off or above:
+        yield None if off else above
         return
     _warn_of_git(root)
     folder = notes.pending(root) / f"{time.time_ns()}-{uuid4().hex[:8]}"
@@ -176,6 +167,7 @@ class Tracker(Observer):
         self.lock.acquire()
         self.events = (hidden / notes.EVENTS).open("a", encoding="utf-8")
         code, changes = _code(self.workspace.root)
+        sizes = {f"n_{part}": len(X) for part, (X, _) in training.data.items()}
         if changes:
             (hidden / notes.DIFF).write_bytes(changes)
         self._note(
@@ -183,7 +175,7 @@ class Tracker(Observer):
             id=identity,
             part=training.part,
             name=self._run_name(training.name),
-            params=_text({**training.params, **_sizes(training)}),
+            params=_text({**training.params, **sizes}),
             tags=self._tags() | code,
             dataset={"name": training.dataset.name, "digest": md5_of(training.dataset.path)},
             path=os.path.relpath(training.dataset.path, self.workspace.root),
@@ -256,12 +248,10 @@ class Tracker(Observer):
             and not key.startswith(("hydra", "tracking"))
             and ("." not in key or not stage or key.partition(".")[0] in stage.sections)
         }
-        times = Counter(map(_last_word, settings))
-        shown = [
-            f"{_last_word(key) if times[_last_word(key)] == 1 else key}={value}"
-            for key, value in settings.items()
-        ]
-        return " ".join([name, *shown])
+        last = {key: key.rpartition(".")[2] for key in settings}
+        times = Counter(last.values())
+        shown = {key: word if times[word] == 1 else key for key, word in last.items()}
+        return " ".join([name, *(f"{shown[key]}={value}" for key, value in settings.items())])
 
     def _tags(self) -> dict[str, str]:
         root, inputs = self.workspace.root, sorted(self.workspace.inputs.items())
@@ -288,9 +278,8 @@ def note_group(session: Path, group: str, part: str, name: str, about: Mapping[s
     Parameters
     ----------
     session : Path
-        Folder of the command's session.
     group : str
-        As in `Context.group`. A later note of the same group brings its run up to date.
+        As in `Tracker`. A later note of the same group brings its run up to date.
     part, name : str
         Experiment and name of the run; an empty part is that of the group's runs.
     about : mapping
@@ -307,44 +296,23 @@ def note_group(session: Path, group: str, part: str, name: str, about: Mapping[s
 
 @contextmanager
 def sweep_parent(session: Path | None, stage: str, arguments: Sequence[str]) -> Iterator[str]:
-    """Give the jobs of Hydra's multirun a run above theirs; other commands have none.
+    """Give the group of the jobs of Hydra's multirun, and note a run above theirs at the end.
 
-    Parameters
-    ----------
-    session : Path or None
-    stage : str
-        Module that runs.
-    arguments : sequence of str
-        Of the command line.
-
-    Yields
-    ------
-    str
-        The group of the jobs' runs; "" if they have none.
+    `stage` is the module that runs, `arguments` the command line's; yields "" for other commands.
     """
     if session is None or not {"-m", "--multirun"} & set(arguments):
         yield ""
         return
-    overrides = [argument for argument in arguments if "=" in argument]
-    told = [o for o in overrides if not o.startswith(("hydra", "tracking"))]
-    name = " ".join([stage.rpartition(".")[2], *told])
+    told = [a for a in arguments if "=" in a and not a.startswith(("hydra", "tracking"))]
     group = f"sweep/{uuid4().hex}"
     try:
         yield group
     finally:
         about = {"tags": {"origin": "sweep", "overrides": " ".join(told)}}
         try:
-            note_group(session, group, "", name, about)
+            note_group(session, group, "", " ".join([stage.rpartition(".")[2], *told]), about)
         except OSError as error:
             log.warning("warning: the sweep has no run that sums it up: %s", error)
-
-
-def _last_word(key: str) -> str:
-    return key.rpartition(".")[2]
-
-
-def _sizes(training: Training) -> dict[str, int]:
-    return {f"n_{part}": len(X) for part, (X, _) in training.data.items()}
 
 
 def _text(params: Mapping[str, Any]) -> dict[str, str]:

@@ -63,14 +63,7 @@ def is_held(training: Path) -> bool:
 
 
 class Run:
-    """The MLflow run of one training: reads its notes, and sends what is new.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the training's notes.
-    store : Store
-    """
+    """The MLflow run of one training: reads its notes in `folder`, and sends what is new."""
 
     def __init__(self, folder: Path, store: Store) -> None:
         self.folder, self.store = folder, store
@@ -270,18 +263,8 @@ class Run:
 class Sender:
     """Sends the trainings of one session; one that cannot be sent does not hold up the others.
 
-    Parameters
-    ----------
-    session : Path
-    root : Path
-        Top of the checkout.
-    told : set of str
-        Reasons that were told, of other sessions, too: each is told once.
-
-    Raises
-    ------
-    RetraceError
-        If the session is another checkout's.
+    `told` are reasons that were told, of other sessions, too: each is told once. A session of
+    another checkout raises RetraceError.
     """
 
     def __init__(self, session: Path, root: Path, told: set[str]) -> None:
@@ -297,22 +280,14 @@ class Sender:
         self.runs: dict[Path, Run] = {}
         self.attempts: Counter[Path] = Counter()
 
-    @property
-    def refused(self) -> set[Path]:
-        """The trainings that cannot be sent."""
-        return {folder for folder, number in self.attempts.items() if number >= ATTEMPTS}
-
     def waiting(self) -> list[Path]:
-        """Give the trainings that are still to be sent."""
-        return [folder for folder in notes.trainings(self.session) if folder not in self.refused]
+        """Give the trainings that are still to be sent, without those that cannot be."""
+        return [t for t in notes.trainings(self.session) if self.attempts[t] < ATTEMPTS]
 
     def send(self) -> list[str]:
         """Send what is new; returns the titles of the trainings that are complete now.
 
-        Raises
-        ------
-        StoreError
-            If the store does not answer.
+        Raises StoreError if the store does not answer.
         """
         complete = []
         with logged_in(self.login):
@@ -337,7 +312,7 @@ class Sender:
         store.within_deadline(store.check)
         self.attempts[folder] += 1
         reason = without_secrets(one_line(error), self.uri)
-        if folder in self.refused and reason not in self.told:
+        if self.attempts[folder] >= ATTEMPTS and reason not in self.told:
             self.told.add(reason)
             warn(f"{notes.title(folder)} is not recorded in {displayed(self.uri)}: {reason}")
 
@@ -364,7 +339,7 @@ def follow(session: Path, root: Path) -> int:
         except StoreError as error:
             warn(f"runs are not recorded in {displayed(sender.uri)}: {error}")
             return 1
-    return int(bool(sender.refused))
+    return int(bool(notes.trainings(session)))
 
 
 def sync(root: Path) -> int:

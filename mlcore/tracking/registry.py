@@ -16,11 +16,9 @@ from mlcore.tracking import notes
 if TYPE_CHECKING:
     from mlcore.tracking.store import Store
 
-CURRENT = "current"
-"""Tag of the pipeline's own runs: "true" of the newest of a stage, "false" of those before it."""
-
-SUPERSEDED_BY = "superseded_by"
-"""Tag of a run with the id of the one that took its place."""
+CURRENT, SUPERSEDED_BY = "current", "superseded_by"
+"""Tags of the pipeline's own runs: "true" of the newest of a stage, else "false"; and the id of the
+one that took its place."""
 
 ALIAS = "champion"
 
@@ -43,22 +41,10 @@ TRUSTED_TYPES = [
 
 
 def supersede(store: Store, experiment: str, run_id: str, stage: str) -> bool:
-    """Make a run the current one of its stage, unless a newer one is; nothing is deleted.
+    """Make a run the current one of its stage, unless a newer one is; returns whether it is.
 
-    Parameters
-    ----------
-    store : Store
-    experiment : str
-        Name of the experiment.
-    run_id : str
-    stage : str
-        As DVC names it, such as "train_network@tanh-normal".
-
-    Returns
-    -------
-    bool
-        Whether it is the current one. Runs that were kept for `make sync` come after those that
-        took their place.
+    Nothing is deleted. Runs that were kept for `make sync` come after those that took their place.
+    `stage` is as DVC names it, such as "train_network@tanh-normal".
     """
     own = store.client.get_run(run_id).info.start_time
     current = store.runs(f"tags.`dvc.stage` = '{stage}' and tags.`{CURRENT}` = 'true'", experiment)
@@ -111,21 +97,9 @@ def promote(
 ) -> bool:
     """Register a model as the champion of its part, if it is better than the one that is.
 
-    Parameters
-    ----------
-    store : Store
-    part : str
-    model_uri : str
-    run_id : str
-    about : mapping
-        "val_accuracy", and "data": the digest of what it was trained and validated on.
-    own : bool
-        Whether the pipeline trained it: then it takes the place of one with which it cannot be
-        compared.
-
-    Returns
-    -------
-    bool
+    `about` has "val_accuracy", and "data": the digest of what it was trained and validated on.
+    With `own`, of the pipeline, it takes the place of one with which it cannot be compared.
+    Returns whether it is the champion.
     """
     name = MODELS.get(part)
     if name is None or about.get(BETTER_BY) is None:

@@ -62,16 +62,7 @@ def without_secrets(text: str, uri: str) -> str:
 class Store:
     """A connection; making it imports mlflow, which takes seconds.
 
-    Parameters
-    ----------
-    uri : str
-    root : Path
-        Top of the checkout.
-
-    Raises
-    ------
-    StoreError
-        If the store does not answer in time, or cannot be used.
+    Raises StoreError if the store does not answer in time, or cannot be used.
     """
 
     def __init__(self, uri: str, root: Path) -> None:
@@ -143,10 +134,7 @@ class Store:
     def experiment(self, name: str) -> str:
         """Give the id of an experiment, which is made if it is not there.
 
-        Raises
-        ------
-        RetraceError
-            If it was deleted, or its files lie in another checkout.
+        Raises RetraceError if it was deleted, or its files lie in another checkout.
         """
         if name not in self.experiments:
             # A server knows where to keep artifacts; without one they go beside the checkout's
