@@ -34,11 +34,11 @@ report: $(READY) ## Write the page, metrics/report.html: the study and its verdi
 	@$(BIN)/python -m dvc repro -q --single-item report
 	@echo "metrics/report.html"
 
-replicate: $(READY) ## Train everything with SEEDS=10 other seeds: two hours, and it can be interrupted
-	@$(BIN)/python -m stages.sweep sweeps/replicates.yaml --seeds $(or $(SEEDS),10) --jobs $(or $(JOBS),-1) $(CONFIRM:%=--confirm %)
+replicate: $(READY) ## Train everything with SEEDS=10 other seeds: two hours, and it can be interrupted (AGAIN=n: compare some)
+	@$(BIN)/python -m mlcore.sweeps sweeps/replicates.yaml --seeds $(or $(SEEDS),10) --jobs $(or $(JOBS),-1) $(AGAIN:%=--again %)
 
 sensitivity: $(READY) ## Train with other choices than ours where the study leaves them open: an hour and a half
-	@$(BIN)/python -m stages.sweep sweeps/sensitivity.yaml --jobs $(or $(JOBS),-1) $(CONFIRM:%=--confirm %)
+	@$(BIN)/python -m mlcore.sweeps sweeps/sensitivity.yaml --jobs $(or $(JOBS),-1) $(AGAIN:%=--again %)
 
 verify: $(READY) ## Run the last commit again in a clean clone, compare every hash (STAGES="a b" for some)
 	@$(BIN)/python -m mlcore.review.verify $(JOBS:%=--jobs %) $(STAGES)

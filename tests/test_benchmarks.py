@@ -105,6 +105,7 @@ def test_contestants_have_their_turn_one_after_another():
     assert seconds == {"a": [2.0, 8.0], "b": [4.0, 10.0], "c": [6.0, 12.0]}
 
 
+@pytest.mark.slow
 def test_an_absent_library_is_reported_and_the_others_run(monkeypatch, tmp_path, data):
     (tmp_path / "torch.py").write_text("raise ImportError('no torch here')\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -145,6 +146,7 @@ def test_an_absent_library_is_reported_and_the_others_run(monkeypatch, tmp_path,
     assert "- PyTorch eager: absent: no torch here" in lines
 
 
+@pytest.mark.slow
 def test_the_profile_has_every_part_of_the_page(data):
     profiles = measures.profile(1, max(os.sched_getaffinity(0)), data)
     page = read_json(measures.ROOT / "benchmarks" / "results.json")["profile"]

