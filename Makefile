@@ -20,7 +20,7 @@ CORES  := $(BIN)/python -c 'import joblib; print(joblib.cpu_count())'
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup repro verify replicate sensitivity report crate compare params test coverage fuzz mutants contracts smoke faults soak bench bench-tracking lint format ui runs plots sync server server-stop lock sbom clean
+.PHONY: help setup repro verify replicate sensitivity report crate compare params test coverage fuzz mutants contracts smoke faults soak bench lint format ui runs plots sync server server-stop lock sbom clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -103,12 +103,9 @@ soak: $(READY) ## Train two hundred times on two workers: do memory or open file
 faults: $(READY) ## Kill the pipeline KILLS=30 times at random moments, in build/faults: an hour (SEED=n)
 	@$(BIN)/python -m tests.faults $(KILLS:%=--kills %) $(SEED:%=--seed %)
 
-bench: $(BENCH_READY) ## Time the network beside its peers: twenty minutes, on an idle machine
+bench: $(BENCH_READY) ## Time the network beside its peers: 25 minutes, on an idle machine
 	@test -f data/mnist.npz || $(BIN)/python -m dvc repro -q split_mnist
 	@.venv-bench/bin/python -m benchmarks
-
-bench-tracking: $(READY) ## Time tracking at up to 1,000 runs, and a second worker: an hour, on an idle machine
-	@$(BIN)/python -m benchmarks.tracking
 
 # An environment of its own, because the peers are large. One that cannot be installed is reported
 # as absent
