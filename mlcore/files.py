@@ -24,31 +24,6 @@ from numpy.typing import NDArray
 
 from mlcore.errors import RetraceError, one_line
 
-BROKEN_YAML = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
-"""What PyYAML raises, too, for values that are not of the type they are tagged with."""
-
-
-LONGEST_NUMBER = 100
-"""The longest number that is read from YAML: one of 500 kB to the base of 60 takes ten seconds."""
-
-
-class YamlLoader(yaml.SafeLoader):
-    """Refuses merge keys (<<), with which a few lines can make gigabytes, and endless numbers."""
-
-    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
-        """Give a scalar's text; raise an error if it is a number of too many characters."""
-        if node.tag.endswith((":int", ":float")) and len(node.value) > LONGEST_NUMBER:
-            raise yaml.YAMLError(
-                f"a number of {len(node.value):,} characters; {LONGEST_NUMBER} are read at most"
-            )
-        return super().construct_scalar(node)
-
-    def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Raise an error where there is a merge key."""
-        for key, _ in node.value:
-            if key.tag == "tag:yaml.org,2002:merge":
-                raise yaml.YAMLError("merge keys (<<) are not read here")
-
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
@@ -107,8 +82,8 @@ def read_json(path: Path) -> Any:
 def read_yaml(path: Path) -> Any:
     """Read a YAML file; raises RetraceError if it is not YAML."""
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), YamlLoader)  # noqa: S506 - a safe one
-    except (yaml.YAMLError, *BROKEN_YAML) as error:
+        return yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
+    except (yaml.YAMLError, ValueError) as error:
         raise RetraceError(f"{path} is not valid YAML: {one_line(error, 300)}") from None
 
 

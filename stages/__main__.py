@@ -22,7 +22,7 @@ from dvc.repo import Repo
 from mlcore.config import Config, load, warn_of_change
 from mlcore.errors import RetraceError
 from mlcore.files import write_json
-from mlcore.pipeline.recovery import alone, drop_damaged, recover
+from mlcore.pipeline.recovery import alone, clear_unfinished
 from mlcore.pipeline.side_by_side import Plan, Processes, order_lock, plan, run_side_by_side
 from mlcore.process import checkout
 from mlcore.tracking.notes import SESSION
@@ -102,11 +102,8 @@ async def until_interrupted(work: Coroutine[Any, Any, int]) -> int:
 def run(config: Config, root: Path, targets: list[str], jobs: int, times: Path | None) -> int:
     """Bring the pipeline up to date, also after a killed run; returns the exit code."""
     with Repo() as repo:
-        warnings = recover(repo)
+        clear_unfinished(repo)
         todo = plan(repo, targets)
-        warnings += drop_damaged(repo, todo.graph)
-    for warning in warnings:
-        print(warning, file=sys.stderr)
     if todo.graph:
         print(
             f"{len(todo.graph)} of {len(todo.order)} stages to bring up to date, {jobs} at a time",

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mlcore.files import atomic_path, read_json, read_yaml
-from mlcore.judging.claims import CLAIM_VERDICTS, CLAIMS
-from mlcore.judging.numbers import VERDICTS
+from mlcore.judging.parts import PARTS
 from mlcore.pipeline.dvc_yaml import outline
 from mlcore.report import content, inline_png, inline_svg, render
 
@@ -17,37 +16,21 @@ if TYPE_CHECKING:
 
 def run(config: Config, workspace: Workspace) -> None:
     """Write metrics/report.html from metrics alone."""
-    verdict = read_json(workspace.input("metrics/verdict.json"))
     shows = read_json(workspace.input("metrics/figures.json"))
-    times = read_json(workspace.input("benchmarks/repro.json"))
     svgs, pngs = pictures(workspace, shows)
-    figures = content.in_order(verdict["by_figure"])
     page = render(
-        {
+        content.of_page(
+            verdict=read_json(workspace.input("metrics/verdict.json")),
+            sensitivity=read_json(workspace.input("metrics/sensitivity.json")),
+            stages=outline(read_yaml(workspace.input("dvc.yaml"))),
+            times=read_json(workspace.input("benchmarks/repro.json")),
+        )
+        | {
             "svgs": svgs,
             "pngs": pngs,
             "shows": {name: of["shows"] for name, of in shows.items()},
-            "cells": [f"{a}-{i}" for a in config.grid.activation for i in config.grid.init],
-            "counts": {
-                kind: {word: verdict["figures"][kind][word] for word in VERDICTS}
-                for kind in ("trained", "exact")
-            },
-            "claim_counts": {word: verdict["claims"][word] for word in CLAIM_VERDICTS},
-            "coverage": verdict["coverage"],
-            "seeds": min(f["n"] for f in figures if f["kind"] == "trained"),
-            "rules_sha256": verdict["rules_sha256"],
-            "figures": figures,
-            "by_path": verdict["by_figure"],
-            "claims": [verdict["by_claim"][name] for name in CLAIMS],
-            "choices": content.choices(
-                read_json(workspace.input("metrics/sensitivity.json")), verdict["by_figure"]
-            ),
+            "cells": PARTS["network"].names(config.grid.model_dump()),
             "environment": read_json(workspace.input("metrics/environment.json")),
-            "stages": content.stages(
-                outline(read_yaml(workspace.input("dvc.yaml"))), times["stages"]
-            ),
-            "times": times,
-            "data": verdict,
         }
     )
     with atomic_path(workspace.output("metrics/report.html")) as temporary:

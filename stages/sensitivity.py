@@ -20,7 +20,8 @@ def run(config: Config, workspace: Workspace) -> None:
     replicates = read_replicates(workspace.input("metrics/replicates.csv"))
     curves = read_curves(workspace.input("metrics/replicates_curves.csv"))
     trained = read_runs(workspace.input("metrics/sensitivity.csv"))
-    alternatives = pd.concat([judged_by_stopping(replicates, curves), trained])
+    stopping = judged_by_stopping(replicates, curves)
+    alternatives = pd.concat([stopping, trained])[list(trained)]
     summary = read_json(workspace.input("metrics/summary.json"))
     rows = summarise(alternatives, replicates, summary)
     written = {"alternatives": as_json(rows), "printed_values": as_json(how_ordinary(rows))}

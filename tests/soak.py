@@ -1,4 +1,4 @@
-"""Train two hundred times on two Dask workers, and look whether anything grows: ``make soak``.
+"""Train two hundred times on two Dask workers: does anything grow? ``python -m tests.soak``.
 
 Prints what the processes of the sweep held in memory and as open files, and fails if that rises
 from the second quarter of the time, when all are warm, to the last; or if a training is not one
@@ -30,7 +30,11 @@ LEVEL = 1.1
 def role(process):
     """Say what a process of the sweep does; None for one that comes and goes."""
     words = " ".join(process.cmdline())
-    known = {"mlflow_writer": "writer", "spawn_main": "worker", "stages.train_network": "command"}
+    known = {
+        "tracking.recorder": "writer",
+        "spawn_main": "worker",
+        "stages.train_network": "command",
+    }
     return next((name for word, name in known.items() if word in words), None)
 
 

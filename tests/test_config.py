@@ -1,6 +1,7 @@
 """Parameters: composed, checked, and refused in one line."""
 
 import shutil
+import sys
 from pathlib import Path
 from typing import get_args
 
@@ -8,6 +9,7 @@ import pytest
 from dvc.utils.hydra import compose_and_dump
 
 from mlcore.config import compose, compose_raw, dump, load, messages
+from mlcore.config.hydra_app import check_jobs, expand
 from mlcore.config.schema import FetchConfig, NetworkActivation, WeightInit
 from mlcore.data.sources import SHA256
 from mlcore.errors import RetraceError
@@ -190,3 +192,24 @@ def test_a_section_is_no_parameter():
     said = messages.unknown(["network"], 5)
     assert said.startswith("network is a section; name one of ")
     assert "learning_rate" in said
+
+
+@pytest.mark.parametrize(
+    ("override", "reason"),
+    [
+        ("seed=range(5,5)", "should have a job"),
+        ("hydra.sweeper=5", "_target_"),
+        ("hydra.sweeper._target_=???", "Missing mandatory value"),
+        ("seed=range(0,9,0)", "must not be zero"),
+    ],
+)
+def test_sweeps_that_cannot_be_run_say_why(monkeypatch, override, reason):
+    monkeypatch.setattr(sys, "argv", ["stage", "-m", override])
+    with pytest.raises(RetraceError, match=reason):
+        check_jobs(CONF, "train_network", ["network"])
+
+
+def test_a_sweep_chooses_from_the_groups_that_are_there():
+    options = {f"experiment={path.stem}" for path in (CONF / "experiment").glob("*.yaml")}
+    jobs = expand(["experiment=glob(*)", "seed=1"], "file", CONF)
+    assert {tuple(job) for job in jobs} == {(option, "seed=1") for option in options}

@@ -1,4 +1,4 @@
-"""Figures of curves against curves drawn by hand."""
+"""Measures of curves against curves drawn by hand."""
 
 import math
 
@@ -11,39 +11,33 @@ from mlcore.judging import curves
 FALLING = [1.0, 0.5, 0.4, 0.3]
 
 
-def test_a_curve_that_only_falls_is_as_smooth_as_can_be():
-    assert curves.roughness(FALLING) == pytest.approx(1)
-    assert curves.rising_share(FALLING) == 0
-    assert [curves.n_spikes(FALLING, height) for height in curves.SPIKE_HEIGHTS] == [0] * 4
+@pytest.mark.parametrize(
+    ("curve", "roughness", "rising"),
+    [
+        (FALLING, 1, 0),
+        ([1.0, 0.5, 0.7, 0.4], 1.0 / 0.6, 1 / 3),  # down 0.5, up 0.2, down 0.3: 1.0 for 0.6
+        ([1.0, 0.5, 0.7, 0.4, 0.4], 1.0 / 0.6, 1 / 4),
+        # What does not fall is endlessly rough
+        ([0.4, 0.5], math.inf, 1),
+        ([0.4, 0.6, 0.4], math.inf, 0.5),
+        ([0.4], math.inf, 0),
+    ],
+)
+def test_how_smoothly_a_curve_falls(curve, roughness, rising):
+    assert curves.roughness(curve) == pytest.approx(roughness)
+    assert curves.rising_share(curve) == pytest.approx(rising)
 
 
-def test_roughness_by_hand():
-    # Down 0.5, up 0.2, down 0.3: 1.0 of way for 0.6 of fall
-    assert curves.roughness([1.0, 0.5, 0.7, 0.4]) == pytest.approx(1.0 / 0.6)
-
-
-@pytest.mark.parametrize("curve", [[0.4, 0.5], [0.4, 0.6, 0.4], [0.4]])
-def test_a_curve_that_does_not_fall_is_endlessly_rough(curve):
-    assert curves.roughness(curve) == math.inf
-
-
-def test_rising_share_counts_steps():
-    assert curves.rising_share([1.0, 0.5, 0.7, 0.4, 0.4]) == pytest.approx(1 / 4)
-    assert curves.rising_share([1.0]) == 0
-
-
-def test_a_spike_stands_above_the_lowest_so_far_and_is_recovered_from():
-    #        lowest  12 %   4 %    low   30 %, never recovered from
-    curve = [0.50, 0.56, 0.52, 0.49, 0.637]
-    assert curves.n_spikes(curve, 5) == 1
-    assert curves.n_spikes(curve, 10) == 1
-    assert curves.n_spikes(curve, 20) == 0
-    assert curves.n_spikes([*curve, 0.48], 20) == 1
+#        lowest  12 %   4 %    low   30 %, never recovered from
+SPIKES = [0.50, 0.56, 0.52, 0.49, 0.637]
 
 
 @pytest.mark.parametrize(
     ("curve", "height", "expected"),
     [
+        *((FALLING, height, 0) for height in curves.SPIKE_HEIGHTS),
+        *((SPIKES, height, n) for height, n in ((5, 1), (10, 1), (20, 0))),
+        ([*SPIKES, 0.48], 20, 1),
         ([1.0, 0.5, 0.6, 0.4], 5, 1),  # above 0.5, though below the first
         ([0.5, 0.75, 0.25], 50, 0),  # as high as that, not higher
         ([1.0, 1.496, 0.5], 50, 0),  # by 49.6 %
@@ -51,7 +45,7 @@ def test_a_spike_stands_above_the_lowest_so_far_and_is_recovered_from():
         ([0.5, 0.6, 0.3, 0.7, 0.8], 5, 1),  # recovered from at once, what follows is not
     ],
 )
-def test_what_is_a_spike(curve, height, expected):
+def test_a_spike_stands_above_the_lowest_so_far_and_is_recovered_from(curve, height, expected):
     assert curves.n_spikes(curve, height) == expected
 
 
@@ -69,15 +63,18 @@ def test_a_patience_of_three_epochs(curve, expected):
     assert curves.last_epoch(curve, 3) == expected
 
 
-def test_generalisation_loss_by_hand():
-    train = [1.0, 0.5, 0.3, 0.2]
-    assert curves.generalisation_loss(train, [1.0, 0.4, 0.44, 0.5]) == pytest.approx(25)
-    assert curves.generalisation_loss(train, [1.0, 0.6, 0.5, 0.4]) == 0
-
-
-def test_no_overfitting_where_the_training_loss_does_not_fall():
-    assert curves.generalisation_loss([1.0, 0.5, 0.6], [1.0, 0.4, 0.5]) == 0
-    assert curves.generalisation_loss([1.0, 0.5, 0.5], [1.0, 0.4, 0.5]) == 0
+@pytest.mark.parametrize(
+    ("train", "val", "expected"),
+    [
+        ([1.0, 0.5, 0.3, 0.2], [1.0, 0.4, 0.44, 0.5], 25),
+        ([1.0, 0.5, 0.3, 0.2], [1.0, 0.6, 0.5, 0.4], 0),
+        # No overfitting where the training loss does not fall
+        ([1.0, 0.5, 0.6], [1.0, 0.4, 0.5], 0),
+        ([1.0, 0.5, 0.5], [1.0, 0.4, 0.5], 0),
+    ],
+)
+def test_generalisation_loss_by_hand(train, val, expected):
+    assert curves.generalisation_loss(train, val) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("curve", [[], [[1.0]], [1.0, 0.0], [1.0, math.nan]])
@@ -109,24 +106,24 @@ def test_overfitting_is_judged_with_a_shorter_patience_too():
     assert described["generalisation_loss_10"] == pytest.approx(100 * (0.50 / 0.4 - 1))
 
 
-def test_each_training_gets_the_figures_of_its_own_curve():
-    runs = pd.DataFrame({"digest": ["b", "none", "a"], "seed": [1, 2, 3]}, index=[5, 6, 7])
+def test_each_training_gets_the_measures_of_its_own_curve():
+    runs = pd.DataFrame({"params": ["b", "none", "a"], "seed": [1, 2, 3]}, index=[5, 6, 7])
     # As smooth as can be, and down 0.5, up 0.2, down 0.3; epochs and trainings in no order
     losses = {"a": [1.0, 0.5, 0.4, 0.3], "b": [1.0, 0.5, 0.7, 0.4]}
     rows = [
-        {"digest": digest, "epoch": epoch, "train_loss": 1 / epoch, "val_loss": losses[digest][i]}
+        {"params": params, "epoch": epoch, "train_loss": 1 / epoch, "val_loss": losses[params][i]}
         for i, epoch in reversed([*enumerate(range(1, 5))])
-        for digest in ("b", "a")
+        for params in ("b", "a")
     ]
-    table = curves.with_figures(runs, pd.DataFrame(rows))
-    assert table[["digest", "seed"]].equals(runs)
+    table = curves.with_measures(runs, pd.DataFrame(rows))
+    assert table[["params", "seed"]].equals(runs)
     assert table["val_roughness"].tolist() == pytest.approx([1 / 0.6, math.nan, 1], nan_ok=True)
     assert table["val_rising"].tolist() == pytest.approx([1 / 3, math.nan, 0], nan_ok=True)
 
 
-def test_without_any_curve_every_figure_is_missing():
-    runs = pd.DataFrame({"digest": ["a"]})
-    no_curves = pd.DataFrame(columns=["digest", "epoch", "train_loss", "val_loss"])
-    table = curves.with_figures(runs, no_curves)
-    assert list(table) == ["digest", *curves.MEASURES]
+def test_without_any_curve_every_measure_is_missing():
+    runs = pd.DataFrame({"params": ["a"]})
+    no_curves = pd.DataFrame(columns=["params", "epoch", "train_loss", "val_loss"])
+    table = curves.with_measures(runs, no_curves)
+    assert list(table) == ["params", *curves.MEASURES]
     assert table[list(curves.MEASURES)].isna().all(axis=None)

@@ -92,7 +92,7 @@ def test_the_table_filters(opened):
     page.get_by_label("Filter").fill("leaky relu, RANDOM")
     assert rows(page).count() == 1
     assert "leaky ReLU, random" in rows(page).first.inner_text()
-    assert page.locator("#shown").inner_text() == f"1 of {all_rows} figures"
+    assert page.locator("#shown").inner_text() == f"1 of {all_rows} numbers"
     page.get_by_label("Filter").fill("")
     assert rows(page).count() == all_rows
 

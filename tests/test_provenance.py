@@ -1,4 +1,4 @@
-"""Every figure leads back to a stage of the pipeline."""
+"""Every number leads back to a stage of the pipeline."""
 
 import hashlib
 from pathlib import Path
@@ -9,11 +9,11 @@ import yaml
 
 from mlcore.config import load
 from mlcore.files import read_json, read_yaml
-from mlcore.judging.numbers import figures_of
+from mlcore.judging.numbers import numbers_of
 from mlcore.judging.provenance import provenance, source_of
 
 ROOT = Path(__file__).parents[1]
-PATHS = [path for path, _, _ in figures_of(read_json(ROOT / "metrics" / "summary.json"))]
+PATHS = [path for path, _, _ in numbers_of(read_json(ROOT / "metrics" / "summary.json"))]
 LOCK = yaml.safe_load((ROOT / "dvc.lock").read_text(encoding="utf-8"))["stages"]
 
 
@@ -22,7 +22,7 @@ def outputs(stage):
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_the_stage_of_a_figure_made_its_file(path):
+def test_the_stage_of_a_number_made_its_file(path):
     stage, file, _ = source_of(path)
     assert file in outputs(stage)
 
@@ -35,9 +35,9 @@ def test_the_stage_of_a_figure_made_its_file(path):
         ("bottleneck_probe.train_accuracy.identity", "classify_features@identity", 2e-5),
     ],
 )
-def test_a_figure_is_told_with_hash_parameters_and_command(path, stage, value):
+def test_a_number_is_told_with_hash_parameters_and_command(path, stage, value):
     params = load(ROOT / "params.yaml").model_dump()
-    told = provenance(path, ROOT, params)
+    told = provenance(path, ROOT.joinpath, params)
     assert told["stage"] == stage
     assert told["md5"] == outputs(stage)[told["file"]]
     assert told["md5"] == hashlib.md5((ROOT / told["file"]).read_bytes()).hexdigest()
@@ -57,15 +57,17 @@ def test_what_the_search_chose_stands_in_the_file_that_is_named(path):
 
 def test_parameters_are_those_of_the_matrix():
     params = load(ROOT / "params.yaml").model_dump()
-    network = provenance("mnist_grid.test_accuracy.relu.zero", ROOT, params)["params"]["network"]
+    network = provenance("mnist_grid.test_accuracy.relu.zero", ROOT.joinpath, params)["params"][
+        "network"
+    ]
     assert (network["activation"], network["init"]) == ("relu", "zero")
-    codes = provenance("bottleneck_probe.test_accuracy.identity", ROOT, params)["params"]
+    codes = provenance("bottleneck_probe.test_accuracy.identity", ROOT.joinpath, params)["params"]
     assert codes["autoencoder"]["activation"] == "identity"
     assert codes["feature_classifier"]["activation"] == "tanh"
     assert params["network"]["activation"] == "tanh"  # the parameters given stay as they are
 
 
-def test_a_figure_that_no_stage_computes_is_an_error():
+def test_a_number_that_no_stage_computes_is_an_error():
     with pytest.raises(ValueError, match=r"no stage computes fashion\.new"):
         source_of("fashion.new")
 

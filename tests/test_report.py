@@ -6,6 +6,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 from jinja2 import UndefinedError
@@ -52,24 +53,23 @@ class Page(HTMLParser):
         return [attrs for tag, attrs in self.elements if tag in tags]
 
 
-@pytest.fixture
-def workspace(tmp_path):
-    """The committed results, to be changed; the page goes beside them."""
-    (tmp_path / "metrics").mkdir()
-    for name in ("verdict", "sensitivity"):
-        content = (ROOT / "metrics" / f"{name}.json").read_bytes()
-        (tmp_path / "metrics" / f"{name}.json").write_bytes(content)
-    return Workspace(ROOT, tmp_path)
-
-
 def write(workspace):
     report.run(compose(ROOT / "conf"), workspace)
     return (workspace.out / "metrics" / "report.html").read_text(encoding="utf-8")
 
 
-def test_the_page_needs_nothing_else(workspace):
-    text = write(workspace)
-    page = Page(text)
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    """The page of the committed results."""
+    return write(Workspace(ROOT, tmp_path_factory.mktemp("page")))
+
+
+@pytest.fixture(scope="module")
+def page(text):
+    return Page(text)
+
+
+def test_the_page_needs_nothing_else(text, page):
     assert len(text.encode()) < LIMIT
     for attrs in page.all("img", "script", "link", "use", "image", "a", "iframe"):
         for name in ("src", "href", "xlink:href"):
@@ -79,8 +79,7 @@ def test_the_page_needs_nothing_else(workspace):
     assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", text))
 
 
-def test_every_id_is_there_once_and_every_reference_leads_to_one(workspace):
-    page = Page(write(workspace))
+def test_every_id_is_there_once_and_every_reference_leads_to_one(page):
     ids = [attrs["id"] for _, attrs in page.elements if "id" in attrs]
     assert len(ids) == len(set(ids))
     for attrs in page.all("a", "use"):
@@ -93,13 +92,11 @@ def test_every_id_is_there_once_and_every_reference_leads_to_one(workspace):
             assert name not in attrs or attrs[name] in ids
 
 
-def test_headings_are_in_order_and_pictures_are_told(workspace):
-    page = Page(write(workspace))
+def test_headings_are_in_order_and_pictures_are_told(page):
     levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch(r"h[1-6]", tag)]
     assert levels[0] == 1
     assert levels.count(1) == 1
     assert all(b <= a + 1 for a, b in itertools.pairwise(levels))
-    assert all(attrs["alt"] for attrs in page.all("img"))
     pictures = [attrs for attrs in page.all("svg") if attrs.get("role") == "img"]
     shows = read_json(ROOT / "metrics" / "figures.json")
     told = [attrs["aria-label"] for attrs in pictures] + [a["alt"] for a in page.all("img")]
@@ -109,65 +106,54 @@ def test_headings_are_in_order_and_pictures_are_told(workspace):
     assert page.all("html")[0]["lang"] == "en"
 
 
-def test_every_figure_and_claim_is_on_it(workspace):
-    page = Page(write(workspace))
+def test_every_number_and_claim_is_on_it(text, page):
     verdict = read_json(ROOT / "metrics" / "verdict.json")
-    for path, figure in verdict["by_figure"].items():
+    for path, number in verdict["by_number"].items():
         assert path in page.text
-        assert figure["provenance"]["command"] in page.text
+        assert number["provenance"]["command"] in page.text
     for claim in verdict["by_claim"].values():
         assert claim["text"] in page.text
         assert claim["evidence"] in page.text
-    (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>',
-                         write(workspace), re.DOTALL)  # fmt: skip
+    (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', text,
+                         re.DOTALL)  # fmt: skip
     assert json.loads(data) == verdict
 
 
-def test_text_from_results_is_text(workspace):
+def test_text_from_results_is_text(tmp_path):
     hostile = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
-    path = workspace.out / "metrics" / "verdict.json"
-    verdict = json.loads(path.read_text(encoding="utf-8"))
+    workspace = Workspace(ROOT, tmp_path)
+    verdict = read_json(ROOT / "metrics" / "verdict.json")
     first = next(iter(verdict["by_claim"].values()))
     first["evidence"] = first["text"] = hostile
-    write_json(path, verdict)
+    write_json(workspace.output("metrics/verdict.json"), verdict)
     page = Page(write(workspace))
     assert hostile in page.text
     assert len(page.all("script")) == 2
     assert not any("onerror" in attrs for _, attrs in page.elements)
 
 
-def test_the_same_results_give_the_same_bytes(workspace):
-    assert write(workspace) == write(workspace)
+def test_the_same_results_give_the_same_bytes(tmp_path, text):
+    assert write(Workspace(ROOT, tmp_path)) == text
 
 
-def test_two_figures_on_a_page_share_no_id(tmp_path):
-    import pandas as pd
+HISTORY = pd.DataFrame({"epoch": [1, 2], "train_loss": [2.0, 1.0], "val_loss": [2.0, 1.5]})
 
-    history = pd.DataFrame({"epoch": [1, 2], "train_loss": [2.0, 1.0], "val_loss": [2.0, 1.5]})
-    pictures = []
+
+def test_two_figures_on_a_page_share_no_id_and_svgs_have_no_date(tmp_path):
+    contents, pictures = set(), []
     for name in ("one", "two"):
-        plotting.save_svg(plotting.loss_curves(history, "title"), tmp_path / "same.svg")
-        svg = (tmp_path / "same.svg").read_text(encoding="utf-8")
+        path = tmp_path / name / "same.svg"
+        plotting.save_svg(plotting.loss_curves(HISTORY, "title"), path)
+        contents.add(svg := path.read_text(encoding="utf-8"))
         pictures.append(inline_svg(svg, name, 'a "curve" & more'))
+    assert len(contents) == 1
+    assert "<dc:date>" not in svg
     ids = [set(re.findall(r'\bid="([^"]*)"', picture)) for picture in pictures]
     assert ids[0]
     assert not ids[0] & ids[1]
     assert 'aria-label="a &#34;curve&#34; &amp; more"' in pictures[0]
     assert ">title</text>" in pictures[0]  # text is text
     assert "<?xml" not in pictures[0]
-
-
-def test_svgs_are_the_same_bytes_without_a_date(tmp_path):
-    import pandas as pd
-
-    history = pd.DataFrame({"epoch": [1, 2], "train_loss": [2.0, 1.0]})
-    contents = set()
-    for folder in ("a", "b"):
-        path = tmp_path / folder / "curve.svg"
-        plotting.save_svg(plotting.loss_curves(history, "title"), path)
-        contents.add(path.read_bytes())
-    (content,) = contents
-    assert b"<dc:date>" not in content
 
 
 def test_its_picture_of_the_pipeline_is_not_out_of_date():
@@ -197,7 +183,7 @@ def test_an_interval_that_would_press_all_else_together_is_cut_off():
     assert s.dots[1] - s.dots[0] == pytest.approx(92 / 3, abs=0.1)
 
 
-def test_figures_are_in_the_studys_order_with_names():
+def test_numbers_are_in_the_studys_order_with_names():
     paths = [
         "fashion_search.cv_accuracy",
         "mnist_grid.test_accuracy.leaky_relu.zero",
@@ -207,8 +193,8 @@ def test_figures_are_in_the_studys_order_with_names():
     ]
     bare = {"published": 1, "values": []}
     found = content.in_order({path: {**bare, "path": path} for path in paths})
-    assert [figure["path"] for figure in found] == [paths[k] for k in (4, 3, 2, 1, 0)]
-    assert [figure["name"] for figure in found] == [
+    assert [number["path"] for number in found] == [paths[k] for k in (4, 3, 2, 1, 0)]
+    assert [number["name"] for number in found] == [
         "Q1 a: loss before",
         "MNIST, test accuracy: tanh, zero",
         "MNIST, test accuracy: tanh, normal",
@@ -219,7 +205,7 @@ def test_figures_are_in_the_studys_order_with_names():
 
 def test_the_seconds_of_a_stage_are_those_of_all_its_runs():
     outline = [Stage("a", "for a", []), Stage("b", "for b", ["a"]), Stage("c", "for c", ["b"])]
-    shown = content.stages(outline, {"a": 1.5, "b@x": 2.0, "b@y-z": 3.0})
+    shown = content.timed(outline, {"a": 1.5, "b@x": 2.0, "b@y-z": 3.0})
     assert [(s["name"], s["runs"], s["seconds"]) for s in shown] == [
         ("a", 1, 1.5), ("b", 2, 5.0), ("c", 0, 0),
     ]  # fmt: skip
@@ -229,40 +215,33 @@ def test_every_choice_that_a_sweep_varies_has_its_title_and_every_alternative_a_
     sweeps = yaml.safe_load((ROOT / "sweeps" / "sensitivity.yaml").read_text())["sweeps"]
     assert set(content.CHOICES) == {*sweeps, "stopping"}
     sensitivity = read_json(ROOT / "metrics" / "sensitivity.json")
-    figures = read_json(ROOT / "metrics" / "verdict.json")["by_figure"]
-    shown = content.choices(sensitivity, figures)
-    assert sum(len(c["figures"]) for c in shown) == len(sensitivity["printed_values"])
-    dots = sum(len(figure["strip"].dots) for c in shown for figure in c["figures"])
+    numbers = read_json(ROOT / "metrics" / "verdict.json")["by_number"]
+    shown = content.choices(sensitivity, numbers)
+    assert sum(len(c["numbers"]) for c in shown) == len(sensitivity["printed_values"])
+    dots = sum(len(number["strip"].dots) for c in shown for number in c["numbers"])
     assert dots == len(sensitivity["alternatives"])
 
 
 @pytest.mark.parametrize(
-    ("value", "text"),
+    ("write", "value", "text"),
     [
-        (-2.0, "\N{MINUS SIGN}2"),
-        (0.97331, "0.9733"),
-        (2.0, "2"),
-        (56000, "56000"),
-        (None, "\N{EN DASH}"),
-        ("adam", "adam"),
+        (digits, -2.0, "\N{MINUS SIGN}2"),
+        (digits, 0.97331, "0.9733"),
+        (digits, 2.0, "2"),
+        (digits, 56000, "56000"),
+        (digits, None, "\N{EN DASH}"),
+        (digits, "adam", "adam"),
+        (short, 3.2872008, "3.2872"),
+        (short, -8.5, "\N{MINUS SIGN}8.5"),
+        (short, 1.02, "1.02"),
+        (short, 4, "4"),
+        (content.name_of, "new.number", "new.number"),
     ],
 )
-def test_figures_are_written_as_they_are_read(value, text):
-    assert digits(value) == text
+def test_numbers_are_written_as_they_are_read(write, value, text):
+    assert write(value) == text
 
 
 def test_a_page_without_its_results_is_an_error():
     with pytest.raises(UndefinedError):
         render({})
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(3.2872008, "3.2872"), (-8.5, "\N{MINUS SIGN}8.5"), (1.02, "1.02"), (4, "4")],
-)
-def test_hand_worked_figures_have_no_more_digits_than_they_need(value, text):
-    assert short(value) == text
-
-
-def test_a_figure_of_no_section_has_its_path_for_a_name():
-    assert content.name_of("new.figure") == "new.figure"

@@ -6,6 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from mlcore.judging.numbers import numbers_of
+
 METRICS = Path(__file__).parents[1] / "metrics"
 
 
@@ -47,12 +49,12 @@ def test_random_initialisation_trains_all_but_sigmoid():
 
 
 def test_classifiers_are_within_two_points():
-    for figures in (
+    for pairs in (
         SUMMARY["fashion_classifier"]["test_accuracy"],
         SUMMARY["bottleneck_probe"]["test_accuracy"],
     ):
-        for figure in figures.values():
-            assert figure["ours"] == pytest.approx(figure["published"], abs=0.02)
+        for number in pairs.values():
+            assert number["ours"] == pytest.approx(number["published"], abs=0.02)
 
 
 def test_the_search_covers_the_studys_fits_and_its_accuracy():
@@ -61,17 +63,10 @@ def test_the_search_covers_the_studys_fits_and_its_accuracy():
     assert SUMMARY["fashion_search"]["cv_accuracy"]["ours"] >= 0.850
 
 
-def test_every_figure_is_there():
-    def leaves(tree):
-        if isinstance(tree, list):
-            return [leaf for value in tree for leaf in leaves(value)]
-        if set(tree) == {"ours", "published"}:
-            return [tree]
-        return [leaf for value in tree.values() for leaf in leaves(value)]
-
-    found = leaves(SUMMARY)
+def test_every_number_is_there():
+    found = list(numbers_of(SUMMARY))
     assert len(found) > 40
-    assert all(leaf["ours"] is not None for leaf in found)
+    assert all(ours is not None for _, _, ours in found)
 
 
 def test_the_headline_is_flat_and_of_the_run():
@@ -88,29 +83,29 @@ VERDICT = read("verdict")
 def test_the_verdict_counts_what_it_lists():
     words = list(read("verdict_words").values())
     assert sum(VERDICT["claims"].values()) == len(VERDICT["by_claim"]) == 15
-    counted = [*VERDICT["figures"]["exact"].items(), *VERDICT["figures"]["trained"].items()]
-    assert sum(n for _, n in counted) == len(VERDICT["by_figure"])
-    for word in VERDICT["figures"]["exact"]:
+    counted = [*VERDICT["numbers"]["exact"].items(), *VERDICT["numbers"]["trained"].items()]
+    assert sum(n for _, n in counted) == len(VERDICT["by_number"])
+    for word in VERDICT["numbers"]["exact"]:
         assert sum(n for w, n in counted if w == word) == words.count(word)
     for word, n in VERDICT["claims"].items():
         assert words.count(word) == n
 
 
-def test_the_verdict_is_on_the_figures_and_the_replicates_as_they_are():
+def test_the_verdict_is_on_the_numbers_and_the_replicates_as_they_are():
     runs = pd.read_csv(METRICS / "replicates.csv")
-    assert runs["digest"].is_unique
+    assert runs["params"].is_unique
     assert VERDICT["replicates"] == len(runs)
     for (activation, init), cell in CELLS.items():
-        figure = VERDICT["by_figure"][f"mnist_grid.test_accuracy.{activation}.{init}"]
+        number = VERDICT["by_number"][f"mnist_grid.test_accuracy.{activation}.{init}"]
         of_cell = runs[(runs["part"] == "network") & (runs["name"] == f"{activation}-{init}")]
-        assert figure["values"] == of_cell.sort_values("seed")["test_accuracy"].tolist()
-        assert (figure["ours"], figure["published"]) == (cell["ours"], cell["published"])
+        assert number["values"] == of_cell.sort_values("seed")["test_accuracy"].tolist()
+        assert (number["ours"], number["published"]) == (cell["ours"], cell["published"])
 
 
 def test_what_is_worked_by_hand_is_right_but_for_one_rounding():
     by_hand = {
-        path: figure["verdict"]
-        for path, figure in VERDICT["by_figure"].items()
+        path: number["verdict"]
+        for path, number in VERDICT["by_number"].items()
         if path.startswith("worked_examples")
     }
     assert by_hand.pop("worked_examples.backprop.loss_after") == "differs, immaterially"
@@ -118,11 +113,11 @@ def test_what_is_worked_by_hand_is_right_but_for_one_rounding():
 
 
 def test_replicates_keep_the_networks_whole_curves():
-    runs = pd.read_csv(METRICS / "replicates.csv").set_index("digest")
+    runs = pd.read_csv(METRICS / "replicates.csv").set_index("params")
     curves = pd.read_csv(METRICS / "replicates_curves.csv")
     networks = runs[runs["part"] == "network"]
-    assert set(curves["digest"]) == set(networks.index)
-    last = curves.groupby("digest").last()
+    assert set(curves["params"]) == set(networks.index)
+    last = curves.groupby("params").last()
     assert last["epoch"].to_dict() == networks["n_epochs"].to_dict()
     for column in ("test_accuracy", "test_loss", "val_loss"):
         assert (last[column] / networks[column] - 1).abs().max() < 1e-5

@@ -1,15 +1,12 @@
-"""The MLflow server: shared, with a password, over PostgreSQL, and never a loss when it fails."""
+"""The MLflow server: with a password, over SQLite or PostgreSQL, never a loss when it fails."""
 
 import os
-import random
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,103 +15,25 @@ import psutil
 import pytest
 import requests
 
-from mlcore.config import compose
-from mlcore.errors import RetraceError
 from mlcore.files import load_arrays
-from mlcore.tracking import postgres
-from mlcore.tracking.login import Login, logged_in, read_login, write_login
-from mlcore.tracking.ports import check_free
-from mlcore.tracking.postgres import Postgres
+from mlcore.tracking.server import PASSWORD, TOKEN, URI, USERNAME, logged_in, main, read_login
 
 ROOT = Path(__file__).parents[1]
 
-NETWORK = ["stages.train_network", "network.max_epochs=3", "network.hidden_layer_sizes=[8,6]"]
-LONG = [NETWORK[0], NETWORK[2], "network.batch_size=4", "network.patience=1000000"]
+NETWORK = ["stages.train_network", "network.hidden_layer_sizes=[8,6]", "tracking=server"]
 N_LONG = 500
 """Epochs of some seconds in all."""
 
 pytestmark = [
-    pytest.mark.xdist_group("server"),  # one worker starts one server
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+    pytest.mark.filterwarnings(f"ignore::{kind}")
+    for kind in ("DeprecationWarning", "FutureWarning", "UserWarning", "ResourceWarning",
+                 "pytest.PytestUnraisableExceptionWarning")
+]  # fmt: skip
 
 
-class Server:
-    """A copy of the project with a server of its own."""
-
-    def __init__(self, project):
-        self.project = project
-        self.folder = project.root / "server"
-        self.port = free_ports()
-
-    def do(self, action, check=True):
-        port = ["--port", str(self.port)] if action == "start" else []
-        return self.project.run("mlcore.tracking.server", action, *port, check=check)
-
-    def train(self, *overrides, stage=NETWORK):
-        return self.project.run(*stage, "tracking=server", *overrides)
-
-    def sync(self):
-        return self.project.run("mlcore.tracking.recorder").stdout
-
-    @property
-    def login(self):
-        return read_login(self.folder)
-
-    def runs(self, *words):
-        """The runs whose names have these words in them."""
-        import mlflow
-
-        with logged_in(self.login):
-            client = mlflow.MlflowClient(self.login.uri)
-            found = client.get_experiment_by_name("network")
-            runs = client.search_runs([found.experiment_id]) if found else []
-        return [run for run in runs if set(words) <= set(run.info.run_name.split())]
-
-    def history(self, run, name):
-        import mlflow
-
-        with logged_in(self.login):
-            client = mlflow.MlflowClient(self.login.uri)
-            return client.get_metric_history(run.info.run_id, name)
-
-
-def free_ports():
-    """Two ports, one after the other, from where the system takes none by itself."""
-    while True:
-        port = random.randrange(20000, 30000, 2)
-        with suppress(OSError):
-            for number in (port, port + 1):
-                socket.create_server(("127.0.0.1", number)).close()
-            return port
-
-
-@pytest.fixture(scope="module")
-def server(project_at):
-    if postgres.programs() is None:
-        missing = "PostgreSQL is not installed (apt-get install postgresql)"
-        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
-    # pytest's own folders are closed to the user postgres
-    folder = Path(tempfile.mkdtemp(prefix="retrace-server-"))
-    folder.chmod(0o755)
-    server = Server(project_at(folder / "project"))
-    try:
-        server.do("start")
-        yield server
-    finally:
-        server.do("stop", check=False)
-        shutil.rmtree(folder)
-
-
-@pytest.fixture
-def running(server):
-    """The server, whatever an earlier test left of it."""
-    server.do("start")
-    return server
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return taken.getsockname()[1]
 
 
 def wait_for(condition, seconds=150):
@@ -127,274 +46,237 @@ def wait_for(condition, seconds=150):
     pytest.fail("it did not happen")
 
 
-def warnings_in(result):
-    return [line for line in (result.stdout + result.stderr).splitlines() if "warning:" in line]
+@pytest.fixture(scope="module")
+def postgres():
+    """The URI of an empty database, with its password; PostgreSQL does not run as root."""
+    programs = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/pg_ctl")]
+    if not programs:
+        missing = "PostgreSQL is not installed (apt-get install postgresql)"
+        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
+    user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+
+    def run(program, *words):
+        command = [*user, programs[-1] / program, "-D", folder / "data", *words]
+        subprocess.run(command, cwd="/", stdout=subprocess.DEVNULL, check=True)
+
+    folder = Path(subprocess.check_output([*user, "mktemp", "-d"], text=True).strip())
+    try:
+        secret, port = folder / "secret", free_port()
+        subprocess.check_output([*user, "tee", secret], input=b"hunter-three")
+        run("initdb", "--username=retrace", f"--pwfile={secret}", "--auth=scram-sha-256")
+        settings = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories="
+        run("pg_ctl", "start", "-w", "-l", folder / "log", "-o", settings)
+        yield f"postgresql://retrace:hunter-three@127.0.0.1:{port}/postgres"
+        run("pg_ctl", "stop", "-m", "immediate")
+    finally:
+        shutil.rmtree(folder)
 
 
-def alive(folder):
-    """The processes that have something to do with a folder."""
-    found = []
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            if process.status() != psutil.STATUS_ZOMBIE and (
-                str(folder) in " ".join(process.cmdline()) or str(folder) in process.cwd()
-            ):
-                found.append(process)
-    return found
+class Server:
+    """A copy of the project with a server of its own."""
+
+    def __init__(self, project, backend):
+        self.project, self.root = project, project.root
+        self.variables = {"BACKEND": backend} if backend else {}
+        self.log = project.root.parent / "server.log"
+
+    def start(self):
+        port = free_port()
+        command = [sys.executable, "-m", "mlcore.tracking.server", "--port", str(port)]
+        env = self.project.environment(**self.variables)
+        with self.log.open("a") as log:
+            self.process = subprocess.Popen(
+                command, cwd=self.root, env=env, stdout=log, stderr=subprocess.STDOUT
+            )
+        wait_for(lambda: requests.get(f"http://127.0.0.1:{port}/health", timeout=5).ok)
+        self.login = read_login(self.root)
+        assert self.login[URI].endswith(f":{port}")
+
+    def processes(self):
+        own = psutil.Process(self.process.pid)
+        return [own, *own.children(recursive=True)]
+
+    def stop(self):
+        """End it as Ctrl-C does; gives the processes that it leaves."""
+        processes = self.processes()
+        self.process.send_signal(signal.SIGINT)
+        assert self.process.wait(60) == 0
+        return psutil.wait_procs(processes, timeout=5)[1]
+
+    def runs(self, seed):
+        import mlflow
+
+        with logged_in(self.login):
+            client = mlflow.MlflowClient(self.login[URI])
+            found = client.get_experiment_by_name("network")
+            runs = client.search_runs([found.experiment_id]) if found else []
+        return [run for run in runs if f"seed={seed}" in run.info.run_name.split()]
+
+    def history(self, run):
+        import mlflow
+
+        with logged_in(self.login):
+            client = mlflow.MlflowClient(self.login[URI])
+            return client.get_metric_history(run.info.run_id, "val_loss")
+
+    def status(self, password):
+        url = f"{self.login[URI]}/api/2.0/mlflow/experiments/search?max_results=1"
+        return requests.get(url, auth=("admin", password), timeout=20).status_code
 
 
-def test_processes_that_start_together_on_a_fresh_server_are_all_recorded(running):
-    inits = ("zero", "random", "normal", "he")
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda init: running.train(f"network.init={init}", "seed=11"), inits))
-    runs = running.runs("seed=11")
-    assert {run.info.run_name.split()[0] for run in runs} == {f"tanh-{i}" for i in inits}
-    assert {run.info.status for run in runs} == {"FINISHED"}
-    assert len(runs) == 4
-    for run in runs:
-        assert len(running.history(run, "val_loss")) == 3
-        kept = running.folder / "artifacts" / run.info.artifact_uri.split(":/")[1]
-        assert {path.suffix for path in (kept / "results").iterdir()} == {".csv", ".json", ".pkl"}
-        (model,) = run.outputs.model_outputs
-        assert list(running.folder.rglob(f"{model.model_id}/artifacts/MLmodel"))
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def server(request, project_at, tmp_path_factory):
+    backend = request.param == "postgres" and request.getfixturevalue("postgres")
+    server = Server(project_at(tmp_path_factory.mktemp("server") / "project"), backend)
+    server.start()
+    yield server
+    if server.process.poll() is None:
+        server.stop()
 
 
-def test_the_best_model_is_registered_and_can_be_loaded(running):
+@pytest.mark.slow
+@pytest.mark.xdist_group("server")
+def test_a_training_is_recorded_and_the_password_is_in_one_file(server):
     import mlflow
 
-    running.train("seed=19")
-    (run,) = running.runs("seed=19")
-    with logged_in(running.login):
-        mlflow.set_tracking_uri(running.login.uri)
-        client = mlflow.MlflowClient(running.login.uri)
+    trained = server.project.run(*NETWORK, "network.max_epochs=3", "seed=16")
+    assert "warning" not in trained.stdout + trained.stderr
+    (run,) = server.runs(16)
+    assert run.info.status == "FINISHED"
+    assert len(server.history(run)) == 3
+    with logged_in(server.login):
+        mlflow.set_tracking_uri(server.login[URI])
+        client = mlflow.MlflowClient()
+        files = client.list_artifacts(run.info.run_id, "results")
+        assert {file.path.rpartition(".")[2] for file in files} == {"csv", "json", "pkl"}
         champion = client.get_model_version_by_alias("mnist-network", "champion")
         model = mlflow.pyfunc.load_model("models:/mnist-network@champion")
-    accuracy = run.data.metrics["final_val_accuracy"]
-    assert float(champion.tags["val_accuracy"]) >= accuracy
-    data = load_arrays(running.project.root / "data" / "mnist.npz")
+    data = load_arrays(server.root / "data" / "mnist.npz")
     labels = model.predict(data["X_val"].astype(np.float32) / 255)
     assert np.mean(labels == data["y_val"]) == pytest.approx(float(champion.tags["val_accuracy"]))
 
-
-def test_the_results_are_the_same_bytes_wherever_they_are_recorded(running):
-    kinds = ("mlflow", "server", "off")
-    for kind in kinds:
-        out = f"hydra.run.dir=outputs/{kind}/x"
-        running.project.run(*NETWORK, f"tracking={kind}", out, "seed=12")
-    for pattern in ("*.pkl", "*.json", "*.csv"):
-        first, *others = (
-            next((running.project.root / "outputs" / kind).rglob(pattern)).read_bytes()
-            for kind in kinds
-        )
-        assert others == [first, first]
-    assert len(running.runs("seed=12")) == 1
-
-
-def test_what_a_stopped_server_misses_is_recorded_later_once(running):
-    running.do("stop")
-    result = running.train("seed=13")
-    (warning,) = warnings_in(result)
-    assert f"runs are not recorded in {running.login.uri}: " in warning
-    assert "`make sync`" in warning
-    running.port = free_ports()  # the notes find it there, too
-    running.do("start")
-    assert "recorded network-tanh-normal" in running.sync()
-    assert "nothing to record" in running.sync()
-    (run,) = running.runs("seed=13")
-    assert run.info.status == "FINISHED"
-    assert len(running.history(run, "val_loss")) == 3
+    password = server.login[PASSWORD]
+    assert server.status(password) == 200
+    assert {server.status(wrong) for wrong in ("", "password", "password1234", "admin")} == {401}
+    said = [" ".join(process.cmdline()) for process in server.processes()]
+    said += [trained.stdout, trained.stderr, server.log.read_text(), str(run.to_dictionary())]
+    files = {path: path.read_bytes() for path in server.root.rglob("*") if path.is_file()}
+    secrets = {password, "hunter-three"}
+    assert not [text for text in said if any(secret in text for secret in secrets)]
+    (login,) = (path for path in files if any(s.encode() in files[path] for s in secrets))
+    assert login == server.root / "server" / "login.env"
+    assert login.stat().st_mode & 0o777 == 0o600
+    ports = {
+        tuple(connection.laddr)
+        for process in server.processes()
+        for connection in process.net_connections()
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert ports == {("127.0.0.1", int(server.login[URI].rpartition(":")[2]))}
 
 
-@pytest.mark.parametrize(("broken", "seed"), [("mlflow", "seed=14"), ("postgres", "seed=15")])
-def test_a_server_that_breaks_down_midway_costs_nothing(running, broken, seed):
+@pytest.mark.slow
+@pytest.mark.xdist_group("server")
+def test_what_a_server_misses_that_ends_midway_is_recorded_later_once(server):
+    words = [f"network.max_epochs={N_LONG}", "network.batch_size=4", "network.patience=1000000"]
     training = subprocess.Popen(
-        [sys.executable, "-m", *LONG, f"network.max_epochs={N_LONG}", "tracking=server", seed],
-        cwd=running.project.root,
-        env=running.project.environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+        [sys.executable, "-m", *NETWORK, *words, "seed=14"],
+        cwd=server.root, env=server.project.environment(),
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
     try:
         # not before the notes have their name, by which the writer sees them
-        told = "mlruns/pending/[!.]*/[!.]*/events.jsonl"
-        wait_for(lambda: list(running.project.root.glob(told)))
+        wait_for(lambda: list(server.root.glob("mlruns/pending/[!.]*/[!.]*/events.jsonl")))
         training.send_signal(signal.SIGSTOP)  # it must not end before the server does
-        (run,) = wait_for(lambda: running.runs(seed))
+        (run,) = wait_for(lambda: server.runs(14))
         assert run.info.status == "RUNNING"
-        if broken == "mlflow":
-            for process in server.processes(running.folder):
-                process.kill()
-        else:
-            Postgres(running.folder).process().send_signal(signal.SIGQUIT)  # its immediate stop
+        assert server.stop() == []
         training.send_signal(signal.SIGCONT)
-        running.do("start")
         output, _ = training.communicate(timeout=150)
     finally:
         training.kill()
         training.wait(60)
     assert training.returncode == 0
-    assert "Traceback" not in output
-    assert output.count("warning:") <= 1
-    running.sync()
-    (run,) = running.runs(seed)
+    (warning,) = [line for line in output.splitlines() if "warning:" in line]
+    assert f"runs are not recorded in {server.login[URI]}: " in warning
+    server.start()  # on another port, with the same password
+    path = server.root / "server" / "login.env"
+    login = path.read_text()
+    path.write_text(login.replace(server.login[PASSWORD], "hunter-two"))
+    told = server.project.run("mlcore.tracking.recorder", check=False).stderr
+    assert f"{server.login[URI]}: it does not take this user name and password; kept in" in told
+    path.write_text(login)
+    assert "recorded network-tanh-normal" in server.project.run("mlcore.tracking.recorder").stdout
+    assert "nothing to record" in server.project.run("mlcore.tracking.recorder").stdout
+    (run,) = server.runs(14)
     assert run.info.status == "FINISHED"
-    assert len(running.history(run, "val_loss")) == N_LONG
-    assert not list((running.project.root / "mlruns" / "pending").iterdir())
+    assert len(server.history(run)) == N_LONG
 
 
-def test_there_is_no_way_in_without_the_password(running):
-    url = f"{running.login.uri}/api/2.0/mlflow/experiments/search?max_results=1"
-
-    def code(password):
-        auth = ("admin", password) if password else None
-        return requests.get(url, auth=auth, timeout=20).status_code
-
-    assert code(running.login.password) == 200
-    for password in ("", "password", "password1234", "admin"):
-        assert code(password) == 401
-    ports = {
-        (c.laddr.ip, c.laddr.port)
-        for process in alive(running.folder)
-        for c in process.net_connections()
-        if c.status == psutil.CONN_LISTEN
-    }
-    assert ports == {("127.0.0.1", running.port), ("127.0.0.1", running.port + 1)}
+def refusal(capsys, root, *argv):
+    with pytest.raises(SystemExit) as error:
+        main(argv, root)
+    assert capsys.readouterr().out == ""
+    assert not (root / "server" / "login.env").exists()
+    return error.value.code
 
 
-def test_the_password_is_nowhere_but_in_private_files(running):
-    running.train("seed=16")
-    secrets = {
-        running.login.password: {"login.env", "auth.ini"},
-        (running.folder / "pgpass").read_text().strip().rpartition(":")[2]: {"pgpass"},
-    }
-    for secret, names in secrets.items():
-        found = set()
-        for path in running.project.root.rglob("*"):
-            with suppress(FileNotFoundError):  # a temporary file of the database
-                if path.is_file() and secret.encode() in path.read_bytes():
-                    found.add(path)
-        assert {path.parent for path in found} == {running.folder}
-        assert {path.name for path in found} == names
-        assert all(path.stat().st_mode & 0o077 == 0 for path in found)
-        for process in psutil.process_iter():
-            with suppress(psutil.Error):
-                assert secret not in " ".join(process.cmdline())
-    (run,) = running.runs("seed=16")
-    assert running.login.password not in str(run.to_dictionary())
+@pytest.mark.parametrize("ui", [[], ["--ui"]])
+def test_a_port_that_cannot_be_used_is_one_line(tmp_path, capsys, ui):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        told = refusal(capsys, tmp_path, *ui, "--port", port)
+    assert told == f"error: port {port}: Address already in use; PORT=n takes another"
+    for port in ("abc", "0", "70000", "5001 --host 0.0.0.0"):
+        told = refusal(capsys, tmp_path, *ui, "--port", port)
+        assert told == f"error: port {port}: it should be a number from 1 to 65535"
+    assert refusal(capsys, tmp_path, *ui, "--host", "0.0.0.0") == 2
 
 
-def test_a_wrong_password_is_one_line_and_the_notes_are_kept(running):
-    login = running.login
-    try:
-        write_login(running.folder, Login(login.uri, login.username, "hunter-two"))
-        result = running.train("seed=17")
-    finally:
-        write_login(running.folder, login)
-    (warning,) = warnings_in(result)
-    assert f"{login.uri}: it does not take this user name and password; kept in" in warning
-    assert "hunter-two" not in result.stdout + result.stderr
-    for path in running.project.root.glob("mlruns/pending/**/*"):
-        assert not path.is_file() or b"hunter-two" not in path.read_bytes()
-    assert "recorded network-tanh-normal" in running.sync()
-    assert len(running.runs("seed=17")) == 1
+URIS = ["postgresql://me:hunter-two@127.0.0.1:9/db", "nonsense", "oracle://me:hunter-two@host"]
 
 
-def test_stop_leaves_no_process_and_can_be_said_twice(running):
-    assert "the server runs" in running.do("status").stdout
-    assert "the server runs already" in running.do("start").stdout
-    other = running.project.run(
-        "mlcore.tracking.server", "start", "--port", str(running.port + 2), check=False
-    )
-    assert f"error: the server runs already, on port {running.port};" in other.stderr
-    assert alive(running.folder)
-    assert "the server is stopped" in running.do("stop").stdout
-    assert alive(running.folder) == []
-    assert server.processes(running.folder) == []
-    assert "the server did not run" in running.do("stop").stdout
-    status = running.do("status", check=False)
-    assert (status.returncode, status.stdout) == (
-        1,
-        "the server does not run; `make server` starts it\n",
-    )
+@pytest.mark.parametrize("uri", URIS)
+def test_a_database_that_cannot_be_used_is_one_line(tmp_path, capsys, monkeypatch, uri):
+    monkeypatch.setenv("BACKEND", uri)
+    told = refusal(capsys, tmp_path, "--port", str(free_port()))
+    assert told.startswith("error: BACKEND: ")
+    assert "hunter-two" not in told
+    assert "\n" not in told
 
 
-def test_after_a_reboot_a_stale_number_harms_no_other_process(running):
-    running.train("seed=18")
-    running.do("stop")
-    database = Postgres(running.folder)
-    identity = {}
-    if os.geteuid() == 0:  # of the same user, whom pg_ctl could signal
-        owner = database.data.stat()
-        identity = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
-    other = subprocess.Popen(["sleep", "600"], cwd="/", **identity)
-    try:
-        stale = database.data / "postmaster.pid"
-        stale.write_text(f"{other.pid}\n{database.data}\n")
-        shutil.chown(stale, database.data.stat().st_uid)
-        assert "the server did not run" in running.do("stop").stdout
-        assert "the server runs" in running.do("start").stdout
-        assert other.poll() is None
-    finally:
-        other.kill()
-        other.wait(60)
-    assert running.runs("seed=18")  # what was recorded is still there
-
-
-def test_a_port_in_use_is_one_line(project):
-    port = free_ports()
-    with socket.create_server(("127.0.0.1", port + 1)):
-        result = project.run("mlcore.tracking.server", "start", "--port", str(port), check=False)
-    assert result.returncode == 1
-    assert result.stderr.splitlines() == [
-        f"error: port {port + 1} cannot be used: Address already in use; "
-        "`make server SERVER_PORT=n` takes n and n + 1"
-    ]
-    with pytest.raises(RetraceError, match=r"port 70000 .*: it should be a number from 1 to 65535"):
-        check_free(70000, "")
-
-
-def test_a_server_that_was_never_started_holds_nobody_up(project):
-    result = project.run(*NETWORK, "tracking=server")
-    (warning,) = warnings_in(result)
-    assert warning == (
-        "warning: runs are not recorded in this checkout's server: it was never started; "
-        "`make server` does that; kept in mlruns/pending for `make sync`"
-    )
-    assert len(list((project.root / "mlruns" / "pending").glob("*/*/events.jsonl"))) == 1
-    assert "the server does not run" in project.run("mlcore.tracking.server", "stop").stdout
-    assert not (project.root / "server").exists()
-
-
-def test_without_postgresql_there_is_one_line(monkeypatch):
-    monkeypatch.setattr(postgres, "programs", lambda: None)
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(RetraceError, match="PostgreSQL is not installed, and cannot be from here"):
-        postgres.install()
+def test_a_lost_password_is_one_line(tmp_path, capsys):
+    (tmp_path / "server").mkdir()
+    (tmp_path / "server" / "auth.db").touch()
+    told = refusal(capsys, tmp_path, "--port", str(free_port()))
+    assert told == "error: server/login.env is gone: for a new password remove auth.db, too"
 
 
 def test_the_login_is_for_its_server_alone(tmp_path, monkeypatch):
-    login = Login("http://127.0.0.1:5001", "admin", "hunter-two")
-    assert read_login(tmp_path) is None
-    write_login(tmp_path, login)
+    login = {URI: "http://127.0.0.1:5001", USERNAME: "admin", PASSWORD: "hunter-two"}
+    assert read_login(tmp_path) == {}
+    path = tmp_path / "server" / "login.env"
+    path.parent.mkdir()
+    path.write_text("".join(f"{name}={value}\n" for name, value in login.items()))
     assert read_login(tmp_path) == login
-    assert (tmp_path / "login.env").stat().st_mode & 0o777 == 0o600
-    assert "hunter-two" not in repr(login)
-    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "of another server")
+    monkeypatch.setenv(TOKEN, "of another server")
+    monkeypatch.delenv("NO_PROXY", raising=False)
     before = dict(os.environ)
     with logged_in(login):
-        assert os.environ["MLFLOW_TRACKING_PASSWORD"] == "hunter-two"
+        assert os.environ[PASSWORD] == "hunter-two"
         assert os.environ["NO_PROXY"] == "127.0.0.1"
-        assert "MLFLOW_TRACKING_TOKEN" not in os.environ
-    assert dict(os.environ) == before
-    (tmp_path / "login.env").write_text("MLFLOW_TRACKING_URI=http://127.0.0.1:5001\n")
-    assert read_login(tmp_path) is None
+        assert not os.environ[TOKEN]
+    with logged_in({}):
+        assert dict(os.environ) == before
+    path.write_text(f"{URI}=http://127.0.0.1:5001\n")
+    assert read_login(tmp_path) == {}
 
 
-def test_the_server_and_another_address_are_not_both_taken():
-    with pytest.raises(RetraceError) as error:
-        compose(ROOT / "conf", ["tracking=server", "tracking.uri=http://host"])
-    assert str(error.value) == (
-        "command line: tracking.uri=http://host: should be null with tracking=server, "
-        "whose address is in server/login.env"
+def test_a_server_that_was_never_started_holds_nobody_up(project):
+    told = project.run(*NETWORK, "network.max_epochs=1")
+    (warning,) = [line for line in told.stderr.splitlines() if "warning:" in line]
+    assert warning == (
+        "warning: runs are not recorded in server: it was never started; "
+        "`make server` does that; kept in mlruns/pending for `make sync`"
     )
+    assert len(list((project.root / "mlruns" / "pending").glob("*/*/events.jsonl"))) == 1

@@ -13,8 +13,9 @@ from PIL import Image
 from mlcore.config import compose
 from mlcore.data.splits import Part
 from mlcore.files import save_arrays, write_json, write_table
+from mlcore.report.pictures import fashion
 from mlcore.training.mlp import ObservedMLPClassifier, ObservedMLPRegressor
-from mlcore.training.weights import save_mlp
+from mlcore.training.weights import MLPWeights, save_mlp
 from mlcore.workspace import Workspace
 from stages import evaluate, plot, split_mnist, subset_fashion, worked_examples
 
@@ -26,8 +27,8 @@ NARROW = ["grid.init=[normal]", "grid.activation=[tanh,relu]", "grid.classifier_
 
 
 def mlp_metrics(value):
-    figures = {f"{p}_{f}": value for p in ("train", "val", "test") for f in ("loss", "accuracy")}
-    return figures | {"test_mse": value}
+    metrics = {f"{p}_{m}": value for p in ("train", "val", "test") for m in ("loss", "accuracy")}
+    return metrics | {"test_mse": value}
 
 
 DIAGNOSTICS = {
@@ -83,20 +84,20 @@ def summary(workspace):
 
 
 def layout(tree):
-    """The keys of a layout, down to a figure or a pair of figures."""
+    """The keys of a layout, down to a number or a pair of numbers."""
     if isinstance(tree, list):
         return [layout(value) for value in tree]
     if isinstance(tree, dict) and set(tree) != {"ours", "published"}:
         return {key: layout(value) for key, value in tree.items()}
-    return "figure"
+    return "number"
 
 
-def test_the_summary_has_the_layout_of_the_published_figures(workspace):
+def test_the_summary_has_the_layout_of_the_published_numbers(workspace):
     evaluate.run(compose(CONF), workspace)
     assert layout(summary(workspace)) == layout(PUBLISHED)
 
 
-def test_the_summary_puts_each_figure_where_it_belongs(workspace):
+def test_the_summary_puts_each_number_where_it_belongs(workspace):
     evaluate.run(compose(CONF), workspace)
     found = summary(workspace)
     accuracy = found["mnist_grid"]["test_accuracy"]
@@ -110,7 +111,7 @@ def test_the_summary_puts_each_figure_where_it_belongs(workspace):
     assert step["loss_after"] == {"ours": pytest.approx(3.2872008, abs=1e-7), "published": 3.3}
 
 
-def test_the_headline_has_one_flat_figure_for_each_result(workspace):
+def test_the_headline_has_one_flat_number_for_each_result(workspace):
     evaluate.run(compose(CONF), workspace)
     headline = json.loads((workspace.out / "metrics" / "headline.json").read_text())
     assert headline["relu-random"] == 0.21
@@ -137,7 +138,7 @@ def test_histories_of_a_part_are_one_long_table(workspace):
     assert rounded.tolist() == [1.571] * 3  # 11 / 7
 
 
-def test_a_narrowed_grid_leaves_gaps_not_old_figures(workspace):
+def test_a_narrowed_grid_leaves_gaps_not_old_numbers(workspace):
     evaluate.run(compose(CONF, NARROW), workspace)
     found = summary(workspace)
     accuracy = found["mnist_grid"]["test_accuracy"]
@@ -235,21 +236,12 @@ def test_the_committed_tables_of_the_search_are_complete():
     np.testing.assert_allclose(folds, table["mean_accuracy"])
 
 
-def test_what_the_classifiers_confuse_is_counted_by_hand(tmp_path):
+def test_what_the_classifiers_confuse_is_counted_by_hand():
     """A network that takes every image for the brightest of its first ten pixels."""
-    workspace = Workspace(tmp_path, tmp_path)
-    config = compose(CONF, ["grid.classifier_activation=[identity]"])
     X, y = np.zeros((12, 784)), np.array([*range(10), 4, 4])
     X[np.arange(12), [*range(10), 2, 2]] = 1  # two coats that look like pullovers
-    brightest = np.eye(784, 10)
-    save_arrays(
-        workspace.output("models/classifier/identity.npz"),
-        activation=np.array("identity"),
-        **{"weights_0": brightest, "weights_1": np.eye(10), "biases_0": np.zeros(10),
-           "biases_1": np.zeros(10)},
-    )  # fmt: skip
-    part = Part(X, y)
-    drawn = plot.confusion_figures(config, workspace, {"train": part, "test": part})
+    brightest = MLPWeights([np.eye(784, 10), np.eye(10)], [np.zeros(10)] * 2, "identity")
+    drawn = fashion.confusion(Part(X, y), np.unique(y), {"identity": brightest})
     assert "identity Coat for Pullover (2 of 3)" in drawn["confusion"][1]
     counts = {tuple(t.get_position()): t.get_text() for t in drawn["confusion"][0].axes[0].texts}
     assert counts[2.5, 4.5] == "2"

@@ -31,24 +31,19 @@ def test_impossible_counts_are_refused(k, n):
         wilson_interval(k, n, 0.95)
 
 
-def test_prediction_interval_by_hand():
-    # 1, 2, 3: mean 2, s = 1; t(2) at 97.5 % is 4.3027 in printed tables
-    low, high = prediction_interval([1.0, 2.0, 3.0], 0.95)
-    assert high - 2 == pytest.approx(4.3027 * (1 + 1 / 3) ** 0.5, rel=1e-4)
-    assert low == pytest.approx(4 - high)
-    low, high = prediction_interval([1.0, 2.0, 3.0], 0.95, extra_variance=2.0)
-    assert high - 2 == pytest.approx(4.3027 * (1 + 1 / 3 + 2) ** 0.5, rel=1e-4)
-
-
-def test_prediction_interval_of_two_values():
-    # 0, 2: mean 1, s = 1.4142; t(1) at 97.5 % is 12.706 in printed tables
-    low, high = prediction_interval([0.0, 2.0], 0.95)
-    assert high - 1 == pytest.approx(12.706 * 2**0.5 * 1.5**0.5, rel=1e-4)
-    assert low == pytest.approx(2 - high)
-
-
-def test_prediction_interval_of_equal_values_is_a_point():
-    assert prediction_interval([0.5] * 10, 0.95) == (0.5, 0.5)
+@pytest.mark.parametrize(
+    ("values", "extra", "mean", "half"),
+    [
+        # t(2) and t(1) at 97.5 % are 4.3027 and 12.706 in printed tables
+        ([1.0, 2.0, 3.0], 0.0, 2, 4.3027 * (1 + 1 / 3) ** 0.5),
+        ([1.0, 2.0, 3.0], 2.0, 2, 4.3027 * (1 + 1 / 3 + 2) ** 0.5),
+        ([0.0, 2.0], 0.0, 1, 12.706 * 2**0.5 * 1.5**0.5),
+        ([0.5] * 10, 0.0, 0.5, 0),
+    ],
+)
+def test_prediction_interval_by_hand(values, extra, mean, half):
+    low, high = prediction_interval(values, 0.95, extra)
+    assert (mean - low, high - mean) == (pytest.approx(half, rel=1e-4),) * 2
 
 
 def test_prediction_interval_needs_two_values():

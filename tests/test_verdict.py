@@ -1,17 +1,23 @@
-"""The rules for figures on made-up results, each of which must flip a verdict."""
+"""The rules for numbers on made-up results, each of which must flip a verdict."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from mlcore.files import read_json, read_yaml
-from mlcore.judging import numbers
-from mlcore.judging.replicates import FIGURES
+from mlcore.errors import RetraceError
+from mlcore.files import read_json
+from mlcore.judging import numbers, statistics
+from mlcore.judging.claims import CLAIMS
+from mlcore.judging.curves import MEASURES
+from mlcore.judging.parts import GROUPS
+from mlcore.judging.replicates import METRICS
+from mlcore.judging.rules import read_rules
 
 ROOT = Path(__file__).parents[1]
-RULES = read_yaml(ROOT / "metrics" / "rules.yaml")
+RULES = read_rules(ROOT / "metrics" / "rules.yaml", CLAIMS, MEASURES)
 SIZES = {"full": 8000, "train": 6400, "val": 1600}
 TANH = "mnist_grid.test_accuracy.tanh.normal"
 RELU = "mnist_grid.test_accuracy.relu.random"
@@ -32,16 +38,25 @@ def replicates(part, name, values, **columns):
     return pd.DataFrame(rows)
 
 
-NO_SPLITS = pd.DataFrame(columns=["sweep", *FIGURES, "part", "name", "seed"])
+NO_SPLITS = pd.DataFrame(columns=["sweep", *METRICS, "part", "name", "seed"])
 
 
 def evidence(runs, splits=NO_SPLITS):
     return numbers.Evidence(RULES, runs, splits, SIZES)
 
 
-def judge(path, published, runs, ours=0.9, splits=NO_SPLITS):
-    rule = numbers.rule_for(path, RULES["figures"])
-    return numbers.judge_trained(path, published, ours, rule, evidence(runs, splits))
+def judge(path, published, runs, ours=0.9, splits=NO_SPLITS, **changed):
+    """All that is known, the sample's values beside the others."""
+    rule = RULES.rule_for(path)
+    rule = type(rule)(**rule.model_dump(exclude_none=True) | changed)
+    judged = numbers.judge_trained(path, published, ours, rule, evidence(runs, splits))
+    return SimpleNamespace(**judged.as_dict())
+
+
+def around(mean, variance, half_unit):
+    """The interval: t(9) at 97.5 % in printed tables, and half a unit of the last digit."""
+    half = 2.2622 * variance**0.5 + half_unit
+    return pytest.approx((mean - half, mean + half), abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -61,15 +76,14 @@ def judge(path, published, runs, ours=0.9, splits=NO_SPLITS):
     ],
 )
 def test_the_verdict_follows_interval_and_tolerance(published, sd, expected):
-    figure = judge(TANH, published, replicates("network", "tanh-normal", 0.97 + sd * SHAPE))
-    assert figure.verdict == expected
-    assert (figure.n, figure.mean, figure.sd) == (10, pytest.approx(0.97), pytest.approx(sd))
-    # t(9) at 97.5 % in printed tables, and half a unit of the fourth digit
+    number = judge(TANH, published, replicates("network", "tanh-normal", 0.97 + sd * SHAPE))
+    assert number.verdict == expected
+    assert (number.n, number.mean, number.sd) == (10, pytest.approx(0.97), pytest.approx(sd))
+    assert number.interval == around(0.97, sd**2 * 1.1, 0.00005)
     half = 2.2622 * sd * 1.1**0.5 + 0.00005
-    assert figure.interval == pytest.approx((0.97 - half, 0.97 + half), abs=1e-6)
     where = f"[{0.97 - half:.4f}, {0.97 + half:.4f}]"
-    assert figure.reason.startswith(("inside ", "outside "))
-    assert where in figure.reason
+    assert number.reason.startswith(("inside ", "outside "))
+    assert where in number.reason
 
 
 def test_runs_that_do_not_vary_reproduce_what_rounds_to_them():
@@ -80,21 +94,18 @@ def test_runs_that_do_not_vary_reproduce_what_rounds_to_them():
     assert judge(path, 0.1271, runs).verdict == numbers.NOT_REPRODUCED
 
 
-@pytest.mark.parametrize("n", [0, 1, 5])
-def test_few_replicates_tell_nothing(n):
-    figure = judge(TANH, 0.97, replicates("network", "tanh-normal", [0.97] * n))
-    assert figure.verdict == numbers.NOT_TESTABLE
-    assert figure.reason == f"too few replicates: {n}, where 6 are needed"
-
-
-def test_six_replicates_are_enough():
-    six = 0.97 + 0.001 * SHAPE[:6]
-    assert judge(TANH, 0.97, replicates("network", "tanh-normal", six)).interval is not None
+@pytest.mark.parametrize("n", [0, 1, 5, 6])
+def test_six_replicates_are_enough(n):
+    number = judge(TANH, 0.97, replicates("network", "tanh-normal", [0.97] * n))
+    assert (number.verdict == numbers.NOT_TESTABLE) == (number.interval is None) == (n < 6)
+    if n < 6:
+        assert number.reason == f"too few replicates: {n}, where 6 are needed"
     runs = replicates("classifier", "tanh", 0.84 + 0.001 * SHAPE)
-    splits = replicates("classifier", "tanh", 0.84 + 0.002 * SHAPE[:6])
-    path = "fashion_classifier.test_accuracy.tanh"
-    figure = judge(path, 0.84, runs, splits=splits.assign(sweep="classifier-split"))
-    assert "has not been run" not in figure.reason
+    splits = replicates("classifier", "tanh", 0.84 + 0.002 * SHAPE[:n]).assign(
+        sweep="classifier-split"
+    )
+    number = judge("fashion_classifier.test_accuracy.tanh", 0.84, runs, splits=splits)
+    assert ("has not been run" in number.reason) == (n < 6)
 
 
 def test_a_tolerance_may_be_a_share_of_the_printed_value():
@@ -116,18 +127,15 @@ def test_a_tolerance_may_be_a_share_of_the_printed_value():
     ],
 )
 def test_rounding_in_binary_puts_nothing_outside(published, interval, inside):
-    figure = numbers.Figure("a", "trained", published, 0.5, "", "")
-    figure.interval = numbers.Interval(*interval)
-    assert numbers.inside(figure) is inside
-    assert figure.as_dict()["interval"] == list(interval)
-    assert numbers.Figure("a", "given", 1, 1, "", "").as_dict()["interval"] is None
+    sample = numbers.Sample(0.5, 0.1, 0.4, 0.6, statistics.Interval(*interval))
+    assert sample.holds(published) is inside
 
 
 def test_a_run_at_the_threshold_has_not_collapsed():
-    figure = judge(RELU, 0.9, replicates("network", "relu-random", [0.9] * 8 + [0.1] * 2))
-    assert figure.collapse["collapse_below"] == 0.9
-    assert (figure.collapse["collapsed"], figure.n_used) == (2, 8)
-    assert figure.collapse["published_is_in"] == "trained"
+    number = judge(RELU, 0.9, replicates("network", "relu-random", [0.9] * 8 + [0.1] * 2))
+    assert number.collapse["collapse_below"] == 0.9
+    assert (number.collapse["collapsed"], number.n_used) == (2, 8)
+    assert number.collapse["published_is_in"] == "trained"
     six = judge(RELU, 0.94, replicates("network", "relu-random", [0.94] * 6 + [0.1] * 4))
     assert (six.n_used, six.mean) == (6, pytest.approx(0.94))
 
@@ -143,12 +151,20 @@ def test_replicates_of_other_trainings_do_not_count():
     assert judge(TANH, 0.97, runs).mean == pytest.approx(0.97)
 
 
-def test_rank_counts_the_runs_below():
+@pytest.mark.parametrize(
+    ("published", "expected"),
+    [(0.9625, "4 of 11"), (0.95, "1 of 11"), (0.98, "11 of 11"), (0.962, "3.5 of 11")],
+)
+def test_rank_counts_the_runs_below(published, expected):
     runs = replicates("network", "tanh-normal", np.arange(960, 970) / 1000)
-    assert judge(TANH, 0.9625, runs).rank == "4 of 11"
-    assert judge(TANH, 0.95, runs).rank == "1 of 11"
-    assert judge(TANH, 0.98, runs).rank == "11 of 11"
-    assert judge(TANH, 0.962, runs).rank == "3.5 of 11"
+    assert judge(TANH, published, runs).rank == expected
+
+
+def test_what_is_the_same_to_the_printed_digits_is_a_tie():
+    """Eight of 820 in 7,000 round to 0.1171; one of 821 is above, one of 818 below."""
+    hits = np.array([820] * 8 + [821, 818])
+    runs = replicates("network", "tanh-zero", hits / 7000)
+    assert judge("mnist_grid.test_accuracy.tanh.zero", 0.1171, runs).rank == "6 of 11"
 
 
 def test_better_is_what_lies_outside_on_the_good_side():
@@ -165,14 +181,14 @@ def test_better_is_what_lies_outside_on_the_good_side():
 def test_two_modes_are_judged_apart():
     values = [0.94, 0.942, 0.944, 0.946, 0.948, 0.95, 0.945, 0.943, 0.11, 0.85]
     runs = replicates("network", "relu-random", values)
-    figure = judge(RELU, 0.9416, runs)
-    assert figure.mean == pytest.approx(np.mean(values[:8]))
-    assert figure.collapse["collapsed"] == 2
-    assert figure.collapse["n"] == figure.n == 10
-    assert figure.n_used == 8
+    number = judge(RELU, 0.9416, runs)
+    assert number.mean == pytest.approx(np.mean(values[:8]))
+    assert number.collapse["collapsed"] == 2
+    assert number.collapse["n"] == number.n == 10
+    assert number.n_used == 8
     # Wilson's interval for 2 of 10, as printed in tables
-    assert figure.collapse["interval"] == pytest.approx([0.0567, 0.5098], abs=1e-4)
-    assert figure.collapse["published_is_in"] == "trained"
+    assert number.collapse["interval"] == pytest.approx([0.0567, 0.5098], abs=1e-4)
+    assert number.collapse["published_is_in"] == "trained"
     # Two runs are too few to say how a collapsed one ends
     collapsed = judge(RELU, 0.1171, runs)
     assert collapsed.collapse["published_is_in"] == "collapsed"
@@ -186,24 +202,14 @@ def test_other_images_widen_the_interval():
     sd = 0.9  # between single images
     columns = {"val_loss": 0.49 + 0.001 * SHAPE, "val_loss_sd": [sd] * 10}
     runs = replicates("classifier", "tanh", [0.8] * 10, **columns)
-    figure = judge(VAL_LOSS, 0.4419, runs)
+    number = judge(VAL_LOSS, 0.4419, runs)
     variance = 0.001**2 * 1.1 + 2 * sd**2 / 1600 * (1 - 1600 / 8000)
-    half = 2.2622 * variance**0.5 + 0.00005
-    assert figure.interval == pytest.approx((0.49 - half, 0.49 + half), abs=1e-5)
-    assert figure.verdict == numbers.TOO_NOISY
+    assert number.interval == around(0.49, variance, 0.00005)
+    assert number.verdict == numbers.TOO_NOISY
     # 5 % of the printed one
-    assert "is above the tolerance of 0.0221; of the seed and the images alone" in figure.reason
+    assert "is above the tolerance of 0.0221; of the seed and the images alone" in number.reason
     runs["val_loss_sd"] = 0.1
     assert judge(VAL_LOSS, 0.4419, runs).verdict == numbers.NOT_REPRODUCED
-
-
-def test_an_accuracy_on_other_images_varies_as_a_share():
-    path = "bottleneck_probe.train_accuracy.relu"
-    train = {"train_accuracy": 0.73 + 0.001 * SHAPE}
-    figure = judge(path, 0.73, replicates("feature_classifier", "relu", [0.7] * 10, **train))
-    variance = 0.001**2 * 1.1 + 2 * 0.73 * 0.27 / 6400 * (1 - 6400 / 8000)
-    half = 2.2622 * variance**0.5 + 0.0005
-    assert figure.interval == pytest.approx((0.73 - half, 0.73 + half), abs=1e-5)
 
 
 HALF_UNITS = {
@@ -226,76 +232,75 @@ HALF_UNITS = {
         ("mnist_grid.split.train", 56000, 56001, numbers.NOT_REPRODUCED),
     ],
 )
-def test_exact_figures_match_to_the_printed_digits(path, published, ours, expected):
-    rule = numbers.rule_for(path, RULES["figures"])
-    figure = numbers.judge_exact(path, published, ours, rule)
-    assert (figure.verdict, figure.published, figure.ours) == (expected, published, ours)
+def test_exact_numbers_match_to_the_printed_digits(path, published, ours, expected):
+    rule = RULES.rule_for(path)
+    number = numbers.judge_exact(path, published, ours, rule)
+    assert (number.verdict, number.published, number.ours) == (expected, published, ours)
     if expected == numbers.REPRODUCED:
-        assert figure.reason == "the same to the digits printed"
-        assert figure.tolerance == HALF_UNITS[path]
-    assert ("rounded to two decimals" in figure.reason) == (expected == numbers.IMMATERIAL)
-    assert (figure.tolerance == 0.0173) == (expected == numbers.IMMATERIAL)
+        assert number.reason == "the same to the digits printed"
+        assert number.tolerance == HALF_UNITS[path]
+    assert ("rounded to two decimals" in number.reason) == (expected == numbers.IMMATERIAL)
+    assert (number.tolerance == 0.0173) == (expected == numbers.IMMATERIAL)
 
 
-def search_runs(**scores):
-    """One row per seed and candidate; names in keyword form: adam_0_001_64 cannot be."""
-    rows = []
-    for seed, values in enumerate(zip(*scores.values(), strict=True), start=1):
-        for name, score in zip(scores, values, strict=True):
-            candidate = {"study": "adam-0.001-64", "other": "adam-0.0005-32"}[name]
-            rows.append({"part": "search", "name": candidate, "seed": seed, "val_accuracy": score})
-    return pd.DataFrame(rows)
+def search_runs(study, other):
+    """Scores of two candidates by seed."""
+    return pd.DataFrame(
+        {"part": "search", "name": name, "seed": seed, "val_accuracy": score}
+        for name, scores in (("adam-0.001-64", study), ("adam-5e-05-32", other))
+        for seed, score in enumerate(scores, start=1)
+    )
+
+
+def judge_choice(runs, setting="learning_rate_init", published=0.001, ours=5e-05):
+    path = f"fashion_search.best.{setting}"
+    rule = RULES.rule_for(path)
+    return numbers.judge_choice(path, published, ours, rule, evidence(runs))
 
 
 @pytest.mark.parametrize(
-    ("study", "other", "expected"),
+    ("study", "other", "expected", "reason"),
     [
-        ([0.86] * 10, [0.85] * 10, numbers.REPRODUCED),
-        ([0.86] * 6, [0.85] * 6, numbers.REPRODUCED),
-        ([0.86] * 4 + [0.84] * 6, [0.85] * 10, numbers.TOO_NOISY),
-        ([0.86] + [0.84] * 9, [0.85] * 10, numbers.TOO_NOISY),
-        ([0.845] * 10, [0.85] * 10, numbers.IMMATERIAL),
-        ([0.83] * 10, [0.85] * 10, numbers.NOT_REPRODUCED),
-        ([0.86] * 5, [0.85] * 5, numbers.NOT_TESTABLE),
+        ([0.86] * 10, [0.85] * 10, numbers.REPRODUCED, "chosen by 10 of 10 seeds"),
+        ([0.86] * 6, [0.85] * 6, numbers.REPRODUCED, "chosen by 6 of 6 seeds"),
+        ([0.86] * 4 + [0.84] * 6, [0.85] * 10, numbers.TOO_NOISY, "chosen by 4 of 10 seeds"),
+        ([0.86] + [0.84] * 9, [0.85] * 10, numbers.TOO_NOISY, "chosen by 1 of 10 seeds"),
+        ([0.845, 0.835] * 5, [0.85, 0.84] * 5, numbers.IMMATERIAL,
+         "chosen by 0 of 10 seeds; the best with it is 0.0050 behind"),
+        ([0.83] * 10, [0.85] * 10, numbers.NOT_REPRODUCED, "chosen by 0 of 10 seeds"),
+        ([0.86] * 5, [0.85] * 5, numbers.NOT_TESTABLE,
+         "too few replicates: 5, where 6 are needed"),
     ],
-)
-def test_a_choice_is_judged_by_the_seeds_that_make_it(study, other, expected):
-    path = "fashion_search.best.learning_rate_init"
-    rule = numbers.rule_for(path, RULES["figures"])
-    runs = search_runs(study=study, other=other)
-    figure = numbers.judge_choice(path, 0.001, 0.0005, rule, evidence(runs))
-    assert figure.verdict == expected
+)  # fmt: skip
+def test_a_choice_is_judged_by_the_seeds_that_make_it(study, other, expected, reason):
+    number = judge_choice(search_runs(study, other))
+    assert (number.verdict, number.reason) == (expected, reason)
+    assert (number.choice is None) == (expected == numbers.NOT_TESTABLE)
+    batch_size = judge_choice(search_runs(study, other), "batch_size", 64, 32)
+    assert (batch_size.verdict, batch_size.difference) == (expected, -32)
 
 
 def test_what_is_known_about_a_choice():
-    path = "fashion_search.best.learning_rate_init"
-    rule = numbers.rule_for(path, RULES["figures"])
-
-    def judged(**scores):
-        return numbers.judge_choice(path, 0.001, 0.0005, rule, evidence(search_runs(**scores)))
-
-    figure = judged(study=[0.86] * 4 + [0.84] * 6, other=[0.85] * 10)
-    assert (figure.kind, figure.published, figure.ours) == ("choice", 0.001, 0.0005)
-    assert (figure.n, figure.n_used, figure.tolerance) == (10, 10, 0.01)
+    number = judge_choice(search_runs([0.86] * 4 + [0.84] * 6, [0.85] * 10))
+    assert (number.kind, number.published, number.ours) == ("choice", 0.001, 5e-05)
+    assert (number.n, number.n_used, number.tolerance) == (10, 10, 0.01)
     # Wilson's interval for 4 of 10, as printed in tables
-    assert (figure.choice["chosen"], figure.choice["n"]) == (4, 10)
-    assert figure.choice["interval"] == pytest.approx([0.168, 0.687], abs=1e-3)
-    assert figure.reason == "chosen by 4 of 10 seeds"
-    behind = judged(study=[0.845, 0.835] * 5, other=[0.85, 0.84] * 5)
-    assert behind.reason == "chosen by 0 of 10 seeds; the best with it is 0.0050 behind"
-    few = judged(study=[0.86] * 5, other=[0.85] * 5)
-    assert few.reason == "too few replicates: 5, where 6 are needed"
-    assert few.choice is None
+    assert (number.choice["chosen"], number.choice["n"]) == (4, 10)
+    assert number.choice["interval"] == pytest.approx([0.168, 0.687], abs=1e-3)
 
 
 @pytest.mark.parametrize(("published", "which"), [("adam", "all"), ("sgd", "none")])
 def test_what_all_or_none_of_the_candidates_have_tells_nothing(published, which):
-    path = "fashion_search.best.solver"
-    rule = numbers.rule_for(path, RULES["figures"])
-    runs = search_runs(study=[0.84] * 10, other=[0.85] * 10)
-    figure = numbers.judge_choice(path, published, "adam", rule, evidence(runs))
-    assert figure.verdict == numbers.NOT_TESTABLE
-    assert figure.reason == f"{which} of the candidates that are replicated have it"
+    number = judge_choice(search_runs([0.84] * 10, [0.85] * 10), "solver", published, "adam")
+    assert number.verdict == numbers.NOT_TESTABLE
+    assert number.reason == f"{which} of the candidates that are replicated have it"
+
+
+def test_candidates_keep_their_settings():
+    scores = numbers.search_scores(search_runs([0.84] * 2, [0.85] * 2))
+    found = [numbers.Candidate(*settings) for settings in scores]
+    assert found == [("adam", 5e-05, 32), ("adam", 0.001, 64)]
+    assert [str(candidate) for candidate in found] == ["adam-5e-05-32", "adam-0.001-64"]
 
 
 def test_another_split_widens_the_interval():
@@ -305,15 +310,16 @@ def test_another_split_widens_the_interval():
     assert alone.verdict == numbers.IMMATERIAL
     assert alone.reason.endswith("of the seed alone: what another split changes has not been run")
     splits = replicates("classifier", "tanh", 0.84 + 0.002 * SHAPE).assign(sweep="classifier-split")
-    figure = judge(path, 0.8355, runs, splits=splits)
-    variance = 0.001**2 * 1.1 + 2 * 0.002**2
-    half = 2.2622 * variance**0.5 + 0.00005
-    assert figure.interval == pytest.approx((0.84 - half, 0.84 + half), abs=1e-6)
-    assert figure.verdict == numbers.REPRODUCED
-    assert figure.reason == "inside [0.8331, 0.8469]"
+    number = judge(path, 0.8355, runs, splits=splits)
+    assert number.interval == around(0.84, 0.001**2 * 1.1 + 2 * 0.002**2, 0.00005)
+    assert (number.verdict, number.reason) == (numbers.REPRODUCED, "inside [0.8331, 0.8469]")
     # Other sweeps' and other trainings' rows are not taken for splits
     for other in (splits.assign(sweep="validation-share"), splits.assign(name="relu")):
         assert judge(path, 0.8355, runs, splits=other).interval == alone.interval
+    # A cell of the grid has a path with a part more
+    runs, splits = (table.assign(part="network", name="tanh-normal") for table in (runs, splits))
+    number = judge(TANH, 0.97, runs, splits=splits, split="classifier-split", collapse_below=0.5)
+    assert number.interval == around(0.84, 0.001**2 * 1.1 + 2 * 0.002**2, 0.00005)
 
 
 @pytest.mark.parametrize(
@@ -322,20 +328,19 @@ def test_another_split_widens_the_interval():
         (0.01, 2 * 0.01**2),
         # Less than what 6,400 other images of 8,000 bring with them, 60 % of which are right
         (0.001, 2 * 0.24 / 6400 * (1 - 6400 / 8000)),
+        (None, 2 * 0.24 / 6400 * (1 - 6400 / 8000)),
     ],
 )
 def test_images_drawn_anew_are_part_of_what_another_split_changes(spread, variance):
-    path = "bottleneck_probe.train_accuracy.relu"
-    runs = replicates("feature_classifier", "relu", [0.7] * 10, train_accuracy=0.6 + 0.001 * SHAPE)
-    splits = replicates(
-        "feature_classifier", "relu", [0.7] * 10, train_accuracy=0.6 + spread * SHAPE
-    )
+    def codes(sd):
+        accuracies = {"train_accuracy": 0.6 + sd * SHAPE}
+        return replicates("feature_classifier", "relu", [0.7] * 10, **accuracies)
+
+    splits = codes(spread).assign(sweep="code-split") if spread else NO_SPLITS
+    number = judge("bottleneck_probe.train_accuracy.relu", 0.6, codes(0.001), splits=splits)
+    assert number.interval == around(0.6, 0.001**2 * 1.1 + variance, 0.0005)
     known = "of the seed and the images alone: what another split changes has not been run"
-    assert judge(path, 0.6, runs).reason.endswith(known)
-    figure = judge(path, 0.6, runs, splits=splits.assign(sweep="code-split"))
-    half = 2.2622 * (0.001**2 * 1.1 + variance) ** 0.5 + 0.0005
-    assert figure.interval == pytest.approx((0.6 - half, 0.6 + half), abs=1e-6)
-    assert known not in figure.reason
+    assert number.reason.endswith(known) == (spread is None)
 
 
 def test_our_own_run_is_seen_against_the_replicates():
@@ -352,92 +357,100 @@ def test_the_score_is_the_best_of_each_seed():
     path = "fashion_search.cv_accuracy"
     study = [0.85, 0.86] * 5
     runs = search_runs(study=study, other=[0.855] * 10)
-    rule = numbers.rule_for(path, RULES["figures"])
+    rule = RULES.rule_for(path)
     assert sorted(numbers.replicates(path, rule, runs)) == [0.855] * 5 + [0.86] * 5
 
 
-def test_candidates_are_taken_apart():
-    assert numbers.settings_of("adam-2e-05-128") == {
-        "solver": "adam",
-        "learning_rate_init": "2e-05",
-        "batch_size": "128",
-    }
-
-
-def test_every_printed_figure_has_a_rule_and_a_verdict():
+def test_every_printed_number_has_a_rule_and_a_verdict():
     summary = read_json(ROOT / "metrics" / "summary.json")
-    paths = [path for path, _, _ in numbers.figures_of(summary)]
-    kinds = [numbers.rule_for(path, RULES["figures"])["kind"] for path in paths]
+    paths = [path for path, _, _ in numbers.numbers_of(summary)]
+    kinds = [RULES.rule_for(path).kind for path in paths]
     empty = pd.DataFrame(columns=["part", "name", "seed", "test_accuracy", "val_accuracy",
                                   "train_accuracy", "test_loss", "val_loss"])  # fmt: skip
-    figures = numbers.judge(summary, evidence(empty))
-    assert len(figures) == len(paths) - kinds.count("given")
-    # Twelve cells, three figures of four classifiers, the score and four of the codes
+    found = numbers.judge(summary, evidence(empty))
+    assert len(found) == len(paths) - kinds.count("given")
+    # Twelve cells, three found of four classifiers, the score and four of the codes
     assert kinds.count("trained") == 12 + 3 * 4 + 4
-    assert {f.verdict for f in figures if f.kind == "trained"} == {numbers.NOT_TESTABLE}
-    counts = numbers.counts(figures)
+    assert {f.verdict for f in found if f.kind == "trained"} == {numbers.NOT_TESTABLE}
+    counts = numbers.counts(found)
     assert sum(counts["exact"].values()) == kinds.count("exact")
     assert counts["trained"] == dict.fromkeys(numbers.VERDICTS, 0) | {
-        numbers.NOT_TESTABLE: len(figures) - kinds.count("exact")
+        numbers.NOT_TESTABLE: len(found) - kinds.count("exact")
     }
 
 
-def test_a_figure_without_a_rule_is_an_error():
-    with pytest.raises(ValueError, match=r"no rule fits mnist\.new"):
-        numbers.rule_for("mnist.new", RULES["figures"])
+@pytest.mark.parametrize("depth", ["new", "new.tanh.normal"])
+def test_a_number_without_a_rule_is_an_error(depth):
+    with pytest.raises(RetraceError, match=rf"no rule fits mnist\.{depth}"):
+        RULES.rule_for(f"mnist.{depth}")
 
 
-def test_what_was_not_run_is_not_testable():
-    summary = {"mnist_grid": {"test_accuracy": {"tanh": {"zero": {"published": 1, "ours": None}}}}}
-    (figure,) = numbers.judge(summary, evidence(pd.DataFrame()))
-    assert (figure.verdict, figure.reason) == (numbers.NOT_TESTABLE, "it was not run")
-    assert (figure.kind, figure.published, figure.ours) == ("trained", 1, None)
-    assert figure.difference is None
+def pair(published, ours):
+    return {"published": published, "ours": ours}
 
 
-def test_the_difference_is_ours_less_the_printed_value():
-    summary = {"mnist_grid": {"split": {"train": {"published": 56000, "ours": 56001}}}}
-    (figure,) = numbers.judge(summary, evidence(pd.DataFrame()))
-    assert (figure.kind, figure.difference) == ("exact", 1)
-    summary = {"fashion_search": {"best": {"solver": {"published": "adam", "ours": "sgd"}}}}
-    runs = search_runs(study=[0.84] * 10, other=[0.85] * 10)
-    (figure,) = numbers.judge(summary, evidence(runs))
-    assert (figure.published, figure.ours, figure.difference) == ("adam", "sgd", None)
+@pytest.mark.parametrize(
+    ("summary", "expected"),
+    [
+        ({"mnist_grid": {"test_accuracy": {"tanh": {"zero": pair(1, None)}}}},
+         ("trained", 1, None, None, "it was not run")),
+        ({"mnist_grid": {"split": {"train": pair(56000, 56001)}}},
+         ("exact", 56000, 56001, 1, "the exact value is 56001")),
+        ({"fashion_search": {"best": {"solver": pair("adam", "sgd")}}},
+         ("choice", "adam", "sgd", None, "all of the candidates that are replicated have it")),
+        ({"worked_examples": {"max_margin": {"labels": [pair(1, 1)]}}}, None),
+    ],
+)  # fmt: skip
+def test_the_difference_is_ours_less_the_printed_value(summary, expected):
+    runs = search_runs([0.84] * 10, [0.85] * 10)
+    told = [(n.kind, n.published, n.ours, n.difference, n.reason)
+            for n in numbers.judge(summary, evidence(runs))]  # fmt: skip
+    assert told == ([expected] if expected else [])
 
 
 @pytest.mark.parametrize(
     ("summary", "says"),
     [(5, "^the summary holds 5, not"), ({"a": {"b": [5]}}, r"^a\.b\[0\] holds 5")],
 )
-def test_what_is_no_figure_is_named(summary, says):
+def test_what_is_no_number_is_named(summary, says):
     with pytest.raises(ValueError, match=says):
-        list(numbers.figures_of(summary))
+        list(numbers.numbers_of(summary))
 
 
-@pytest.mark.parametrize(
-    "pair", [{"published": 0.97, "ours": "many"}, {"published": "many", "ours": 0.97}]
-)
-def test_a_number_beside_a_word_is_an_error(pair):
-    summary = {"mnist_grid": {"test_accuracy": {"tanh": {"normal": pair}}}}
+@pytest.mark.parametrize("sides", [(0.97, "many"), ("many", 0.97)])
+def test_a_number_beside_a_word_is_an_error(sides):
+    summary = {"mnist_grid": {"test_accuracy": {"tanh": {"normal": pair(*sides)}}}}
     runs = replicates("network", "tanh-normal", 0.97 + 0.001 * SHAPE)
     with pytest.raises(ValueError, match=r"^mnist_grid\.test_accuracy\.tanh\.normal: ours is "):
         numbers.judge(summary, evidence(runs))
 
 
 def test_images_drawn_anew_are_of_a_known_size():
-    rule = numbers.rule_for(TANH, RULES["figures"]) | {"images": "redrawn"}
-    runs = replicates("network", "tanh-normal", 0.97 + 0.001 * SHAPE)
-    with pytest.raises(ValueError, match="of full, train, val, not test"):
-        numbers.judge_trained("a.test_accuracy.tanh-normal", 0.97, 0.97, rule, evidence(runs))
+    path = "fashion_classifier.test_accuracy.tanh"
+    runs = replicates("classifier", "tanh", 0.84 + 0.001 * SHAPE)
+    with pytest.raises(
+        RetraceError, match=r"^metrics/rules\.yaml: .* of full, train, val, not test$"
+    ):
+        judge(path, 0.84, runs, images="redrawn")
+
+
+def test_the_table_of_parts_and_the_rules_tell_the_same_digits():
+    trained = {rule.match.rstrip(".*"): rule.decimals for rule in RULES.numbers
+               if rule.kind in ("trained", "score")}  # fmt: skip
+    assert trained == {group.path: group.decimals for group in GROUPS if group.chart}
 
 
 def test_coverage_counts_the_intervals_that_miss():
-    runs = replicates("network", "tanh-normal", 0.97 + 0.001 * SHAPE)
-    figures = [judge(TANH, published, runs) for published in (0.97, 0.9705, 0.9695, 0.98, 0.9)]
+    def judged(path, name, values, published):
+        runs = replicates("network", name, values)
+        return numbers.judge_trained(path, published, 0.9, RULES.rule_for(path), evidence(runs))
+
+    found = [judged(TANH, "tanh-normal", 0.97 + 0.001 * SHAPE, published)
+             for published in (0.97, 0.9705, 0.9695, 0.98, 0.9)]  # fmt: skip
     # Of 20 equal values floating-point numbers have a tiny standard deviation
-    never_varies = replicates("network", "tanh-zero", [820 / 7000] * 20)
-    figures.append(judge("mnist_grid.test_accuracy.tanh.zero", 0.1171, never_varies))
-    assert numbers.coverage(figures, 0.95) == {
+    never_varies = "mnist_grid.test_accuracy.tanh.zero"
+    found.append(judged(never_varies, "tanh-zero", [820 / 7000] * 20, 0.1171))
+    assert numbers.coverage(found, 0.95) == {
         "n_intervals": 5,
         "expected_outside": 0.25,
         "outside": 2,

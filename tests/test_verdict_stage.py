@@ -1,7 +1,6 @@
 """The verdict stage on made-up replicates, and what of it is committed."""
 
 import hashlib
-import json
 import shutil
 from pathlib import Path
 
@@ -10,9 +9,11 @@ import pandas as pd
 import pytest
 
 from mlcore.config import load
-from mlcore.files import read_json, read_yaml, write_json
+from mlcore.files import read_json, write_json
 from mlcore.judging import claims, numbers
-from mlcore.judging.replicates import CURVES, FIGURES, KEY
+from mlcore.judging.curves import MEASURES
+from mlcore.judging.replicates import CURVES, DIGESTS, KEY, METRICS
+from mlcore.judging.rules import read_rules
 from mlcore.workspace import Workspace
 from stages import verdict as stage
 
@@ -22,22 +23,22 @@ CANDIDATES = ["adam-0.001-64", "adam-0.0005-32", "adam-2e-05-128"]
 
 def made_up(summary):
     """Ten replicates of everything that end as the pipeline's run did, give or take a little."""
-    rules = read_yaml(ROOT / "metrics" / "rules.yaml")["figures"]
+    rules = read_rules(ROOT / "metrics" / "rules.yaml", claims.CLAIMS, MEASURES)
     trained = {}
-    for path, _, ours in numbers.figures_of(summary):
-        rule = numbers.rule_for(path, rules)
-        if rule["kind"] == "trained":
-            _, figure, *name = path.split(".")
-            trained.setdefault((rule["part"], "-".join(name)), {})[figure] = ours
+    for path, _, ours in numbers.numbers_of(summary):
+        rule = rules.rule_for(path)
+        if rule.kind == "trained":
+            _, metric, *name = path.split(".")
+            trained.setdefault((rule.part, "-".join(name)), {})[metric] = ours
     rng = np.random.default_rng(0)
     rows = []
-    for (part, name), figures in trained.items():
+    for (part, name), metrics in trained.items():
         for seed in range(1, 11):
-            noisy = {figure: ours + rng.normal(scale=1e-4) for figure, ours in figures.items()}
+            noisy = {metric: ours + rng.normal(scale=1e-4) for metric, ours in metrics.items()}
             rows.append({"part": part, "name": name, "seed": seed, "val_loss_sd": 0.5, **noisy})
-    for number, name in enumerate(CANDIDATES):
+    for place, name in enumerate(CANDIDATES):
         rows += [
-            {"part": "search", "name": name, "seed": seed, "val_accuracy": 0.86 - 0.01 * number}
+            {"part": "search", "name": name, "seed": seed, "val_accuracy": 0.86 - 0.01 * place}
             for seed in range(1, 11)
         ]
     for name, error in (("relu", 0.023), ("identity", 0.021)):
@@ -46,15 +47,16 @@ def made_up(summary):
             for seed in range(1, 11)
         ]
     runs = pd.DataFrame(rows)
-    runs["digest"] = [f"{number:016x}" for number in range(len(runs))]
+    runs["params"] = [f"{number:016x}" for number in range(len(runs))]
+    runs["results"] = "0" * 16
     runs = runs.assign(sweep="made-up", overrides="")
-    networks = runs[runs["part"] == "network"]["digest"]
+    networks = runs[runs["part"] == "network"]["params"]
     curves = pd.DataFrame(
-        {"digest": digest, "epoch": epoch, **dict.fromkeys(CURVES, 1 / epoch)}
-        for digest in networks
+        {"params": params, "epoch": epoch, **dict.fromkeys(CURVES, 1 / epoch)}
+        for params in networks
         for epoch in (1, 2, 3)
     )
-    return runs.reindex(columns=[*KEY, "digest", *FIGURES]), curves
+    return runs.reindex(columns=[*KEY, *DIGESTS, *METRICS]), curves
 
 
 @pytest.fixture
@@ -73,60 +75,53 @@ def run(workspace):
         "all": read_json(workspace.root / "metrics" / "verdict.json"),
         "words": read_json(workspace.root / "metrics" / "verdict_words.json"),
         "table": pd.read_csv(workspace.root / "metrics" / "verdict.csv"),
+        "bytes": [path.read_bytes() for path in sorted(workspace.root.glob("metrics/verdict*"))],
     }
 
 
-def test_every_figure_and_claim_gets_a_word(workspace):
+def test_every_number_and_claim_gets_a_word(workspace):
     written = run(workspace)
     whole, words, table = written["all"], written["words"], written["table"]
-    counted = sum(sum(counts.values()) for counts in whole["figures"].values())
-    assert counted == len(whole["by_figure"]) == len(table)
+    counted = sum(sum(counts.values()) for counts in whole["numbers"].values())
+    assert counted == len(whole["by_number"]) == len(table)
     assert sum(whole["claims"].values()) == len(whole["by_claim"]) == 15
     assert words == {
-        **{path: figure["verdict"] for path, figure in whole["by_figure"].items()},
+        **{path: number["verdict"] for path, number in whole["by_number"].items()},
         **{name: claim["verdict"] for name, claim in whole["by_claim"].items()},
     }
     assert set(words.values()) <= {*numbers.VERDICTS, *claims.CLAIM_VERDICTS}
     rows = table.set_index("path")
-    for path, figure in whole["by_figure"].items():
-        assert rows.loc[path, "verdict"] == figure["verdict"]
-        if figure["interval"]:
-            assert rows.loc[path, ["low", "high"]].tolist() == pytest.approx(figure["interval"])
-        assert figure["provenance"]["stage"]
+    for path, number in whole["by_number"].items():
+        assert rows.loc[path, "verdict"] == number["verdict"]
+        if number["interval"]:
+            assert rows.loc[path, ["low", "high"]].tolist() == pytest.approx(number["interval"])
+        assert number["provenance"]["stage"]
     rules = (ROOT / "metrics" / "rules.yaml").read_bytes()
     assert whole["rules_sha256"] == hashlib.sha256(rules).hexdigest()
 
 
-def test_a_figure_that_changes_changes_its_verdict_alone(workspace):
-    before = run(workspace)["words"]
-    summary = workspace.root / "metrics" / "summary.json"
-    changed = json.loads(summary.read_text(encoding="utf-8"))
-    cell = changed["mnist_grid"]["test_accuracy"]["tanh"]["normal"]
-    cell["published"] = cell["ours"] + 0.1
-    write_json(summary, changed)
+def change_cell(workspace, **values):
+    summary = read_json(workspace.root / "metrics" / "summary.json")
+    cell = summary["mnist_grid"]["test_accuracy"]["tanh"]["normal"]
+    cell.update(values)
+    write_json(workspace.root / "metrics" / "summary.json", summary)
+
+
+CELL = "mnist_grid.test_accuracy.tanh.normal"
+
+
+def test_a_number_that_changes_changes_its_verdict_alone(workspace):
+    before = run(workspace)
+    assert run(workspace)["bytes"] == before["bytes"]
+    change_cell(workspace, published=before["all"]["by_number"][CELL]["ours"] + 0.1)
     after = run(workspace)["words"]
-    assert {name for name in after if after[name] != before[name]} == {
-        "mnist_grid.test_accuracy.tanh.normal"
-    }
-    assert after["mnist_grid.test_accuracy.tanh.normal"] == numbers.NOT_REPRODUCED
+    assert {name for name in after if after[name] != before["words"][name]} == {CELL}
+    assert after[CELL] == numbers.NOT_REPRODUCED
 
 
 def test_what_a_narrowed_grid_leaves_out_is_not_testable(workspace):
-    summary = workspace.root / "metrics" / "summary.json"
-    changed = json.loads(summary.read_text(encoding="utf-8"))
-    changed["mnist_grid"]["test_accuracy"]["tanh"]["zero"]["ours"] = None
-    write_json(summary, changed)
-    (workspace.root / "metrics" / "network" / "tanh-zero.json").unlink()
-    figure = run(workspace)["all"]["by_figure"]["mnist_grid.test_accuracy.tanh.zero"]
-    assert (figure["verdict"], figure["reason"]) == (numbers.NOT_TESTABLE, "it was not run")
-    assert "provenance" not in figure
-
-
-def test_the_same_inputs_give_the_same_bytes(workspace):
-    files = [
-        workspace.root / "metrics" / f"verdict{end}" for end in (".json", ".csv", "_words.json")
-    ]
-    run(workspace)
-    first = [file.read_bytes() for file in files]
-    run(workspace)
-    assert [file.read_bytes() for file in files] == first
+    change_cell(workspace, ours=None)
+    (workspace.root / "metrics" / "network" / "tanh-normal.json").unlink()
+    number = run(workspace)["all"]["by_number"][CELL]
+    assert (number["verdict"], number["reason"]) == (numbers.NOT_TESTABLE, "it was not run")
+    assert "provenance" not in number

@@ -7,104 +7,87 @@ from mlcore.judging.worked_examples import backprop, given_hyperplane, max_margi
 POINTS = [[1, 3], [2, 4], [3, 5]]
 
 
-@pytest.fixture
-def step():
-    return backprop(w1=0.5, b1=1.0, w2=0.5, b2=1.0, points=POINTS, learning_rate=0.01)
-
-
 def near(value):
     return pytest.approx(value, rel=1e-12, abs=1e-12)
 
 
-def test_predictions(step):
-    assert step["predictions"] == near([1.75, 2.0, 2.25])
+@pytest.mark.parametrize(
+    ("start", "points", "learning_rate", "expected"),
+    [
+        ({"w1": 0.5, "b1": 1.0, "w2": 0.5, "b2": 1.0}, POINTS, 0.01, {
+            "predictions": [1.75, 2.0, 2.25],
+            "loss_before": 4.375,  # ((1.75 - 3)^2 + (2 - 4)^2 + (2.25 - 5)^2) / 3
+            "grad": {"w1": -4.5, "b1": -2.0, "w2": -8.5, "b2": -4.0},
+            "updated": {"w1": 0.545, "b1": 1.02, "w2": 0.585, "b2": 1.04},
+            "loss_after": sum(((0.545 * x + 1.02) * 0.585 + 1.04 - y) ** 2 for x, y in POINTS) / 3,
+        }),
+        # An inactive hidden unit passes no gradient
+        ({"w1": -1.0, "b1": 0.0, "w2": 2.0, "b2": 0.5}, [[1, 3]], 0.1, {
+            "predictions": [0.5],
+            "loss_before": 6.25,
+            "grad": {"w1": 0.0, "b1": 0.0, "w2": 0.0, "b2": -5.0},
+            "updated": {"w1": -1.0, "b1": 0.0, "w2": 2.0, "b2": 1.0},
+            "loss_after": 4.0,
+        }),
+        # Whole numbers are numbers
+        ({"w1": 1, "b1": 0, "w2": 1, "b2": 0}, [[1, 2]], 0.5,
+         {"grad": {"w1": -2, "b1": -2, "w2": -2, "b2": -2}}),
+    ],
+)  # fmt: skip
+def test_one_step_of_gradient_descent(start, points, learning_rate, expected):
+    step = backprop(**start, points=points, learning_rate=learning_rate)
+    for name, value in expected.items():
+        assert step[name] == near(value)
 
 
-def test_loss_before(step):
-    # ((1.75 - 3)^2 + (2 - 4)^2 + (2.25 - 5)^2) / 3
-    assert step["loss_before"] == near(4.375)
+def test_the_studys_loss_is_rounded():
+    step = backprop(w1=0.5, b1=1.0, w2=0.5, b2=1.0, points=POINTS, learning_rate=0.01)
+    assert step["loss_after"] == near(3.287200842916667)
 
 
-def test_gradient(step):
-    assert step["grad"] == near({"w1": -4.5, "b1": -2.0, "w2": -8.5, "b2": -4.0})
+SQUARE = [[1, 0], [0, 1], [1, 1], [2, 0]]
 
 
-def test_updated_parameters(step):
-    assert step["updated"] == near({"w1": 0.545, "b1": 1.02, "w2": 0.585, "b2": 1.04})
-
-
-def test_loss_after(step):
-    predictions = [(0.545 * x + 1.02) * 0.585 + 1.04 for x, _ in POINTS]
-    loss = sum((p - y) ** 2 for p, (_, y) in zip(predictions, POINTS, strict=True)) / 3
-    assert loss == near(3.287200842916667)
-    assert step["loss_after"] == near(loss)
-
-
-def test_inactive_hidden_unit_passes_no_gradient():
-    step = backprop(w1=-1.0, b1=0.0, w2=2.0, b2=0.5, points=[[1, 3]], learning_rate=0.1)
-    assert step["predictions"] == near([0.5])
-    assert step["loss_before"] == near(6.25)
-    assert step["grad"] == near({"w1": 0.0, "b1": 0.0, "w2": 0.0, "b2": -5.0})
-    assert step["updated"] == near({"w1": -1.0, "b1": 0.0, "w2": 2.0, "b2": 1.0})
-    assert step["loss_after"] == near(4.0)
-
-
-def test_max_margin_of_the_study():
-    points = [[1, 0], [0, 1], [1, 1], [2, 0]]
-    found = max_margin(points, [1, 1, -1, -1])
-    assert found == {"support_vectors": points, "w": near([-2, -2]), "b": near(3)}
-
-
-@pytest.mark.parametrize(("far", "label"), [([5, 5], -1), ([-4, 0], 1), ([1, 1.5], -1)])
-def test_max_margin_leaves_out_a_point_behind_the_margin(far, label):
-    points = [[1, 0], [0, 1], [1, 1], [2, 0]]
-    found = max_margin([far, *points], [label, 1, 1, -1, -1])
-    assert found["support_vectors"] == points
-    assert found["w"] == near([-2, -2])
-    assert found["b"] == near(3)
-
-
-def test_max_margin_at_twice_the_distance_has_half_the_normal():
-    found = max_margin([[2, 0], [0, 2], [2, 2], [4, 0]], [1, 1, -1, -1])
-    assert found["w"] == near([-1, -1])
-    assert found["b"] == near(3)
-
-
-def test_max_margin_of_two_points():
-    found = max_margin([[0, 0], [4, 0], [-3, 1]], [-1, 1, -1])
-    assert found["support_vectors"] == [[0, 0], [4, 0]]
-    assert found["w"] == near([0.5, 0])
-    assert found["b"] == near(-1)
+@pytest.mark.parametrize(
+    ("points", "labels", "supporting", "w", "b"),
+    [
+        (SQUARE, [1, 1, -1, -1], SQUARE, [-2, -2], 3),
+        # A point behind the margin is left out
+        *(
+            ([far, *SQUARE], [label, 1, 1, -1, -1], SQUARE, [-2, -2], 3)
+            for far, label in (([5, 5], -1), ([-4, 0], 1), ([1, 1.5], -1))
+        ),
+        # At twice the distance the normal is half as long
+        ([[2, 0], [0, 2], [2, 2], [4, 0]], [1, 1, -1, -1], [[2, 0], [0, 2], [2, 2], [4, 0]],
+         [-1, -1], 3),
+        ([[0, 0], [4, 0], [-3, 1]], [-1, 1, -1], [[0, 0], [4, 0]], [0.5, 0], -1),
+    ],
+)  # fmt: skip
+def test_the_line_of_maximum_margin(points, labels, supporting, w, b):
+    found = max_margin(points, labels)
+    assert found == {"support_vectors": supporting, "w": near(w), "b": near(b)}
 
 
 SAMPLES = [[1, 2], [2, 3], [3, 3], [4, 1]]
 
 
-def test_given_hyperplane_of_the_study():
-    assert given_hyperplane([-2, 0], 5, SAMPLES, [1, 3]) == {
-        "scores": near([3, 1, -1, -3]),
-        "margin": near(1),
-        "support_vectors": [[2, 3], [3, 3]],
-        "query_score": near(3),
-        "query_label": 1,
-    }
-
-
-def test_given_hyperplane_with_the_query_on_the_other_side():
-    found = given_hyperplane([-2, 0], 5, SAMPLES, [4.5, 0])
-    assert found["query_score"] == near(-4)
-    assert found["query_label"] == -1
-
-
-def test_given_hyperplane_margin_is_two_over_the_length_of_w():
-    found = given_hyperplane([3, 4], 0, [[1, 0], [0, 0.25], [-1, 0.5]], [1, 1])
-    assert found["margin"] == near(0.4)
-    assert found["scores"] == near([3, 1, -1])
-    assert found["support_vectors"] == [[0, 0.25], [-1, 0.5]]
-    assert found["query_score"] == near(7)
-
-
-def test_whole_numbers_are_numbers():
-    step = backprop(w1=1, b1=0, w2=1, b2=0, points=[[1, 2]], learning_rate=0.5)
-    assert step["grad"] == near({"w1": -2, "b1": -2, "w2": -2, "b2": -2})
-    assert step["updated"] == near({"w1": 2, "b1": 1, "w2": 2, "b2": 1})
+@pytest.mark.parametrize(
+    ("line", "samples", "query", "expected"),
+    [
+        (([-2, 0], 5), SAMPLES, [1, 3], {
+            "scores": [3, 1, -1, -3], "margin": 1, "support_vectors": [[2, 3], [3, 3]],
+            "query_score": 3, "query_label": 1,
+        }),
+        (([-2, 0], 5), SAMPLES, [4.5, 0], {"query_score": -4, "query_label": -1}),
+        # The margin is two over the length of w
+        (([3, 4], 0), [[1, 0], [0, 0.25], [-1, 0.5]], [1, 1], {
+            "scores": [3, 1, -1], "margin": 0.4, "support_vectors": [[0, 0.25], [-1, 0.5]],
+            "query_score": 7, "query_label": 1,
+        }),
+    ],
+)  # fmt: skip
+def test_points_against_a_given_line(line, samples, query, expected):
+    found = given_hyperplane(*line, samples, query)
+    assert set(expected) <= set(found)
+    for name, value in expected.items():
+        assert found[name] == (value if name == "support_vectors" else near(value))

@@ -5,7 +5,6 @@ from mlcore.config.compose import (
     compose_raw,
     dump,
     load,
-    refuse_references,
     validate,
     warn_of_change,
 )
@@ -17,7 +16,6 @@ __all__ = [
     "compose_raw",
     "dump",
     "load",
-    "refuse_references",
     "validate",
     "warn_of_change",
 ]

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import hydra
-import yaml
 from omegaconf import DictConfig, OmegaConf
 from pydantic import ValidationError
 
@@ -103,7 +102,6 @@ def load(params: Path, overrides: Sequence[str] = ()) -> Config:
         If the file is absent, is not YAML, is not composed or does not fit the schema.
     """
     try:
-        refuse_references(params.read_text(encoding="utf-8"))
         # OmegaConf's own reader: for PyYAML 1e-5 is a string
         config = OmegaConf.merge(OmegaConf.load(params), OmegaConf.from_dotlist(list(overrides)))
     except FileNotFoundError:
@@ -113,24 +111,6 @@ def load(params: Path, overrides: Sequence[str] = ()) -> Config:
     if not isinstance(config, DictConfig):
         raise RetraceError(f"{params.name} should hold a mapping; `make params` writes it")
     return validate(config, params.name)
-
-
-def refuse_references(params: str) -> None:
-    """Raise ValueError if the text of params.yaml has an alias or an interpolation.
-
-    A few lines of them make gigabytes. What is composed has none, and DVC, which reads the file,
-    too, takes an interpolation for text.
-    """
-    if "*" not in params and "${" not in params:
-        return
-    for event in yaml.parse(params, yaml.SafeLoader):
-        reference = ""
-        if isinstance(event, yaml.AliasEvent):
-            reference = f"*{event.anchor}"
-        elif isinstance(event, yaml.ScalarEvent) and "${" in event.value:
-            reference = event.value
-        if reference:
-            raise ValueError(f"{reference} refers to another value; `make params` resolves that")
 
 
 def warn_of_change(conf: Path, params: Path) -> str | None:

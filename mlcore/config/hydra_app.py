@@ -4,7 +4,6 @@ import os
 import re
 import sys
 from collections.abc import Callable, Collection, Sequence
-from itertools import islice
 from pathlib import Path
 
 import hydra
@@ -13,7 +12,7 @@ from hydra._internal.utils import get_args
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, RangeSweep
+from hydra.core.override_parser.types import Override
 from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -69,8 +68,8 @@ def _refuse_without_effect(
         if section in set(Config.model_fields) - {*sections, "seed", "tracking"}:
             read = f"reads {', '.join(sections)}" if sections else "has no parameters"
             raise RetraceError(
-                masked(f"command line: {override.input_line} has no effect on {stage}, ")
-                + f"which {read}; `dvc exp run -S` runs the stages that it has an effect on"
+                masked(f"command line: {override.input_line} has no effect on {stage}")
+                + f", which {read}; `dvc exp run -S` runs the stages that it has an effect on"
             )
 
 
@@ -158,10 +157,6 @@ def jobs_known_beforehand(arguments: list[str], multirun: bool, conf: Path) -> l
     return expand(configured + arguments, "command line", conf)
 
 
-MOST_JOBS = 10_000
-"""Of one sweep; composing these to check them takes a quarter of an hour."""
-
-
 def expand(arguments: list[str], source: str, conf: Path) -> list[list[str]]:
     """Give the overrides of every job of a sweep, as Hydra's basic sweeper orders them.
 
@@ -177,12 +172,10 @@ def expand(arguments: list[str], source: str, conf: Path) -> list[list[str]]:
     Raises
     ------
     RetraceError
-        If they cannot be read, or make no job or more than `MOST_JOBS`.
+        If they cannot be read, or make no job.
     """
     try:
         overrides = _parse(arguments, conf)
-        if _n_jobs(overrides) > MOST_JOBS:
-            raise ValueError(f"a sweep should have at most {MOST_JOBS} jobs")
         (jobs,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
         if not jobs:
             raise ValueError("a sweep should have a job; a range or a choice in it is empty")
@@ -196,14 +189,3 @@ def _parse(arguments: list[str], conf: Path) -> list[Override]:
     with hydra.initialize_config_dir(str(conf), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         return OverridesParser.create(loader).parse_overrides(arguments)
-
-
-def _n_jobs(overrides: list[Override]) -> int:
-    """Count the jobs of a sweep up to one more than `MOST_JOBS`, and make no list of a range."""
-    n_jobs = 1
-    for override in overrides:
-        if override.is_discrete_sweep():
-            value = override.value()
-            values = value.range() if isinstance(value, RangeSweep) else override.sweep_iterator()
-            n_jobs *= sum(1 for _ in islice(values, MOST_JOBS + 1))
-    return n_jobs

@@ -157,7 +157,7 @@ class FiguresConfig(_Section):
 class TrackingConfig(_Section):
     """Where runs are recorded."""
 
-    backend: Literal["mlflow", "server", "none"]
+    backend: Literal["mlflow", "none"]
     uri: Annotated[str, AfterValidator(_without_secret)] | None
 
 
@@ -177,15 +177,6 @@ class Config(_Section):
     feature_classifier: ClassifierConfig
     figures: FiguresConfig
     tracking: TrackingConfig
-
-    @model_validator(mode="after")
-    def _one_store(self) -> "Config":
-        if self.tracking.uri is not None and self.tracking.backend == "server":
-            raise ValueError(
-                f"tracking.uri={self.tracking.uri}: should be null with tracking=server, "
-                "whose address is in server/login.env"
-            )
-        return self
 
     @model_validator(mode="after")
     def _parts_have_images(self) -> "Config":

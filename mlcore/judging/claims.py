@@ -11,7 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from mlcore.judging.numbers import by_seed, search_scores
+from mlcore.judging.numbers import Candidate, by_seed, search_scores
+from mlcore.judging.rules import ClaimText, Rules
 from mlcore.judging.statistics import Interval, wilson_interval
 
 SUPPORTED, REFUTED, UNDECIDED = "supported", "refuted", "undecided"
@@ -19,7 +20,8 @@ CLAIM_VERDICTS = (SUPPORTED, REFUTED, UNDECIDED)
 
 ACTIVATIONS = ("sigmoid", "tanh", "relu", "leaky_relu")
 INITS = ("zero", "random", "normal")
-STUDY_CANDIDATE, UNTUNED_CANDIDATE = "adam-0.001-64", "adam-2e-05-128"
+STUDY_CANDIDATE = Candidate("adam", 0.001, 64)
+UNTUNED_CANDIDATE = Candidate("adam", 2e-5, 128)
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Results:
     Attributes
     ----------
     runs : pandas.DataFrame
-        One row per replicate: "part", "name", "seed", its final figures, and for networks those
+        One row per replicate: "part", "name", "seed", its final metrics, and for networks those
         of `curves.describe`.
     majority_share : float
         Of the most frequent class among MNIST's test images.
@@ -38,13 +40,13 @@ class Results:
     runs: pd.DataFrame
     majority_share: float
 
-    def figure(self, part: str, name: str, column: str) -> "pd.Series[float]":
-        """Give a figure of all replicates of a training, by seed."""
+    def metric(self, part: str, name: str, column: str) -> "pd.Series[float]":
+        """Give a metric of all replicates of a training, by seed."""
         return by_seed(self.runs, part, name, column)
 
     def accuracy(self, part: str, name: str) -> "pd.Series[float]":
         """Give the accuracies in the test part, by seed."""
-        return self.figure(part, name, "test_accuracy")
+        return self.metric(part, name, "test_accuracy")
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Statement:
     holds : pandas.Series
         By seed: 1 true, 0 false, 0.5 a tie.
     detail : str
-        The figures behind it.
+        The numbers behind it.
     """
 
     text: str
@@ -111,7 +113,7 @@ def smoother(
 ) -> Statement:
     """State that `a` is below `b` by a share of `by`, or with `margin` above by no more than it.
 
-    For figures that are positive, and may be infinite.
+    For values that are positive, and may be infinite.
     """
     a, b = (series.round(9) for series in a.align(b, join="inner"))
     if margin:
@@ -195,12 +197,12 @@ def tanh_normal_best(results: Results, threshold: float) -> list[Statement]:
 
 def tanh_normal_smoothest(results: Results, threshold: float, measure: str) -> list[Statement]:
     """State that tanh with normal init has the smoothest convergence of the twelve."""
-    figure = partial(results.figure, "network", column=measure)
+    metric = partial(results.metric, "network", column=measure)
     return [
         smoother(
             f"tanh-normal smoother than {cell} by {measure}",
-            figure("tanh-normal"),
-            figure(cell),
+            metric("tanh-normal"),
+            metric(cell),
             threshold,
         )
         for cell in other_cells()
@@ -212,7 +214,7 @@ def relu_normal_overfits(results: Results, threshold: float, measure: str) -> li
     return [
         bounded(
             f"relu-normal: validation loss rises by {threshold:g} % after its minimum",
-            results.figure("network", "relu-normal", measure),
+            results.metric("network", "relu-normal", measure),
             threshold,
             above=True,
         )
@@ -221,12 +223,12 @@ def relu_normal_overfits(results: Results, threshold: float, measure: str) -> li
 
 def leaky_no_rougher_than_relu(results: Results, threshold: float, measure: str) -> list[Statement]:
     """State that leaky ReLU converges at least as smoothly as ReLU."""
-    figure = partial(results.figure, "network", column=measure)
+    metric = partial(results.metric, "network", column=measure)
     return [
         smoother(
             f"{init}: leaky ReLU no rougher than ReLU by {measure}",
-            figure(f"leaky_relu-{init}"),
-            figure(f"relu-{init}"),
+            metric(f"leaky_relu-{init}"),
+            metric(f"relu-{init}"),
             threshold,
             margin=True,
         )
@@ -291,23 +293,20 @@ def search_picks_study(results: Results, threshold: float) -> list[Statement]:
     folds.
     """
     scores = search_scores(results.runs)
-    others = sorted(set(scores) - {STUDY_CANDIDATE, UNTUNED_CANDIDATE})
+    named = {str(Candidate(*settings)): scores[settings] for settings in scores}
+    study, untuned = str(STUDY_CANDIDATE), str(UNTUNED_CANDIDATE)
+    others = sorted(set(named) - {study, untuned})
     # A candidate that has not been run leaves its statement, and with it the claim, undecided
     none = pd.Series(dtype=float)
     return [
-        leads(
-            f"{STUDY_CANDIDATE} above {other}",
-            scores.get(STUDY_CANDIDATE, none),
-            scores.get(other, none),
-            threshold,
-        )
-        for other in [*others, UNTUNED_CANDIDATE]
+        leads(f"{study} above {other}", named.get(study, none), named.get(other, none), threshold)
+        for other in [*others, untuned]
     ]
 
 
 def identity_reconstructs_better(results: Results, threshold: float) -> list[Statement]:
     """State that the identity autoencoder reconstructs slightly better than the ReLU one."""
-    error = partial(results.figure, "autoencoder", column="test_mse")
+    error = partial(results.metric, "autoencoder", column="test_mse")
     text = "identity's mean squared error below relu's"
     return [smoother(text, error("identity"), error("relu"), threshold)]
 
@@ -363,13 +362,13 @@ CLAIMS: dict[str, Callable[..., list[Statement]]] = {
 # The verdicts
 
 
-def judge_statement(statement: Statement, rules: Mapping[str, Any]) -> Judged:
+def judge_statement(statement: Statement, rules: Rules) -> Judged:
     """Say how often a statement holds, and what follows."""
     n, holds = len(statement.holds), float(statement.holds.sum())
-    interval = wilson_interval(holds, n, rules["level"]) if n else None
+    interval = wilson_interval(holds, n, rules.level) if n else None
     verdict = UNDECIDED
-    if interval is not None and n >= rules["min_replicates"]:
-        if interval.low > 0.5 and holds / n >= rules["supported_at_least"]:
+    if interval is not None and n >= rules.min_replicates:
+        if interval.low > 0.5 and holds / n >= rules.supported_at_least:
             verdict = SUPPORTED
         elif interval.high < 0.5:
             verdict = REFUTED
@@ -385,30 +384,23 @@ def combine(statements: Sequence[Judged]) -> str:
     return SUPPORTED if set(verdicts) == {SUPPORTED} else UNDECIDED
 
 
-def judge_claim(claim: Mapping[str, str], results: Results, rules: Mapping[str, Any]) -> Any:
+def judge_claim(claim: ClaimText, results: Results, rules: Rules) -> dict[str, Any]:
     """Judge one claim.
-
-    Parameters
-    ----------
-    claim : mapping
-        "id" and "text", as in metrics/claims.yaml.
-    results : Results
-    rules : mapping
-        metrics/rules.yaml.
 
     Returns
     -------
     dict
         "id", "text"; "verdict"; "evidence", a sentence about the statement that decides, of
         several the one that holds least often; "counter_evidence", sentences about what speaks
-        against the verdict; "statements", each as `Judged`; "variants", the verdict by each other
-        threshold or measure.
+        against the verdict; "statements", each as `Judged`; "threshold" and "measure";
+        "variants", the verdict by each other threshold or measure.
     """
-    rule = dict(rules["claims"][claim["id"]])
-    others = rule.pop("also")
-    verdict, statements = _apply(claim["id"], rule, results, rules)
+    rule = rules.claims[claim.id]
+    settings = rule.settings()
+    verdict, statements = _apply(claim.id, settings, results, rules)
+    others = [variant.settings() for variant in rule.also]
     variants = [
-        {**other, "verdict": _apply(claim["id"], rule | other, results, rules)[0]}
+        {**other, "verdict": _apply(claim.id, settings | other, results, rules)[0]}
         for other in others
     ]
     deciding = min(
@@ -416,33 +408,33 @@ def judge_claim(claim: Mapping[str, str], results: Results, rules: Mapping[str, 
         key=lambda statement: statement.holds / statement.n if statement.n else 0.5,
     )
     return {
-        "id": claim["id"],
-        "text": claim["text"],
+        "id": claim.id,
+        "text": claim.text,
         "verdict": verdict,
         "evidence": sentence(deciding, rules),
         "counter_evidence": counter_evidence(verdict, statements, variants),
         "statements": [asdict(statement) for statement in statements],
-        **rule,
+        **settings,
         "variants": variants,
     }
 
 
 def _apply(
-    name: str, rule: Mapping[str, Any], results: Results, rules: Mapping[str, Any]
+    name: str, settings: Mapping[str, Any], results: Results, rules: Rules
 ) -> tuple[str, list[Judged]]:
-    statements = [judge_statement(s, rules) for s in CLAIMS[name](results, **rule)]
+    statements = [judge_statement(s, rules) for s in CLAIMS[name](results, **settings)]
     return combine(statements), statements
 
 
-def sentence(statement: Judged, rules: Mapping[str, Any]) -> str:
+def sentence(statement: Judged, rules: Rules) -> str:
     """Say in one sentence how often a statement holds."""
     if statement.interval is None:
         return f"{statement.text}: no replicates."
     low, high = statement.interval
-    few = ", too few seeds to tell" if statement.n < rules["min_replicates"] else ""
+    few = ", too few seeds to tell" if statement.n < rules.min_replicates else ""
     return (
         f"{statement.text}: in {statement.holds:g} of {statement.n} seeds "
-        f"({100 * rules['level']:g} % interval of the share {low:.2f} to {high:.2f}; "
+        f"({100 * rules.level:g} % interval of the share {low:.2f} to {high:.2f}; "
         f"{statement.detail}){few}."
     )
 

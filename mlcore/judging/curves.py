@@ -1,4 +1,4 @@
-"""What is smooth, what is a spike and what is overfitting: figures of one loss curve.
+"""What is smooth, what is a spike and what is overfitting: measures of one loss curve.
 
 No accepted thresholds exist for any of them, so they compare configurations.
 """
@@ -109,7 +109,7 @@ def last_epoch(val_loss: ArrayLike, patience: int) -> int:
 
 
 def describe(train: ArrayLike, val: ArrayLike) -> dict[str, float]:
-    """Give every figure of a training's two curves, by name."""
+    """Give every measure of a training's two curves, by name."""
     train, val = _losses(train), _losses(val)
     shorter = last_epoch(val, 10)
     return {
@@ -125,11 +125,11 @@ def describe(train: ArrayLike, val: ArrayLike) -> dict[str, float]:
 
 
 MEASURES = tuple(describe([1.0], [1.0]))
-"""The names of the figures."""
+"""The names of the measures."""
 
 
-def with_figures(runs: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
-    """Give the figures of every training's curves beside its final ones.
+def with_measures(runs: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
+    """Give the measures of every training's curves beside its final metrics.
 
     Parameters
     ----------

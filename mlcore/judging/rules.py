@@ -1,22 +1,33 @@
-"""The rules that figures and claims are judged by: what metrics/rules.yaml may hold."""
+"""The rules that numbers and claims are judged by: what metrics/rules.yaml may hold."""
 
 from __future__ import annotations
 
 import reprlib
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from fnmatch import fnmatchcase
 from inspect import signature
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
 from mlcore.errors import RetraceError
 from mlcore.files import read_yaml
+from mlcore.judging.statistics import half_unit
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -32,35 +43,43 @@ Decimals = Annotated[int, Field(ge=0, le=15)]
 
 
 class Given(_Section):
-    """A figure that the study starts from; there is nothing to judge."""
+    """A number that the study starts from; there is nothing to judge."""
 
     match: str
     kind: Literal["given"]
 
 
-class Exact(_Section):
-    """A figure that has one right value."""
+class Printed(_Section):
+    """A number that is printed with so many digits after the point."""
 
     match: str
-    kind: Literal["exact"]
     decimals: Decimals
-    tolerance: Tolerance | None = None
-    rounding: str | None = None
+
+    @property
+    def half_unit(self) -> float:
+        """Half a unit of the last printed digit."""
+        return half_unit(self.decimals)
+
+
+class Exact(Printed):
+    """A number that has one right value."""
+
+    kind: Literal["exact"]
+    tolerance: Tolerance = 0.0
+    rounding: str = ""
 
     @model_validator(mode="after")
     def _with_its_reason(self) -> Exact:
-        if (self.tolerance is None) != (self.rounding is None):
+        if ("tolerance" in self.model_fields_set) != bool(self.rounding):
             raise ValueError("tolerance and rounding, the reason for it, go together")
         return self
 
 
-class Trained(_Section):
-    """A figure of a training, which varies from run to run."""
+class Trained(Printed):
+    """A number of a training, which varies from run to run."""
 
-    match: str
     kind: Literal["trained"]
     part: Literal["network", "classifier", "feature_classifier"]
-    decimals: Decimals
     tolerance: Tolerance | None = None
     relative_tolerance: Tolerance | None = None
     images: Literal["same", "redrawn"]
@@ -72,19 +91,32 @@ class Trained(_Section):
     def _one_tolerance(self) -> Trained:
         if (self.tolerance is None) == (self.relative_tolerance is None):
             raise ValueError("one of tolerance and relative_tolerance is needed")
+        if self.images == "redrawn" and self.part == "network":
+            raise ValueError("images are drawn anew from Fashion-MNIST; the network's are not")
         return self
 
+    def tolerance_for(self, published: float) -> float:
+        """Give the largest difference from a printed value that would not matter."""
+        if self.relative_tolerance is None:
+            return self.tolerance or 0.0
+        return published * self.relative_tolerance
 
-class Score(_Section):
+
+class Score(Printed):
     """The best cross-validated score of the search."""
 
-    match: str
     kind: Literal["score"]
     part: Literal["search"]
-    decimals: Decimals
     tolerance: Tolerance
     images: Literal["same"]
     better: Literal["higher", "lower"]
+
+    split: ClassVar[None] = None
+    collapse_below: ClassVar[None] = None
+
+    def tolerance_for(self, published: float) -> float:
+        """Give the largest difference from a printed value that would not matter."""
+        return self.tolerance
 
 
 class Choice(_Section):
@@ -96,10 +128,22 @@ class Choice(_Section):
     tolerance: Tolerance
 
 
+Rule = Given | Exact | Trained | Score | Choice
+
+
+def _as_written(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    """Let a whole number stay one: it is told as it stands in the file."""
+    check(value)
+    return value
+
+
+Threshold = Annotated[float, WrapValidator(_as_written)]
+
+
 class Variant(_Section):
     """Another threshold or measure that a claim might have been judged by."""
 
-    threshold: float | None = None
+    threshold: Threshold | None = None
     measure: str | None = None
 
     @model_validator(mode="after")
@@ -108,12 +152,15 @@ class Variant(_Section):
             raise ValueError("a threshold or a measure is needed")
         return self
 
+    def settings(self) -> dict[str, Any]:
+        """Give what it sets, as arguments of the claim's function."""
+        return self.model_dump(include={"threshold", "measure"}, exclude_none=True)
 
-class Claim(_Section):
+
+class Claim(Variant):
     """What a claim is judged by."""
 
-    measure: str | None = None
-    threshold: float
+    threshold: Threshold
     also: list[Variant]
 
 
@@ -122,9 +169,16 @@ class Rules(_Section):
 
     level: float = Field(gt=0, lt=1)
     min_replicates: int = Field(ge=2)
-    figures: list[Annotated[Given | Exact | Trained | Score | Choice, Field(discriminator="kind")]]
+    numbers: list[Annotated[Rule, Field(discriminator="kind")]]
     supported_at_least: float = Field(gt=0, le=1)
     claims: dict[str, Claim]
+
+    def rule_for(self, path: str) -> Rule:
+        """Give the first rule whose pattern fits a number; raises RetraceError if none does."""
+        for rule in self.numbers:
+            if fnmatchcase(path, rule.match):
+                return rule
+        raise RetraceError(f"metrics/rules.yaml: no rule fits {path}")
 
 
 class ClaimText(_Section):
@@ -136,7 +190,7 @@ class ClaimText(_Section):
 
 def read_rules(
     path: Path, claims: Mapping[str, Callable[..., Any]], measures: Sequence[str]
-) -> Mapping[str, Any]:
+) -> Rules:
     """Read and check the rules.
 
     Parameters
@@ -147,37 +201,32 @@ def read_rules(
     measures : sequence of str
         The measures of curves that a claim's rule may name.
 
-    Returns
-    -------
-    mapping
-        What the file holds.
-
     Raises
     ------
     RetraceError
         If something in it is missing, unknown or of no use; the line names the file and the key.
     """
-    rules: dict[str, Any] = _checked(Rules, path)
-    for unknown in sorted(set(rules["claims"]) - set(claims)):
+    rules: Rules = _checked(Rules, path)
+    for unknown in sorted(set(rules.claims) - set(claims)):
         raise RetraceError(f"{path}: {_key(['claims', unknown])} is unknown")
     for name, judge in claims.items():
-        if name not in rules["claims"]:
+        if name not in rules.claims:
             raise RetraceError(f"{path}: claims.{name} is missing")
-        rule = rules["claims"][name]
+        rule = rules.claims[name]
         known = measures if "measure" in signature(judge).parameters else ()
-        if known and "measure" not in rule:
+        if known and rule.measure is None:
             raise RetraceError(f"{path}: claims.{name}.measure is missing; {_one_of(known)}")
-        for variant in (rule, *rule["also"]):
-            if variant.get("measure") not in (None, *known):
-                given = f"claims.{name} has the measure {variant['measure']!r}"
+        for variant in (rule, *rule.also):
+            if variant.measure not in (None, *known):
+                given = f"claims.{name} has the measure {variant.measure!r}"
                 raise RetraceError(f"{path}: {given}; {_one_of(known)}")
     return rules
 
 
-def read_claims(path: Path, known: Collection[str]) -> list[dict[str, str]]:
+def read_claims(path: Path, known: Collection[str]) -> list[ClaimText]:
     """Read the study's claims; raises RetraceError unless each that can be judged is there once."""
-    claims: list[dict[str, str]] = _checked(list[ClaimText], path)
-    counts = Counter(claim["id"] for claim in claims)
+    claims: list[ClaimText] = _checked(list[ClaimText], path)
+    counts = Counter(claim.id for claim in claims)
     for name in [*known, *counts]:
         if name not in known:
             raise RetraceError(
@@ -193,13 +242,11 @@ def _one_of(names: Sequence[str]) -> str:
 
 
 def _checked(schema: Any, path: Path) -> Any:
-    """Read a file that should fit a model, or a type made of models; give it as it is written."""
-    content = read_yaml(path)
+    """Read a file that should fit a model, or a type made of models."""
     try:
-        TypeAdapter(schema).validate_python(content)
+        return TypeAdapter(schema).validate_python(read_yaml(path))
     except ValidationError as error:
         raise RetraceError(f"{path}: {'; '.join(map(_wrong, error.errors()))}") from None
-    return content
 
 
 def _key(location: Sequence[str | int]) -> str:
@@ -207,7 +254,7 @@ def _key(location: Sequence[str | int]) -> str:
     parts = [
         str(part)
         for i, part in enumerate(location)
-        if not (i == 2 and location[0] == "figures" and part in KINDS)
+        if not (i == 2 and location[0] == "numbers" and part in KINDS)
     ]
     return repr(".".join(parts))[1:-1] or "the file"
 

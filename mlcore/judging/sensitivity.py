@@ -1,4 +1,4 @@
-"""What the study's figures would have been, had an open choice been made otherwise."""
+"""What the study's numbers would have been, had an open choice been made otherwise."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from math import sqrt
@@ -7,14 +7,9 @@ from typing import Any
 import pandas as pd
 
 from mlcore.judging.curves import last_epoch
-from mlcore.judging.numbers import figures_of, search_scores
-
-FIGURES = {
-    "network": ("mnist_grid", ["test_accuracy"]),
-    "classifier": ("fashion_classifier", ["val_loss", "test_loss", "test_accuracy"]),
-    "feature_classifier": ("bottleneck_probe", ["train_accuracy", "test_accuracy"]),
-}
-"""By part: where its figures are in published.yaml, and which they are."""
+from mlcore.judging.numbers import numbers_of, search_scores
+from mlcore.judging.parts import GROUPS, group_of
+from mlcore.judging.statistics import rank
 
 SAME_SCHEME = {"he": "normal", "random_normal": "random"}
 """Other readings of an initialisation, and the study's name for it."""
@@ -59,7 +54,7 @@ def judged_by_stopping(runs: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame
 def summarise(
     alternatives: pd.DataFrame, replicates: pd.DataFrame, summary: Any
 ) -> list[dict[str, Any]]:
-    """Set every alternative beside the printed figure and what the default gives.
+    """Set every alternative beside the printed number and what the default gives.
 
     Parameters
     ----------
@@ -71,34 +66,36 @@ def summarise(
     Returns
     -------
     list of dict
-        One row per alternative and figure: "choice", "alternative", "figure"; "published";
+        One row per alternative and number: "choice", "alternative", "number"; "published";
         "default", the replicates' mean; "mean", "sd" and "n" of the alternative; "distance" of its
         mean from the printed value, and "against_default", see `nearer`.
     """
-    published = {path: value for path, value, _ in figures_of(summary)}
+    published = {path: value for path, value, _ in numbers_of(summary)}
     default = dict(_values(replicates))
-    rows = []
     labelled = alternatives.assign(alternative=alternatives["overrides"].map(without_matrix))
-    for (choice, alternative), group in labelled.groupby(["sweep", "alternative"], sort=False):
-        for path, values in _values(group):
-            if path not in published:
-                continue
-            usual = default.get(path, values[:0])
-            rows.append(
-                {
-                    "choice": choice,
-                    "alternative": alternative,
-                    "figure": path,
-                    "published": published[path],
-                    "default": float(usual.mean()) if len(usual) else None,
-                    "mean": float(values.mean()),
-                    "sd": float(values.std(ddof=1)) if len(values) > 1 else None,
-                    "n": len(values),
-                    "distance": float(abs(values.mean() - published[path])),
-                    "against_default": nearer(values, usual, published[path]),
-                }
-            )
-    return rows
+    return [
+        {"choice": choice, "alternative": alternative}
+        | _beside(path, published[path], values, default.get(path, values[:0]))
+        for (choice, alternative), group in labelled.groupby(["sweep", "alternative"], sort=False)
+        for path, values in _values(group)
+        if path in published
+    ]
+
+
+def _beside(
+    path: str, published: float, values: "pd.Series[float]", default: "pd.Series[float]"
+) -> dict[str, Any]:
+    """Give a row of an alternative; see `summarise`."""
+    return {
+        "number": path,
+        "published": published,
+        "default": float(default.mean()) if len(default) else None,
+        "mean": float(values.mean()),
+        "sd": float(values.std(ddof=1)) if len(values) > 1 else None,
+        "n": len(values),
+        "distance": float(abs(values.mean() - published)),
+        "against_default": nearer(values, default, published),
+    }
 
 
 def nearer(values: "pd.Series[float]", default: "pd.Series[float]", printed: float) -> str:
@@ -129,17 +126,16 @@ def nearer(values: "pd.Series[float]", default: "pd.Series[float]", printed: flo
 
 
 def _values(runs: pd.DataFrame) -> Iterator[tuple[str, "pd.Series[float]"]]:
-    """Give the values of every figure that these trainings have."""
+    """Give path and values of every printed number that these trainings have."""
+    printed = {(g.part, g.path.rpartition(".")[2]): g for g in GROUPS if g.decimals}
     for (part, name), group in runs.groupby(["part", "name"], sort=False):
-        if part not in FIGURES:  # the search has a figure of all its candidates, see below
-            continue
-        section, figures = FIGURES[part]
         activation, *init = str(name).split("-")
         item = ".".join([activation, *(SAME_SCHEME.get(i, i) for i in init)])
-        for figure in figures:
-            if figure in group and group[figure].notna().any():
-                yield f"{section}.{figure}.{item}", group[figure].dropna()
-    if (runs["part"] == "search").any():
+        for metric in group:
+            known = printed.get((str(part), str(metric)))
+            if known and group[metric].notna().any():
+                yield f"{known.path}.{item}", group[metric].dropna()
+    if (runs["part"] == "search").any():  # one number of all its candidates
         yield "fashion_search.cv_accuracy", search_scores(runs).max(axis=1)
 
 
@@ -154,7 +150,7 @@ MATRIX = (".activation", "search.learning_rate", "search.batch_size")
 
 
 def how_ordinary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Say of each choice and figure where the printed value stands among the alternatives.
+    """Say of each choice and number where the printed value stands among the alternatives.
 
     Parameters
     ----------
@@ -164,26 +160,25 @@ def how_ordinary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        "choice", "figure", "published", "default"; "n" alternatives with their "lowest", "mean"
-        and "highest" value; "rank" of the printed value among them ("1 of 21": below all of
-        twenty).
+        "choice", "number", "published", "default"; "n" alternatives with their "lowest", "mean"
+        and "highest" value; "rank" of the printed value among them, see `statistics.rank`.
     """
-    table = pd.DataFrame(rows, columns=["choice", "figure", "published", "default", "mean"])
+    table = pd.DataFrame(rows, columns=["choice", "number", "published", "default", "mean"])
     result = []
-    for (choice, figure), group in table.groupby(["choice", "figure"], sort=False):
-        published, means = group["published"].iloc[0], group["mean"]
-        below = (means < published).sum() + (means == published).sum() / 2
+    for (choice, path), alternatives in table.groupby(["choice", "number"], sort=False):
+        first, means, group = alternatives.iloc[0], alternatives["mean"], group_of(str(path))
+        assert group is not None  # `_values` gives no other
         result.append(
             {
                 "choice": choice,
-                "figure": figure,
-                "published": published,
-                "default": group["default"].iloc[0],
+                "number": path,
+                "published": first["published"],
+                "default": first["default"],
                 "n": len(means),
                 "lowest": float(means.min()),
                 "mean": float(means.mean()),
                 "highest": float(means.max()),
-                "rank": f"{below + 1:g} of {len(means) + 1}",
+                "rank": rank(means, first["published"], group.decimals),
             }
         )
     return result

@@ -5,7 +5,11 @@ from math import sqrt
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from scipy import stats
+
+ROUNDING = 1e-9
+"""Far below any printed digit, and above what binary fractions add to decimal ones."""
 
 
 class Interval(NamedTuple):
@@ -86,3 +90,24 @@ def wilson_interval(successes: float, n: int, level: float) -> Interval:
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     return Interval(max(0.0, centre - half), min(1.0, centre + half))
+
+
+def within(distance: float, tolerance: float) -> bool:
+    """Compare decimals that are not exact in binary."""
+    return bool(distance <= tolerance + ROUNDING)
+
+
+def half_unit(decimals: int) -> float:
+    """Give half a unit of the last of so many digits after the point."""
+    return 0.5 * 10.0**-decimals
+
+
+def rank(values: "pd.Series[float]", printed: float, decimals: int) -> str:
+    """Say where a printed value stands among others: "3 of 11" if two of ten are below it.
+
+    A value that is the same to the digits printed is a tie, and counts half.
+    """
+    distance = values - printed
+    ties = distance.abs() <= half_unit(decimals) + ROUNDING
+    below = (~ties & (distance < 0)).sum()
+    return f"{below + ties.sum() / 2 + 1:g} of {len(values) + 1}"

@@ -1,56 +1,167 @@
-"""The study's printed figures beside ours."""
+"""The study's printed numbers beside ours."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import pandas as pd
 
-def compare(published: Any, ours: Any, path: str = "") -> Any:
-    """Pair every published figure with ours.
+from mlcore.judging.parts import GROUPS, PARTS
+
+SUBSET = {"train": "full", "test": "test"}
+"""Our names, by the published ones, which count what is held out as images to train with."""
+
+LOSSES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
+
+
+def our_numbers(
+    published: Mapping[str, Any],
+    results: Callable[[str], Any],
+    best: Mapping[str, Any],
+    grid: Mapping[str, Sequence[str]],
+    n_images: int,
+) -> dict[str, Any]:
+    """Give our numbers in the layout of the published ones; None for what this grid leaves out.
 
     Parameters
     ----------
-    published : nested mappings and lists of figures
+    published : nested mappings
+    results : callable
+        From the file of a part, see `parts.PARTS`, to what it holds.
+    best : mapping
+        Settings of the search's best candidate.
+    grid : mapping of str to sequence of str
+        What was run over.
+    n_images : int
+        That are shown of the autoencoders.
+    """
+    ours = _of_single_files(results, best)
+    ours["autoencoder"] = {"shown_samples": n_images}
+    for group in GROUPS:
+        part = PARTS[group.part]
+        if part.varied:
+            section, metric = group.path.split(".")
+            known = {name: part.file.format(name) for name in part.names(grid)}
+            layout = published[section][metric]
+            ours.setdefault(section, {})[metric] = _of_trainings(layout, known, results, metric)
+    return ours
+
+
+def _of_single_files(results: Callable[[str], Any], best: Mapping[str, Any]) -> dict[str, Any]:
+    mnist, fashion = results("mnist.json"), results("fashion_mnist.json")
+    return {
+        "worked_examples": results("worked_examples.json"),
+        "mnist_grid": {
+            "split": {part: mnist[part]["n_samples"] for part in ("train", "val", "test")}
+        },
+        "fashion_classifier": {
+            "subset": {part: fashion[whole]["n_samples"] for part, whole in SUBSET.items()}
+        },
+        "fashion_search": {
+            "best": {
+                "solver": str(best["solver"]),
+                "learning_rate_init": float(best["learning_rate"]),
+                "batch_size": int(best["batch_size"]),
+            },
+            "cv_accuracy": results("search/best.json")["val_accuracy"],
+        },
+    }
+
+
+def _of_trainings(
+    layout: Any,
+    files: Mapping[str, str],
+    results: Callable[[str], Any],
+    metric: str,
+    name: tuple[str, ...] = (),
+) -> Any:
+    """Put a metric of trainings in a layout whose keys are the parts of their names."""
+    if isinstance(layout, Mapping):
+        return {
+            key: _of_trainings(inner, files, results, metric, (*name, key))
+            for key, inner in layout.items()
+        }
+    file = files.get("-".join(name))
+    return results(file)[metric] if file else None
+
+
+def gather(histories: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Put the histories of a part's trainings one below the other.
+
+    Parameters
+    ----------
+    histories : mapping of str to pandas.DataFrame
+        By the training's name; one row per epoch.
+
+    Returns
+    -------
+    pandas.DataFrame
+        "run", "epoch" and the losses and accuracies.
+    pandas.DataFrame
+        "run", "epoch" and all else, if there is any: diagnostics, rounded.
+    """
+    table = pd.concat(history.assign(run=name) for name, history in histories.items())
+    losses = [name for name in table if name in LOSSES]
+    rest = [name for name in table if name not in ("run", "epoch", *losses)]
+    # Four digits tell all there is to tell, and keep the file small
+    rounded = table[rest].map(lambda value: float(f"{value:.3e}"))
+    head = table[["run", "epoch"]]
+    return table[["run", "epoch", *losses]], pd.concat([head, rounded], axis=1)
+
+
+def compare(published: Any, ours: Any, path: str = "") -> Any:
+    """Pair every published number with ours.
+
+    Parameters
+    ----------
+    published : nested mappings and lists of numbers
     ours : the same layout
-        None where we have no figure, for example because the grid was narrowed.
+        None where we have no number, for example because the grid was narrowed.
     path : str
         Where in the layout this is, for the error.
 
     Returns
     -------
-    The layout of `published`, each figure replaced by ``{"ours": ..., "published": ...}``.
+    The layout of `published`, each number replaced by ``{"ours": ..., "published": ...}``.
 
     Raises
     ------
     ValueError
         If the layouts differ.
     """
-    kind = next((k for k in (Mapping, list) if isinstance(published, k)), None)
-    ours_kind = next((k for k in (Mapping, list) if isinstance(ours, k)), None)
-    if ours is not None and ours_kind is not kind:
-        raise ValueError(f"{path or 'figures'}: ours is {ours!r}, published {published!r}")
+    if ours is not None:
+        _check_layouts(published, ours, path)
     if isinstance(published, Mapping):
-        if ours is not None and set(ours) != set(published):
-            raise ValueError(
-                f"{path or 'figures'}: ours are {sorted(ours, key=str)}, "
-                f"published {sorted(published, key=str)}"
-            )
         return {
             key: compare(value, ours and ours[key], f"{path}.{key}".lstrip("."))
             for key, value in published.items()
         }
     if isinstance(published, list):
-        if ours is not None and len(ours) != len(published):
-            raise ValueError(f"{path}: ours are {len(ours)}, published {len(published)}")
         return [
             compare(value, ours and ours[i], f"{path}[{i}]") for i, value in enumerate(published)
         ]
     return {"ours": ours, "published": published}
 
 
+def _check_layouts(published: Any, ours: Any, path: str) -> None:
+    kinds = [
+        next((kind for kind in (Mapping, list) if isinstance(side, kind)), None)
+        for side in (published, ours)
+    ]
+    if kinds[0] is not kinds[1]:
+        raise ValueError(f"{path or 'numbers'}: ours is {ours!r}, published {published!r}")
+    if isinstance(published, Mapping) and set(ours) != set(published):
+        raise ValueError(
+            f"{path or 'numbers'}: ours are {sorted(ours, key=str)}, "
+            f"published {sorted(published, key=str)}"
+        )
+    if isinstance(published, list) and len(ours) != len(published):
+        raise ValueError(f"{path}: ours are {len(ours)}, published {len(published)}")
+
+
 def headline(
     summary: Mapping[str, Any], reconstruction_errors: Mapping[str, float]
 ) -> dict[str, float]:
-    """Pick the figures that one would compare between experiments, under short flat names.
+    """Pick the numbers that one would compare between experiments, under short flat names.
 
     Parameters
     ----------
@@ -66,14 +177,14 @@ def headline(
         search's cross-validated one, and the reconstruction errors. What did not run is left out.
     """
     accuracies = {
-        f"{activation}-{init}": figure["ours"]
+        f"{activation}-{init}": number["ours"]
         for activation, row in summary["mnist_grid"]["test_accuracy"].items()
-        for init, figure in row.items()
+        for init, number in row.items()
     }
     for prefix, part in (("fashion", "fashion_classifier"), ("codes", "bottleneck_probe")):
         accuracies |= {
-            f"{prefix}-{activation}": figure["ours"]
-            for activation, figure in summary[part]["test_accuracy"].items()
+            f"{prefix}-{activation}": number["ours"]
+            for activation, number in summary[part]["test_accuracy"].items()
         }
     accuracies["search-cv"] = summary["fashion_search"]["cv_accuracy"]["ours"]
     errors = {f"mse-{name}": error for name, error in reconstruction_errors.items()}

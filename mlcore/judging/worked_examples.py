@@ -43,32 +43,23 @@ def backprop(
     relu = ACTIVATIONS["relu"]
     predictions = forward(x, weights, biases, relu)[-1]
     before, weight_grads, bias_grads = gradients(x, y, weights, biases, relu, squared_error)
-    one_step = train(
-        x,
-        y,
-        weights,
-        biases,
-        hidden=relu,
-        loss=squared_error,
-        learning_rate=learning_rate,
-        batch_size=len(x),
-        max_epochs=1,
-        rng=np.random.default_rng(0),  # orders the batch, which does not matter
-    )
+    rng = np.random.default_rng(0)  # orders the batch, which does not matter
+    one_step = train(x, y, weights, biases, hidden=relu, loss=squared_error, rng=rng,
+                     learning_rate=learning_rate, batch_size=len(x), max_epochs=1)  # fmt: skip
     next(one_step)
     after = squared_error(forward(x, weights, biases, relu)[-1], y)
-
-    def named(ws: list[Any], bs: list[Any]) -> dict[str, float]:
-        names = {"w1": ws[0], "b1": bs[0], "w2": ws[1], "b2": bs[1]}
-        return {name: float(value.item()) for name, value in names.items()}
-
     return {
         "predictions": predictions[:, 0].tolist(),
         "loss_before": before,
-        "grad": named(weight_grads, bias_grads),
-        "updated": named(weights, biases),
+        "grad": _named(weight_grads, bias_grads),
+        "updated": _named(weights, biases),
         "loss_after": after,
     }
+
+
+def _named(ws: list[Any], bs: list[Any]) -> dict[str, float]:
+    names = {"w1": ws[0], "b1": bs[0], "w2": ws[1], "b2": bs[1]}
+    return {name: float(value.item()) for name, value in names.items()}
 
 
 def max_margin(points: list[list[float]], labels: list[int]) -> dict[str, Any]:

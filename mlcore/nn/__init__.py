@@ -1,5 +1,5 @@
 """A fully connected neural network written from scratch on NumPy."""
 
-from mlcore.nn.network import NeuralNetwork, NeuralNetworkRegressor
+from mlcore.nn.network import NeuralNetwork
 
-__all__ = ["NeuralNetwork", "NeuralNetworkRegressor"]
+__all__ = ["NeuralNetwork"]

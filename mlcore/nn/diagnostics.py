@@ -1,4 +1,4 @@
-"""Figures that explain why a network learns, or does not: pure functions of its weights."""
+"""Values that explain why a network learns, or does not: pure functions of its weights."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from mlcore.nn.gradients import backward, forward
 from mlcore.nn.losses import Loss
 
 PROBE_SIZE = 1000
-"""Training samples that the figures are taken on: about 2.5 % of the time of a training."""
+"""Training samples that the values are taken on: about 2.5 % of the time of a training."""
 
 SAME = 1e-4
 """Units whose spread is below this are the same but for roundings, which float32 has at 1e-7."""
@@ -57,27 +57,27 @@ def diagnose(
     outputs = forward(X, weights, biases, hidden)
     # A softmax unit's derivative with respect to its own input is s (1 - s), as a sigmoid unit's
     differentiate = sigmoid_gradient if hidden.function is softmax else hidden.gradient
-    figures: dict[str, float] = {}
+    values: dict[str, float] = {}
     for layer, output in enumerate(outputs[1:-1], start=1):
         derivative = np.ones_like(output)
         differentiate(output, derivative)
         mean = derivative.mean(axis=0)
-        figures[f"dead_units_{layer}"] = float(np.mean(~derivative.any(axis=0)))
-        figures[f"saturated_units_{layer}"] = float(
+        values[f"dead_units_{layer}"] = float(np.mean(~derivative.any(axis=0)))
+        values[f"saturated_units_{layer}"] = float(
             np.mean(mean < SATURATED * hidden.greatest_derivative)
         )
-        figures[f"unit_spread_{layer}"] = unit_spread(weights[layer - 1], biases[layer - 1])
+        values[f"unit_spread_{layer}"] = unit_spread(weights[layer - 1], biases[layer - 1])
     loss(outputs[-1], y)
     for layer, delta in backward(outputs[1:], weights, outputs[-1], hidden):
         by_weight, by_bias = outputs[layer].T @ delta, delta.sum(axis=0)
         # In float32 the squares of a vanishing gradient would be 0
         gradient = np.vstack((by_weight, by_bias), dtype=np.float64)
-        figures[f"gradient_norm_{layer + 1}"] = float(np.linalg.norm(gradient))
-    return figures
+        values[f"gradient_norm_{layer + 1}"] = float(np.linalg.norm(gradient))
+    return values
 
 
 def explain(last: Mapping[str, float]) -> str:
-    """Say in a clause what a network's figures after its last epoch mean for its learning.
+    """Say in a clause what a network's values after its last epoch mean for its learning.
 
     Parameters
     ----------

@@ -61,5 +61,3 @@ def squared_error(scores: Array, targets: Array) -> float:
 
 
 Loss = Callable[[Array, NDArray[Any]], float]
-
-LOSSES: dict[str, Loss] = {"cross_entropy": cross_entropy, "squared_error": squared_error}

@@ -1,4 +1,4 @@
-"""The network as scikit-learn estimators."""
+"""The network as a scikit-learn estimator."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -9,18 +9,18 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_array, check_random_state, column_or_1d, gen_batches
 from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
-from threadpoolctl import threadpool_limits
 
 from mlcore.nn.activations import ACTIVATIONS, Array, softmax
 from mlcore.nn.diagnostics import PROBE_SIZE, diagnose
 from mlcore.nn.gradients import forward
 from mlcore.nn.initializers import INITIALIZERS
-from mlcore.nn.losses import LOSSES
+from mlcore.nn.losses import cross_entropy
+from mlcore.nn.threads import one_blas_thread
 from mlcore.nn.training import (
     EVALUATION_BATCH,
     FLOATS,
@@ -31,200 +31,10 @@ from mlcore.nn.training import (
 )
 
 EpochRow = dict[str, float]
-"""One epoch's figures: "epoch", "train_loss" and what else there is of `EpochStats`."""
+"""One epoch's metrics: "epoch", "train_loss" and what else there is of `EpochStats`."""
 
 
-class _Network(BaseEstimator):  # type: ignore[misc]
-    """What the classifier and the regressor share: parameters, training, scoring."""
-
-    _loss: str
-    weights_: list[Array]
-    biases_: list[Array]
-    history_: list[EpochRow]
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
-        "activation": [StrOptions(set(ACTIVATIONS))],
-        "weight_init": [StrOptions(set(INITIALIZERS))],
-        "max_epochs": [Interval(Integral, 1, None, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "patience": [Interval(Integral, 1, None, closed="left")],
-        "restore_best": ["boolean"],
-        "diagnostics": ["boolean"],
-        "random_state": ["random_state"],
-    }
-
-    def __init__(
-        self,
-        hidden_layer_sizes: tuple[int, ...] = (256, 128, 64, 32),
-        *,
-        learning_rate: float = 0.02,
-        activation: str = "relu",
-        weight_init: str = "normal",
-        max_epochs: int = 100,
-        batch_size: int = 128,
-        patience: int = 20,
-        restore_best: bool = False,
-        diagnostics: bool = False,
-        random_state: int | np.random.RandomState | None = None,
-    ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.learning_rate = learning_rate
-        self.activation = activation
-        self.weight_init = weight_init
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.patience = patience
-        self.restore_best = restore_best
-        self.diagnostics = diagnostics
-        self.random_state = random_state
-
-    def _check_parameters(self) -> list[int]:
-        """Check all parameters; returns the units of each hidden layer."""
-        self._validate_params()
-        for name, value in self.get_params().items():
-            # bool is a number to Python
-            if isinstance(value, bool | np.bool) and name not in ("restore_best", "diagnostics"):
-                raise InvalidParameterError(f"The {name!r} parameter must be a number, got {value}")
-        # As objects, or NumPy would take (4, True) for two integers
-        sizes = list(np.atleast_1d(np.asarray(self.hidden_layer_sizes, dtype=object)))
-        if not sizes or not all(
-            isinstance(size, Integral) and not isinstance(size, bool) and int(size) >= 1
-            for size in sizes
-        ):
-            raise InvalidParameterError(
-                "The 'hidden_layer_sizes' parameter must hold positive integers, "
-                f"got {self.hidden_layer_sizes!r}"
-            )
-        return [int(size) for size in sizes]
-
-    @contextmanager
-    def _all_or_nothing(self) -> Iterator[None]:
-        """Leave the estimator as it was if the block fails."""
-        before = self.__dict__.copy()
-        try:
-            yield
-        except BaseException:
-            self.__dict__ = before
-            raise
-
-    def _fit(
-        self,
-        X: Array,
-        y: NDArray[Any],
-        n_outputs: int,
-        hidden_sizes: list[int],
-        validation: tuple[Array, Any] | None,
-        on_epoch: Callable[[EpochRow], None] | None,
-    ) -> Self:
-        """Initialise and train on checked arrays; `y` as the loss takes it."""
-        rng = self._initialize([X.shape[1], *hidden_sizes, n_outputs], X.dtype)
-        epochs = train(
-            X,
-            y,
-            self.weights_,
-            self.biases_,
-            hidden=ACTIVATIONS[self.activation],
-            loss=LOSSES[self._loss],
-            learning_rate=float(self.learning_rate),  # a NumPy float would change the bits
-            batch_size=self.batch_size,
-            max_epochs=self.max_epochs,
-            rng=rng,
-            validation=validation,
-        )
-        # More BLAS threads are no faster at these sizes and change the bits; a loss that
-        # overflows is raised by train
-        with (
-            threadpool_limits(limits=1, user_api="blas"),
-            np.errstate(over="ignore", invalid="ignore"),
-        ):
-            self._follow(epochs, (X[:PROBE_SIZE], y[:PROBE_SIZE]), on_epoch)
-        return self
-
-    def _follow(
-        self,
-        epochs: Iterator[EpochStats],
-        probe: tuple[Array, NDArray[Any]],
-        on_epoch: Callable[[EpochRow], None] | None,
-    ) -> None:
-        """Train epoch by epoch until the last, or until patience ends; note what they give."""
-        hidden, loss = ACTIVATIONS[self.activation], LOSSES[self._loss]
-        stopping = EarlyStopping(self.patience)
-        best = None
-        self.history_ = []
-        for stats in epochs:
-            row = _without_nan(stats)
-            if self.diagnostics:
-                row |= diagnose(*probe, self.weights_, self.biases_, hidden, loss)
-            self.history_.append(row)
-            if on_epoch is not None:
-                on_epoch(row)
-            if stopping.improved(stats) and self.restore_best:
-                best = [W.copy() for W in self.weights_], [b.copy() for b in self.biases_]
-            if stopping.exhausted(stats):
-                break
-        if best is not None:
-            self.weights_, self.biases_ = best
-        self.n_epochs_ = len(self.history_)
-        self.best_epoch_ = stopping.best_epoch or self.n_epochs_
-
-    def _initialize(self, sizes: list[int], dtype: Any) -> np.random.Generator:
-        """Draw initial weights for layers of these sizes; returns what draws the samples' order."""
-        # Separate streams: the initial weights do not depend on how the samples are shuffled
-        entropy = check_random_state(self.random_state).randint(2**31, size=4).tolist()
-        init_rng, shuffle_rng = np.random.default_rng(entropy).spawn(2)
-        initialize = INITIALIZERS[self.weight_init]
-        self.weights_ = [
-            initialize(init_rng, fan_in, fan_out).astype(dtype, order="C")
-            for fan_in, fan_out in pairwise(sizes)
-        ]
-        self.biases_ = [np.zeros(size, dtype) for size in sizes[1:]]
-        return shuffle_rng
-
-    def _scores(self, X: ArrayLike) -> Array:
-        """Compute the linear outputs for `X`, shape (n_samples, n_outputs)."""
-        check_is_fitted(self)
-        features = validate_data(self, X, dtype=FLOATS, reset=False)
-        features = _cast(features, self.weights_[0].dtype, "X")
-        scores = np.empty((len(features), len(self.biases_[-1])), features.dtype)
-        hidden = ACTIVATIONS[self.activation]
-        for rows in gen_batches(len(features), EVALUATION_BATCH):
-            scores[rows] = forward(features[rows], self.weights_, self.biases_, hidden)[-1]
-        return scores
-
-    def _checked(self, X: ArrayLike, y: ArrayLike, dtype: Any) -> tuple[Array, NDArray[Any]]:
-        """Check a further data set against the one trained on."""
-        features = validate_data(self, X, dtype=FLOATS, reset=False, order="C")
-        targets = check_array(y, ensure_2d=False, dtype=None)
-        check_consistent_length(features, targets)
-        return _cast(features, dtype, "X"), targets
-
-
-def _cast(values: NDArray[Any], dtype: Any, name: str) -> Array:
-    """Give values in the network's dtype, or raise ValueError if one is beyond its range."""
-    with np.errstate(over="ignore"):
-        cast = values.astype(dtype, copy=False)
-    if cast is not values and not np.isfinite(cast).all():
-        raise ValueError(f"{name} has values beyond the range of {dtype}, the network's dtype")
-    return cast
-
-
-def _without_nan(stats: EpochStats) -> EpochRow:
-    """Give an epoch's figures as a row: validation and accuracies only where there are any."""
-    return {name: value for name, value in stats._asdict().items() if not math.isnan(value)}
-
-
-def _pair(validation: Any) -> tuple[ArrayLike, ArrayLike]:
-    """Take a validation set apart."""
-    if not isinstance(validation, tuple | list) or len(validation) != 2:
-        given = type(validation).__name__
-        if isinstance(validation, tuple | list):
-            given += f" of length {len(validation)}"
-        raise ValueError(f"validation should be a tuple (X, y), not a {given}")
-    return validation[0], validation[1]
-
-
-class NeuralNetwork(ClassifierMixin, _Network):  # type: ignore[misc]
+class NeuralNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A fully connected classifier trained by plain mini-batch gradient descent.
 
     Hidden layers share one activation; the output is softmax with cross-entropy. After the
@@ -270,8 +80,48 @@ class NeuralNetwork(ClassifierMixin, _Network):  # type: ignore[misc]
     n_features_in_ : int
     """
 
-    _loss = "cross_entropy"
+    weights_: list[Array]
+    biases_: list[Array]
+    history_: list[EpochRow]
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "weight_init": [StrOptions(set(INITIALIZERS))],
+        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "patience": [Interval(Integral, 1, None, closed="left")],
+        "restore_best": ["boolean"],
+        "diagnostics": ["boolean"],
+        "random_state": ["random_state"],
+    }
 
+    def __init__(
+        self,
+        hidden_layer_sizes: tuple[int, ...] = (256, 128, 64, 32),
+        *,
+        learning_rate: float = 0.02,
+        activation: str = "relu",
+        weight_init: str = "normal",
+        max_epochs: int = 100,
+        batch_size: int = 128,
+        patience: int = 20,
+        restore_best: bool = False,
+        diagnostics: bool = False,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.learning_rate = learning_rate
+        self.activation = activation
+        self.weight_init = weight_init
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.patience = patience
+        self.restore_best = restore_best
+        self.diagnostics = diagnostics
+        self.random_state = random_state
+
+    @one_blas_thread()
     def fit(
         self,
         X: ArrayLike,
@@ -312,18 +162,12 @@ class NeuralNetwork(ClassifierMixin, _Network):  # type: ignore[misc]
             self.classes_, labels = np.unique(given_labels, return_inverse=True)
             checked = None
             if validation is not None:
-                X_val, y_val = self._checked(*_pair(validation), features.dtype)
-                checked = X_val, self._encode(y_val)
-            return self._fit(features, labels, len(self.classes_), hidden_sizes, checked, on_epoch)
+                checked = self._checked(*_pair(validation), features.dtype)
+            sizes = [features.shape[1], *hidden_sizes, len(self.classes_)]
+            self._train(features, labels, sizes, checked, on_epoch)
+        return self
 
-    def _encode(self, y: NDArray[Any]) -> NDArray[np.intp]:
-        """Give the indices of labels in `classes_`."""
-        y = column_or_1d(y, warn=True)
-        unknown = np.setdiff1d(y, self.classes_)
-        if unknown.size:
-            raise ValueError(f"there are labels unknown to training: {unknown.tolist()}")
-        return np.searchsorted(self.classes_, y)
-
+    @one_blas_thread()
     def evaluate(self, X: ArrayLike, y: ArrayLike) -> dict[str, float]:
         """Compute the mean cross-entropy (nats) and the accuracy (fraction) on a data set.
 
@@ -344,11 +188,9 @@ class NeuralNetwork(ClassifierMixin, _Network):  # type: ignore[misc]
         """
         check_is_fitted(self)
         features, labels = self._checked(X, y, self.weights_[0].dtype)
-        hidden, loss = ACTIVATIONS[self.activation], LOSSES[self._loss]
-        figures = evaluate(
-            features, self._encode(labels), self.weights_, self.biases_, hidden, loss
-        )
-        return dict(zip(("loss", "accuracy"), figures, strict=True))
+        hidden = ACTIVATIONS[self.activation]
+        values = evaluate(features, labels, self.weights_, self.biases_, hidden, cross_entropy)
+        return dict(zip(("loss", "accuracy"), values, strict=True))
 
     def predict_proba(self, X: ArrayLike) -> Array:
         """Compute the probability of each class, shape (n_samples, n_classes)."""
@@ -369,81 +211,146 @@ class NeuralNetwork(ClassifierMixin, _Network):  # type: ignore[misc]
         labels: NDArray[Any] = self.classes_[scores.argmax(axis=1)]
         return labels
 
-
-def _as_columns(y: NDArray[Any], dtype: Any) -> Array:
-    """Give targets as (n_samples, n_outputs) of a dtype."""
-    return _cast(y.reshape(len(y), -1), dtype, "y")
-
-
-class NeuralNetworkRegressor(RegressorMixin, _Network):  # type: ignore[misc]
-    """The same network with a linear output, trained on the mean squared error.
-
-    Parameters and attributes are those of `NeuralNetwork`, without `classes_`. Only the defaults
-    differ: targets have no natural scale, so steps are smaller and tanh bounds the hidden outputs.
-    Targets may have one output or several.
-    """
-
-    _loss = "squared_error"
-
-    def __init__(
-        self,
-        hidden_layer_sizes: tuple[int, ...] = (256, 128, 64, 32),
-        *,
-        learning_rate: float = 0.001,
-        activation: str = "tanh",
-        weight_init: str = "he",
-        max_epochs: int = 100,
-        batch_size: int = 128,
-        patience: int = 20,
-        restore_best: bool = False,
-        diagnostics: bool = False,
-        random_state: int | np.random.RandomState | None = None,
-    ) -> None:
-        super().__init__(
-            hidden_layer_sizes,
-            learning_rate=learning_rate,
-            activation=activation,
-            weight_init=weight_init,
-            max_epochs=max_epochs,
-            batch_size=batch_size,
-            patience=patience,
-            restore_best=restore_best,
-            diagnostics=diagnostics,
-            random_state=random_state,
-        )
-
-    def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        *,
-        validation: tuple[ArrayLike, ArrayLike] | None = None,
-        on_epoch: Callable[[EpochRow], None] | None = None,
-    ) -> Self:
-        """Train on `X` (n_samples, n_features) and `y` (n_samples,) or (n_samples, n_outputs).
-
-        `validation`, `on_epoch`, return value and errors are those of `NeuralNetwork.fit`.
-        """
-        with self._all_or_nothing():
-            hidden_sizes = self._check_parameters()
-            features, given_targets = validate_data(
-                self, X, y, dtype=FLOATS, order="C", multi_output=True, y_numeric=True
+    def _check_parameters(self) -> list[int]:
+        """Check all parameters; returns the units of each hidden layer."""
+        self._validate_params()
+        for name, value in self.get_params().items():
+            # bool is a number to Python
+            if isinstance(value, bool | np.bool) and name not in ("restore_best", "diagnostics"):
+                raise InvalidParameterError(f"The {name!r} parameter must be a number, got {value}")
+        # As objects, or NumPy would take (4, True) for two integers
+        sizes = list(np.atleast_1d(np.asarray(self.hidden_layer_sizes, dtype=object)))
+        if not sizes or not all(
+            isinstance(size, Integral) and not isinstance(size, bool) and int(size) >= 1
+            for size in sizes
+        ):
+            raise InvalidParameterError(
+                "The 'hidden_layer_sizes' parameter must hold positive integers, "
+                f"got {self.hidden_layer_sizes!r}"
             )
-            if given_targets.ndim == 2 and given_targets.shape[1] == 1:
-                given_targets = column_or_1d(given_targets, warn=True)
-            self._y_ndim = given_targets.ndim
-            targets = _as_columns(given_targets, features.dtype)
-            checked = None
-            if validation is not None:
-                X_val, y_val = self._checked(*_pair(validation), features.dtype)
-                checked = X_val, _as_columns(y_val, features.dtype)
-                if checked[1].shape[1] != targets.shape[1]:
-                    raise ValueError(
-                        f"validation has {checked[1].shape[1]} outputs, training {targets.shape[1]}"
-                    )
-            return self._fit(features, targets, targets.shape[1], hidden_sizes, checked, on_epoch)
+        return [int(size) for size in sizes]
 
-    def predict(self, X: ArrayLike) -> Array:
-        """Predict the targets of each row of `X`, in the shape of the training targets."""
-        scores = self._scores(X)
-        return scores[:, 0] if self._y_ndim == 1 else scores
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """Leave the estimator as it was if the block fails."""
+        before = self.__dict__.copy()
+        try:
+            yield
+        except BaseException:
+            self.__dict__ = before
+            raise
+
+    def _train(
+        self,
+        X: Array,
+        y: NDArray[np.intp],
+        sizes: list[int],
+        validation: tuple[Array, NDArray[np.intp]] | None,
+        on_epoch: Callable[[EpochRow], None] | None,
+    ) -> None:
+        """Initialise layers of these sizes and train them on checked arrays."""
+        rng = self._initialize(sizes, X.dtype)
+        epochs = train(
+            X,
+            y,
+            self.weights_,
+            self.biases_,
+            hidden=ACTIVATIONS[self.activation],
+            loss=cross_entropy,
+            learning_rate=float(self.learning_rate),  # a NumPy float would change the bits
+            batch_size=self.batch_size,
+            max_epochs=self.max_epochs,
+            rng=rng,
+            validation=validation,
+        )
+        # A loss that overflows is raised by train
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._follow(epochs, (X[:PROBE_SIZE], y[:PROBE_SIZE]), on_epoch)
+
+    def _follow(
+        self,
+        epochs: Iterator[EpochStats],
+        probe: tuple[Array, NDArray[np.intp]],
+        on_epoch: Callable[[EpochRow], None] | None,
+    ) -> None:
+        """Train epoch by epoch until the last, or until patience ends; note what they give."""
+        hidden = ACTIVATIONS[self.activation]
+        stopping = EarlyStopping(self.patience)
+        best = None
+        self.history_ = []
+        for stats in epochs:
+            row = _without_nan(stats)
+            if self.diagnostics:
+                row |= diagnose(*probe, self.weights_, self.biases_, hidden, cross_entropy)
+            self.history_.append(row)
+            if on_epoch is not None:
+                on_epoch(row)
+            if stopping.improved(stats) and self.restore_best:
+                best = [W.copy() for W in self.weights_], [b.copy() for b in self.biases_]
+            if stopping.exhausted(stats):
+                break
+        if best is not None:
+            self.weights_, self.biases_ = best
+        self.n_epochs_ = len(self.history_)
+        self.best_epoch_ = stopping.best_epoch or self.n_epochs_
+
+    def _initialize(self, sizes: list[int], dtype: Any) -> np.random.Generator:
+        """Draw initial weights for layers of these sizes; returns what draws the samples' order."""
+        # Separate streams: the initial weights do not depend on how the samples are shuffled
+        entropy = check_random_state(self.random_state).randint(2**31, size=4).tolist()
+        init_rng, shuffle_rng = np.random.default_rng(entropy).spawn(2)
+        initialize = INITIALIZERS[self.weight_init]
+        self.weights_ = [
+            initialize(init_rng, fan_in, fan_out).astype(dtype, order="C")
+            for fan_in, fan_out in pairwise(sizes)
+        ]
+        self.biases_ = [np.zeros(size, dtype) for size in sizes[1:]]
+        return shuffle_rng
+
+    @one_blas_thread()
+    def _scores(self, X: ArrayLike) -> Array:
+        """Compute the linear outputs for `X`, shape (n_samples, n_outputs)."""
+        check_is_fitted(self)
+        features = validate_data(self, X, dtype=FLOATS, reset=False)
+        features = _cast(features, self.weights_[0].dtype)
+        scores = np.empty((len(features), len(self.biases_[-1])), features.dtype)
+        hidden = ACTIVATIONS[self.activation]
+        for rows in gen_batches(len(features), EVALUATION_BATCH):
+            scores[rows] = forward(features[rows], self.weights_, self.biases_, hidden)[-1]
+        return scores
+
+    def _checked(self, X: ArrayLike, y: ArrayLike, dtype: Any) -> tuple[Array, NDArray[np.intp]]:
+        """Check a further data set against the one trained on; `y` as indices in `classes_`."""
+        features = validate_data(self, X, dtype=FLOATS, reset=False, order="C")
+        labels = check_array(y, ensure_2d=False, dtype=None)
+        check_consistent_length(features, labels)
+        features = _cast(features, dtype)
+        labels = column_or_1d(labels, warn=True)
+        unknown = np.setdiff1d(labels, self.classes_)
+        if unknown.size:
+            raise ValueError(f"there are labels unknown to training: {unknown.tolist()}")
+        return features, np.searchsorted(self.classes_, labels)
+
+
+def _cast(X: Array, dtype: Any) -> Array:
+    """Give features in the network's dtype, or raise ValueError if one is beyond its range."""
+    with np.errstate(over="ignore"):
+        cast: Array = X.astype(dtype, copy=False)
+    if cast is not X and not np.isfinite(cast).all():
+        raise ValueError(f"X has values beyond the range of {dtype}, the network's dtype")
+    return cast
+
+
+def _without_nan(stats: EpochStats) -> EpochRow:
+    """Give an epoch's metrics as a row: validation and accuracies only where there are any."""
+    return {name: value for name, value in stats._asdict().items() if not math.isnan(value)}
+
+
+def _pair(validation: Any) -> tuple[ArrayLike, ArrayLike]:
+    """Take a validation set apart."""
+    if not isinstance(validation, tuple | list) or len(validation) != 2:
+        given = type(validation).__name__
+        if isinstance(validation, tuple | list):
+            given += f" of length {len(validation)}"
+        raise ValueError(f"validation should be a tuple (X, y), not a {given}")
+    return validation[0], validation[1]

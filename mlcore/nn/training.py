@@ -24,8 +24,8 @@ FLOATS = (np.float64, np.float32)
 class EpochStats(NamedTuple):
     """What one pass over the training set gave.
 
-    Training figures are means over the epoch's batches, each taken before its update, so they
-    cost nothing extra. Accuracies are fractions, NaN for regression; validation figures are NaN
+    Training metrics are means over the epoch's batches, each taken before its update, so they
+    cost nothing extra. Accuracies are fractions, NaN for regression; validation metrics are NaN
     without a validation set.
     """
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -33,10 +33,10 @@ class Stage:
     name: str
     desc: str
     needs: list[str]
-    deps: list[str]
-    outs: list[str]
-    items: dict[str, tuple[str, str]]
-    sections: list[str]
+    deps: list[str] = field(default_factory=list)
+    outs: list[str] = field(default_factory=list)
+    items: dict[str, tuple[str, str]] = field(default_factory=dict)
+    sections: list[str] = field(default_factory=list)
 
     def filled(self, path: str, config: Any) -> str:
         """Put the matrix items of a configuration into a path."""
@@ -58,7 +58,7 @@ def read_stages(root: Path) -> dict[str, Stage]:
 
 def _stage(name: str, stage: Mapping[str, Any], made: Mapping[str, list[str]]) -> Stage:
     deps = list(stage.get("deps", []))
-    handed = re.findall(r"(\w+)\.(\w+)=\$\{item\.(\w+)\}", stage["cmd"])
+    handed = re.findall(r"(\w+)\.(\w+)=\$\{item\.(\w+)\}", stage.get("cmd", ""))
     needs = [
         other
         for other, outs in made.items()

@@ -1,4 +1,4 @@
-"""Every figure. No other package imports matplotlib.
+"""Every picture. No other package imports matplotlib.
 
 Functions take arrays and tables and return a Figure; `save` writes the same bytes for the same
 figure. Colours are those of Okabe and Ito (2008), which colour-blind readers can tell apart.

@@ -167,14 +167,14 @@ def diagnostic_grid(
 
 
 def sweep_dots(values: Mapping[str, float | None], axis: str) -> Figure:
-    """Draw one figure of each run of a sweep as a dot, the runs one below the other.
+    """Draw one number of each run of a sweep as a dot, the runs one below the other.
 
     Parameters
     ----------
     values : mapping of str to float or None
-        By the run's name; None for a run that has no such figure.
+        By the run's name; None for a run that has no such number.
     axis : str
-        What the figure is.
+        What the number is.
     """
     figure = new_figure(7.0, 0.28 * len(values) + 1.0)
     axes = figure.subplots()

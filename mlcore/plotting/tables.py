@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from mlcore.plotting.style import Array, display, new_figure
 
@@ -64,39 +66,41 @@ def search_heatmaps(candidates: pd.DataFrame, title: str) -> Figure:
     figure = new_figure(4.4 * len(solvers) + 1.0, 4.2)
     row = figure.subplots(1, len(solvers), sharey=True, squeeze=False)[0]
     low, high = 100 * candidates["mean_accuracy"].min(), 100 * candidates["mean_accuracy"].max()
-    best = candidates.loc[candidates["rank"].idxmin()]
+    best = candidates["rank"] == candidates["rank"].min()
     image: Any = None
     for axes, solver in zip(row, solvers, strict=True):
-        table = candidates[candidates["solver"] == solver].pivot(
-            index="learning_rate", columns="batch_size", values="mean_accuracy"
-        )
-        values = 100 * table.to_numpy()
-        image = axes.imshow(values, cmap="cividis", vmin=low, vmax=high, aspect="auto")
-        for (i, j), value in np.ndenumerate(values):
-            is_best = (solver, table.index[i], table.columns[j]) == (
-                best["solver"],
-                best["learning_rate"],
-                best["batch_size"],
-            )
-            axes.text(
-                j,
-                i,
-                f"{value:.1f}" + (" (best)" if is_best else ""),
-                ha="center",
-                va="center",
-                color="black" if value > (low + high) / 2 else "white",
-                fontweight="bold" if is_best else "normal",
-            )
-        axes.set_xticks(range(table.shape[1]), [str(size) for size in table.columns])
-        axes.set_yticks(range(table.shape[0]), [f"{rate:g}" for rate in table.index])
-        axes.set_xlabel("batch size")
-        axes.tick_params(length=0)
-        axes.spines[:].set_visible(False)
+        of_solver = candidates.assign(best=best)[candidates["solver"] == solver]
+        image = _search_panel(axes, of_solver, low, high)
         axes.set_title(solver, loc="left")
     row[0].set_ylabel("learning rate")
     figure.colorbar(image, ax=list(row), label="cross-validated accuracy (%)", fraction=0.05)
     figure.suptitle(title, x=0.01, ha="left")
     return figure
+
+
+def _search_panel(axes: Axes, candidates: pd.DataFrame, low: float, high: float) -> AxesImage:
+    table = candidates.pivot(
+        index="learning_rate", columns="batch_size", values=["mean_accuracy", "best"]
+    )
+    values, best = 100 * table["mean_accuracy"].to_numpy(float), table["best"].to_numpy(bool)
+    image = axes.imshow(values, cmap="cividis", vmin=low, vmax=high, aspect="auto")
+    for (i, j), value in np.ndenumerate(values):
+        axes.text(
+            j,
+            i,
+            f"{value:.1f}" + (" (best)" if best[i, j] else ""),
+            ha="center",
+            va="center",
+            color="black" if value > (low + high) / 2 else "white",
+            fontweight="bold" if best[i, j] else "normal",
+        )
+    sizes = table["mean_accuracy"].columns
+    axes.set_xticks(range(len(sizes)), [str(size) for size in sizes])
+    axes.set_yticks(range(len(table)), [f"{rate:g}" for rate in table.index])
+    axes.set_xlabel("batch size")
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    return image
 
 
 def confusion_matrices(counts: Mapping[str, Array], classes: Sequence[str], title: str) -> Figure:

@@ -23,14 +23,14 @@ EDGE = 4.0
 
 
 def verdict_chart(groups: Mapping[str, pd.DataFrame], title: str) -> Figure:
-    """Draw every printed figure against the interval that our runs give for it.
+    """Draw every printed number against the interval that our runs give for it.
 
-    Figures of all kinds share an axis: the distance from our mean in units of what would matter.
+    Numbers of all kinds share an axis: the distance from our mean in units of what would matter.
 
     Parameters
     ----------
     groups : mapping of str to DataFrame
-        By heading. One row per figure: "label", "published", "mean", "low", "high", "tolerance"
+        By heading. One row per number: "label", "published", "mean", "low", "high", "tolerance"
         and "verdict". Without a mean there is no interval, and the verdict is written.
     title : str
     """
@@ -44,11 +44,7 @@ def verdict_chart(groups: Mapping[str, pd.DataFrame], title: str) -> Figure:
         for entry in table.to_dict("records"):
             row += 1
             labels.append((row, entry["label"], False))
-            if pd.notna(entry["mean"]):
-                _verdict_row(axes, row, entry)
-            else:
-                colour = VERDICT_COLOURS[entry["verdict"]]
-                axes.text(0, row, entry["verdict"], color=colour, ha="center", va="center")
+            _verdict_row(axes, row, entry)
         row += 1
     for verdict, colour in VERDICT_COLOURS.items():
         if any((table["verdict"] == verdict).any() for table in groups.values()):
@@ -68,6 +64,11 @@ def verdict_chart(groups: Mapping[str, pd.DataFrame], title: str) -> Figure:
 
 
 def _verdict_row(axes: Axes, row: int, entry: Mapping[str, Any]) -> None:
+    colour = VERDICT_COLOURS[entry["verdict"]]
+    if pd.isna(entry["mean"]):
+        axes.text(0, row, entry["verdict"], color=colour, ha="center", va="center")
+        return
+
     def scaled(value: float) -> float:
         return float(np.clip((value - entry["mean"]) / entry["tolerance"], -EDGE, EDGE))
 
@@ -78,5 +79,4 @@ def _verdict_row(axes: Axes, row: int, entry: Mapping[str, Any]) -> None:
             axes.plot([end, end], [row - 0.25, row + 0.25], color="#555555", linewidth=1.5)
     beyond = abs(printed) == EDGE
     marker = "o" if not beyond else ">" if printed > 0 else "<"
-    colour = VERDICT_COLOURS[entry["verdict"]]
     axes.plot([printed], [row], marker, color=colour, markersize=7, zorder=3, clip_on=False)

@@ -69,7 +69,7 @@ def render(context: Mapping[str, Any]) -> str:
 
 
 def digits(value: Any) -> str:
-    """Write a figure as it is read: four digits after the point, none of a whole number."""
+    """Write a number as it is read: four digits after the point, none of a whole number."""
     if value is None:
         return "\N{EN DASH}"
     if isinstance(value, float) and not value.is_integer():
@@ -78,7 +78,7 @@ def digits(value: Any) -> str:
 
 
 def short(value: float) -> str:
-    """Write a figure with five digits at most, none of them a closing zero."""
+    """Write a number with five digits at most, none of them a closing zero."""
     return _signed(f"{value:.5g}")
 
 

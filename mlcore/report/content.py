@@ -3,26 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mlcore.judging.claims import CLAIM_VERDICTS, CLAIMS
+from mlcore.judging.numbers import VERDICTS
+from mlcore.judging.parts import GROUPS, group_of
 from mlcore.pipeline.dvc_yaml import Stage
 from mlcore.report.strips import Strip, strip
-
-SECTIONS = {
-    "worked_examples.backprop": "Q1 a",
-    "worked_examples.max_margin": "Q1 b",
-    "worked_examples.given_hyperplane": "Q1 c",
-    "mnist_grid.split": "MNIST, images",
-    "mnist_grid.test_accuracy": "MNIST, test accuracy",
-    "fashion_classifier.subset": "Fashion-MNIST, images",
-    "fashion_classifier.test_accuracy": "Fashion-MNIST, test accuracy",
-    "fashion_classifier.test_loss": "Fashion-MNIST, test loss",
-    "fashion_classifier.val_loss": "Fashion-MNIST, validation loss",
-    "fashion_search.best": "Search, best",
-    "fashion_search.cv_accuracy": "Search, accuracy over the folds",
-    "autoencoder": "Autoencoder",
-    "bottleneck_probe.train_accuracy": "32-d codes, training accuracy",
-    "bottleneck_probe.test_accuracy": "32-d codes, test accuracy",
-}
-"""Beginnings of the figures' paths, in the study's order, and what they are of."""
 
 ORDER = [
     "zero",
@@ -55,84 +40,112 @@ CHOICES = {
 """Sweeps of sweeps/sensitivity.yaml, with what each asks; in the study's order."""
 
 
+def of_page(
+    verdict: Mapping[str, Any],
+    sensitivity: Mapping[str, Any],
+    stages: Sequence[Stage],
+    times: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Give what the page's template takes of the results.
+
+    Parameters
+    ----------
+    verdict, sensitivity : mapping
+        What the stages of that name wrote.
+    stages : sequence of Stage
+    times : mapping
+        benchmarks/repro.json.
+    """
+    numbers = in_order(verdict["by_number"])
+    return {
+        "counts": {
+            kind: {word: verdict["numbers"][kind][word] for word in VERDICTS}
+            for kind in ("trained", "exact")
+        },
+        "claim_counts": {word: verdict["claims"][word] for word in CLAIM_VERDICTS},
+        "coverage": verdict["coverage"],
+        "seeds": min(number["n"] for number in numbers if number["kind"] == "trained"),
+        "rules_sha256": verdict["rules_sha256"],
+        "numbers": numbers,
+        "by_path": verdict["by_number"],
+        "claims": [verdict["by_claim"][name] for name in CLAIMS],
+        "choices": choices(sensitivity, verdict["by_number"]),
+        "stages": timed(stages, times["stages"]),
+        "times": times,
+        "data": verdict,
+    }
+
+
 def name_of(path: str) -> str:
-    """Name a figure in words: "MNIST, test accuracy: tanh, normal"."""
-    beginning = next((b for b in SECTIONS if path == b or path.startswith(f"{b}.")), None)
-    if beginning is None:
+    """Name a number in words: "MNIST, test accuracy: tanh, normal"."""
+    group = group_of(path)
+    if group is None:
         return path
-    rest = path.removeprefix(beginning).strip(".")
+    rest = path.removeprefix(group.path).strip(".")
     words = ", ".join(WORDS.get(word, word.replace("_", " ")) for word in rest.split(".") if word)
-    return f"{SECTIONS[beginning]}: {words}" if words else SECTIONS[beginning]
+    return f"{group.name}: {words}" if words else group.name
 
 
-def in_order(figures: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Give the figures in the study's order, each with its name and the strip of its seeds."""
-    beginnings = list(SECTIONS)
+def in_order(numbers: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Give the numbers in the study's order, each with its name and the strip of its seeds."""
 
     def position(path: str) -> list[int]:
-        first = next((k for k, b in enumerate(beginnings) if path.startswith(b)), len(beginnings))
+        group = group_of(path)
+        first = GROUPS.index(group) if group else len(GROUPS)
         return [first, *(ORDER.index(word) for word in path.split(".") if word in ORDER)]
 
     return [
-        {**figures[path], "name": name_of(path), "strip": strip_of(figures[path])}
-        for path in sorted(figures, key=position)
+        {**numbers[path], "name": name_of(path), "strip": strip_of(numbers[path])}
+        for path in sorted(numbers, key=position)
     ]
 
 
-def strip_of(figure: Mapping[str, Any]) -> Strip | None:
-    """Give the strip of a figure's seeds; None if there are none, or it is no number."""
-    if not figure["values"] or not isinstance(figure["published"], int | float):
+def strip_of(number: Mapping[str, Any]) -> Strip | None:
+    """Give the strip of a number's seeds; None if there are none, or it is a word."""
+    if not number["values"] or not isinstance(number["published"], int | float):
         return None
-    return strip(
-        figure["values"],
-        figure["published"],
-        figure["ours"],
-        figure["interval"],
-        figure["tolerance"] or 0.0,
+    values, printed, ours, interval, tolerance = (
+        number[name] for name in ("values", "published", "ours", "interval", "tolerance")
     )
+    return strip(values, printed, ours, interval, tolerance or 0.0)
 
 
 def choices(
-    sensitivity: Mapping[str, Any], figures: Mapping[str, Mapping[str, Any]]
+    sensitivity: Mapping[str, Any], numbers: Mapping[str, Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Give the open choices in the study's order, each with the figures that it moves.
+    """Give the open choices in the study's order, each with the numbers that it moves.
 
     Parameters
     ----------
     sensitivity : mapping
         What `stages.sensitivity` wrote.
-    figures : mapping of str to mapping
+    numbers : mapping of str to mapping
         Verdicts by path.
     """
     values: dict[tuple[str, str], list[float]] = {}
     for row in sensitivity["alternatives"]:
-        values.setdefault((row["choice"], row["figure"]), []).append(row["mean"])
+        values.setdefault((row["choice"], row["number"]), []).append(row["mean"])
     by_choice: dict[str, list[dict[str, Any]]] = {}
     for row in sensitivity["printed_values"]:
-        means = values[row["choice"], row["figure"]]
-        tolerance = figures[row["figure"]]["tolerance"] or 0.0
-        by_choice.setdefault(row["choice"], []).append(
-            {
-                **row,
-                "name": name_of(row["figure"]),
-                "strip": strip(
-                    means,
-                    row["published"],
-                    row["default"],
-                    tolerance=tolerance,
-                    what="alternatives",
-                ),
-            }
+        path = row["number"]
+        picture = strip(
+            values[row["choice"], path],
+            row["published"],
+            row["default"],
+            tolerance=numbers[path]["tolerance"] or 0.0,
+            what="alternatives",
         )
+        shown = {**row, "name": name_of(path), "strip": picture}
+        by_choice.setdefault(row["choice"], []).append(shown)
     order = [*CHOICES, *sorted(set(by_choice) - set(CHOICES))]
     return [
-        {"title": CHOICES.get(choice, choice), "choice": choice, "figures": by_choice[choice]}
+        {"title": CHOICES.get(choice, choice), "choice": choice, "numbers": by_choice[choice]}
         for choice in order
         if choice in by_choice
     ]
 
 
-def stages(outline: Sequence[Stage], seconds: Mapping[str, float]) -> list[dict[str, Any]]:
+def timed(outline: Sequence[Stage], seconds: Mapping[str, float]) -> list[dict[str, Any]]:
     """Give the pipeline's stages, each with how often it ran and how long that took.
 
     Parameters

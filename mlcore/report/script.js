@@ -1,5 +1,5 @@
 "use strict";
-// The page is whole without this: it sorts and filters the table of all figures, and enlarges pictures.
+// The page is whole without this: it sorts and filters the table of all numbers, and enlarges pictures.
 (() => {
   const table = document.getElementById("table");
   const body = table.tBodies[0];
@@ -42,7 +42,7 @@
   filter.addEventListener("input", () => {
     const wanted = filter.value.toLowerCase().trim();
     for (const row of rows) row.hidden = !row.textContent.toLowerCase().includes(wanted);
-    shown.textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length} figures`;
+    shown.textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length} numbers`;
   });
 
   // A picture is moved into the dialog and back: a copy would have the same ids

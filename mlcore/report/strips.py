@@ -1,6 +1,7 @@
 """Small pictures of a row: dots on a line, as numbers for the page's template to draw."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 WIDTH = 100.0
@@ -15,7 +16,7 @@ class Strip(NamedTuple):
     dots : list of float
         Of runs.
     printed : float
-        Of the printed figure.
+        Of the printed number.
     ours : float or None
         Of the pipeline's run, or the default.
     interval : (float, float) or None
@@ -38,7 +39,7 @@ def strip(
     tolerance: float = 0.0,
     what: str = "seeds",
 ) -> Strip:
-    """Place values, the printed figure, ours and an interval on a line that just holds them all.
+    """Place values, the printed number, ours and an interval on a line that just holds them all.
 
     Parameters
     ----------
@@ -49,12 +50,12 @@ def strip(
         Cut off where it would press all else together: beyond as much again on each side as the
         rest takes.
     tolerance : float
-        The line reaches at least this far to both sides of the printed figure: what would not
+        The line reaches at least this far to both sides of the printed number: what would not
         matter should not look large.
     what : str
         What the values are of.
     """
-    known = [*values, printed, *([ours] if ours is not None else [])]
+    known = [*values, printed] if ours is None else [*values, printed, ours]
     room = tolerance or 0.01 * abs(printed) or 1.0
     low, high = min(*known, printed - room), max(*known, printed + room)
     ends = None
@@ -62,17 +63,16 @@ def strip(
         span = high - low
         ends = (max(interval[0], low - span), min(interval[1], high + span))
         low, high = min(low, ends[0]), max(high, ends[1])
-
-    def place(value: float) -> float:
-        return round(MARGIN + (WIDTH - 2 * MARGIN) * (value - low) / (high - low), 1)
-
-    label = f"{len(values)} {what}"
-    if values:
-        label += f" from {min(values):.4g} to {max(values):.4g}"
+    place = partial(_place, low=low, high=high)
+    extent = f" from {min(values):.4g} to {max(values):.4g}" if values else ""
     return Strip(
         sorted(place(value) for value in values),
         place(printed),
         None if ours is None else place(ours),
         None if ends is None else (place(ends[0]), place(ends[1])),
-        f"{label}; printed {printed:.4g}",
+        f"{len(values)} {what}{extent}; printed {printed:.4g}",
     )
+
+
+def _place(value: float, low: float, high: float) -> float:
+    return round(MARGIN + (WIDTH - 2 * MARGIN) * (value - low) / (high - low), 1)

@@ -8,11 +8,10 @@ hashes and sizes.
 import hashlib
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rocrate.model.computerlanguage import ComputerLanguage
 from rocrate.model.contextentity import ContextEntity
 from rocrate.rocrate import ROCrate
@@ -20,11 +19,10 @@ from rocrate.rocrate import ROCrate
 from mlcore.errors import RetraceError
 from mlcore.files import atomic_folder, md5_of, read_json, read_yaml
 from mlcore.pipeline.dvc_yaml import outline
-from mlcore.process import git
+from mlcore.process import checkout, git
 
-ROOT = Path(__file__).parents[2]
-
-WORKFLOW, RUN, METADATA = "dvc.yaml", "#run", "ro-crate-metadata.json"
+WORKFLOW, METADATA = "dvc.yaml", "ro-crate-metadata.json"
+MIT = "https://spdx.org/licenses/MIT"
 
 PROFILES = {
     "https://w3id.org/ro/wfrun/process/0.5": "Process Run Crate",
@@ -63,39 +61,35 @@ def write_crate(root: Path, folder: Path, date: str, ended: str) -> None:
     """
     if folder.exists() and not (folder / METADATA).is_file():
         raise RetraceError(f"{folder} is there and is no crate; name a folder that is not there")
-    citation = read_yaml(root / "CITATION.cff")
     crate = ROCrate(version="1.1")
-    crate.name = citation["title"]
-    crate.description = citation["abstract"].strip()
-    crate.datePublished = date
-    crate.license = _add(crate, "https://spdx.org/licenses/MIT", "CreativeWork", name="MIT License")
+    citation = read_yaml(root / "CITATION.cff")
     author = _add(crate, "#authors", "Organization", name=citation["authors"][0]["name"])
+    crate.name, crate.description = citation["title"], citation["abstract"].strip()
+    crate.datePublished = date
+    crate.license = _add(crate, MIT, "CreativeWork", name="MIT License")
     crate.root_dataset["author"] = author
     crate.root_dataset["conformsTo"] = [
         _add(crate, url, "CreativeWork", name=name, version=url.rpartition("/")[2])
         for url, name in PROFILES.items()
     ]
-    lock = read_yaml(root / "dvc.lock")["stages"]
-    workflow = _workflow(crate, root, citation)
+    workflow = _workflow(crate, root, citation["version"])
     for name, description in DESCRIBED.items():
         crate.add_file(_present(root, name), name, properties={"description": description})
-    files = {path: _record(crate, root, entry) for path, entry in _entries(lock)}
-    steps = [_step(crate, name, stage, files) for name, stage in lock.items()]
-    made = {entry["path"] for stage in lock.values() for entry in stage.get("outs", [])}
-    run = _add(
-        crate,
-        RUN,
-        "CreateAction",
-        name="The pipeline's run",
-        endTime=ended,
-        agent=author,
-        instrument=workflow,
-        object=[
-            *_parameters(crate, workflow, read_yaml(root / "params.yaml")),
-            *(file for path, file in files.items() if path not in made),
-        ],
-        result=[file for path, file in files.items() if path in made],
+    stages = read_yaml(root / "dvc.lock")["stages"]
+    made, read = (
+        {entry["path"]: entry for stage in stages.values() for entry in stage.get(kind, [])}
+        for kind in ("outs", "deps")
     )
+    files = {path: _record(crate, root, entry) for path, entry in (made | read).items()}
+    values = _parameters(crate, workflow, read_yaml(root / "params.yaml"))
+    run = crate.add_action(
+        workflow,
+        "#run",
+        object=[*values, *(files[path] for path in read if path not in made)],
+        result=[files[path] for path in made],
+        properties={"name": "The pipeline's run", "endTime": ended, "agent": {"@id": author.id}},
+    )
+    steps = [_step(crate, name, stage, files) for name, stage in stages.items()]
     crate.root_dataset["mentions"] = [run, *steps]
     with atomic_folder(folder) as new:
         crate.write(new)
@@ -111,9 +105,10 @@ def _present(root: Path, name: str) -> Path:
     return root / name
 
 
-def _workflow(crate: ROCrate, root: Path, citation: Mapping[str, Any]) -> Any:
+def _workflow(crate: ROCrate, root: Path, version: str) -> Any:
     about = {"name": "DVC", "url": "https://dvc.org", "identifier": {"@id": "https://dvc.org"}}
     dvc = crate.add(ComputerLanguage(crate, "#dvc", properties=about))
+    stages = outline(read_yaml(root / WORKFLOW))
     workflow = crate.add_workflow(
         root / WORKFLOW,
         WORKFLOW,
@@ -121,30 +116,18 @@ def _workflow(crate: ROCrate, root: Path, citation: Mapping[str, Any]) -> Any:
         lang=dvc,
         properties={
             "name": "The study as a pipeline",
-            "description": "; ".join(
-                f"{stage.name}: {stage.desc}" for stage in outline(read_yaml(root / WORKFLOW))
-            ),
-            "license": {"@id": "https://spdx.org/licenses/MIT"},
-            "version": citation["version"],
+            "description": "; ".join(f"{stage.name}: {stage.desc}" for stage in stages),
+            "license": {"@id": MIT},
+            "version": version,
+            "creator": {"@id": "#authors"},
         },
     )
-    environment = read_json(root / "metrics" / "environment.json")
-    versions = {name: v for name, v in environment.items() if isinstance(v, str)}
-    workflow["creator"] = {"@id": "#authors"}
     workflow["softwareRequirements"] = [
         _add(crate, f"#software/{name}", "SoftwareApplication", name=name, softwareVersion=version)
-        for name, version in versions.items()
-        if name != "machine"
+        for name, version in read_json(root / "metrics" / "environment.json").items()
+        if isinstance(version, str) and name != "machine"
     ]
     return workflow
-
-
-def _entries(lock: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Give every file and folder of dvc.lock once, what stages made before what else they took."""
-    for kind in ("outs", "deps"):
-        for stage in lock.values():
-            for entry in stage.get(kind, []):
-                yield entry["path"], entry
 
 
 def _record(crate: ROCrate, root: Path, entry: Mapping[str, Any]) -> Any:
@@ -152,15 +135,11 @@ def _record(crate: ROCrate, root: Path, entry: Mapping[str, Any]) -> Any:
     path: str = entry["path"]
     about = {"name": path, "contentSize": str(entry["size"]), "identifier": f"md5:{entry['md5']}"}
     if not path.startswith("metrics/"):
-        name = f"#{path}"
-        return crate.get(name) or _add(crate, name, "CreativeWork", **about)
-    known = crate.get(path) or crate.get(f"{path}/")
-    if known:
-        return known
+        return _add(crate, f"#{path}", "CreativeWork", **about)
     if _md5_as_dvc(_present(root, path)) != entry["md5"]:
         raise RetraceError(f"{path} is not as dvc.lock has it; `make repro` makes it so")
     if (root / path).is_dir():
-        return crate.add_directory(root / path, f"{path}/", properties=about)
+        return crate.add_dataset(root / path, f"{path}/", properties=about)
     return crate.add_file(root / path, path, properties=about)
 
 
@@ -176,18 +155,16 @@ def _md5_as_dvc(path: Path) -> str:
 def _step(crate: ROCrate, name: str, stage: Mapping[str, Any], files: Mapping[str, Any]) -> Any:
     """Add the run of one stage; its command is part of its tool."""
     module = stage["cmd"].split()[2]
-    source, tool = f"{module.replace('.', '/')}.py", f"#{module}"
-    version = files[source]["identifier"]
-    return _add(
-        crate,
+    version = files[f"{module.replace('.', '/')}.py"]["identifier"]
+    tool = crate.get(f"#{module}") or _add(
+        crate, f"#{module}", "SoftwareApplication", name=module, softwareVersion=version
+    )
+    return crate.add_action(
+        tool,
         f"#run/{name}",
-        "CreateAction",
-        name=name,
-        description=" ".join(stage["cmd"].split()),
-        instrument=crate.get(tool)
-        or _add(crate, tool, "SoftwareApplication", name=module, softwareVersion=version),
         object=[files[entry["path"]] for entry in stage.get("deps", [])],
         result=[files[entry["path"]] for entry in stage.get("outs", [])],
+        properties={"name": name, "description": " ".join(stage["cmd"].split())},
     )
 
 
@@ -199,31 +176,29 @@ def _parameters(crate: ROCrate, workflow: Any, params: Mapping[str, Any]) -> lis
     values = []
     for section, group in params.items():
         for key, value in (group if isinstance(group, dict) else {"": group}).items():
-            name = f"{section}.{key}".strip(".")
-            text = value if isinstance(value, bool | int | float | str) else yaml.safe_dump(
-                value, default_flow_style=True).strip()  # fmt: skip
-            formal = _add(crate, f"#parameter/{name}", "FormalParameter", name=name,
-                          additionalType=KINDS.get(type(value), "Text"))  # fmt: skip
-            actual = _add(crate, f"#value/{name}", "PropertyValue", name=name, value=text,
-                          exampleOfWork=formal)  # fmt: skip
-            formal["workExample"] = actual
+            name, id_ = f"{section}.{key}".strip("."), f"#parameter/{section}.{key}".strip(".")
+            formal = crate.add_formal_parameter(name, KINDS.get(type(value), "Text"), id_)
+            text = value if isinstance(value, bool | int | float | str) else json.dumps(value)
+            actual = _add(crate, f"#value/{name}", "PropertyValue", name=name, value=text)
+            actual["exampleOfWork"], formal["workExample"] = formal, actual
+            workflow.append_to("input", formal)
             values.append(actual)
-    workflow["input"] = [{"@id": f"#parameter/{value['name']}"} for value in values]
     return values
 
 
-def main() -> None:
-    """Write the crate of the checkout's run; its dates are those of commits."""
-    if len(sys.argv) != 2:
+def main(arguments: list[str], root: Path) -> None:
+    """Write the crate of the run of the checkout `root`; its dates are those of commits."""
+    if len(arguments) != 1:
         sys.exit("usage: python -m mlcore.review.crate FOLDER")
+    folder = Path(arguments[0])
     try:
-        date = git(ROOT, "log", "-1", "--format=%cI")  # the same bytes for the same commit
-        ended = git(ROOT, "log", "-1", "--format=%cI", "--", "dvc.lock")
-        write_crate(ROOT, Path(sys.argv[1]), date, ended)
+        date = git(root, "log", "-1", "--format=%cI")  # the same bytes for the same commit
+        ended = git(root, "log", "-1", "--format=%cI", "--", "dvc.lock")
+        write_crate(root, folder, date, ended)
     except (RetraceError, OSError) as error:
         sys.exit(f"error: {error}")
-    print(Path(sys.argv[1]) / METADATA)
+    print(folder / METADATA)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:], checkout())

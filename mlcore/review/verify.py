@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 import yaml
@@ -23,10 +23,7 @@ from tabulate import tabulate
 
 from mlcore.errors import RetraceError
 from mlcore.files import read_json, read_yaml
-from mlcore.process import fingerprint, git
-from mlcore.review.compare import flatten
-
-ROOT = Path(__file__).parents[2]
+from mlcore.process import checkout, fingerprint, git
 
 FOLDER = Path("build") / "verify"
 
@@ -71,14 +68,7 @@ differences are up to a third of these, and up to a fiftieth where activations a
 
 
 class Difference(NamedTuple):
-    """A file that is not what dvc.lock says.
-
-    Attributes
-    ----------
-    stage, path : str
-    known, found : str or None
-        MD5 as committed and as it came out; None for a file that is not there.
-    """
+    """A file whose MD5 is not what dvc.lock says; None for a file that is not there."""
 
     stage: str
     path: str
@@ -87,18 +77,7 @@ class Difference(NamedTuple):
 
 
 class Distance(NamedTuple):
-    """How far a value is from the committed one.
-
-    Attributes
-    ----------
-    path, name : str
-        Of the file and of the value in it.
-    known, found : float
-        As committed and as it came out; NaN for one that is not there. What is no number should be
-        equal.
-    tolerance : float
-        Largest difference that does not matter.
-    """
+    """How far a value of a file came out from the committed one; NaN for one that is not there."""
 
     path: str
     name: str
@@ -108,7 +87,7 @@ class Distance(NamedTuple):
 
     @property
     def is_near(self) -> bool:
-        """Whether it is within the tolerance."""
+        """Whether it is within the tolerance; what is no number should be equal."""
         if isinstance(self.known, int | float) and isinstance(self.found, int | float):
             return abs(self.found - self.known) <= self.tolerance
         return bool(self.found == self.known)
@@ -120,13 +99,7 @@ def hashes(stage: Mapping[str, Any]) -> dict[str, str]:
 
 
 def differences(known: Mapping[str, Any], found: Mapping[str, Any]) -> list[Difference]:
-    """Compare what ran with what is committed.
-
-    Parameters
-    ----------
-    known, found : mapping
-        Stages of two dvc.lock files; of the second all are compared.
-    """
+    """Compare the stages of a dvc.lock, all those that ran, with the committed ones."""
     result = []
     for stage, entry in found.items():
         before, after = hashes(known.get(stage, {})), hashes(entry)
@@ -136,6 +109,16 @@ def differences(known: Mapping[str, Any], found: Mapping[str, Any]) -> list[Diff
             if before.get(path) != after.get(path)
         ]
     return result
+
+
+def flatten(tree: Any, path: str = "") -> dict[str, Any]:
+    """Give the leaves of nested mappings by their dotted paths; a list is a leaf."""
+    if not isinstance(tree, Mapping):
+        return {path: tree}
+    leaves: dict[str, Any] = {}
+    for key, value in tree.items():
+        leaves |= flatten(value, f"{path}.{key}".lstrip("."))
+    return leaves
 
 
 def distances(path: str, known: Any, found: Any) -> list[Distance]:
@@ -151,10 +134,8 @@ def distances(path: str, known: Any, found: Any) -> list[Distance]:
     after = flatten(found)
     result = []
     for name, value in flatten(known).items():
-        fitting = (
-            t for file, v, t in TOLERANCES if fnmatchcase(path, file) and fnmatchcase(name, v)
-        )
-        if (tolerance := next(fitting, None)) is not None:
+        fits = (t for file, v, t in TOLERANCES if fnmatchcase(path, file) and fnmatchcase(name, v))
+        if (tolerance := next(fits, None)) is not None:
             result.append(Distance(path, name, value, after.get(name, float("nan")), tolerance))
     return result
 
@@ -171,25 +152,13 @@ def other_machine(known: Mapping[str, Any], here: Mapping[str, Any]) -> list[str
 def misplaced(
     differ: Sequence[Difference], folders: Sequence[str], found: Mapping[str, Any]
 ) -> list[Difference]:
-    """Give the differences in what stages did not make, or not in one of these folders or files.
-
-    Parameters
-    ----------
-    differ : sequence of Difference
-    folders : sequence of str
-    found : mapping
-        Stages of dvc.lock, whose outs are what was made.
-    """
+    """Give the differences in what stages of dvc.lock did not make, or not in these folders."""
     made = [out["path"] for stage in found.values() for out in stage.get("outs", [])]
-
-    def holds(folder: str, path: str) -> bool:
-        return path == folder or path.startswith(f"{folder}/")
-
     return [
         d
         for d in differ
-        if not any(holds(d.path, out) for out in made)  # a dep may be a folder of outs
-        or not any(holds(folder, d.path) for folder in folders)
+        if not any(PurePath(out).is_relative_to(d.path) for out in made)  # a dep may be a folder
+        or not any(PurePath(d.path).is_relative_to(folder) for folder in folders)
     ]
 
 
@@ -201,13 +170,7 @@ def may_differ(machine: Mapping[str, Any], here: Mapping[str, Any]) -> tuple[str
 
 
 def clone(root: Path, folder: Path) -> str:
-    """Clone the last commit of a checkout into an empty folder, with nothing to take results from.
-
-    Returns
-    -------
-    str
-        The commit.
-    """
+    """Clone the last commit into an empty folder, with nothing to take results from; name it."""
     shutil.rmtree(folder, ignore_errors=True)
     git(root, "clone", "-q", "--no-tags", str(root), str(folder))
     # A cache that DVC's global configuration names would give results back
@@ -216,25 +179,22 @@ def clone(root: Path, folder: Path) -> str:
     return git(folder, "rev-parse", "HEAD")
 
 
-def run(folder: Path, *arguments: str) -> None:
-    """Run ``python -m stages`` in a clone.
-
-    Raises
-    ------
-    RetraceError
-        If it fails.
-    KeyboardInterrupt
-        After Ctrl-C, when it has ended all that it had started.
-    """
-    env = {
+def environment() -> dict[str, str]:
+    """Give the environment of a run from nothing: no setting of another one, but the data's."""
+    kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("DVC_", "MLFLOW_", "RETRACE_TRACKING"))
+        if not name.startswith(("DVC_", "MLFLOW_", "RETRACE_"))
     }
-    if "RETRACE_DATA" in env:
-        env["RETRACE_DATA"] = str(Path(env["RETRACE_DATA"]).resolve())
+    if data := os.environ.get("RETRACE_DATA"):
+        kept["RETRACE_DATA"] = str(Path(data).resolve())
+    return kept
+
+
+def run(folder: Path, *arguments: str) -> None:
+    """Run ``python -m stages`` in a clone; raises RetraceError if it fails."""
     command = [sys.executable, "-m", "stages", *arguments]
-    process = subprocess.Popen(command, cwd=folder, env=env)
+    process = subprocess.Popen(command, cwd=folder, env=environment())
     try:
         code = process.wait()
     except KeyboardInterrupt:  # subprocess.run would kill it, and its stages would go on
@@ -245,19 +205,13 @@ def run(folder: Path, *arguments: str) -> None:
         raise RetraceError(f"it did not run to its end; what it made is in {folder}")
 
 
-def verify(*arguments: str) -> bool:
-    """Run stages in a clone, print what is not as committed, and say whether the results hold.
-
-    Parameters
-    ----------
-    *arguments : str
-        Of ``python -m stages``.
-    """
-    folder = ROOT / FOLDER
-    commit = clone(ROOT, folder)
+def verify(root: Path, *arguments: str) -> bool:
+    """Run stages in a clone, print what is not as committed, and say whether the results hold."""
+    folder = root / FOLDER
+    commit = clone(root, folder)
     print(f"commit {commit[:12]}, without what is not committed, in {FOLDER}", flush=True)
     known = yaml.safe_load(committed(folder, "dvc.lock"))["stages"]
-    machine = json.loads(committed(folder, ENVIRONMENT))
+    machine, here = json.loads(committed(folder, ENVIRONMENT)), fingerprint()
     began = time.monotonic()
     run(folder, *arguments)
     found = read_yaml(folder / "dvc.lock")["stages"]
@@ -266,10 +220,10 @@ def verify(*arguments: str) -> bool:
     n_same = n_files - len({d.path for d in differ})
     print(f"\n{len(found)} stages ran in {time.monotonic() - began:.0f} s.", end=" ")
     print(f"{n_same} of {n_files} files are byte for byte what dvc.lock says.")
-    others = other_machine(machine, fingerprint())
-    wrong = misplaced(differ, may_differ(machine, fingerprint()), found)
+    wrong = misplaced(differ, may_differ(machine, here), found)
     if wrong:
         print(tabulate(wrong, ["stage", "file", "MD5 in dvc.lock", "now"]))
+    others = other_machine(machine, here)
     if not others:
         return not wrong
     print("\nThis machine may round otherwise than that of the committed results:")
@@ -298,30 +252,31 @@ def values_are_near(folder: Path, paths: Collection[str]) -> bool:
     return all(d.is_near for d in compared)
 
 
-def main() -> None:
-    """Verify what the command line names; the exit code is 1 if it does not come out again."""
+def main(arguments: list[str], root: Path) -> int:
+    """Verify what the command line names; gives the exit code, 1 if it does not come out again."""
     parser = argparse.ArgumentParser(prog="python -m mlcore.review.verify", description=__doc__)
     parser.add_argument(
         "stages", nargs="*", metavar="STAGE", help="only these and what they need (default: all)"
     )
     parser.add_argument("--jobs", help="stages at a time (default: one per core)")
     parser.add_argument("--times", type=Path, help="write there, as JSON, what each took")
-    options = parser.parse_args()
-    arguments = [*options.stages]
+    options = parser.parse_args(arguments)
+    passed = [*options.stages]
     if options.jobs:
-        arguments += ["--jobs", options.jobs]
+        passed += ["--jobs", options.jobs]
     if options.times:
-        arguments += ["--times", str(options.times.resolve())]
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+        passed += ["--times", str(options.times.resolve())]
     try:
-        holds = verify(*arguments)
+        holds = verify(root, *passed)
     except RetraceError as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
-        sys.exit(130)
+        return 130
     print("\nThe committed results hold." if holds else "\nerror: they do not come out again")
-    sys.exit(not holds)
+    return int(not holds)
 
 
 if __name__ == "__main__":
-    main()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.exit(main(sys.argv[1:], checkout()))

@@ -25,8 +25,7 @@ from mlcore.pipeline.side_by_side import stale_stages
 from mlcore.process import pin_threads
 from mlcore.sweeps.cluster import connected, ended_jobs
 from mlcore.sweeps.jobs import SweepFile, SweepJob, jobs_of, read_sweeps, todo
-from mlcore.tracking.context import Context, trackers
-from mlcore.tracking.observer import note_group, session
+from mlcore.tracking.observer import Tracker, note_group, session
 from mlcore.training.run import Observer, Result, Row, Training
 from mlcore.training.run import run as run_training
 from mlcore.workspace import Origin, Workspace
@@ -102,19 +101,16 @@ class Runner:
             "params": job.params[number],
             "results": job.results[number],
         }
-        context = Context(
-            self.root,
-            workspace.out,
-            f"stages.{job.stages[number]}",
-            Origin.SWEEP,
-            [f"seed={job.config.seed}", *job.overrides],
-            group_of(row),
-            workspace.inputs,
-        )
+        observers: list[Observer] = []
+        if self.session:
+            overrides = [f"seed={job.config.seed}", *job.overrides]
+            module = f"stages.{job.stages[number]}"
+            observers.append(
+                Tracker(self.session, workspace, module, Origin.SWEEP, overrides, group_of(row))
+            )
         curve = TestPart()
         keeps = [curve] if self.keep_curves and training.part == "network" else []
-        observers = [*trackers(self.session, context), *keeps]
-        result = run_training(training, workspace.output, observers)
+        result = run_training(training, workspace.output, [*observers, *keeps])
         # One candidate makes a search of it alone
         row["name"] = result.candidates[0].name if result.candidates else training.name
         values = {**result.metrics, **_loss_sd(training, result)}
@@ -191,8 +187,8 @@ def outcomes_elsewhere(runner: Runner, address: str, jobs: list[SweepJob]) -> En
         connected(address, runner.root) as client,
         closing(ended_jobs(client, runner, [(job,) for job in jobs])) as ended,
     ):
-        for job in ended:
-            yield job.value or Outcome(jobs[job.number], error=job.error)
+        for number, outcome, error in ended:
+            yield outcome or Outcome(jobs[number], error=error)
 
 
 def reported(jobs: list[SweepJob], ended: Iterable[Outcome]) -> Iterator[Outcome]:
@@ -333,7 +329,9 @@ def _run_locked(file: SweepFile, options: Options, root: Path) -> None:
     jobs = jobs_of(file, root, options.seeds, options.overrides)
     stages = {stage for sweep in file.sweeps.values() for stage in sweep.stages}
     if stale := stale_stages(root, stages):
-        raise RetraceError(f"out of date: {', '.join(stale)}; run `make repro` first")
+        first = ", ".join(stale[:3])
+        more = f" and {len(stale) - 3} more" if len(stale) > 3 else ""
+        raise RetraceError(f"out of date: {first}{more}; run `make repro` first")
     table = Table(root / file.table, root / file.curves if file.curves else None)
     left = todo(jobs, table)
     print(f"{len(jobs) - len(left)} of {len(jobs)} jobs stand in {file.table}", flush=True)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from mlcore.tracking.notes import checkout_root
+from mlcore.files import load_arrays
+from mlcore.tracking import notes
 
 if TYPE_CHECKING:
     from mlcore.tracking.store import Store
@@ -25,25 +28,21 @@ MODELS = {"network": "mnist-network", "classifier": "fashion-mnist-classifier"}
 """Parts whose best model is registered, and under which name."""
 
 BETTER_BY = "val_accuracy"
-"""What the best model is best by. Never a test figure: that would choose by the test images."""
-
+"""What the best model is best by. Never a test metric: that would choose by the test images."""
 
 NO_CHAMPION = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 """What MLflow answers where there is no such model, or none with that alias."""
 
-
-def newer_than(store: Store, experiment: str, run_id: str, stage: str) -> str:
-    """Give the id of the current run of a stage if it was started after this one; else "".
-
-    Runs that were kept for `make sync` come later than those that took their place. The parameters
-    are those of `supersede`.
-    """
-    started = store.client.get_run(run_id).info.start_time
-    others = _current(store, experiment, run_id, stage)
-    return next((run.info.run_id for run in others if run.info.start_time > started), "")
+TRUSTED_TYPES = [
+    "mlcore.training.mlp.ObservedMLPClassifier",
+    "mlcore.training.mlp.ObservedMLPRegressor",
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
+]
+"""All that a fitted MLP holds beyond what skops trusts by itself."""
 
 
-def supersede(store: Store, experiment: str, run_id: str, stage: str) -> None:
+def supersede(store: Store, experiment: str, run_id: str, stage: str) -> bool:
     """Make a run the current one of its stage, unless a newer one is; nothing is deleted.
 
     Parameters
@@ -54,24 +53,57 @@ def supersede(store: Store, experiment: str, run_id: str, stage: str) -> None:
     run_id : str
     stage : str
         As DVC names it, such as "train_network@tanh-normal".
+
+    Returns
+    -------
+    bool
+        Whether it is the current one. Runs that were kept for `make sync` come after those that
+        took their place.
     """
-    if newer := newer_than(store, experiment, run_id, stage):
-        store.client.set_tag(run_id, CURRENT, "false")
-        store.client.set_tag(run_id, SUPERSEDED_BY, newer)
-        return
-    for run in _current(store, experiment, run_id, stage):
-        store.client.set_tag(run.info.run_id, CURRENT, "false")
-        store.client.set_tag(run.info.run_id, SUPERSEDED_BY, run_id)
-    store.client.set_tag(run_id, CURRENT, "true")
+    own = store.client.get_run(run_id).info.start_time
+    current = store.runs(f"tags.`dvc.stage` = '{stage}' and tags.`{CURRENT}` = 'true'", experiment)
+    others = {run.info.run_id: run.info.start_time for run in current if run.info.run_id != run_id}
+    newest = max(others, key=others.__getitem__, default=run_id)
+    winner = newest if others.get(newest, 0) > own else run_id
+    for old in {run_id, *others} - {winner}:  # more than two if a change was broken off
+        store.log(old, tags={CURRENT: "false", SUPERSEDED_BY: winner})
+    store.client.set_tag(winner, CURRENT, "true")
+    return winner == run_id
 
 
-def _current(store: Store, experiment: str, run_id: str, stage: str) -> list[Any]:
-    """Give the current runs of a stage but this one; more than one if a change was broken off."""
-    runs = store.client.search_runs(
-        [store.experiment(experiment)],
-        f"tags.`dvc.stage` = '{stage}' and tags.`{CURRENT}` = 'true'",
-    )
-    return [run for run in runs if run.info.run_id != run_id]
+def log_model(store: Store, run_id: str, training: Path) -> str:
+    """Log a training's model for `mlflow.pyfunc.load_model` and `mlflow models serve`; its URI."""
+    from mlcore.nn import NeuralNetwork
+    from mlcore.training.models import save_network
+
+    model = pickle.loads((training / notes.MODEL).read_bytes())  # noqa: S301 - our own note
+    example = load_arrays(training / notes.EXAMPLE)["X"]
+    mlflow, root = store.mlflow, store.root
+    pins = (root / "requirements.numeric.txt").read_text(encoding="utf-8").split()
+    shared = {
+        "name": "model",
+        "code_paths": [str(root / "mlcore")],
+        "signature": mlflow.models.infer_signature(example, model.predict(example)),
+        "input_example": example,
+        "pip_requirements": [*pins, "skops"],
+    }
+    mlflow.start_run(run_id=run_id)
+    try:
+        if isinstance(model, NeuralNetwork):
+            file = training / "network.pkl"
+            save_network(file, model)
+            logged = mlflow.pyfunc.log_model(
+                python_model=str(root / "mlcore" / "tracking" / "serving.py"),
+                artifacts={"network": str(file)},
+                **shared,
+            )
+        else:
+            logged = mlflow.sklearn.log_model(
+                model, serialization_format="skops", skops_trusted_types=TRUSTED_TYPES, **shared
+            )
+    finally:
+        mlflow.end_run("RUNNING")
+    return str(logged.model_uri)
 
 
 def promote(
@@ -88,8 +120,8 @@ def promote(
     about : mapping
         "val_accuracy", and "data": the digest of what it was trained and validated on.
     own : bool
-        Whether the pipeline trained it: then it takes the place of one on other data, with which
-        it cannot be compared.
+        Whether the pipeline trained it: then it takes the place of one with which it cannot be
+        compared.
 
     Returns
     -------
@@ -99,19 +131,15 @@ def promote(
     if name is None or about.get(BETTER_BY) is None:
         return False
     client, errors = store.client, store.mlflow.exceptions
-    # Two writers that compare at once would both win
-    with FileLock(checkout_root(store.root) / ".mlflow.lock"):
+    # Two recorders that compare at once would both win
+    with FileLock(notes.checkout_root(store.root) / ".mlflow.lock"):
         try:
             champion = client.get_model_version_by_alias(name, ALIAS)
+            if not _beats(about, champion.tags, own):
+                return False
         except errors.MlflowException as error:
             if error.error_code not in NO_CHAMPION:
                 raise  # a store that does not answer may have one
-            champion = None
-        if champion is not None:
-            same_data = champion.tags.get("data") == about["data"]
-            better = float(about[BETTER_BY]) > float(champion.tags[BETTER_BY])
-            if not (better if same_data else own):
-                return False
         with suppress(errors.MlflowException):  # it is there
             client.create_registered_model(name)
         tags = {key: str(value) for key, value in about.items()}
@@ -124,3 +152,12 @@ def promote(
         )
         client.set_registered_model_alias(name, ALIAS, version.version)
     return True
+
+
+def _beats(about: Mapping[str, Any], champion: Mapping[str, str], own: bool) -> bool:
+    """Compare with a champion whose tags anybody may have written."""
+    try:
+        best = float(champion[BETTER_BY])
+    except (KeyError, ValueError):
+        return own
+    return float(about[BETTER_BY]) > best if champion.get("data") == about["data"] else own

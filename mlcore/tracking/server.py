@@ -1,206 +1,169 @@
-"""The MLflow server of this checkout: ``python -m mlcore.tracking.server start|stop|status``.
+"""MLflow's own server, for this machine alone: ``python -m mlcore.tracking.server [--ui]``.
 
-MLflow with its own login, on loopback, over a PostgreSQL. All that it keeps lies in server/, and
-outlives a restart. Its processes have the folder's path in their environment as `MARK`: that is how
-they are known again, whatever became of the one that started them.
+It has a store and a password of its own for ``tracking=server``, in server/; with ``--ui`` it shows
+mlflow.db. server/login.env, for its owner alone, has MLflow's own variables, one a line.
 """
 
 import argparse
 import os
 import secrets
+import signal
+import socket
 import subprocess
 import sys
-import time
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from urllib.parse import urlsplit
-
-import psutil
-import requests
-from filelock import FileLock, Timeout
 
 from mlcore.errors import RetraceError
-from mlcore.tracking.login import Login, read_login, server_folder, write_login, write_private
-from mlcore.tracking.ports import check_free
-from mlcore.tracking.postgres import Postgres
+from mlcore.process import checkout
+from mlcore.tracking.notes import checkout_root
+from mlcore.tracking.store import (
+    DEFAULT,
+    PASSWORD,
+    SERVER,
+    TOKEN,
+    default_uri,
+    displayed,
+    without_secrets,
+)
 
-ROOT = Path(__file__).resolve().parents[2]
+URI, USERNAME = "MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME"
 
-PORT = 5001
-"""Of the server; the database has the next one."""
 
-PATIENCE = 300.0
-"""Seconds that MLflow has to start, on a busy machine and with its tables to make."""
-
-GRACE = 5.0
-"""Seconds that MLflow has to end by itself."""
-
-MARK = "RETRACE_SERVER"
-
+# To check a password takes 0.2 s; the one worker hears of every change
 AUTH = """[mlflow]
 default_permission = READ
-database_uri = {database}
-admin_username = {login.username}
-admin_password = {login.password}
-# There is one worker, which itself hears of every change of a password
+database_uri = sqlite:///auth.db
 auth_cache_ttl_seconds = 60
 """
 
 
-def processes(folder: Path) -> list[psutil.Process]:
-    """Give the processes of the folder's MLflow."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get(MARK) == str(folder):
-                found.append(process)
-        except (psutil.Error, OSError):  # gone, or another user's
-            continue
-    return found
-
-
-def start(folder: Path, port: int | None) -> str:
-    """Start what does not run; returns what to tell.
-
-    Raises
-    ------
-    RetraceError
-        If it cannot be started; nothing is left running then.
-    """
-    login = read_login(folder)
-    database = Postgres(folder)
-    last = urlsplit(login.uri).port if login else None
-    # Three times: it may be busy
-    if login and processes(folder) and database.process() and any(map(answers, [login] * 3)):
-        if port not in (None, last):
-            raise RetraceError(
-                f"the server runs already, on port {last}; `make server-stop` ends it"
-            )
-        return f"the server runs already: {use(folder, login)}"
-    stop(folder)
-    port = port or last or PORT
-    for number in (port, port + 1):
-        check_free(number, "`make server SERVER_PORT=n` takes n and n + 1")
-    password = login.password if login else secrets.token_urlsafe(24)
-    login = Login(f"http://127.0.0.1:{port}", "admin", password)
-    write_login(folder, login)
-    print("starting the server: half a minute, the first time longer", flush=True)
+def read_login(root: Path) -> dict[str, str]:
+    """Read the variables of server/login.env by name; none if they are not all there."""
     try:
-        database.start(port + 1)
-        _start_mlflow(folder, login, database, port)
-    except BaseException:
-        stop(folder)
-        raise
-    return f"the server runs: {use(folder, login)}"
+        text = (checkout_root(root) / "server" / "login.env").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return {}
+    login = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    return login if {URI, USERNAME, PASSWORD} <= login.keys() else {}
 
 
-def _start_mlflow(folder: Path, login: Login, database: Postgres, port: int) -> None:
-    uri = database.uri(port + 1)
-    write_private(folder / "auth.ini", AUTH.format(database=uri, login=login))
+def reach(named: str, root: Path) -> tuple[str, dict[str, str]]:
+    """Give the URI and the login of a store, from its name in parameters or notes."""
+    if named == SERVER:
+        login = read_login(root)
+        return login.get(URI, named), login
+    uri = default_uri(root) if named == DEFAULT else named
+    # What is written down has no password: the environment may have the whole of it
+    given = os.environ.get(URI, "")
+    return (given if displayed(given) == uri else uri), {}
+
+
+@contextmanager
+def logged_in(login: dict[str, str]) -> Iterator[None]:
+    """Have MLflow use a login while the block runs; without one, nothing changes.
+
+    MLflow reads it from the environment at each request. What the user has set there is for
+    another server, and this login is for no other and for no proxy.
+    """
+    given = {**login, TOKEN: "", "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"} if login else {}
+    before = {name: os.environ[name] for name in given if name in os.environ}
+    os.environ |= given
+    try:
+        yield
+    finally:
+        for name in given:
+            os.environ.pop(name, None)
+        os.environ |= before
+
+
+def _own(root: Path, port: int) -> tuple[Path, dict[str, str]]:
+    """Make what the server has of its own; returns its folder and environment variables."""
+    folder, backend = checkout_root(root) / "server", os.environ.get("BACKEND", "")
+    if backend:
+        _check_database(backend)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    old = read_login(root)
+    if not old and (folder / "auth.db").exists():
+        raise RetraceError("server/login.env is gone: for a new password remove auth.db, too")
+    password = old.get(PASSWORD) or secrets.token_urlsafe(24)
+    login = {URI: f"http://127.0.0.1:{port}", USERNAME: "admin", PASSWORD: password}
+    temporary = folder / ".login.env"
+    temporary.touch(mode=0o600)
+    temporary.write_text("".join(f"{name}={value}\n" for name, value in login.items()))
+    temporary.replace(folder / "login.env")
+    (folder / "auth.ini").write_text(AUTH)
+    print("user admin, password in server/login.env")
+    return folder, {
+        "MLFLOW_BACKEND_STORE_URI": backend or "sqlite:///mlflow.db",
+        "MLFLOW_AUTH_CONFIG_PATH": "auth.ini",
+        "MLFLOW_AUTH_ADMIN_USERNAME": "admin",
+        "MLFLOW_AUTH_ADMIN_PASSWORD": password,
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_urlsafe(24),
+    }
+
+
+def _free(port: str) -> int:
+    """Give the number of a port of this machine that nobody uses."""
+    if not port.isdecimal() or not 0 < int(port) < 2**16:
+        raise RetraceError(f"port {port}: it should be a number from 1 to 65535")
+    try:
+        socket.create_server(("127.0.0.1", int(port))).close()
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)
+        raise RetraceError(f"port {port}: {reason}; PORT=n takes another") from None
+    return int(port)
+
+
+def _check_database(uri: str) -> None:
+    from sqlalchemy import create_engine
+
+    try:  # MLflow would try for minutes
+        create_engine(uri).connect().close()
+    except Exception as error:  # also the driver's own, or that there is none
+        raise RetraceError(f"BACKEND: {without_secrets(str(error), uri)}") from None
+
+
+def _serve(folder: Path, port: int, variables: dict[str, str]) -> int:
+    """Run MLflow over a folder until it ends, or until Ctrl-C; returns the exit code."""
     environment = {name: v for name, v in os.environ.items() if not name.startswith("MLFLOW_")}
     environment |= {
-        MARK: str(folder),
-        "PGPASSFILE": str(database.passwords),
-        "MLFLOW_AUTH_CONFIG_PATH": str(folder / "auth.ini"),
-        "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_urlsafe(24),
+        "MLFLOW_BACKEND_STORE_URI": "sqlite:///mlflow.db",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "PYTHONWARNINGS": "ignore",
     }
-    (folder / "artifacts").mkdir(mode=0o700, exist_ok=True)
-    log = folder / "mlflow.log"
-    write_private(log, "")
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "mlflow", "server", "--app-name", "basic-auth"),
-                *("--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
-                *("--backend-store-uri", uri, "--artifacts-destination", "./artifacts"),
-            ],
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,  # Ctrl-C in this terminal is not meant for it
-        )
-    deadline = time.monotonic() + PATIENCE
-    while not answers(login):
-        if process.poll() is not None or time.monotonic() > deadline:
-            lines = log.read_text(errors="replace").strip().splitlines() or ["no reason given"]
-            raise RetraceError(f"MLflow's server did not start: {lines[-1].strip()} ({log})")
-        time.sleep(0.2)
+    options = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    options += ["--app-name", "basic-auth"] if variables else []
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    with subprocess.Popen(
+        [sys.executable, "-m", "mlflow", "server", *options],
+        cwd=folder,
+        env=environment | variables,
+        start_new_session=True,  # Ctrl-C is for this process alone, which ends all of MLflow's
+    ) as process:
+        with suppress(KeyboardInterrupt):
+            return process.wait()
+        os.killpg(process.pid, signal.SIGTERM)
+    return 0
 
 
-def answers(login: Login) -> bool:
-    """Whether there is a server that is well."""
-    with requests.Session() as session:
-        session.trust_env = False  # no proxy
-        try:
-            return bool(session.get(f"{login.uri}/health", timeout=5).text == "OK")
-        except requests.RequestException:
-            return False
-
-
-def use(folder: Path, login: Login) -> str:
-    """Say where the server is and how to log in."""
-    return f"{login.uri}, user {login.username}, password in {folder / 'login.env'}"
-
-
-def stop(folder: Path) -> bool:
-    """End what was started from the folder, and nothing else; returns whether there was any."""
-    found = processes(folder)
-    for process in found:
-        with suppress(psutil.NoSuchProcess):
-            process.terminate()
-    _, left = psutil.wait_procs(found, timeout=GRACE)
-    left = list({*left, *processes(folder)})
-    for process in left:
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
-    psutil.wait_procs(left, timeout=GRACE)
-    database = Postgres(folder)
-    found_database = database.process() is not None
-    database.stop()
-    return bool(found) or found_database
-
-
-def status(folder: Path) -> tuple[str, int]:
-    """Say what runs; returns that and the exit code."""
-    login = read_login(folder)
-    parts = {"MLflow": processes(folder), "PostgreSQL": Postgres(folder).process()}
-    missing = [name for name, found in parts.items() if not found]
-    if login and not missing and answers(login):
-        return f"the server runs: {use(folder, login)}", 0
-    what = "the server does not run" if len(missing) == 2 else "the server is not well"
-    return f"{what}; `make server` starts it", 1
-
-
-def main() -> int:
-    """Start, stop or look; returns the exit code."""
+def main(argv: Sequence[str], root: Path) -> int:
+    """Serve; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m mlcore.tracking.server", description=__doc__)
-    parser.add_argument("action", choices=["start", "stop", "status"])
-    parser.add_argument("--port", type=int, help=f"default: as the last time, or else {PORT}")
-    options = parser.parse_args()
-    folder = server_folder(ROOT)
+    parser.add_argument("--ui", action="store_true", help="show mlflow.db, without a password")
+    parser.add_argument("--port", default="", help="5000 with --ui, else 5001, if not given")
+    options = parser.parse_args(argv)
     try:
-        if options.action == "status" or (options.action == "stop" and not folder.exists()):
-            told, code = status(folder)
-            print(told)
-            return code if options.action == "status" else 0
-        folder.mkdir(mode=0o700, exist_ok=True)
-        with FileLock(folder / ".lock", timeout=0):
-            if options.action == "start":
-                print(start(folder, options.port))
-            else:
-                print("the server is stopped" if stop(folder) else "the server did not run")
-        return 0
-    except Timeout:
-        sys.exit("error: another `make server` or `make server-stop` is at work")
+        port = _free(options.port or ("5000" if options.ui else "5001"))
+        folder, variables = (root, {}) if options.ui else _own(root, port)
+        print(f"http://127.0.0.1:{port} answers in half a minute; Ctrl-C ends it", flush=True)
+        return _serve(folder, port, variables)
     except (RetraceError, OSError) as error:
         sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        return 130
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:], checkout()))

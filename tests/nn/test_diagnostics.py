@@ -1,37 +1,20 @@
-"""Figures about a network against numerical derivatives and layers made by hand."""
+"""Values about a network against numerical derivatives and layers made by hand."""
 
 import math
-from itertools import pairwise
 
 import numpy as np
 import pytest
-from scipy.special import log_softmax
 from sklearn.datasets import load_iris
 from sklearn.preprocessing import scale
+from textbook import LOSSES, data, network, reference_loss
 
-from mlcore.nn import NeuralNetwork, NeuralNetworkRegressor
+from mlcore.nn import NeuralNetwork
 from mlcore.nn.activations import ACTIVATIONS
 from mlcore.nn.diagnostics import PROBE_SIZE, SAME, diagnose, explain, unit_spread
 from mlcore.nn.gradients import forward
-from mlcore.nn.losses import LOSSES, cross_entropy, squared_error
+from mlcore.nn.losses import cross_entropy, squared_error
 
-both_estimators = pytest.mark.parametrize("cls", [NeuralNetwork, NeuralNetworkRegressor])
 both_floats = pytest.mark.parametrize("dtype", [np.float32, np.float64])
-
-
-def network(sizes, seed=0):
-    rng = np.random.default_rng(seed)
-    pairs = list(pairwise(sizes))
-    weights = [rng.normal(0.0, 1.5 / fan_in**0.5, (fan_in, fan_out)) for fan_in, fan_out in pairs]
-    return weights, [rng.normal(0.0, 0.5, fan_out) for _, fan_out in pairs]
-
-
-def data(loss, n=9, n_features=3, n_outputs=2):
-    rng = np.random.default_rng(1)
-    X = rng.normal(size=(n, n_features))
-    if loss == "cross_entropy":
-        return X, rng.integers(0, n_outputs, n)
-    return X, rng.normal(size=(n, n_outputs))
 
 
 def iris(dtype=np.float64):
@@ -39,13 +22,13 @@ def iris(dtype=np.float64):
     return scale(X).astype(dtype), y
 
 
-def build(cls=NeuralNetwork, **changes):
+def build(**changes):
     options = {"hidden_layer_sizes": (8, 6), "max_epochs": 4, "batch_size": 16, "random_state": 0}
-    return cls(**options | changes)
+    return NeuralNetwork(**options | changes)
 
 
-def hidden_figures(activation, z):
-    """The figures of a hidden layer with pre-activations `z`, (n_samples, n_units)."""
+def hidden_values(activation, z):
+    """The values of a hidden layer with pre-activations `z`, (n_samples, n_units)."""
     z = np.asarray(z, dtype=float)
     weights = [z, np.ones((z.shape[1], 1))]
     biases = [np.zeros(z.shape[1]), np.zeros(1)]
@@ -59,20 +42,18 @@ def hidden_figures(activation, z):
 @pytest.mark.parametrize("loss", sorted(LOSSES))
 @pytest.mark.parametrize("hidden", [(), (4,), (5, 4, 3)], ids=str)
 def test_gradient_norms_are_numerical(central_differences, activation, loss, hidden):
-    X, y = data(loss)
+    X, y = data(loss, 9, 3, 2)
     weights, biases = network([3, *hidden, 2])
 
     def value():
         scores = forward(X, weights, biases, ACTIVATIONS[activation])[-1]
-        if loss == "squared_error":
-            return ((scores - y) ** 2).mean()
-        return -log_softmax(scores, axis=1)[np.arange(len(y)), y].mean()
+        return reference_loss(loss, scores, y)
 
-    figures = diagnose(X, y, weights, biases, ACTIVATIONS[activation], LOSSES[loss])
+    values = diagnose(X, y, weights, biases, ACTIVATIONS[activation], LOSSES[loss])
     for layer, parameters in enumerate(zip(weights, biases, strict=True), start=1):
         slopes = [central_differences(value, array).ravel() for array in parameters]
         expected = np.linalg.norm(np.concatenate(slopes))
-        assert figures[f"gradient_norm_{layer}"] == pytest.approx(expected, rel=1e-6, abs=1e-9)
+        assert values[f"gradient_norm_{layer}"] == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
 
 # score = v w x with x = 2, w = 1, v = 1e-30 and y = 1, so that dE/d score is -2: dE/dv = -4 and
@@ -82,20 +63,20 @@ def test_gradient_norms_that_vanish_are_not_rounded_to_zero(dtype):
     weights = [np.ones((1, 1), dtype), np.full((1, 1), 1e-30, dtype)]
     biases = [np.zeros(1, dtype), np.zeros(1, dtype)]
     X, y = np.full((1, 1), 2.0, dtype), np.full((1, 1), 1.0, dtype)
-    figures = diagnose(X, y, weights, biases, ACTIVATIONS["identity"], squared_error)
-    assert figures["gradient_norm_1"] == pytest.approx(2e-30 * math.sqrt(5), rel=1e-5, abs=0)
-    assert figures["gradient_norm_2"] == pytest.approx(2 * math.sqrt(5), rel=1e-5)
+    values = diagnose(X, y, weights, biases, ACTIVATIONS["identity"], squared_error)
+    assert values["gradient_norm_1"] == pytest.approx(2e-30 * math.sqrt(5), rel=1e-5, abs=0)
+    assert values["gradient_norm_2"] == pytest.approx(2 * math.sqrt(5), rel=1e-5)
 
 
 @pytest.mark.parametrize("hidden", [(), (4,), (5, 4)], ids=str)
-def test_figures_there_are(hidden):
-    X, y = data("cross_entropy")
-    figures = diagnose(X, y, *network([3, *hidden, 2]), ACTIVATIONS["relu"], cross_entropy)
+def test_values_there_are(hidden):
+    X, y = data("cross_entropy", 9, 3, 2)
+    values = diagnose(X, y, *network([3, *hidden, 2]), ACTIVATIONS["relu"], cross_entropy)
     names = {f"gradient_norm_{layer}" for layer in range(1, len(hidden) + 2)}
     for layer in range(1, len(hidden) + 1):
         names |= {f"{name}_{layer}" for name in ("dead_units", "saturated_units", "unit_spread")}
-    assert figures.keys() == names
-    assert {type(value) for value in figures.values()} == {float}
+    assert values.keys() == names
+    assert {type(value) for value in values.values()} == {float}
 
 
 # Units: always off, off but for one sample, always on, off at exactly 0
@@ -104,21 +85,14 @@ RELU_LAYER = [[-1, -1, 1, 0], [-2, 3, 2, 0], [-3, -1, 3, -1], [-0.1, -2, 0.1, -5
 
 @pytest.mark.parametrize(
     ("activation", "dead"),
-    [
-        ("relu", 0.5),
-        ("leaky_relu", 0.0),
-        ("tanh", 0.0),
-        ("sigmoid", 0.0),
-        ("identity", 0.0),
-        ("softmax", 0.0),
-    ],
+    [(name, 0.5 if name == "relu" else 0.0) for name in ACTIVATIONS],
 )
 def test_dead_units(activation, dead):
-    assert hidden_figures(activation, RELU_LAYER)["dead_units_1"] == dead
+    assert hidden_values(activation, RELU_LAYER)["dead_units_1"] == dead
 
 
 def test_units_of_which_rounding_leaves_no_derivative_are_dead():
-    assert hidden_figures("tanh", [[50, 50, 0], [-50, 0, 0]])["dead_units_1"] == 1 / 3
+    assert hidden_values("tanh", [[50, 50, 0], [-50, 0, 0]])["dead_units_1"] == 1 / 3
 
 
 # Thresholds: 1 - tanh^2 = 0.1 at z = 1.8184 and s (1 - s) = 0.025 at z = 3.6369; the relu's mean
@@ -140,12 +114,12 @@ def test_units_of_which_rounding_leaves_no_derivative_are_dead():
     ],
 )
 def test_saturated_units(activation, z, saturated):
-    assert hidden_figures(activation, z)["saturated_units_1"] == pytest.approx(saturated)
+    assert hidden_values(activation, z)["saturated_units_1"] == pytest.approx(saturated)
 
 
-def test_figures_are_of_their_layers():
+def test_values_are_of_their_layers():
     identity, dead, off = np.eye(4), np.diag([1.0, 1.0, 1.0, -1.0]), -np.eye(4)
-    figures = diagnose(
+    values = diagnose(
         np.full((3, 4), 2.0),
         np.zeros((3, 4)),
         [identity, dead, off, identity],
@@ -153,8 +127,8 @@ def test_figures_are_of_their_layers():
         ACTIVATIONS["relu"],
         squared_error,
     )
-    assert [figures[f"dead_units_{layer}"] for layer in (1, 2, 3)] == [0.0, 0.25, 1.0]
-    assert [figures[f"gradient_norm_{layer}"] for layer in (1, 2, 3, 4)] == [0.0] * 4
+    assert [values[f"dead_units_{layer}"] for layer in (1, 2, 3)] == [0.0, 0.25, 1.0]
+    assert [values[f"gradient_norm_{layer}"] for layer in (1, 2, 3, 4)] == [0.0] * 4
 
 
 @both_floats
@@ -194,7 +168,7 @@ def test_unit_spread_of_independent_weights(draw, spread, factor):
 @pytest.mark.parametrize("loss", sorted(LOSSES))
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
 def test_diagnose_leaves_data_and_parameters_alone(activation, loss):
-    X, y = data(loss)
+    X, y = data(loss, 9, 3, 2)
     weights, biases = network([3, 5, 4, 2])
     arrays = [X, y, *weights, *biases]
     before = [a.copy() for a in arrays]
@@ -203,14 +177,13 @@ def test_diagnose_leaves_data_and_parameters_alone(activation, loss):
         np.testing.assert_array_equal(array, kept)
 
 
-@both_estimators
 @both_floats
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
-def test_diagnostics_do_not_change_training(cls, dtype, activation):
+def test_diagnostics_do_not_change_training(dtype, activation):
     X, y = iris(dtype)
     given = X.copy(), y.copy()
     plain, diagnosed = (
-        build(cls, activation=activation, diagnostics=diagnostics).fit(X, y, validation=(X, y))
+        build(activation=activation, diagnostics=diagnostics).fit(X, y, validation=(X, y))
         for diagnostics in (False, True)
     )
     for a, b in zip(
@@ -223,19 +196,16 @@ def test_diagnostics_do_not_change_training(cls, dtype, activation):
     np.testing.assert_array_equal(y, given[1])
 
 
-@both_estimators
-def test_diagnostics_of_the_last_epoch_are_of_the_final_weights(cls, central_differences):
+def test_diagnostics_of_the_last_epoch_are_of_the_final_weights(central_differences):
     X, y = iris()
-    model = build(cls, activation="tanh", diagnostics=True, hidden_layer_sizes=(4, 3)).fit(X, y)
+    model = build(activation="tanh", diagnostics=True, hidden_layer_sizes=(4, 3)).fit(X, y)
 
     def loss():
         hidden = X
         for W, b in zip(model.weights_[:-1], model.biases_[:-1], strict=True):
             hidden = np.tanh(hidden @ W + b)
         scores = hidden @ model.weights_[-1] + model.biases_[-1]
-        if cls is NeuralNetworkRegressor:
-            return ((scores[:, 0] - y) ** 2).mean()
-        return -log_softmax(scores, axis=1)[np.arange(len(y)), y].mean()
+        return reference_loss("cross_entropy", scores, y)
 
     for layer, parameters in enumerate(zip(model.weights_, model.biases_, strict=True), start=1):
         slopes = [central_differences(loss, array).ravel() for array in parameters]
@@ -255,23 +225,22 @@ def test_diagnostics_are_of_the_first_samples():
     # Off for all of the probe, on for what comes after it: dead as far as the probe shows
     X[PROBE_SIZE:] *= -1
     model = build(diagnostics=True, learning_rate=1e-12, max_epochs=1, weight_init="he")
-    figures = model.set_params(hidden_layer_sizes=(64,)).fit(X, y).history_[0]
+    values = model.set_params(hidden_layer_sizes=(64,)).fit(X, y).history_[0]
     on = X[:PROBE_SIZE] @ model.weights_[0] > 0
     assert 0 < (~on.any(axis=0)).mean() < 1
     assert not (X @ model.weights_[0] <= 0).all(axis=0).any()
-    assert figures["dead_units_1"] == (~on.any(axis=0)).mean()
-    assert figures["saturated_units_1"] == (on.mean(axis=0) < 0.1).mean()
+    assert values["dead_units_1"] == (~on.any(axis=0)).mean()
+    assert values["saturated_units_1"] == (on.mean(axis=0) < 0.1).mean()
 
 
-@both_estimators
 @both_floats
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
-def test_zero_init_keeps_the_units_of_a_layer_the_same(cls, dtype, activation):
+def test_zero_init_keeps_the_units_of_a_layer_the_same(dtype, activation):
     X, y = iris(dtype)
     options = {"activation": activation, "learning_rate": 0.1, "max_epochs": 30}
-    history = build(cls, **options, weight_init="zero", diagnostics=True).fit(X, y).history_
+    history = build(**options, weight_init="zero", diagnostics=True).fit(X, y).history_
     assert max(row[f"unit_spread_{layer}"] for row in history for layer in (1, 2)) < 1e-5
-    other = build(cls, **options, weight_init="xavier", diagnostics=True).fit(X, y).history_
+    other = build(**options, weight_init="xavier", diagnostics=True).fit(X, y).history_
     assert min(row[f"unit_spread_{layer}"] for row in other for layer in (1, 2)) > 0.1
 
 
@@ -283,7 +252,7 @@ LEARNS = {
 
 
 @pytest.mark.parametrize(
-    ("figures", "says"),
+    ("values", "says"),
     [
         ({}, "gradients reach every layer, units differ"),
         ({"unit_spread_1": 0.0, "unit_spread_2": 9e-5}, "every hidden layer: all units the same"),
@@ -301,5 +270,5 @@ LEARNS = {
         ({"dead_units_2": 0.49}, "gradients reach every layer, units differ"),
     ],
 )  # fmt: skip
-def test_what_the_figures_mean(figures, says):
-    assert explain(LEARNS | figures) == says
+def test_what_the_values_mean(values, says):
+    assert explain(LEARNS | values) == says

@@ -1,29 +1,20 @@
 """Forward and backward passes against plain formulas, numerical derivatives and work by hand."""
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
-from scipy.special import log_softmax, softmax
-from textbook import TEXTBOOK
+from scipy.special import softmax
+from textbook import LOSSES, TEXTBOOK, data, network, reference_loss
 
 from mlcore.nn.activations import ACTIVATIONS
 from mlcore.nn.gradients import backward, forward, forward_from, gradients
-from mlcore.nn.losses import LOSSES, squared_error
+from mlcore.nn.losses import cross_entropy, squared_error
 
 KINKED = {"relu", "leaky_relu"}
 WIDTH = st.integers(1, 6)
 
 every_activation = pytest.mark.parametrize("name", sorted(ACTIVATIONS))
-
-
-def network(sizes, seed):
-    rng = np.random.default_rng(seed)
-    pairs = list(pairwise(sizes))
-    weights = [rng.normal(0.0, 1.5 / fan_in**0.5, (fan_in, fan_out)) for fan_in, fan_out in pairs]
-    return weights, [rng.normal(0.0, 0.5, fan_out) for _, fan_out in pairs]
 
 
 def pre_activations(X, weights, biases, function):
@@ -32,18 +23,6 @@ def pre_activations(X, weights, biases, function):
         layers.append(X @ W + b)
         X = function(layers[-1])
     return layers
-
-
-def reference_loss(loss, scores, y):
-    if loss == "squared_error":
-        return ((scores - y) ** 2).mean()
-    return -log_softmax(scores, axis=1)[np.arange(len(y)), y].mean()
-
-
-def targets(loss, n, n_outputs, rng):
-    if loss == "squared_error":
-        return rng.normal(size=(n, n_outputs))
-    return rng.integers(0, n_outputs, n)
 
 
 def hand_worked_network():
@@ -62,9 +41,7 @@ def hand_worked_network():
 def test_gradients_are_numerical_derivatives(
     central_differences, name, loss, hidden, n_features, n_outputs, n, seed
 ):
-    rng = np.random.default_rng([seed, n])
-    X = rng.normal(size=(n, n_features))
-    y = targets(loss, n, n_outputs, rng)
+    X, y = data(loss, n, n_features, n_outputs, [seed, n])
     weights, biases = network([n_features, *hidden, n_outputs], seed)
     function = TEXTBOOK[name]
 
@@ -86,9 +63,8 @@ def test_gradients_are_numerical_derivatives(
 
 @pytest.mark.parametrize("loss", sorted(LOSSES))
 def test_gradients_leave_data_and_parameters_alone(loss):
-    rng = np.random.default_rng(0)
-    X, y = rng.normal(size=(5, 3)), targets(loss, 5, 2, rng)
-    weights, biases = network([3, 4, 4, 2], 0)
+    X, y = data(loss, 5, 3, 2)
+    weights, biases = network([3, 4, 4, 2])
     arrays = [X, y, *weights, *biases]
     before = [a.copy() for a in arrays]
     gradients(X, y, weights, biases, ACTIVATIONS["tanh"], LOSSES[loss])
@@ -99,7 +75,7 @@ def test_gradients_leave_data_and_parameters_alone(loss):
 @every_activation
 def test_forward_is_the_composition_of_layers(name):
     X = np.random.default_rng(0).normal(size=(7, 3))
-    weights, biases = network([3, 5, 4, 6, 2], 0)
+    weights, biases = network([3, 5, 4, 6, 2])
     layers = pre_activations(X, weights, biases, TEXTBOOK[name])
     outputs = forward(X, weights, biases, ACTIVATIONS[name])
     assert outputs[0] is X
@@ -112,7 +88,7 @@ def test_forward_is_the_composition_of_layers(name):
 @every_activation
 def test_forward_writes_to_the_buffers(name):
     X = np.random.default_rng(0).normal(size=(7, 3))
-    weights, biases = network([3, 5, 4, 2], 0)
+    weights, biases = network([3, 5, 4, 2])
     buffers = [np.full((9, width), np.nan) for width in (5, 4, 2)]
     z, *rest = (b[:7] for b in buffers)
     np.matmul(X, weights[0], out=z)
@@ -127,7 +103,7 @@ def test_forward_writes_to_the_buffers(name):
 
 @pytest.mark.parametrize(("n_weights", "n_biases"), [(3, 2), (2, 3)])
 def test_weights_and_biases_of_different_numbers_are_refused(n_weights, n_biases):
-    weights, biases = network([3, 5, 4, 2], 0)
+    weights, biases = network([3, 5, 4, 2])
     with pytest.raises(ValueError, match=r"longer|shorter"):
         forward(np.ones((7, 3)), weights[:n_weights], biases[:n_biases], ACTIVATIONS["relu"])
 
@@ -136,7 +112,7 @@ def test_weights_and_biases_of_different_numbers_are_refused(n_weights, n_biases
 @every_activation
 def test_passes_keep_the_dtype(name, dtype):
     X = np.random.default_rng(0).normal(size=(7, 3)).astype(dtype)
-    weights, biases = network([3, 5, 4, 2], 0)
+    weights, biases = network([3, 5, 4, 2])
     weights, biases = [W.astype(dtype) for W in weights], [b.astype(dtype) for b in biases]
     hidden = ACTIVATIONS[name]
     outputs = forward(X, weights, biases, hidden)
@@ -146,7 +122,7 @@ def test_passes_keep_the_dtype(name, dtype):
 
 def test_backward_goes_from_the_last_layer_to_the_first():
     X = np.random.default_rng(0).normal(size=(7, 3))
-    weights, biases = network([3, 5, 4, 2], 0)
+    weights, biases = network([3, 5, 4, 2])
     hidden = ACTIVATIONS["tanh"]
     outputs = forward(X, weights, biases, hidden)[1:]
     steps = [(layer, d.shape) for layer, d in backward(outputs, weights, outputs[-1], hidden)]
@@ -158,7 +134,7 @@ def test_backward_goes_from_the_last_layer_to_the_first():
 def test_deltas_are_unaffected_by_updates_after_each_yield(name, buffered, central_differences):
     X = np.random.default_rng(0).normal(size=(7, 3))
     upstream = np.random.default_rng(1).normal(size=(7, 2))
-    weights, biases = network([3, 5, 4, 2], 0)
+    weights, biases = network([3, 5, 4, 2])
     function = TEXTBOOK[name]
     row_biases = [np.tile(b, (7, 1)) for b in biases]
 
@@ -179,13 +155,10 @@ def test_deltas_are_unaffected_by_updates_after_each_yield(name, buffered, centr
 
 
 def test_network_without_hidden_layers_is_softmax_regression():
-    rng = np.random.default_rng(0)
-    X, labels = rng.normal(size=(6, 4)), rng.integers(0, 3, 6)
-    weights, biases = network([4, 3], 0)
+    X, labels = data("cross_entropy", 6, 4, 3)
+    weights, biases = network([4, 3])
     residuals = softmax(X @ weights[0] + biases[0], axis=1) - np.eye(3)[labels]
-    _, (dW,), (db,) = gradients(
-        X, labels, weights, biases, ACTIVATIONS["relu"], LOSSES["cross_entropy"]
-    )
+    _, (dW,), (db,) = gradients(X, labels, weights, biases, ACTIVATIONS["relu"], cross_entropy)
     np.testing.assert_allclose(dW, X.T @ residuals / 6, rtol=1e-12)
     np.testing.assert_allclose(db, residuals.mean(axis=0), rtol=1e-12)
 
@@ -197,22 +170,20 @@ def test_hand_worked_predictions():
     np.testing.assert_array_equal(outputs[2], [[1.75], [2.0], [2.25]])
 
 
-def test_hand_worked_loss_and_gradients():
+@pytest.mark.parametrize(
+    ("bias", "expected_loss", "expected"),
+    [
+        (1.0, 4.375, [-4.5, -2.0, -8.5, -4.0]),
+        # The hidden unit is on for the last sample alone
+        (-1.0, (4 + 9 + 3.75**2) / 3, [-3.75, -1.25, -1.25, -2 * (2 + 3 + 3.75) / 3]),
+    ],
+)
+def test_hand_worked_loss_and_gradients(bias, expected_loss, expected):
     X, y, weights, biases = hand_worked_network()
+    biases[0][...] = bias
     loss, (dw1, dw2), (db1, db2) = gradients(
         X, y, weights, biases, ACTIVATIONS["relu"], squared_error
     )
-    assert loss == pytest.approx(4.375, rel=1e-12)
+    assert loss == pytest.approx(expected_loss, rel=1e-12)
     found = [dw1.item(), db1.item(), dw2.item(), db2.item()]
-    assert found == pytest.approx([-4.5, -2.0, -8.5, -4.0], rel=1e-12)
-
-
-def test_hand_worked_example_with_an_inactive_unit():
-    X, y, weights, biases = hand_worked_network()
-    biases[0][...] = -1.0
-    loss, (dw1, dw2), (db1, db2) = gradients(
-        X, y, weights, biases, ACTIVATIONS["relu"], squared_error
-    )
-    assert loss == pytest.approx((4 + 9 + 3.75**2) / 3, rel=1e-12)
-    found = [dw1.item(), db1.item(), dw2.item(), db2.item()]
-    assert found == pytest.approx([-3.75, -1.25, -1.25, -2 * (2 + 3 + 3.75) / 3], rel=1e-12)
+    assert found == pytest.approx(expected, rel=1e-12)

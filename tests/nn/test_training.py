@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, log_loss, mean_squared_error
 from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.utils import gen_batches
 
 from mlcore.nn.activations import ACTIVATIONS
 from mlcore.nn.losses import cross_entropy, squared_error
-from mlcore.nn.training import EarlyStopping, EpochStats, count_correct, evaluate, train
+from mlcore.nn.training import EarlyStopping, EpochStats, evaluate, train
 
 N, FEATURES, CLASSES, HIDDEN = 23, 4, 3, (5, 6)
 RATE = 0.1
@@ -60,10 +61,6 @@ def reference(cls, X, y, weights, biases, activation, learning_rate):
     return mlp.set_params(batch_size="auto")
 
 
-def batches(n, batch_size):
-    return [slice(start, min(start + batch_size, n)) for start in range(0, n, batch_size)]
-
-
 def start(X, y, weights, biases, loss, **changes):
     options = {
         "hidden": ACTIVATIONS["tanh"],
@@ -82,36 +79,21 @@ def assert_same_parameters(weights, biases, mlp):
 
 
 @pytest.mark.parametrize("activation", SKLEARN_NAMES)
-def test_one_step_of_a_classifier(activation):
+@pytest.mark.parametrize(
+    ("batch_size", "widths"),
+    [(1, HIDDEN), (7, (1, 1)), (7, (6, 1, 4)), (11, (2, 2, 2, 2, 2, 2)), (N, HIDDEN), (100, (1,))],
+)
+def test_trajectory_of_a_classifier(activation, batch_size, widths):
     X, y, _ = data()
-    weights, biases = network(CLASSES)
+    weights, biases = network(CLASSES, widths)
     mlp = reference(MLPClassifier, X, y, weights, biases, activation, RATE)
+    options = {"batch_size": batch_size, "rng": np.random.default_rng(5)}
     hidden = ACTIVATIONS[activation]
-    list(start(X, y, weights, biases, cross_entropy, hidden=hidden, batch_size=N, max_epochs=1))
-    mlp.partial_fit(X, y)
-    assert_same_parameters(weights, biases, mlp)
-
-
-@pytest.mark.parametrize("activation", SKLEARN_NAMES)
-@pytest.mark.parametrize("batch_size", [1, 7, 11, N, 100])
-def test_trajectory_of_a_classifier(activation, batch_size):
-    X, y, _ = data()
-    weights, biases = network(CLASSES)
-    mlp = reference(MLPClassifier, X, y, weights, biases, activation, RATE)
-    epochs = start(
-        X,
-        y,
-        weights,
-        biases,
-        cross_entropy,
-        hidden=ACTIVATIONS[activation],
-        batch_size=batch_size,
-        rng=np.random.default_rng(5),
-    )
+    epochs = start(X, y, weights, biases, cross_entropy, hidden=hidden, **options)
     rng = np.random.default_rng(5)
     for epoch, stats in enumerate(epochs, start=1):
         order, losses, correct = rng.permutation(N), [], 0
-        for rows in batches(N, batch_size):
+        for rows in gen_batches(N, batch_size):
             x, labels = X[order[rows]], y[order[rows]]
             correct += np.sum(mlp.predict(x) == labels)
             mlp.partial_fit(x, labels)
@@ -121,19 +103,6 @@ def test_trajectory_of_a_classifier(activation, batch_size):
         assert stats.train_loss == pytest.approx(np.mean(losses), rel=1e-10)
         assert stats.train_accuracy == pytest.approx(correct / N, rel=1e-12)
     assert epoch == 3
-
-
-def test_trajectory_of_whole_epochs_of_scikit_learn():
-    X, y, _ = data()
-    weights, biases = network(CLASSES)
-    mlp = reference(MLPClassifier, X, y, weights, biases, "relu", RATE).set_params(batch_size=7)
-    curve = []
-    hidden = ACTIVATIONS["relu"]
-    for stats in start(X, y, weights, biases, cross_entropy, hidden=hidden):
-        mlp.partial_fit(X, y)
-        assert_same_parameters(weights, biases, mlp)
-        curve.append(stats.train_loss)
-    np.testing.assert_allclose(curve, mlp.loss_curve_[-3:], rtol=1e-10)
 
 
 @pytest.mark.parametrize("activation", SKLEARN_NAMES)
@@ -150,16 +119,6 @@ def test_trajectory_of_a_regressor(activation):
         assert_same_parameters(weights, biases, mlp)
         assert stats.train_loss == pytest.approx(2 * mlp.loss_, rel=1e-10)
         assert math.isnan(stats.train_accuracy)
-
-
-@pytest.mark.parametrize("hidden", [(1,), (1, 1), (6, 1, 4), (2, 2, 2, 2, 2, 2)])
-def test_trajectory_of_networks_of_odd_widths(hidden):
-    X, y, _ = data()
-    weights, biases = network(CLASSES, hidden)
-    mlp = reference(MLPClassifier, X, y, weights, biases, "tanh", RATE).set_params(batch_size=7)
-    for _ in start(X, y, weights, biases, cross_entropy):
-        mlp.partial_fit(X, y)
-    assert_same_parameters(weights, biases, mlp)
 
 
 def test_training_updates_the_given_arrays_and_leaves_the_data_alone():
@@ -232,32 +191,22 @@ def test_parameters_that_cannot_be_updated_in_place_are_refused(
             np.testing.assert_array_equal(array, kept)
 
 
-def test_parameters_of_another_dtype_than_the_data_are_refused():
-    X, y, _ = data()
-    with pytest.raises(ValueError, match=r"C-contiguous float32 as X is, .* not float64 with"):
-        next(start(X.astype(np.float32), y, *network(CLASSES), cross_entropy))
-
-
-@pytest.mark.parametrize("dtype", [np.float16, np.complex64, int])
-def test_data_of_a_dtype_that_is_not_trained_in_are_refused(dtype):
-    X, y, _ = data()
-    weights, biases = ([a.astype(dtype) for a in part] for part in network(CLASSES))
-    with pytest.raises(ValueError, match=f"X should be float32 or float64, not {np.dtype(dtype)}"):
-        next(start(X.astype(dtype), y, weights, biases, cross_entropy))
-
-
 @pytest.mark.parametrize(
-    ("n_samples", "n_features", "what"),
+    ("dtype", "parameters_dtype", "n_samples", "n_features", "what"),
     [
-        (20, FEATURES - 1, f"X has {FEATURES - 1} features, the first weights {FEATURES} rows"),
-        (20, FEATURES + 1, f"X has {FEATURES + 1} features, the first weights {FEATURES} rows"),
-        (19, FEATURES, "X has 19 samples, y 20"),
+        (np.float32, float, N, FEATURES, r"C-contiguous float32 as X is, .* not float64 with"),
+        (np.float16, np.float16, N, FEATURES, "X should be float32 or float64, not float16"),
+        (int, int, N, FEATURES, "X should be float32 or float64, not int64"),
+        (float, float, N, 3, f"X has 3 features, the first weights {FEATURES} rows"),
+        (float, float, N, 5, f"X has 5 features, the first weights {FEATURES} rows"),
+        (float, float, 19, FEATURES, f"X has 19 samples, y {N}"),
     ],
 )
-def test_data_that_do_not_fit_are_refused(n_samples, n_features, what):
-    X, y = np.zeros((n_samples, n_features)), np.zeros(20, int)
+def test_data_that_do_not_fit_are_refused(dtype, parameters_dtype, n_samples, n_features, what):
+    X, y = np.zeros((n_samples, n_features), dtype), np.zeros(N, int)
+    weights, biases = ([a.astype(parameters_dtype) for a in part] for part in network(CLASSES))
     with pytest.raises(ValueError, match=what):
-        next(start(X, y, *network(CLASSES), cross_entropy))
+        next(start(X, y, weights, biases, cross_entropy))
 
 
 UNUSED = [[0], [2, 5], [1, 2, 3, 4, 6]]
@@ -349,11 +298,10 @@ def test_validation_is_evaluated_after_each_epoch():
         assert stats.val_accuracy == pytest.approx(mlp.score(X_val, y_val), rel=1e-12)
 
 
-def test_validation_figures_are_nan_without_a_validation_set():
+def test_validation_metrics_are_nan_without_a_validation_set():
     X, y, _ = data()
     for stats in start(X, y, *network(CLASSES), cross_entropy):
-        assert math.isnan(stats.val_loss)
-        assert math.isnan(stats.val_accuracy)
+        assert np.isnan([stats.val_loss, stats.val_accuracy]).all()
 
 
 @pytest.mark.parametrize("n", [1, 255, 256, 257, 600])
@@ -374,106 +322,57 @@ def test_evaluate_weighs_every_row_the_same(n):
     assert math.isnan(accuracy)
 
 
-def test_count_correct():
-    scores = np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7], [-5.0, -6.0]])
-    assert count_correct(scores, np.array([1, 1, 1, 0]), cross_entropy) == 3
-    assert math.isnan(count_correct(scores, scores, squared_error))
-
-
-def epoch_stats(losses):
-    return [EpochStats(epoch, 1.0, 0.5, loss, 0.5) for epoch, loss in enumerate(losses, start=1)]
-
-
-def watch(patience, losses):
+@pytest.mark.parametrize(
+    ("patience", "losses", "improved", "stops_at"),
+    [
+        (3, [2.0, 1.0, 1.5, 1.2, 1.1], [1, 2], 5),
+        (2, [3.0, 3.5, 2.5, 2.6, 2.4, 2.5, 2.5], [1, 3, 5], 7),  # waits anew at every minimum
+        (2, [1.0, 1.0, 1.0], [1], 3),  # an equal loss is no improvement
+        (1, [3.0, 2.0, 1.0, 1.1], [1, 2, 3], 4),
+        (1, [math.nan] * 50, [], None),  # without a validation set
+    ],
+)
+def test_early_stopping(patience, losses, improved, stops_at):
     stopping = EarlyStopping(patience)
-    seen = [(stopping.improved(s), stopping.exhausted(s)) for s in epoch_stats(losses)]
-    return stopping, [improved for improved, _ in seen], [exhausted for _, exhausted in seen]
-
-
-def test_early_stopping_waits_for_patience_epochs_after_the_minimum():
-    stopping, improved, exhausted = watch(3, [2.0, 1.0, 1.5, 1.2, 1.1])
-    assert improved == [True, True, False, False, False]
-    assert exhausted == [False, False, False, False, True]
-    assert (stopping.best_epoch, stopping.best_loss) == (2, 1.0)
-
-
-def test_early_stopping_starts_waiting_anew_at_every_minimum():
-    stopping, improved, exhausted = watch(2, [3.0, 3.5, 2.5, 2.6, 2.4, 2.5, 2.5])
-    assert improved == [True, False, True, False, True, False, False]
-    assert exhausted == [False] * 6 + [True]
-    assert stopping.best_epoch == 5
-
-
-def test_early_stopping_takes_an_equal_loss_for_no_improvement():
-    stopping, improved, exhausted = watch(2, [1.0, 1.0, 1.0])
-    assert improved == [True, False, False]
-    assert exhausted == [False, False, True]
-    assert stopping.best_epoch == 1
-
-
-def test_early_stopping_with_a_patience_of_one():
-    assert watch(1, [3.0, 2.0, 1.0, 1.1])[2] == [False, False, False, True]
-
-
-def test_early_stopping_never_ends_without_a_validation_set():
-    stopping, improved, exhausted = watch(1, [math.nan] * 50)
-    assert not any(improved)
-    assert not any(exhausted)
-    assert stopping.best_epoch == 0
+    stats = [EpochStats(epoch, 1.0, 0.5, loss, 0.5) for epoch, loss in enumerate(losses, start=1)]
+    seen = [(s.epoch, stopping.improved(s), stopping.exhausted(s)) for s in stats]
+    assert [epoch for epoch, better, _ in seen if better] == improved
+    assert [epoch for epoch, _, ends in seen if ends] == ([stops_at] if stops_at else [])
+    assert stopping.best_epoch == max(improved, default=0)
 
 
 # A linear 1-1 network on x = 1, y = 0: each step multiplies the prediction by 1 - 4 rate, so that
 # the loss is beyond float64 at the second one.
-@pytest.mark.parametrize(("batch_size", "where"), [(1, "epoch 1, step 2"), (3, "epoch 2, step 1")])
-@pytest.mark.parametrize("rate", [1e160, 3e200])
-def test_divergence_names_epoch_step_and_learning_rate(batch_size, where, rate):
+@pytest.mark.parametrize(
+    ("rate", "changes", "where"),
+    [
+        (1e160, {"batch_size": 1}, "loss is inf at epoch 1, step 2"),
+        (3e200, {"batch_size": 3}, "loss is inf at epoch 2, step 1"),
+        (1e160, {"validation": True, "max_epochs": 1}, "validation loss is inf after epoch 1"),
+    ],
+)
+def test_divergence_names_where_and_the_learning_rate(rate, changes, where):
     X, y = np.ones((3, 1)), np.zeros((3, 1))
-    epochs = start(
-        X,
-        y,
-        [np.ones((1, 1))],
-        [np.zeros(1)],
-        squared_error,
-        learning_rate=rate,
-        batch_size=batch_size,
-    )
-    message = f"diverged: the loss is inf at {where}; .*learning_rate.*{re.escape(f'{rate:g}')}"
+    if "validation" in changes:
+        changes = changes | {"validation": (X, y)}
+    weights, biases = [np.ones((1, 1))], [np.zeros(1)]
+    epochs = start(X, y, weights, biases, squared_error, learning_rate=rate, **changes)
+    message = f"diverged: the {where}; .*learning_rate.*{re.escape(f'{rate:g}')}"
     with np.errstate(over="ignore"), pytest.raises(FloatingPointError, match=message):
         list(epochs)
 
 
-def test_divergence_of_the_last_step_shows_in_the_validation_loss():
-    X, y = np.ones((3, 1)), np.zeros((3, 1))
-    epochs = start(
-        X,
-        y,
-        [np.ones((1, 1))],
-        [np.zeros(1)],
-        squared_error,
-        learning_rate=1e160,
-        max_epochs=1,
-        validation=(X, y),
-    )
-    message = r"validation loss is inf after epoch 1; .*learning_rate.*1e\+160"
-    with np.errstate(over="ignore"), pytest.raises(FloatingPointError, match=message):
-        list(epochs)
-
-
-def test_validation_loss_of_nan_is_divergence():
+@pytest.mark.parametrize("validated", [False, True])
+def test_a_loss_of_nan_is_divergence(validated):
     X, y, _ = data()
     weights, biases = network(CLASSES)
-    broken = np.full((1, FEATURES), np.nan)
-    epochs = start(X, y, weights, biases, cross_entropy, validation=(broken, y[:1]))
-    with pytest.raises(FloatingPointError, match="validation loss is nan after epoch 1;"):
+    broken = np.full((1, FEATURES), np.nan), y[:1]
+    if not validated:
+        weights[0][0, 0] = np.nan
+    epochs = start(X, y, weights, biases, cross_entropy, validation=broken)
+    where = "validation loss is nan after epoch 1" if validated else "nan at epoch 1, step 1"
+    with pytest.raises(FloatingPointError, match=f"{where};"):
         list(epochs)
-
-
-def test_divergence_to_nan_is_noticed():
-    X, y, _ = data()
-    weights, biases = network(CLASSES)
-    weights[0][0, 0] = np.nan
-    with pytest.raises(FloatingPointError, match="nan at epoch 1, step 1;"):
-        list(start(X, y, weights, biases, cross_entropy))
 
 
 def test_a_finite_loss_is_no_divergence():

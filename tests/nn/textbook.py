@@ -1,10 +1,13 @@
-"""The activations as a textbook has them, and their slopes worked by hand."""
+"""Activations and losses as a textbook has them, slopes worked by hand, and networks to try."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import scipy.special
+
+from mlcore.nn.losses import cross_entropy, squared_error
 
 
 class Reference(NamedTuple):
@@ -24,3 +27,29 @@ REFERENCES = {
     "softmax": Reference(lambda z: scipy.special.softmax(z, axis=1)),
 }
 TEXTBOOK = {name: reference.function for name, reference in REFERENCES.items()}
+
+LOSSES = {"cross_entropy": cross_entropy, "squared_error": squared_error}
+
+
+def reference_loss(loss, scores, y):
+    """Compute the loss of a name by its formula."""
+    if loss == "squared_error":
+        return ((scores - y) ** 2).mean()
+    return -scipy.special.log_softmax(scores, axis=1)[np.arange(len(y)), y].mean()
+
+
+def network(sizes, seed=0):
+    """Draw weights and biases for layers of these sizes."""
+    rng = np.random.default_rng(seed)
+    pairs = list(pairwise(sizes))
+    weights = [rng.normal(0.0, 1.5 / fan_in**0.5, (fan_in, fan_out)) for fan_in, fan_out in pairs]
+    return weights, [rng.normal(0.0, 0.5, fan_out) for _, fan_out in pairs]
+
+
+def data(loss, n, n_features, n_outputs, seed=0):
+    """Draw features, and labels or targets as a loss takes them."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, n_features))
+    if loss == "squared_error":
+        return X, rng.normal(size=(n, n_outputs))
+    return X, rng.integers(0, n_outputs, n)

@@ -1,0 +1,1 @@
+"""From files to the study's parts: where data come from, and how they are split."""

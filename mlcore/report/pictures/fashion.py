@@ -1,0 +1,149 @@
+"""scikit-learn's models of Fashion-MNIST: losses, the search, images and codes."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+from sklearn.metrics import confusion_matrix, silhouette_samples
+
+from mlcore import plotting
+from mlcore.data.splits import FASHION_CLASSES, Part
+from mlcore.plotting import display
+from mlcore.report.pictures import Picture
+from mlcore.training.autoencoder import reconstruct
+from mlcore.training.weights import MLPWeights
+
+Array = NDArray[Any]
+Models = Mapping[str, MLPWeights]
+
+N_PAIRS = 4
+"""Pairs of classes that are confused most, shown for each classifier."""
+
+
+def losses(part: str, names: Sequence[str], table: pd.DataFrame) -> Picture:
+    """Draw the losses of a part's models (report, figures 7 and 8)."""
+    unit = "half mean squared error" if part == "autoencoder" else "cross-entropy (nats)"
+    histories = {name: table[table["run"] == name] for name in names}
+    last = {name: h[["train_loss", "val_loss"]].iloc[-1] for name, h in histories.items()}
+    told = ", ".join(f"{display(name)} {a:.3g} and {b:.3g}" for name, (a, b) in last.items())
+    return (
+        plotting.loss_panels(histories, unit),
+        f"Training and validation loss after the last epoch: {told}.",
+    )
+
+
+def search(table: pd.DataFrame) -> Picture:
+    """Draw the accuracies of the search's candidates."""
+    ranked = table.sort_values("rank")
+    best, last = ranked.iloc[0], ranked.iloc[-1]
+    return (
+        plotting.search_heatmaps(
+            ranked, "Fashion-MNIST: grid search, cross-validated accuracy (%)"
+        ),
+        f"{len(ranked)} candidates, from {100 * last['mean_accuracy']:.1f} % to "
+        f"{100 * best['mean_accuracy']:.1f} %; the best is {best['solver']} with learning rate "
+        f"{best['learning_rate']:g} and batches of {best['batch_size']:g}.",
+    )
+
+
+def images(test: Part, autoencoders: Models, n_images: int, seed: int) -> dict[str, Picture]:
+    """Draw random test images (report, figure 6) and their reconstructions (figure 9)."""
+    shown = np.random.default_rng(seed).choice(len(test.X), n_images, replace=False)
+    versions, errors = {}, []
+    for name, model in autoencoders.items():
+        versions[name] = reconstruct(test.X[shown], *model)
+        mse = float(np.mean((reconstruct(test.X, *model) - test.X) ** 2))
+        errors.append(f"{display(name)} {mse:.4f}")
+    classes = [FASHION_CLASSES[label] for label in test.y[shown]]
+    return {
+        "samples": (
+            plotting.image_samples(test.X[shown], classes, "Fashion-MNIST: random test images"),
+            f"Images of clothing: {', '.join(classes)}.",
+        ),
+        "reconstructions": (
+            plotting.reconstructions(
+                test.X[shown], versions, "Fashion-MNIST: test images and their reconstructions"
+            ),
+            "The same images as the autoencoders give them back, and the absolute differences. "
+            f"Mean squared error on all test images: {', '.join(errors)}.",
+        ),
+    }
+
+
+def confusion(test: Part, labels: Array, classifiers: Models) -> dict[str, Picture]:
+    """Draw what the classifiers take for what, and an image of each pair confused most.
+
+    Parameters
+    ----------
+    test : Part
+    labels : ndarray of shape (n_outputs,)
+        What the outputs of the networks stand for.
+    classifiers : mapping of str to MLPWeights
+    """
+    X, y = test
+    counts, examples, titles, sentences = {}, {}, {}, []
+    for name, model in classifiers.items():
+        probabilities = reconstruct(X, *model)
+        predicted = labels[probabilities.argmax(axis=1)]
+        counts[name] = count = confusion_matrix(y, predicted, labels=range(len(FASHION_CLASSES)))
+        pairs = most_confused(y, predicted)
+        surest = probabilities.max(axis=1)
+        shown = [np.where((y == t) & (predicted == p), surest, -1).argmax() for t, p in pairs]
+        examples[name] = X[shown]
+        titles[name] = [
+            f"{FASHION_CLASSES[t]}\ntaken for {FASHION_CLASSES[p]}\n{count[t, p]} times"
+            for t, p in pairs
+        ]
+        t, p = pairs[0]
+        sentences.append(f"{display(name)} {FASHION_CLASSES[t]} for {FASHION_CLASSES[p]} "
+                         f"({count[t, p]} of {count[t].sum()})")  # fmt: skip
+    title = "Fashion-MNIST: test images by class and prediction"
+    return {
+        "confusion": (
+            plotting.confusion_matrices(counts, FASHION_CLASSES, title),
+            f"What is most often taken for what: {', '.join(sentences)}.",
+        ),
+        "confused": (
+            plotting.image_rows(examples, titles, "An image of each pair that is confused most"),
+            f"For each classifier {N_PAIRS} wrongly classified images of clothing, with their "
+            "class and what they were taken for.",
+        ),
+    }
+
+
+def most_confused(y: Array, predicted: Array) -> list[tuple[int, int]]:
+    """Give the pairs of a class and a wrong prediction of it that occur most."""
+    wrong = y != predicted
+    confused = Counter(zip(y[wrong].tolist(), predicted[wrong].tolist(), strict=True))
+    return [pair for pair, _ in confused.most_common(N_PAIRS)]
+
+
+def codes(features: Mapping[str, Mapping[str, Array]]) -> Picture:
+    """Draw the codes of the test images in the plane of their two principal components.
+
+    Parameters
+    ----------
+    features : mapping of str to mapping
+        By autoencoder: arrays "X_train", "X_test" and "y_test".
+    """
+    views, shares, sentences = {}, [], []
+    for name, arrays in features.items():
+        pca = PCA(2, svd_solver="full").fit(arrays["X_train"])
+        views[name], y = pca.transform(arrays["X_test"]), arrays["y_test"]
+        shares.append(f"{pca.explained_variance_ratio_.sum():.0%} for {display(name)}")
+        apart = pd.Series(silhouette_samples(views[name], y)).groupby(y).mean()
+        sentences.append(
+            f"for {display(name)} {FASHION_CLASSES[apart.idxmax()]} lies most apart, "
+            f"{FASHION_CLASSES[apart.idxmin()]} least"
+        )
+    return (
+        plotting.class_map(
+            views, y, FASHION_CLASSES, "principal component", "32-d codes of the test images"
+        ),
+        f"Points in the plane by class. The two components hold {' and '.join(shares)} of the "
+        f"variance. By the mean silhouette of the classes, {'; '.join(sentences)}.",
+    )

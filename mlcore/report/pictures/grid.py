@@ -1,0 +1,106 @@
+"""The networks of the grid. A cell is named as in the files: "tanh-normal"."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mlcore import plotting
+from mlcore.nn.diagnostics import explain
+from mlcore.plotting import display
+from mlcore.report.pictures import Picture
+
+
+def _pair(cell: str) -> tuple[str, str]:
+    activation, _, init = cell.partition("-")
+    return activation, init
+
+
+def _words(cell: str) -> str:
+    activation, init = map(display, _pair(cell))
+    return f"{activation}, {init} init"
+
+
+def _by_cell(table: pd.DataFrame, cells: Sequence[str]) -> dict[str, pd.DataFrame]:
+    return {cell: table[table["run"] == cell] for cell in cells}
+
+
+def losses(
+    cells: Sequence[str], table: pd.DataFrame, replicates: pd.DataFrame, curves: pd.DataFrame
+) -> dict[str, Picture]:
+    """Draw the loss curves of each cell (report, figure 5), other seeds behind the run's."""
+    by_params = dict(list(curves.groupby("params")))
+    networks = replicates[replicates["part"] == "network"]
+    drawn = {}
+    for cell, history in _by_cell(table, cells).items():
+        of_cell = networks.loc[networks["name"] == cell, "params"]
+        others = [by_params[params] for params in of_cell if params in by_params]
+        first, last = history.iloc[0], history.iloc[-1]
+        lowest = history.loc[history["val_loss"].idxmin()]
+        drawn[f"network/{cell}"] = (
+            plotting.loss_curves(history, _words(cell), others=others),
+            f"{_words(cell)}: over {len(history)} epochs the training loss goes from "
+            f"{first['train_loss']:.3g} to {last['train_loss']:.3g}, the validation loss from "
+            f"{first['val_loss']:.3g} to {last['val_loss']:.3g}; it is lowest, "
+            f"{lowest['val_loss']:.3g}, after epoch {lowest['epoch']:g}. {len(others)} seeds.",
+        )
+    return drawn
+
+
+def validation(cells: Sequence[str], table: pd.DataFrame) -> Picture:
+    """Draw the validation losses of all cells."""
+    histories = _by_cell(table, cells)
+    last = [f"{_words(c)} {history['val_loss'].iloc[-1]:.3g}" for c, history in histories.items()]
+    return (
+        plotting.grid_curves(
+            {_pair(cell): history for cell, history in histories.items()},
+            "MNIST: validation loss of the grid",
+        ),
+        f"Validation loss after the last epoch: {', '.join(last)}.",
+    )
+
+
+def diagnostics(cells: Sequence[str], table: pd.DataFrame) -> Picture:
+    """Draw why cells learn or fail."""
+    rows = _by_cell(table, cells)
+    reasons = {cell: explain(of_cell.iloc[-1].to_dict()) for cell, of_cell in rows.items()}
+    return (
+        plotting.diagnostic_grid(
+            {_pair(cell): of_cell for cell, of_cell in rows.items()},
+            {_pair(cell): reason for cell, reason in reasons.items()},
+        ),
+        " ".join(f"{_capitalized(_words(cell))}: {reason}." for cell, reason in reasons.items()),
+    )
+
+
+def _capitalized(text: str) -> str:
+    return text[:1].upper() + text[1:]  # str.capitalize makes "Relu" of "ReLU"
+
+
+def heatmap(ours: Mapping[str, float], summary: Mapping[str, Any]) -> Picture:
+    """Draw the test accuracies of the grid, each above the study's.
+
+    Parameters
+    ----------
+    ours : mapping of str to float
+        By cell.
+    summary : nested mappings
+        What `study.compare` made.
+    """
+    study = summary["mnist_grid"]["test_accuracy"]
+    accuracies, published = pd.DataFrame(), pd.DataFrame()
+    for cell, accuracy in ours.items():
+        activation, init = _pair(cell)
+        accuracies.loc[activation, init] = accuracy
+        printed = study.get(activation, {}).get(init, {}).get("published", np.nan)
+        published.loc[activation, init] = printed
+    best, worst = (pick(ours, key=lambda cell: ours[cell]) for pick in (max, min))
+    return (
+        plotting.accuracy_heatmap(
+            accuracies, published, "MNIST test accuracy of the network from scratch (%)"
+        ),
+        f"Test accuracies of {len(ours)} networks, each above the study's: from "
+        f"{100 * ours[worst]:.2f} % ({_words(worst)}) to {100 * ours[best]:.2f} % "
+        f"({_words(best)}).",
+    )
