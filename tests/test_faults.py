@@ -376,5 +376,5 @@ def test_a_clock_that_is_set_does_not_change_how_long_a_writer_is_waited_for(
     monkeypatch.setattr(time, "time", lambda: real() + seconds * (next(calls) > 0))
     monkeypatch.setattr(observer, "PATIENCE", 1.0 if hangs else 30.0)
     writer = subprocess.Popen(["sleep", "8" if hangs else "1"], stdin=subprocess.PIPE)
-    observer._finish(writer, tmp_path)
+    observer.wait_for(writer, tmp_path)
     assert writer.returncode == code
