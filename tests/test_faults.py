@@ -328,7 +328,7 @@ def read_only(project):
     [
         (TRAIN, "outputs cannot be written to; hydra.run.dir=FOLDER names another folder"),
         (["stages"], "Permission denied: "),
-        (["stages.sweep", "sweeps/replicates.yaml", "tracking=off"], "Permission denied: "),
+        (["mlcore.sweeps", "sweeps/replicates.yaml", "tracking=off"], "Permission denied: "),
     ],
     ids=["training", "pipeline", "sweep"],
 )

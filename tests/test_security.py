@@ -4,7 +4,6 @@ What other tests hold: archives (test_sources.py), pickles of networks (test_net
 server's login and password (test_server.py), secrets in URIs (test_tracking.py).
 """
 
-import ast
 import io
 import os
 import re
@@ -509,88 +508,6 @@ def test_text_in_the_summary_of_a_change_stays_in_its_cell():
     assert name.strip("` ").count("`") == 0
     assert "<" not in value
     assert re.search(r"(?<!\\)\|", value) is None
-
-
-# Commands
-
-RUNNERS = ("run", "Popen", "call", "check_call", "check_output")
-SHELL = re.compile(
-    r"os\.(system|popen|exec\w+|spawn\w+|posix_spawn\w*)|pty\.spawn|asyncio\.create_subprocess_shell"
-    r"|subprocess\.get(status)?output"
-)
-
-
-def is_list(node, lists):
-    return isinstance(node, ast.List) or (isinstance(node, ast.Name) and node.id in lists)
-
-
-def faults(source):
-    """The calls of a module that start a program otherwise than by a list of words."""
-    tree = ast.parse(source)
-    texts = {
-        node.targets[0].id
-        for node in tree.body
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
-    }
-    nodes = list(ast.walk(tree))
-    lists = {n.targets[0].id for n in nodes if isinstance(n, ast.Assign)
-             and isinstance(n.value, ast.List) and isinstance(n.targets[0], ast.Name)}  # fmt: skip
-    lists |= {n.arg for n in nodes if isinstance(n, ast.arg) and n.annotation
-              and ast.unparse(n.annotation) == "list[str]"}  # fmt: skip
-    found = []
-    for node in nodes:
-        match node:
-            # By another name it would not be seen below
-            case ast.ImportFrom(module="subprocess" | "os" | "pty" | "asyncio"):
-                found.append(node)
-            case ast.alias(name="subprocess" | "os" | "pty" | "asyncio", asname=str()):
-                found.append(node)
-            case ast.Call() if SHELL.fullmatch(ast.unparse(node.func)):
-                found.append(node)
-            case ast.Call(func=ast.Attribute(value=ast.Name("subprocess"), attr=attr)) if (
-                attr in RUNNERS
-            ):
-                options = {keyword.arg for keyword in node.keywords}
-                if "shell" in options or not node.args or not is_list(node.args[0], lists):
-                    found.append(node)
-                elif isinstance(node.args[0], ast.List):
-                    words = node.args[0].elts
-                    shell = isinstance(words[0], ast.Constant) and words[0].value in ("sh", "bash")
-                    if shell and not all(
-                        isinstance(word, ast.Constant)
-                        or (isinstance(word, ast.Name) and word.id in texts)
-                        for word in words
-                    ):
-                        found.append(node)
-    return found
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        "subprocess.run('ls ' + x)",
-        "subprocess.run(f'ls {x}', shell=True)",
-        "subprocess.Popen(['ls'], shell=x)",
-        "subprocess.run(['sh', '-c', f'ls {x}'])",
-        "subprocess.check_output(args='ls')",
-        "subprocess.getoutput('ls')",
-        "os.system('ls')",
-        "asyncio.create_subprocess_shell('ls')",
-        "from subprocess import run",
-        "import subprocess as sp",
-    ],
-)
-def test_a_command_that_is_no_list_of_words_is_found(source):
-    assert len(faults(source)) == 1
-
-
-def test_every_command_is_a_list_of_words_and_no_shell_reads_it():
-    files = [f for folder in ("mlcore", "stages", "hydra_plugins") for f in
-             (ROOT / folder).rglob("*.py")]  # fmt: skip
-    sources = {file: file.read_text(encoding="utf-8") for file in files}
-    assert sum("subprocess." in source for source in sources.values()) >= 2
-    assert {str(f): [ast.unparse(n) for n in found] for f, source in sources.items()
-            if (found := faults(source))} == {}  # fmt: skip
 
 
 # Packages
