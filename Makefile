@@ -73,7 +73,7 @@ define run_all_tests
 @$(1) -m pytest -n $(or $(JOBS),$$($(CORES))) --dist loadgroup
 endef
 
-test-all: $(READY) ## Run all tests; installs Chromium and PostgreSQL for some if it may
+test-all: $(READY) ## Run all tests: also of clusters, servers, the browser, signals and clones
 	$(call run_all_tests,$(BIN)/python)
 
 coverage: $(READY) ## Run all tests; fail if they leave out over 5 % of the branches of mlcore
