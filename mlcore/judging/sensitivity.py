@@ -9,7 +9,7 @@ import pandas as pd
 from mlcore.judging.curves import last_epoch
 from mlcore.judging.numbers import numbers_of, search_scores
 from mlcore.judging.parts import GROUPS, group_of
-from mlcore.judging.statistics import rank
+from mlcore.judging.statistics import Series, rank
 
 SAME_SCHEME = {"he": "normal", "random_normal": "random"}
 """Other readings of an initialisation, and the study's name for it."""
@@ -82,9 +82,7 @@ def summarise(
     ]
 
 
-def _beside(
-    path: str, published: float, values: "pd.Series[float]", default: "pd.Series[float]"
-) -> dict[str, Any]:
+def _beside(path: str, published: float, values: Series, default: Series) -> dict[str, Any]:
     """Give a row of an alternative; see `summarise`."""
     return {
         "number": path,
@@ -98,7 +96,7 @@ def _beside(
     }
 
 
-def nearer(values: "pd.Series[float]", default: "pd.Series[float]", printed: float) -> str:
+def nearer(values: Series, default: Series, printed: float) -> str:
     """Say whether an alternative comes nearer to the printed value than the default does.
 
     Parameters
@@ -125,7 +123,7 @@ def nearer(values: "pd.Series[float]", default: "pd.Series[float]", printed: flo
     return "nearer" if gain > 0 else "farther"
 
 
-def _values(runs: pd.DataFrame) -> Iterator[tuple[str, "pd.Series[float]"]]:
+def _values(runs: pd.DataFrame) -> Iterator[tuple[str, Series]]:
     """Give path and values of every printed number that these trainings have."""
     printed = {(g.part, g.path.rpartition(".")[2]): g for g in GROUPS if g.decimals}
     for (part, name), group in runs.groupby(["part", "name"], sort=False):
