@@ -12,6 +12,9 @@ from mlcore.files import atomic_path
 
 Array = NDArray[Any]
 
+Picture = tuple[Figure, str]
+"""A figure, and a sentence that says what it shows."""
+
 ORANGE, SKY, GREEN = "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
 CURVE_COLOURS = (ORANGE, BLUE, VERMILION, GREEN, PURPLE, SKY)

@@ -12,8 +12,7 @@ from sklearn.metrics import confusion_matrix, silhouette_samples
 
 from mlcore import plotting
 from mlcore.data.splits import FASHION_CLASSES, Part
-from mlcore.plotting import display
-from mlcore.report.pictures import Picture
+from mlcore.plotting import Picture, display
 from mlcore.training.autoencoder import reconstruct
 from mlcore.training.weights import MLPWeights
 

@@ -8,8 +8,7 @@ import pandas as pd
 
 from mlcore import plotting
 from mlcore.nn.diagnostics import explain
-from mlcore.plotting import display
-from mlcore.report.pictures import Picture
+from mlcore.plotting import Picture, display
 
 
 def _pair(cell: str) -> tuple[str, str]:

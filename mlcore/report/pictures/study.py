@@ -10,8 +10,7 @@ import pandas as pd
 from mlcore import plotting
 from mlcore.judging.parts import GROUPS
 from mlcore.pipeline.dvc_yaml import Stage
-from mlcore.plotting import display
-from mlcore.report.pictures import Picture
+from mlcore.plotting import Picture, display
 
 
 def verdict(table: pd.DataFrame) -> Picture:
