@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from mlcore.files import read_json, write_json, write_table
@@ -34,7 +35,7 @@ def run(config: Config, workspace: Workspace) -> None:
     results = claims.Results(runs, mnist["test"]["majority_class_share"])
     on_claims = {text.id: claims.judge_claim(text, results, rules) for text in texts}
     params = config.model_dump()
-    by_number: dict[str, Any] = {number.path: number.as_dict() for number in on_numbers}
+    by_number: dict[str, Any] = {number.path: asdict(number) for number in on_numbers}
     write_table(workspace.output("metrics/verdict.csv"), [n.as_row() for n in on_numbers])
     for path, number in by_number.items():
         if number["ours"] is not None:

@@ -1,7 +1,6 @@
 """The rules for numbers on made-up results, each of which must flip a verdict."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -46,11 +45,9 @@ def evidence(runs, splits=NO_SPLITS):
 
 
 def judge(path, published, runs, ours=0.9, splits=NO_SPLITS, **changed):
-    """All that is known, the sample's values beside the others."""
     rule = RULES.rule_for(path)
     rule = type(rule)(**rule.model_dump(exclude_none=True) | changed)
-    judged = numbers.judge_trained(path, published, ours, rule, evidence(runs, splits))
-    return SimpleNamespace(**judged.as_dict())
+    return numbers.judge_trained(path, published, ours, rule, evidence(runs, splits))
 
 
 def around(mean, variance, half_unit):
@@ -127,8 +124,7 @@ def test_a_tolerance_may_be_a_share_of_the_printed_value():
     ],
 )
 def test_rounding_in_binary_puts_nothing_outside(published, interval, inside):
-    sample = numbers.Sample(0.5, 0.1, 0.4, 0.6, statistics.Interval(*interval))
-    assert sample.holds(published) is inside
+    assert statistics.Interval(*interval).holds(published) is inside
 
 
 def test_a_run_at_the_threshold_has_not_collapsed():

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from math import sqrt
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
 from scipy import stats
+
+Series: TypeAlias = "pd.Series[float]"
 
 ROUNDING = 1e-9
 """Far below any printed digit, and above what binary fractions add to decimal ones."""
@@ -17,6 +19,10 @@ class Interval(NamedTuple):
 
     low: float
     high: float
+
+    def holds(self, value: float) -> bool:
+        """Say whether a value lies in it, give or take what binary fractions add."""
+        return bool(self.low - ROUNDING <= value <= self.high + ROUNDING)
 
 
 def prediction_interval(
@@ -102,7 +108,7 @@ def half_unit(decimals: int) -> float:
     return 0.5 * 10.0**-decimals
 
 
-def rank(values: "pd.Series[float]", printed: float, decimals: int) -> str:
+def rank(values: Series, printed: float, decimals: int) -> str:
     """Say where a printed value stands among others: "3 of 11" if two of ten are below it.
 
     A value that is the same to the digits printed is a tie, and counts half.

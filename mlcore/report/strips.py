@@ -1,7 +1,6 @@
 """Small pictures of a row: dots on a line, as numbers for the page's template to draw."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import NamedTuple
 
 WIDTH = 100.0
@@ -9,26 +8,13 @@ MARGIN = 4.0
 
 
 class Strip(NamedTuple):
-    """Where things lie on a line from 0 to `WIDTH`.
+    """Where things lie on a line from 0 to `WIDTH`."""
 
-    Attributes
-    ----------
-    dots : list of float
-        Of runs.
-    printed : float
-        Of the printed number.
-    ours : float or None
-        Of the pipeline's run, or the default.
-    interval : (float, float) or None
-    label : str
-        The same in words.
-    """
-
-    dots: list[float]
+    dots: list[float]  # runs
     printed: float
-    ours: float | None
+    ours: float | None  # the pipeline's run, or the default
     interval: tuple[float, float] | None
-    label: str
+    label: str  # the same in words
 
 
 def strip(
@@ -43,9 +29,7 @@ def strip(
 
     Parameters
     ----------
-    values : sequence of float
-    printed : float
-    ours : float, optional
+    values, printed, ours : float or sequence of float
     interval : (float, float), optional
         Cut off where it would press all else together: beyond as much again on each side as the
         rest takes.
@@ -63,7 +47,10 @@ def strip(
         span = high - low
         ends = (max(interval[0], low - span), min(interval[1], high + span))
         low, high = min(low, ends[0]), max(high, ends[1])
-    place = partial(_place, low=low, high=high)
+
+    def place(value: float) -> float:
+        return round(MARGIN + (WIDTH - 2 * MARGIN) * (value - low) / (high - low), 1)
+
     extent = f" from {min(values):.4g} to {max(values):.4g}" if values else ""
     return Strip(
         sorted(place(value) for value in values),
@@ -72,7 +59,3 @@ def strip(
         None if ends is None else (place(ends[0]), place(ends[1])),
         f"{len(values)} {what}{extent}; printed {printed:.4g}",
     )
-
-
-def _place(value: float, low: float, high: float) -> float:
-    return round(MARGIN + (WIDTH - 2 * MARGIN) * (value - low) / (high - low), 1)
