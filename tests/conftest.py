@@ -170,7 +170,6 @@ class Project:
         session = notes.pending(self.root) / f"{time.time_ns()}-test"
         session.mkdir(parents=True)
         notes.address(session, store, self.root)
-        (session / notes.RECORDER).touch()
         self.call(*arguments, RETRACE_TRACKING=str(session), **options)
         return session
 
