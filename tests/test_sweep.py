@@ -280,21 +280,11 @@ def test_code_that_changes_while_a_sweep_runs_ends_each_later_job(project, monke
 
 
 @pytest.mark.usefixtures("up_to_date")
-def test_data_that_a_sweep_makes_are_its_own(project):
+def test_data_that_a_sweep_makes_are_its_own(project, write_idx):
     """A stage reads what an earlier one of its job wrote, and the checkout's are not touched."""
-    raw = project.root / "data" / "raw" / "fashion_mnist"
-    raw.mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    for part, n in (("train", 400), ("t10k", 100)):
-        y = np.arange(n, dtype=np.uint8) % 10
-        X = rng.integers(0, 256, (n, 28, 28), dtype=np.uint8)
-        for kind, values in (("images-idx3", X), ("labels-idx1", y)):
-            header = bytes([0, 0, 8, values.ndim]) + b"".join(
-                size.to_bytes(4, "big") for size in values.shape
-            )
-            (raw / f"{part}-{kind}-ubyte").write_bytes(header + values.tobytes())
+    write_idx(project.root / "data" / "raw" / "fashion_mnist", 250, 100)
     before = (project.root / "data" / "fashion_mnist.npz").read_bytes()
-    sizes = ["fashion_mnist.n_train=300", "fashion_mnist.n_test=50", "classifier.max_epochs=2"]
+    sizes = ["fashion_mnist.n_train=200", "fashion_mnist.n_test=50", "classifier.max_epochs=2"]
     split = {
         "stages": ["subset_fashion", "fit_classifier"],
         "overrides": [*sizes, "fashion_mnist.validation_size=0.1,0.3"],

@@ -29,14 +29,7 @@ from mlcore.process import checkout
 from mlcore.tracking import notes, summary
 from mlcore.tracking.registry import log_model, promote, supersede
 from mlcore.tracking.server import logged_in, reach
-from mlcore.tracking.store import (
-    IDENTITY,
-    Store,
-    StoreError,
-    displayed,
-    milliseconds,
-    without_secrets,
-)
+from mlcore.tracking.store import Store, StoreError, displayed, milliseconds, without_secrets
 
 INTERVAL = 3.0
 """Seconds between two batches of epochs."""
@@ -46,6 +39,9 @@ POLL = 0.25
 
 ATTEMPTS = 3
 """Times that a training is tried to be sent before it is left for `make sync`."""
+
+IDENTITY = "retrace.id"
+"""Tag that ties a run to the notes it was made of, so that it is made once."""
 
 MODEL_SENT = "model.sent"
 """Holds in a training's notes, once its model is in the store, the URI of that."""
@@ -160,7 +156,6 @@ class Run:
         self._beat()
 
     def _draw(self, history: Path) -> None:
-        """Add the losses over epochs as a picture."""
         rows = read_table(history)
         if "epoch" in rows:  # else they are the candidates of a search
             save(loss_curves(rows, history.stem, "loss"), self.folder / "loss.png")

@@ -19,9 +19,6 @@ DEFAULT, SERVER = "default", "server"
 
 PASSWORD, TOKEN = "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"
 
-IDENTITY = "retrace.id"
-"""Tag that ties a run to the notes it was made of, so that it is made once."""
-
 BATCH = 1000
 """Metrics that MLflow takes in one call."""
 
