@@ -38,7 +38,7 @@ ROOT = Path(__file__).parents[1]
 
 
 @cache
-def tracked():
+def in_git():
     """The files that git has of the project, new ones with them."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -52,7 +52,7 @@ def tracked():
 
 def copy_project(root, without=None):
     """Copy what git has of the project, with new files and changes, but the folder `without`."""
-    for name in tracked():
+    for name in in_git():
         if (without and name.startswith(without)) or not (ROOT / name).exists():
             continue
         target = root / name
@@ -170,7 +170,6 @@ class Project:
         session = notes.pending(self.root) / f"{time.time_ns()}-test"
         session.mkdir(parents=True)
         notes.address(session, store, self.root)
-        (session / notes.RECORDER).touch()
         self.call(*arguments, RETRACE_TRACKING=str(session), **options)
         return session
 
@@ -280,6 +279,13 @@ def empty_store(tmp_path_factory):
     folder = tmp_path_factory.mktemp("store")
     Store(default_uri(folder), folder)
     return folder / "mlflow.db"
+
+
+@pytest.fixture
+def tracked(project, empty_store):
+    """A copy of the project with a store that has no experiment."""
+    shutil.copy(empty_store, project.root)
+    return project
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 import urllib.request
 from types import SimpleNamespace
 
@@ -32,13 +31,6 @@ CLASSIFIER = [
     "classifier.activation=tanh",
     "classifier.learning_rate=0.01",
 ]
-
-
-@pytest.fixture
-def tracked(project, empty_store):
-    """A copy of the project with a store that has no experiment."""
-    shutil.copy(empty_store, project.root)
-    return project
 
 
 def run_as_dvc(project, *overrides):

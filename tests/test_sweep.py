@@ -280,21 +280,11 @@ def test_code_that_changes_while_a_sweep_runs_ends_each_later_job(project, monke
 
 
 @pytest.mark.usefixtures("up_to_date")
-def test_data_that_a_sweep_makes_are_its_own(project):
+def test_data_that_a_sweep_makes_are_its_own(project, write_idx):
     """A stage reads what an earlier one of its job wrote, and the checkout's are not touched."""
-    raw = project.root / "data" / "raw" / "fashion_mnist"
-    raw.mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    for part, n in (("train", 400), ("t10k", 100)):
-        y = np.arange(n, dtype=np.uint8) % 10
-        X = rng.integers(0, 256, (n, 28, 28), dtype=np.uint8)
-        for kind, values in (("images-idx3", X), ("labels-idx1", y)):
-            header = bytes([0, 0, 8, values.ndim]) + b"".join(
-                size.to_bytes(4, "big") for size in values.shape
-            )
-            (raw / f"{part}-{kind}-ubyte").write_bytes(header + values.tobytes())
+    write_idx(project.root / "data" / "raw" / "fashion_mnist", 250, 100)
     before = (project.root / "data" / "fashion_mnist.npz").read_bytes()
-    sizes = ["fashion_mnist.n_train=300", "fashion_mnist.n_test=50", "classifier.max_epochs=2"]
+    sizes = ["fashion_mnist.n_train=200", "fashion_mnist.n_test=50", "classifier.max_epochs=2"]
     split = {
         "stages": ["subset_fashion", "fit_classifier"],
         "overrides": [*sizes, "fashion_mnist.validation_size=0.1,0.3"],
@@ -322,8 +312,7 @@ def test_a_failing_job_is_named_and_the_others_finish(project, jobs):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"table": "t.csv"}, "sweeps"),
-        (FILE | {"more": 1}, "more"),
+        ({"table": "t.csv"}, "sweeps is missing"),
         (FILE | {"sweeps": {"a": {"stages": []}}}, "sweeps.a.stages=[]: "),
         (FILE | {"sweeps": {"a": {}}}, "sweeps.a.stages is missing"),
         (FILE | {"jobs": 2}, "unknown key jobs; known here are table, curves, sweeps"),
@@ -332,7 +321,6 @@ def test_a_failing_job_is_named_and_the_others_finish(project, jobs):
             "unknown key sweeps.a.seed; known here are stages, seeds, overrides",
         ),
         (FILE | {"table": 3}, "table=3: should be a valid string"),
-        (FILE | {"table": 10**99}, "0000: should be a valid string"),
         (FILE | {"table": [["a" * 99] * 9] * 9}, "...], ...]: should be a valid string"),
         (["a"], "the file should hold keys: table, curves, sweeps"),
         (FILE | {"sweeps": {"a": {"stages": ["train"]}}}, "train should be a stage of dvc.yaml"),
@@ -351,36 +339,25 @@ def test_a_wrong_file_is_one_clear_line(tmp_path, content, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--seeds", "0"], "--seeds 0: should be 1 or more"),
-        (["--again", "-1"], "--again -1: should be 1 or more"),
-        (["--again", "0"], "--again 0: should be 1 or more"),
-        (["--jobs", "0"], "--jobs 0: should be -1, for one on each core, or 1 or more"),
-        (["--jobs", "-5"], "--jobs -5: should be -1, for one on each core, or 1 or more"),
-        (
-            ["network.learning_rate=1"],
-            "network.learning_rate=1: only tracking is set for all jobs; the rest is in s.yaml",
-        ),
-        ([], "another command is filling metrics/t.csv"),
-    ],
-)
-def test_a_wrong_option_is_one_clear_line(project, arguments, message):
+def test_what_cannot_be_run_is_one_clear_line(project):
+    def refused(*arguments):
+        return (
+            sweep(project, *arguments, check=False).stderr.splitlines()[-1].partition("error: ")[2]
+        )
+
     write(project)
+    for option, number in (("--seeds", 0), ("--again", -1), ("--jobs", 0), ("--jobs", -5)):
+        told = f"argument {option}: {number}: should be 1 or more"
+        assert refused(option, str(number)) == told
+    rest = "only tracking is set for all jobs; the rest is in s.yaml"
+    assert refused("network.learning_rate=1") == f"network.learning_rate=1: {rest}"
     (project.root / "build").mkdir()
     with FileLock(project.root / "build" / "metrics-t.csv.lock"):
-        result = sweep(project, *arguments, check=False)
-    assert result.returncode == 1
-    assert result.stderr == f"error: {message}\n"
-
-
-def test_a_missing_file_or_folder_is_one_clear_line(project):
+        assert refused() == "another command is filling metrics/t.csv"
+    write(project, FILE | {"table": "none/t.csv"})
+    assert refused() == "s.yaml: none/t.csv should be in a folder that exists"
     missing = project.call("mlcore.sweeps", "none.yaml", check=False)
     assert missing.stderr == "error: none.yaml does not exist; sweeps/ has files of sweeps\n"
-    write(project, FILE | {"table": "none/t.csv"})
-    missing = sweep(project, check=False)
-    assert missing.stderr == "error: s.yaml: none/t.csv should be in a folder that exists\n"
 
 
 # The pipeline is up to date, and the command as it is

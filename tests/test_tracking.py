@@ -45,13 +45,6 @@ NAMES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 NOWHERE = "sqlite:////dev/null/no.db"
 
 
-@pytest.fixture
-def tracked(project, empty_store):
-    """A copy of the project with a store that has no experiment."""
-    shutil.copy(empty_store, project.root)
-    return project
-
-
 @pytest.fixture(scope="module")
 def stored(project_at, empty_store, tmp_path_factory):
     """One recorded training of each kind."""
@@ -228,19 +221,6 @@ def test_what_one_store_misses_is_not_sent_to_another(tracked, silent_server):
     assert f"not recorded in {NOWHERE}: " in told
     assert len(pending(tracked)) == 2
     assert not tracked.runs("network")
-
-
-def test_one_training_that_cannot_be_sent_does_not_hold_up_the_others(tracked):
-    for seed in (1, 2):
-        tracked.train(*NETWORK, f"network.seed={seed}")
-    first, _ = sorted(pending(tracked))
-    first.write_text("no notes\n")
-    told = tracked.sync(code=1)
-    assert "network-tanh-normal is not recorded in sqlite:///" in told
-    assert "recorded network-tanh-normal" in told
-    (run,) = tracked.runs("network")
-    assert run.data.params["seed"] == "2"
-    assert pending(tracked) == [first]
 
 
 def failing_at(client, number):
@@ -473,14 +453,6 @@ def test_where_notes_have_no_place_training_goes_on(project, monkeypatch, caplog
     assert "nothing is tracked" in line
 
 
-def test_a_sweep_over_the_tracking_is_refused_in_one_line(project):
-    result = project.call(NETWORK[0], "-m", "tracking=off,mlflow", check=False)
-    assert result.returncode == 1
-    assert result.stderr.splitlines() == [
-        "error: command line: tracking should be the same for all jobs of a sweep"
-    ]
-
-
 SECRET = "hunter-two"
 
 
@@ -697,17 +669,6 @@ def test_a_training_is_seen_while_it_runs_and_ends_killed_by_ctrl_c(project, end
 
 
 @pytest.mark.slow
-def test_a_training_whose_process_is_gone_is_not_left_running(project, endless):
-    wait_for(lambda: pending(project))
-    endless.kill()
-    endless.wait(60)
-    wait_for(lambda: not pending(project))
-    (run,) = project.runs("network")
-    assert run.info.status == "KILLED"
-    assert run.data.tags["error"] == "its end was not noted: it was killed, or notes had no room"
-
-
-@pytest.mark.slow
 def test_processes_that_start_together_on_a_fresh_store_are_all_recorded(project):
     inits = ("zero", "random", "normal", "he")
     with ThreadPoolExecutor(4) as pool:
@@ -715,17 +676,6 @@ def test_processes_that_start_together_on_a_fresh_store_are_all_recorded(project
     runs = project.runs("network")
     assert {run.info.run_name.split()[0] for run in runs} == {f"tanh-{i}" for i in inits}
     assert {run.info.status for run in runs} == {"FINISHED"}
-
-
-@pytest.mark.slow
-def test_no_password_reaches_a_message_or_a_file(project):
-    uri = f"http://me:{SECRET}@127.0.0.1:9/store?token={SECRET}"
-    result = project.run(*NETWORK, MLFLOW_TRACKING_URI=uri)
-    (warning,) = [line for line in result.stderr.splitlines() if "warning:" in line]
-    assert "runs are not recorded in http://127.0.0.1:9/store: " in warning
-    assert SECRET not in result.stdout + result.stderr
-    for path in project.root.rglob("*"):
-        assert not path.is_file() or SECRET.encode() not in path.read_bytes()
 
 
 @pytest.mark.slow

@@ -50,21 +50,11 @@ def dask_setup(worker: Any) -> None:
 
 @contextmanager
 def connected(address: str | None, root: Path, n_workers: int = -1) -> Iterator[Any]:
-    """Connect to a scheduler, or start workers on this machine and end them with the block.
+    """Connect to a scheduler, such as ``tcp://host:8786``, or start workers on this machine.
 
-    Parameters
-    ----------
-    address : str or None
-        Such as ``tcp://host:8786``; None starts workers here.
-    root : Path
-        Top of the checkout.
-    n_workers : int
-        Worker processes to start; -1: one for each core.
-
-    Raises
-    ------
-    RetraceError
-        If no scheduler answers, it has no worker, or a worker has another checkout or other code.
+    Of these there are `n_workers`, -1: one for each core, and they end with the block. Raises
+    RetraceError if no scheduler answers, it has no worker, or a worker has another checkout or
+    other code.
     """
     import dask
 
@@ -170,13 +160,6 @@ def ended_jobs(
     Gives for each as it ends its number, what the function returned, and its error or "". A job
     whose worker is killed runs again. When the block that iterates is left early, jobs that wait
     are cancelled; workers elsewhere finish those that they are at.
-
-    Parameters
-    ----------
-    client : distributed.Client
-    function : callable
-    jobs : sequence of tuple
-        The function's arguments.
     """
     import cloudpickle
     from distributed import as_completed

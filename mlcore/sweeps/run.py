@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from argparse import Namespace
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -51,26 +52,13 @@ class TestPart(Observer):
 
 @dataclass(frozen=True)
 class Runner:
-    """Runs one job, here or on a worker.
-
-    Attributes
-    ----------
-    root : Path
-        Top of the checkout.
-    code : str
-        Digest of the code that the sweep began with.
-    keep_curves : bool
-    session : Path or None
-        Folder of the command's notes for the tracker; None where nothing is tracked.
-    folder : str or None
-        Where jobs have their folders; None for the system's place.
-    """
+    """Runs one job, here or on a worker."""
 
     root: Path
-    code: str
+    code: str  # its digest when the sweep began
     keep_curves: bool
-    session: Path | None = None
-    folder: str | None = None
+    session: Path | None = None  # the command's notes for the tracker
+    folder: str | None = None  # where jobs have their folders; None: the system's place
 
     def __call__(self, job: SweepJob) -> Outcome:
         """Run the stages of a job in a folder of its own; an error is an outcome, too."""
@@ -121,23 +109,12 @@ class Runner:
 
 @dataclass
 class Outcome:
-    """What became of a job.
-
-    Attributes
-    ----------
-    job : SweepJob
-    rows : list of dict
-        One for each training.
-    curves : list of dict
-        One for each epoch of a network.
-    error : str
-        Empty if all went well.
-    """
+    """What became of a job: a row for each training, one in the curves for each epoch."""
 
     job: SweepJob
     rows: list[dict[str, Any]] = field(default_factory=list)
     curves: list[dict[str, Any]] = field(default_factory=list)
-    error: str = ""
+    error: str = ""  # if all went well
 
 
 def _rounded(epochs: Sequence[Row], params: str, n_epochs: int) -> list[dict[str, Any]]:
@@ -265,55 +242,20 @@ def chosen(jobs: list[SweepJob], n: int) -> list[SweepJob]:
     return picked
 
 
-@dataclass(frozen=True)
-class Options:
-    """How a file of sweeps is run.
+def run_file(options: Namespace, root: Path) -> None:
+    """Run what does not stand in a file's table, or with ``--again`` some of what does.
 
-    Attributes
-    ----------
-    seeds : int
-        From 1 on; a sweep may ask for more.
-    n_jobs : int
-        Processes; -1: one for each core.
-    address : str or None
-        Of a Dask scheduler whose workers run the jobs.
-    again : int or None
-        Finished jobs of each sweep to run again and compare, in place of those that are left.
-    overrides : tuple of str
-        Of the tracking.
-    """
-
-    seeds: int = 1
-    n_jobs: int = -1
-    address: str | None = None
-    again: int | None = None
-    overrides: tuple[str, ...] = ()
-
-    def check(self, path: Path) -> None:
-        """Raise RetraceError for what is out of range."""
-        for option, value in (("--seeds", self.seeds), ("--again", self.again)):
-            if value is not None and value < 1:
-                raise RetraceError(f"{option} {value}: should be 1 or more")
-        if self.n_jobs == 0 or self.n_jobs < -1:
-            raise RetraceError(
-                f"--jobs {self.n_jobs}: should be -1, for one on each core, or 1 or more"
-            )
-        if other := [o for o in self.overrides if not o.startswith("tracking")]:
-            raise RetraceError(
-                f"{other[0]}: only tracking is set for all jobs; the rest is in {path}"
-            )
-
-
-def run_file(path: Path, options: Options, root: Path) -> None:
-    """Run what does not stand in a file's table, or with ``options.again`` some of what does.
+    `options` are those of the command line (mlcore/sweeps/__main__.py).
 
     Raises
     ------
     RetraceError
-        If the file or an option is wrong, dvc.lock is out of date, a job failed, or another command
-        fills the table.
+        If the file or an override is wrong, dvc.lock is out of date, a job failed, or another
+        command fills the table.
     """
-    options.check(path)
+    path = options.file
+    if other := [o for o in options.overrides if not o.startswith("tracking")]:
+        raise RetraceError(f"{other[0]}: only tracking is set for all jobs; the rest is in {path}")
     file = read_sweeps(path)
     if not (root / file.table).parent.is_dir():
         raise RetraceError(f"{path}: {file.table} should be in a folder that exists")
@@ -325,7 +267,7 @@ def run_file(path: Path, options: Options, root: Path) -> None:
         raise RetraceError(f"another command is filling {file.table}") from None
 
 
-def _run_locked(file: SweepFile, options: Options, root: Path) -> None:
+def _run_locked(file: SweepFile, options: Namespace, root: Path) -> None:
     jobs = jobs_of(file, root, options.seeds, options.overrides)
     stages = {stage for sweep in file.sweeps.values() for stage in sweep.stages}
     if stale := stale_stages(root, stages):
@@ -344,7 +286,7 @@ def _run_locked(file: SweepFile, options: Options, root: Path) -> None:
         run = (
             partial(outcomes_elsewhere, runner, options.address)
             if options.address
-            else partial(outcomes_here, runner, options.n_jobs)
+            else partial(outcomes_here, runner, options.jobs)
         )
         if options.again:
             run_again(left, table, run)

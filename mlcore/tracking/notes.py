@@ -31,11 +31,7 @@ its commit, and what came out."""
 
 def checkout_root(root: Path) -> Path:
     """Give the top of the user's checkout, also from a DVC experiment's temporary copy of it."""
-    parts = root.parts
-    for i in range(len(parts) - 2):
-        if parts[i : i + 3] == (".dvc", "tmp", "exps"):
-            return Path(*parts[:i])
-    return root
+    return Path(str(root).partition("/.dvc/tmp/exps/")[0])
 
 
 def pending(root: Path) -> Path:
@@ -45,14 +41,9 @@ def pending(root: Path) -> Path:
 
 def address(session: Path, store: str, root: Path) -> None:
     """Write down for which store and of which checkout a session is."""
+    (session / RECORDER).touch()
     lines = f"{store}\n{checkout_root(root).resolve()}\n"
     (session / STORE).write_text(lines, encoding="utf-8")
-
-
-def read_address(session: Path) -> tuple[str, str]:
-    """Give the store and the checkout of a session."""
-    store, _, home = (session / STORE).read_text(encoding="utf-8").partition("\n")
-    return store, home.strip()
 
 
 def trainings(session: Path) -> list[Path]:

@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,13 @@ N_EXAMPLES = 5
 PATIENCE = 60.0
 """Seconds that a command waits at its end for a recorder without a heartbeat."""
 
+DVC = {
+    "dvc.stage": "DVC_STAGE",
+    "dvc.experiment": "DVC_EXP_NAME",
+    "dvc.baseline": "DVC_EXP_BASELINE_REV",
+}
+"""Tags by the variables of DVC's that they are of."""
+
 
 @contextmanager
 def session(config: Config, root: Path, above: Path | None = None) -> Iterator[Path | None]:
@@ -57,14 +65,11 @@ def session(config: Config, root: Path, above: Path | None = None) -> Iterator[P
         return
     _warn_of_git(root)
     folder = notes.pending(root) / f"{time.time_ns()}-{uuid4().hex[:8]}"
-    hidden = folder.with_name(f".{folder.name}")
-    command = FileLock(hidden / notes.COMMAND)
+    command = FileLock(folder / notes.COMMAND)
     try:
-        hidden.mkdir(parents=True)
-        notes.address(hidden, store_of(config), root)
-        (hidden / notes.RECORDER).touch()
-        command.acquire()
-        hidden.rename(folder)  # `make sync` sees it from now on, and that it is held
+        folder.mkdir(parents=True)
+        command.acquire()  # before the address, without which `make sync` leaves it alone
+        notes.address(folder, store_of(config), root)
         recorder = _start_recorder(folder, root)
     except OSError as error:
         log.warning("warning: nothing is tracked: %s", error)
@@ -76,18 +81,18 @@ def session(config: Config, root: Path, above: Path | None = None) -> Iterator[P
         wait_for(recorder, folder)
         if not notes.trainings(folder):
             shutil.rmtree(folder, ignore_errors=True)
-        if left := _left_behind(root):  # its own are not among them: it still holds them
-            log.warning("warning: not recorded of earlier commands: %d; `make sync` does it", left)
+        _tell_of_others(root)
         command.release()
 
 
-def _left_behind(root: Path) -> int:
-    """Count the trainings whose notes no command at work has."""
-    count = 0
-    for store in notes.pending(root).glob(f"[!.]*/{notes.STORE}"):
+def _tell_of_others(root: Path) -> None:
+    """Say how many trainings have notes that no command at work has."""
+    left = 0
+    for store in notes.pending(root).glob(f"*/{notes.STORE}"):
         with suppress(OSError), FileLock(store.with_name(notes.COMMAND), timeout=0):
-            count += len(notes.trainings(store.parent))
-    return count
+            left += len(notes.trainings(store.parent))
+    if left:
+        log.warning("warning: not recorded of earlier commands: %d; `make sync` does it", left)
 
 
 def store_of(config: Config) -> str:
@@ -127,34 +132,19 @@ def wait_for(recorder: subprocess.Popen[bytes], folder: Path) -> None:
         log.warning("warning: runs are kept in mlruns/pending for `make sync`")
 
 
+@dataclass
 class Tracker(Observer):
-    """Notes a training for the recorder.
+    """Notes a training of a stage, a module such as "stages.train_network", for the recorder.
 
-    Parameters
-    ----------
-    session : Path
-    workspace : Workspace
-        Where the stage reads and writes, and what it has read.
-    stage : str
-        Module that runs, such as "stages.train_network".
-    origin : Origin
-    overrides : sequence of str
-        Of the command line.
-    group : str
-        Of trainings of one sweep, whose run becomes the parent of theirs.
+    A `group`'s trainings, of one sweep, have its run as their parent.
     """
 
-    def __init__(
-        self,
-        session: Path,
-        workspace: Workspace,
-        stage: str,
-        origin: Origin,
-        overrides: Sequence[str] = (),
-        group: str = "",
-    ) -> None:
-        self.session, self.workspace, self.stage = session, workspace, stage
-        self.origin, self.overrides, self.group = origin, overrides, group
+    session: Path
+    workspace: Workspace
+    stage: str
+    origin: Origin
+    overrides: Sequence[str] = ()
+    group: str = ""
 
     def started(self, training: Training) -> None:
         """Make the notes' folder, held by a lock as long as this process lives."""
@@ -199,10 +189,7 @@ class Tracker(Observer):
                 outputs={
                     os.path.relpath(file, self.workspace.out): md5_of(file) for file in result.files
                 },
-                candidates=[
-                    vars(candidate) | {"params": _text(candidate.params)}
-                    for candidate in result.candidates
-                ],
+                candidates=[vars(c) | {"params": _text(c.params)} for c in result.candidates],
             )
             self._close()
 
@@ -210,8 +197,7 @@ class Tracker(Observer):
         for file in result.files:
             with atomic_path(self.folder / notes.FILES / file.name) as temporary:
                 shutil.copy2(file, temporary)
-        example = self.training.data["train"][0][:N_EXAMPLES]
-        save_arrays(self.folder / notes.EXAMPLE, X=example)
+        save_arrays(self.folder / notes.EXAMPLE, X=self.training.data["train"][0][:N_EXAMPLES])
         model = getattr(result.estimator, "best_", result.estimator)
         with atomic_path(self.folder / notes.MODEL) as temporary:
             temporary.write_bytes(pickle.dumps(model))
@@ -248,18 +234,14 @@ class Tracker(Observer):
             and not key.startswith(("hydra", "tracking"))
             and ("." not in key or not stage or key.partition(".")[0] in stage.sections)
         }
-        last = {key: key.rpartition(".")[2] for key in settings}
-        times = Counter(last.values())
-        shown = {key: word if times[word] == 1 else key for key, word in last.items()}
-        return " ".join([name, *(f"{shown[key]}={value}" for key, value in settings.items())])
+        times = Counter(key.rpartition(".")[2] for key in settings)
+        for key, value in settings.items():
+            short = key.rpartition(".")[2]
+            name += f" {short if times[short] == 1 else key}={value}"
+        return name
 
     def _tags(self) -> dict[str, str]:
         root, inputs = self.workspace.root, sorted(self.workspace.inputs.items())
-        variables = {
-            "dvc.stage": "DVC_STAGE",
-            "dvc.experiment": "DVC_EXP_NAME",
-            "dvc.baseline": "DVC_EXP_BASELINE_REV",
-        }
         return {
             "origin": self.origin.value,
             "overrides": " ".join(o for o in self.overrides if not o.startswith("tracking")),
@@ -267,23 +249,16 @@ class Tracker(Observer):
             "mlflow.source.name": self.stage,
             "mlflow.source.type": "LOCAL",
             **({notes.GROUP: self.group} if self.group else {}),
-            **{tag: os.environ[name] for tag, name in variables.items() if os.environ.get(name)},
+            **{tag: os.environ[name] for tag, name in DVC.items() if os.environ.get(name)},
             **{f"input.{name}": md5_of(path) for name, path in inputs if path.is_file()},
         }
 
 
 def note_group(session: Path, group: str, part: str, name: str, about: Mapping[str, Any]) -> None:
-    """Note that there is a run above those of a group.
+    """Note that there is a run above those of a group; a later note brings it up to date.
 
-    Parameters
-    ----------
-    session : Path
-    group : str
-        As in `Tracker`. A later note of the same group brings its run up to date.
-    part, name : str
-        Experiment and name of the run; an empty part is that of the group's runs.
-    about : mapping
-        Its "params", "metrics" and "tags".
+    `part` is its experiment, empty for that of the group's runs; `about` has its "params",
+    "metrics" and "tags".
     """
     hidden = session / f".{uuid4().hex}"
     hidden.mkdir(parents=True)
@@ -296,10 +271,7 @@ def note_group(session: Path, group: str, part: str, name: str, about: Mapping[s
 
 @contextmanager
 def sweep_parent(session: Path | None, stage: str, arguments: Sequence[str]) -> Iterator[str]:
-    """Give the group of the jobs of Hydra's multirun, and note a run above theirs at the end.
-
-    `stage` is the module that runs, `arguments` the command line's; yields "" for other commands.
-    """
+    """Give the group of the jobs of Hydra's multirun, and note a run above theirs at the end."""
     if session is None or not {"-m", "--multirun"} & set(arguments):
         yield ""
         return
@@ -308,9 +280,10 @@ def sweep_parent(session: Path | None, stage: str, arguments: Sequence[str]) -> 
     try:
         yield group
     finally:
+        name = " ".join([stage.rpartition(".")[2], *told])
         about = {"tags": {"origin": "sweep", "overrides": " ".join(told)}}
         try:
-            note_group(session, group, "", " ".join([stage.rpartition(".")[2], *told]), about)
+            note_group(session, group, "", name, about)
         except OSError as error:
             log.warning("warning: the sweep has no run that sums it up: %s", error)
 

@@ -29,14 +29,7 @@ from mlcore.process import checkout
 from mlcore.tracking import notes, summary
 from mlcore.tracking.registry import log_model, promote, supersede
 from mlcore.tracking.server import logged_in, reach
-from mlcore.tracking.store import (
-    IDENTITY,
-    Store,
-    StoreError,
-    displayed,
-    milliseconds,
-    without_secrets,
-)
+from mlcore.tracking.store import Store, StoreError, displayed, milliseconds, without_secrets
 
 INTERVAL = 3.0
 """Seconds between two batches of epochs."""
@@ -46,6 +39,9 @@ POLL = 0.25
 
 ATTEMPTS = 3
 """Times that a training is tried to be sent before it is left for `make sync`."""
+
+IDENTITY = "retrace.id"
+"""Tag that ties a run to the notes it was made of, so that it is made once."""
 
 MODEL_SENT = "model.sent"
 """Holds in a training's notes, once its model is in the store, the URI of that."""
@@ -70,13 +66,6 @@ class Run:
         self.run_id, self.offset, self.done = "", 0, False
         self.metrics: list[tuple[str, float, float, int]] = []
         self.sent = time.monotonic()
-        self.handlers: dict[str, Callable[[Note], None]] = {
-            "started": self._start,
-            "epoch": self._epoch,
-            "finished": self._finish,
-            "failed": self._fail,
-            "group": self._group,
-        }
 
     def advance(self) -> None:
         """Read what is new and send it, if it is time to."""
@@ -86,19 +75,19 @@ class Run:
             new = file.read()
         for line in new[: new.rfind(b"\n") + 1].splitlines(keepends=True):
             note = json.loads(line)
-            self.handlers[note["event"]](note)
+            getattr(self, f"_{note['event']}")(note)
             self.offset += len(line)  # what fails is tried again, what is sent is not
         if self.metrics and time.monotonic() - self.sent >= INTERVAL:
             self._send()
         if not self.done and not alive:
             error = "its end was not noted: it was killed, or notes had no room"
-            self._fail({"time": time.time(), "status": "KILLED", "error": error})
+            self._failed({"time": time.time(), "status": "KILLED", "error": error})
 
     def _beat(self) -> None:
         """Show the command, which waits at its end, that there is progress."""
         os.utime(self.folder.parent / notes.RECORDER)
 
-    def _start(self, note: Note) -> None:
+    def _started(self, note: Note) -> None:
         of = self.store.mlflow.entities
         self.part, self.tags, self.identity = note["part"], note["tags"], note["id"]
         self.digest = note["dataset"]["digest"]
@@ -112,19 +101,15 @@ class Run:
     def _create(self, identity: str, name: str, started: float, parent: str = "") -> str:
         """Create a run; or find it, if a recorder that was broken off has."""
         client = self.store.client
-        if found := self.store.find(self.part, identity):
+        for found in self.store.runs(f"tags.`{IDENTITY}` = '{identity}'", self.part):
             client.update_run(found.info.run_id, status="RUNNING")
             if "error" in found.data.tags:
                 client.delete_tag(found.info.run_id, "error")
             return str(found.info.run_id)
         tags = self.tags | {IDENTITY: identity}
-        run = client.create_run(
-            self.store.experiment(self.part),
-            start_time=milliseconds(started),
-            run_name=name,
-            tags=tags | ({"mlflow.parentRunId": parent} if parent else {}),
-        )
-        return str(run.info.run_id)
+        tags |= {"mlflow.parentRunId": parent} if parent else {}
+        experiment, start = self.store.experiment(self.part), milliseconds(started)
+        return str(client.create_run(experiment, start, tags, name).info.run_id)
 
     def _epoch(self, note: Note) -> None:
         row = note["row"]
@@ -136,7 +121,7 @@ class Run:
         self.metrics, self.sent = [], time.monotonic()
         self._beat()
 
-    def _finish(self, note: Note) -> None:
+    def _finished(self, note: Note) -> None:
         # Without the prefix they would be mixed up with the epochs' metrics of that name.
         # Step 0: single values are drawn as bars
         self.metrics += [
@@ -144,8 +129,12 @@ class Run:
             for n, value in note["metrics"].items()
         ]
         self._send()
-        for number, candidate in enumerate(note["candidates"]):
-            self._candidate(f"{self.identity}-{number}", candidate)
+        for number, candidate in enumerate(note["candidates"]):  # of a search: its children
+            identity, began = f"{self.identity}-{number}", candidate["started"]
+            child = self._create(identity, candidate["name"], began, self.run_id)
+            points = [(name, v, candidate["ended"], 0) for name, v in candidate["metrics"].items()]
+            self.store.log(child, candidate["params"], points)
+            self._end(child, "FINISHED", candidate["ended"])
         tags = {f"output.{path}": md5 for path, md5 in note["outputs"].items()}
         self.store.log(self.run_id, tags=tags)
         self._attach()
@@ -153,31 +142,24 @@ class Run:
         self._end(self.run_id, "FINISHED", note["ended"])
         self.done = True
 
-    def _candidate(self, identity: str, candidate: Note) -> None:
-        """Record a candidate of a search as a child."""
-        ended = candidate["ended"]
-        child = self._create(identity, candidate["name"], candidate["started"], self.run_id)
-        metrics = [(name, value, ended, 0) for name, value in candidate["metrics"].items()]
-        self.store.log(child, candidate["params"], metrics)
-        self._end(child, "FINISHED", ended)
-
     def _attach(self) -> None:
         """Add files and a picture."""
-        client = self.store.client
         if (self.folder / notes.DIFF).exists():
-            client.log_artifact(self.run_id, str(self.folder / notes.DIFF), "code")
+            self._add(self.folder / notes.DIFF, "code")
         for file in sorted((self.folder / notes.FILES).glob("*")):
-            client.log_artifact(self.run_id, str(file), "results")
+            self._add(file, "results")
             if file.suffix == ".csv":
                 self._try("its losses are not drawn", self._draw, file)
-            self._beat()
+
+    def _add(self, file: Path, folder: str) -> None:
+        self.store.client.log_artifact(self.run_id, str(file), folder)
+        self._beat()
 
     def _draw(self, history: Path) -> None:
-        """Add the losses over epochs as a picture."""
         rows = read_table(history)
         if "epoch" in rows:  # else they are the candidates of a search
             save(loss_curves(rows, history.stem, "loss"), self.folder / "loss.png")
-            self.store.client.log_artifact(self.run_id, str(self.folder / "loss.png"), "figures")
+            self._add(self.folder / "loss.png", "figures")
 
     def _register(self, val_accuracy: float | None) -> None:
         """Say which run is the current one, add the model, and register that if it is the best."""
@@ -188,11 +170,10 @@ class Run:
             own = bool(self._try("it is not known for the newest", supersede, *place))
         if not (self.folder / notes.MODEL).exists():
             return
-        uri = self._try("its model is not recorded", self._model)
-        if uri:
+        if uri := self._try("its model is not recorded", self._model):
             about = {"val_accuracy": val_accuracy, "data": self.digest}
-            arguments = (self.store, self.part, uri, self.run_id, about, own)
-            self._try("its model is not registered", promote, *arguments)
+            model = (self.store, self.part, uri, self.run_id, about, own)
+            self._try("its model is not registered", promote, *model)
 
     def _model(self) -> str:
         """Add the model, once; returns its URI."""
@@ -217,8 +198,8 @@ class Run:
         """Make the run above those of a group, or bring it up to date."""
         wanted = f"tags.`{notes.GROUP}` = '{note['id']}' and attributes.status = 'FINISHED'"
         members = self.store.runs(wanted, note["part"], "start_time ASC")
-        if not members:
-            self.done = True
+        self.done = not members
+        if self.done:
             return
         client = self.store.client
         experiment = client.get_experiment(members[0].info.experiment_id).name
@@ -246,9 +227,9 @@ class Run:
                 values = {m.info.run_name: m.data.metrics.get(metric) for m in members}
                 save(sweep_dots(values, metric), Path(folder) / "runs.png")
             for file in sorted(Path(folder).iterdir()):
-                self.store.client.log_artifact(self.run_id, str(file), "sweep")
+                self._add(file, "sweep")
 
-    def _fail(self, note: Note) -> None:
+    def _failed(self, note: Note) -> None:
         if self.run_id:
             self._send()
             self.store.client.set_tag(self.run_id, "error", note["error"])
@@ -269,7 +250,8 @@ class Sender:
 
     def __init__(self, session: Path, root: Path, told: set[str]) -> None:
         self.session, self.root, self.told = session, root, told
-        named, home = notes.read_address(session)
+        named, _, home = (session / notes.STORE).read_text(encoding="utf-8").partition("\n")
+        home = home.strip()
         if home != str(notes.checkout_root(root).resolve()):
             raise RetraceError(
                 f"notes in {session} are of the checkout {home or 'of an earlier version'}: "
@@ -298,7 +280,8 @@ class Sender:
                     run.advance()
                     self.attempts.pop(folder, None)
                 except Exception as error:  # whatever it is, the training is done or goes on
-                    self._refuse(folder, self.store, error)
+                    self.store.within_deadline(self.store.check)  # unless it is the store's fault
+                    self._refused(folder, without_secrets(one_line(error), self.uri))
                 if run.done:
                     complete.append(notes.title(folder))
                     gone = folder.with_name(f".{folder.name}")
@@ -307,11 +290,9 @@ class Sender:
                     del self.runs[folder]
         return complete
 
-    def _refuse(self, folder: Path, store: Store, error: Exception) -> None:
-        """Leave a training for another try or set it aside, unless it is the store that fails."""
-        store.within_deadline(store.check)
+    def _refused(self, folder: Path, reason: str) -> None:
+        """Leave a training for another try, or set it aside."""
         self.attempts[folder] += 1
-        reason = without_secrets(one_line(error), self.uri)
         if self.attempts[folder] >= ATTEMPTS and reason not in self.told:
             self.told.add(reason)
             warn(f"{notes.title(folder)} is not recorded in {displayed(self.uri)}: {reason}")
@@ -338,14 +319,12 @@ def follow(session: Path, root: Path) -> int:
                 sender.send()
         except StoreError as error:
             warn(f"runs are not recorded in {displayed(sender.uri)}: {error}")
-            return 1
     return int(bool(notes.trainings(session)))
 
 
 def sync(root: Path) -> int:
     """Send what is left of all sessions that are over; returns the exit code."""
-    recorded, left = 0, 0
-    told: set[str] = set()
+    recorded, left, told = 0, 0, set[str]()
     for session in sorted(notes.pending(root).glob("[!.]*")):
         with ExitStack() as locks:
             try:

@@ -46,15 +46,13 @@ def supersede(store: Store, experiment: str, run_id: str, stage: str) -> bool:
     Nothing is deleted. Runs that were kept for `make sync` come after those that took their place.
     `stage` is as DVC names it, such as "train_network@tanh-normal".
     """
-    own = store.client.get_run(run_id).info.start_time
     current = store.runs(f"tags.`dvc.stage` = '{stage}' and tags.`{CURRENT}` = 'true'", experiment)
-    others = {run.info.run_id: run.info.start_time for run in current if run.info.run_id != run_id}
-    newest = max(others, key=others.__getitem__, default=run_id)
-    winner = newest if others.get(newest, 0) > own else run_id
-    for old in {run_id, *others} - {winner}:  # more than two if a change was broken off
+    runs = [store.client.get_run(run_id), *current]  # the first of two that began together wins
+    winner = max(runs, key=lambda run: run.info.start_time).info.run_id
+    for old in {run.info.run_id for run in runs} - {winner}:  # several if it was broken off
         store.log(old, tags={CURRENT: "false", SUPERSEDED_BY: winner})
     store.client.set_tag(winner, CURRENT, "true")
-    return winner == run_id
+    return bool(winner == run_id)
 
 
 def log_model(store: Store, run_id: str, training: Path) -> str:
@@ -66,27 +64,24 @@ def log_model(store: Store, run_id: str, training: Path) -> str:
     example = load_arrays(training / notes.EXAMPLE)["X"]
     mlflow, root = store.mlflow, store.root
     pins = (root / "requirements.numeric.txt").read_text(encoding="utf-8").split()
-    shared = {
+    about: dict[str, Any] = {
         "name": "model",
         "code_paths": [str(root / "mlcore")],
         "signature": mlflow.models.infer_signature(example, model.predict(example)),
         "input_example": example,
         "pip_requirements": [*pins, "skops"],
     }
+    if isinstance(model, NeuralNetwork):
+        flavour, file = mlflow.pyfunc, training / "network.pkl"
+        save_network(file, model)
+        about["python_model"] = str(root / "mlcore" / "tracking" / "serving.py")
+        about["artifacts"] = {"network": str(file)}
+    else:
+        flavour, about["sk_model"] = mlflow.sklearn, model
+        about |= {"serialization_format": "skops", "skops_trusted_types": TRUSTED_TYPES}
     mlflow.start_run(run_id=run_id)
     try:
-        if isinstance(model, NeuralNetwork):
-            file = training / "network.pkl"
-            save_network(file, model)
-            logged = mlflow.pyfunc.log_model(
-                python_model=str(root / "mlcore" / "tracking" / "serving.py"),
-                artifacts={"network": str(file)},
-                **shared,
-            )
-        else:
-            logged = mlflow.sklearn.log_model(
-                model, serialization_format="skops", skops_trusted_types=TRUSTED_TYPES, **shared
-            )
+        logged = flavour.log_model(**about)
     finally:
         mlflow.end_run("RUNNING")
     return str(logged.model_uri)
@@ -108,8 +103,7 @@ def promote(
     # Two recorders that compare at once would both win
     with FileLock(notes.checkout_root(store.root) / ".mlflow.lock"):
         try:
-            champion = client.get_model_version_by_alias(name, ALIAS)
-            if not _beats(about, champion.tags, own):
+            if not _beats(about, client.get_model_version_by_alias(name, ALIAS).tags, own):
                 return False
         except errors.MlflowException as error:
             if error.error_code not in NO_CHAMPION:
@@ -118,13 +112,11 @@ def promote(
             client.create_registered_model(name)
         tags = {key: str(value) for key, value in about.items()}
         # One that was registered before it was broken off
-        known = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
-        # Without the model's id a server refuses its URI
-        model_id = model_uri.rpartition("/")[2]
-        version = next(iter(known), None) or client.create_model_version(
-            name, model_uri, run_id, tags=tags, model_id=model_id
-        )
-        client.set_registered_model_alias(name, ALIAS, version.version)
+        versions = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
+        if not versions:  # without the model's id a server refuses its URI
+            model = {"tags": tags, "model_id": model_uri.rpartition("/")[2]}
+            versions = [client.create_model_version(name, model_uri, run_id, **model)]
+        client.set_registered_model_alias(name, ALIAS, versions[0].version)
     return True
 
 

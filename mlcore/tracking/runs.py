@@ -27,20 +27,10 @@ MODELS = "models/"
 
 
 def match(outs: Mapping[str, str], runs: Sequence[Any]) -> tuple[str, Any]:
-    """Say whether a run has made these files, and which.
+    """Say which of a stage's MLflow runs, the newest first, has made these files: MD5 by path.
 
-    Parameters
-    ----------
-    outs : mapping of str to str
-        MD5 by path.
-    runs : sequence of MLflow runs
-        The stage's, the newest first.
-
-    Returns
-    -------
-    (str, run)
-        "recorded" and the newest run with these hashes; "stale" and the newest of all, which made
-        others; or "missing" and None.
+    Gives "recorded" and the newest run with these hashes; "stale" and the newest of all, which made
+    others; or "missing" and None.
     """
     for run in runs:
         if all(run.data.tags.get(f"output.{path}") == md5 for path, md5 in outs.items()):
@@ -57,14 +47,12 @@ def rows(store: Store, lock: Mapping[str, Any]) -> list[list[str]]:
     for stage, files in lock.items():
         if any(path.startswith(MODELS) for path in files["outs"]):
             state, run = match(files["outs"], made.get(stage, []))
-            result.append([stage, state, *(_about(store, run) if run else ("", "", ""))])
+            result.append([stage, state])
+            if run:
+                experiment = store.client.get_experiment(run.info.experiment_id).name
+                started = datetime.fromtimestamp(run.info.start_time / 1000)
+                result[-1] += [experiment, run.info.run_id, f"{started:%Y-%m-%d %H:%M:%S}"]
     return result
-
-
-def _about(store: Store, run: Any) -> tuple[str, str, str]:
-    started = datetime.fromtimestamp(run.info.start_time / 1000)
-    experiment = store.client.get_experiment(run.info.experiment_id).name
-    return experiment, run.info.run_id, f"{started:%Y-%m-%d %H:%M:%S}"
 
 
 def main(argv: Sequence[str], root: Path) -> None:
@@ -74,11 +62,10 @@ def main(argv: Sequence[str], root: Path) -> None:
     try:
         lock = read_lock(root)
         uri, login = reach(store_of(load(root / "params.yaml")), root)
-        try:
-            with logged_in(login):
-                found = rows(Store(uri, root), lock)
-        except StoreError as error:
-            raise RetraceError(f"{displayed(uri)}: {error}") from None
+        with logged_in(login):
+            found = rows(Store(uri, root), lock)
+    except StoreError as error:
+        sys.exit(f"error: {displayed(uri)}: {error}")
     except RetraceError as error:
         sys.exit(f"error: {error}")
     print(tabulate(found, ["stage", "", "experiment", "run", "started"]))

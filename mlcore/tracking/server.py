@@ -30,7 +30,6 @@ from mlcore.tracking.store import (
 
 URI, USERNAME = "MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME"
 
-
 # To check a password takes 0.2 s; the one worker hears of every change
 AUTH = """[mlflow]
 default_permission = READ

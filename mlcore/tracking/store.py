@@ -19,11 +19,18 @@ DEFAULT, SERVER = "default", "server"
 
 PASSWORD, TOKEN = "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"
 
-IDENTITY = "retrace.id"
-"""Tag that ties a run to the notes it was made of, so that it is made once."""
-
 BATCH = 1000
 """Metrics that MLflow takes in one call."""
+
+
+# Without asynchronous logging, what is sent is there
+FIXED = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ENABLE_ASYNC_LOGGING": "false"}
+SETTINGS = {
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+}
 
 
 class StoreError(Exception):
@@ -68,15 +75,7 @@ class Store:
     def __init__(self, uri: str, root: Path) -> None:
         if uri == SERVER:
             raise StoreError("it was never started; `make server` does that")
-        os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-        os.environ["MLFLOW_ENABLE_ASYNC_LOGGING"] = "false"  # what is sent is there
-        for name, value in {
-            "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-            "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-            "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
-            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-        }.items():
-            os.environ.setdefault(name, value)
+        os.environ |= SETTINGS | os.environ | FIXED
         import mlflow
 
         for chatty in ("mlflow", "alembic"):
@@ -112,20 +111,20 @@ class Store:
     def _connect(self) -> None:
         # Of several processes that start on an empty database, all but one would fail
         with FileLock(checkout_root(self.root) / ".mlflow.lock"):
-            if self.uri == default_uri(self.root):
-                self._make_whole(checkout_root(self.root) / "mlflow.db")
+            database = checkout_root(self.root) / "mlflow.db"
+            if self.uri == default_uri(self.root) and not database.exists():
+                self._make_whole(database)
             self.mlflow.set_tracking_uri(self.uri)
             self.client = self.mlflow.MlflowClient(self.uri)
             self.check()
 
     def _make_whole(self, database: Path) -> None:
         """Make a new database under another name: MLflow cannot use one that it made in part."""
-        if not database.exists():
-            new = database.with_name("mlflow.db.new")
-            for suffix in ("", "-journal"):
-                Path(f"{new}{suffix}").unlink(missing_ok=True)  # of a process that was killed
-            self.mlflow.MlflowClient(f"sqlite:///{new}").search_experiments(max_results=1)
-            new.replace(database)
+        new = database.with_name("mlflow.db.new")
+        for left in database.parent.glob(f"{new.name}*"):  # of a process that was killed
+            left.unlink()
+        self.mlflow.MlflowClient(f"sqlite:///{new}").search_experiments(max_results=1)
+        new.replace(database)
 
     def check(self) -> None:
         """Raise if the store does not answer."""
@@ -141,14 +140,14 @@ class Store:
             # store. For the UI: runs train models, they are no traces of language models
             local = (checkout_root(self.root) / "mlruns" / name).as_uri()
             tags = {"mlflow.experimentKind": "custom_model_development"}
-            found = self.client.get_experiment_by_name(name)
-            if found:
+            if found := self.client.get_experiment_by_name(name):
                 self._check(found)
-            self.experiments[name] = str(
-                found.experiment_id
-                if found
-                else self.client.create_experiment(name, None if self.over_http else local, tags)
-            )
+                number = found.experiment_id
+            else:
+                number = self.client.create_experiment(
+                    name, None if self.over_http else local, tags
+                )
+            self.experiments[name] = str(number)
         return self.experiments[name]
 
     def _check(self, experiment: Any) -> None:
@@ -159,20 +158,13 @@ class Store:
                 f"{experiment.experiment_id}` brings it back"
             )
         files = urlsplit(experiment.artifact_location)
-        here = checkout_root(self.root).resolve()
-        if self.uri != default_uri(self.root) or files.scheme not in ("", "file"):
-            return
-        path = Path(unquote(files.path))
-        if not path.resolve().is_relative_to(here):
+        path, here = Path(unquote(files.path)), checkout_root(self.root).resolve()
+        own = self.uri == default_uri(self.root) and files.scheme in ("", "file")
+        if own and not path.resolve().is_relative_to(here):
             raise RetraceError(
                 f"this mlflow.db is a copy of the one of {path.parent.parent}, where its files "
                 "lie; move it away, with mlruns, and a new one is made here"
             )
-
-    def find(self, experiment: str, identity: str) -> Any:
-        """Give the run that was made for some notes; None if there is none."""
-        found = self.runs(f"tags.`{IDENTITY}` = '{identity}'", experiment)
-        return found[0] if found else None
 
     def runs(self, wanted: str, experiment: str = "", order: str = "start_time DESC") -> list[Any]:
         """Give all runs that a filter finds, of an experiment or of all."""
@@ -192,14 +184,10 @@ class Store:
         """Add to a run; of each metric name, value, seconds since 1970, step."""
         of = self.mlflow.entities
         points = [of.Metric(n, value, milliseconds(t), step) for n, value, t, step in metrics]
-        self.client.log_batch(
-            run_id,
-            points[:BATCH],
-            [of.Param(*param) for param in (params or {}).items()],
-            [of.RunTag(*tag) for tag in (tags or {}).items()],
-        )
-        for start in range(BATCH, len(points), BATCH):
-            self.client.log_batch(run_id, points[start : start + BATCH])
+        words = [of.Param(*param) for param in (params or {}).items()]
+        marks = [of.RunTag(*tag) for tag in (tags or {}).items()]
+        for start in range(0, len(points) or 1, BATCH):
+            self.client.log_batch(run_id, points[start : start + BATCH], words, marks)
 
 
 def milliseconds(seconds: float) -> int:
