@@ -190,7 +190,7 @@ def test_gzipped_files(small, tmp_path):
         path.write_bytes(damaged)
         try:
             found = sources.read_verified(path, name, sources.SHA256["mnist"][name])
-        except sources.SourceError:
+        except RetraceError:
             return False
         assert found == content
         return True
@@ -201,11 +201,12 @@ def test_gzipped_files(small, tmp_path):
 def test_packages(small, tmp_path, monkeypatch):
     package, out = tmp_path / "package.tgz", tmp_path / "data" / "mnist"
 
-    def offer(folder):
-        with tarfile.open(package) as tar:
-            yield from sources._members(tar, "package/", "", folder)
+    def offer(source, scratch):
+        yield from sources.members(package, source, scratch)
 
-    monkeypatch.setitem(sources.SOURCES, "mnist", [sources.Source("package", offer)])
+    monkeypatch.setitem(sources.OFFERS, "npm", offer)
+    packed = sources.Source("npm", "package", "package/{}")
+    monkeypatch.setitem(sources.SOURCES, "mnist", [packed])
 
     def check(damaged):
         package.write_bytes(damaged)

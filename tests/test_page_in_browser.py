@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 WIDE, PHONE = {"width": 1400, "height": 1000}, {"width": 390, "height": 800}
 
 # One worker starts one browser; playwright's own loop warns of nothing else
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("browser")]
 
 
 @pytest.fixture(scope="module")
