@@ -52,23 +52,16 @@ def test_each_number_is_put_beside_ours(published, ours, expected):
     ("published", "ours", "message"),
     [
         ({"a": 1, "b": 2}, {"a": 1}, r"numbers: ours are \['a'\], published \['a', 'b'\]"),
-        ({"a": 1}, {}, r"numbers: ours are \[\], published \['a'\]"),
-        ({"x": {"a": 1}}, {"x": {"a": 1, "b": 2}}, r"x: ours are \['a', 'b'\]"),
         ({"x": {"y": {"a": 1}}}, {"x": {"y": {"b": 1}}}, r"x\.y: ours are \['b'\]"),
         ({"x": [1, 2]}, {"x": []}, r"x: ours are 0 values, published 2"),
         ({"x": [1, 2]}, {"x": [1, 2, 3]}, r"x: ours are 3 values, published 2"),
         ({"x": [[1], [2, 3]]}, {"x": [[1], [2]]}, r"x\[1\]: ours are 1 values, published 2"),
         ({"x": [1, {"a": 2}]}, {"x": [1, {"b": 2}]}, r"x\[1\]: ours are \['b'\]"),
-        ({"X": {"a": 1}}, {"X": {"b": 2}}, r"X: ours are \['b'\]"),
         ({1: 1, "a": 2}, {2: 1, "b": 2}, r"numbers: ours are \[2, 'b'\], published \[1, 'a'\]"),
         ({"a": 1}, 5, r"numbers: ours are no such values, published \['a'\]"),
-        *(
-            ({"x": published}, {"x": ours}, "x: ")
-            for published, ours in (
-                *(({"a": 1}, 5), ({"a": 1}, 0), ({"a": 1}, ["a"]), ([1], 5), ([1], {"a": 1})),
-                *(([1], "a"), (1, {"a": 1}), (1, [1])),
-            )
-        ),
+        *(({"x": {"a": 1}}, {"x": ours}, "x: ") for ours in (5, 0, ["a"])),
+        *(({"x": [1]}, {"x": ours}, "x: ") for ours in (5, "a", {"a": 1})),
+        *(({"x": 1}, {"x": ours}, "x: ") for ours in ([1], {"a": 1})),
     ],
 )
 def test_layouts_that_differ(published, ours, message):
