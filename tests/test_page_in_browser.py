@@ -51,9 +51,8 @@ def rows(page):
 
 
 def column(page, k):
-    return [
-        row.strip() for row in page.locator(f"#table tbody tr > :nth-child({k})").all_inner_texts()
-    ]
+    cells = page.locator(f"#table tbody tr > :nth-child({k})")
+    return [text.strip() for text in cells.all_inner_texts()]
 
 
 def test_it_asks_for_nothing_and_complains_of_nothing(opened, url):

@@ -197,14 +197,6 @@ def test_the_splits_are_written_with_their_counts(tmp_path, write_idx):
         assert file["X_test"][:, 0].tolist() == list(range(20))
 
 
-def test_the_committed_tables_of_the_search_are_complete():
-    table = pd.read_csv(ROOT / "metrics" / "search.csv")
-    assert len(table) == 36
-    assert not table.duplicated(["solver", "learning_rate", "batch_size"]).any()
-    folds = table[["fold_1", "fold_2", "fold_3"]].mean(axis=1)
-    np.testing.assert_allclose(folds, table["mean_accuracy"])
-
-
 def test_what_the_classifiers_confuse_is_counted_by_hand():
     """A network that takes every image for the brightest of its first ten pixels."""
     X, y = np.zeros((12, 784)), np.array([*range(10), 4, 4])

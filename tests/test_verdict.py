@@ -123,20 +123,22 @@ def test_replicates_of_other_trainings_do_not_count():
     assert judge(TANH, 0.97, pd.concat([CELL, *others])).mean == pytest.approx(0.97)
 
 
+SPREAD = np.arange(960, 970) / 1000
+
+
 @pytest.mark.parametrize(
-    ("published", "expected"),
-    [(0.9625, "4 of 11"), (0.95, "1 of 11"), (0.98, "11 of 11"), (0.962, "3.5 of 11")],
+    ("values", "published", "expected"),
+    [
+        *((SPREAD, 0.9625, "4 of 11"), (SPREAD, 0.95, "1 of 11"), (SPREAD, 0.98, "11 of 11")),
+        (SPREAD, 0.962, "3.5 of 11"),
+        # Eight of 820 in 7,000 round to 0.1171; one of 821 is above, one of 818 below
+        (np.array([820] * 8 + [821, 818]) / 7000, 0.1171, "6 of 11"),
+    ],
 )
-def test_rank_counts_the_runs_below(published, expected):
-    runs = replicates("network", "tanh-normal", np.arange(960, 970) / 1000)
-    assert judge(TANH, published, runs).rank == expected
-
-
-def test_what_is_the_same_to_the_printed_digits_is_a_tie():
-    """Eight of 820 in 7,000 round to 0.1171; one of 821 is above, one of 818 below."""
-    hits = np.array([820] * 8 + [821, 818])
-    runs = replicates("network", "tanh-zero", hits / 7000)
-    assert judge(ZERO, 0.1171, runs).rank == "6 of 11"
+def test_rank_counts_the_runs_below_and_half_of_those_that_print_the_same(
+    values, published, expected
+):
+    assert judge(TANH, published, replicates("network", "tanh-normal", values)).rank == expected
 
 
 def test_better_is_what_lies_outside_on_the_good_side():
@@ -181,35 +183,29 @@ def test_other_images_widen_the_interval():
     assert judge(VAL_LOSS, 0.4419, runs).verdict == numbers.NOT_REPRODUCED
 
 
-HALF_UNITS = {
-    "worked_examples.backprop.loss_before": 0.0005,
-    "worked_examples.backprop.loss_after": 0.005,
-    "worked_examples.given_hyperplane.margin": 0.5,
-}
+SAME = numbers.REPRODUCED, "the same to the digits printed"
+OTHER = numbers.NOT_REPRODUCED, "the exact value is "
 
 
 @pytest.mark.parametrize(
-    ("path", "published", "ours", "expected"),
+    ("path", "published", "ours", "expected", "tolerance"),
     [
-        ("worked_examples.backprop.loss_before", 4.375, 4.375, numbers.REPRODUCED),
-        ("worked_examples.backprop.loss_before", 4.375, 4.3754, numbers.REPRODUCED),
-        ("worked_examples.backprop.loss_before", 4.375, 4.376, numbers.NOT_REPRODUCED),
-        ("worked_examples.backprop.loss_after", 3.30, 3.2872, numbers.IMMATERIAL),
-        ("worked_examples.backprop.loss_after", 3.30, 3.2952, numbers.REPRODUCED),
-        ("worked_examples.backprop.loss_after", 3.30, 3.28, numbers.NOT_REPRODUCED),
-        ("worked_examples.given_hyperplane.margin", 1.0, 1.0, numbers.REPRODUCED),
-        ("mnist_grid.split.train", 56000, 56001, numbers.NOT_REPRODUCED),
+        ("worked_examples.backprop.loss_before", 4.375, 4.375, SAME, 0.0005),
+        ("worked_examples.backprop.loss_before", 4.375, 4.3754, SAME, 0.0005),
+        ("worked_examples.backprop.loss_before", 4.375, 4.376, OTHER, 0.0005),
+        ("worked_examples.backprop.loss_after", 3.30, 3.2872,
+         (numbers.IMMATERIAL, "the exact value is 3.2872: the study computes it from "), 0.0173),
+        ("worked_examples.backprop.loss_after", 3.30, 3.2952, SAME, 0.005),
+        ("worked_examples.backprop.loss_after", 3.30, 3.28, OTHER, 0.005),
+        ("worked_examples.given_hyperplane.margin", 1.0, 1.0, SAME, 0.5),
+        ("mnist_grid.split.train", 56000, 56001, OTHER, 0.5),
     ],
-)
-def test_exact_numbers_match_to_the_printed_digits(path, published, ours, expected):
-    rule = RULES.rule_for(path)
-    number = numbers.judge_exact(path, published, ours, rule)
-    assert (number.verdict, number.published, number.ours) == (expected, published, ours)
-    if expected == numbers.REPRODUCED:
-        assert number.reason == "the same to the digits printed"
-        assert number.tolerance == HALF_UNITS[path]
-    assert ("rounded to two decimals" in number.reason) == (expected == numbers.IMMATERIAL)
-    assert (number.tolerance == 0.0173) == (expected == numbers.IMMATERIAL)
+)  # fmt: skip
+def test_exact_numbers_match_to_the_printed_digits(path, published, ours, expected, tolerance):
+    number = numbers.judge_exact(path, published, ours, RULES.rule_for(path))
+    assert (number.verdict, number.published, number.ours) == (expected[0], published, ours)
+    assert number.reason.startswith(expected[1])
+    assert number.tolerance == tolerance
 
 
 def search_runs(study, other):
@@ -245,17 +241,13 @@ def test_a_choice_is_judged_by_the_seeds_that_make_it(study, other, expected, re
     number = judge_choice(search_runs(study, other))
     assert (number.verdict, number.reason) == (expected, reason)
     assert (number.choice is None) == (expected == numbers.NOT_TESTABLE)
+    if reason == "chosen by 4 of 10 seeds":
+        assert (number.kind, number.n, number.n_used, number.tolerance) == ("choice", 10, 10, 0.01)
+        # Wilson's, as printed in tables
+        interval = pytest.approx([0.168, 0.687], abs=1e-3)
+        assert number.choice == {"chosen": 4, "n": 10, "interval": interval}
     batch_size = judge_choice(search_runs(study, other), "batch_size", 64, 32)
     assert (batch_size.verdict, batch_size.difference) == (expected, -32)
-
-
-def test_what_is_known_about_a_choice():
-    number = judge_choice(search_runs([0.86] * 4 + [0.84] * 6, [0.85] * 10))
-    assert (number.kind, number.published, number.ours) == ("choice", 0.001, 5e-05)
-    assert (number.n, number.n_used, number.tolerance) == (10, 10, 0.01)
-    # Wilson's interval for 4 of 10, as printed in tables
-    interval = pytest.approx([0.168, 0.687], abs=1e-3)
-    assert number.choice == {"chosen": 4, "n": 10, "interval": interval}
 
 
 @pytest.mark.parametrize(("published", "which"), [("adam", "all"), ("sgd", "none")])
@@ -263,13 +255,6 @@ def test_what_all_or_none_of_the_candidates_have_tells_nothing(published, which)
     number = judge_choice(search_runs([0.84] * 10, [0.85] * 10), "solver", published, "adam")
     assert number.verdict == numbers.NOT_TESTABLE
     assert number.reason == f"{which} of the candidates that are replicated have it"
-
-
-def test_candidates_keep_their_settings():
-    scores = numbers.search_scores(search_runs([0.84] * 2, [0.85] * 2))
-    found = [numbers.Candidate(*settings) for settings in scores]
-    assert found == [("adam", 5e-05, 32), ("adam", 0.001, 64)]
-    assert [str(candidate) for candidate in found] == ["adam-5e-05-32", "adam-0.001-64"]
 
 
 def test_another_split_widens_the_interval():

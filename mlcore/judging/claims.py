@@ -313,14 +313,15 @@ def judge_claim(claim: ClaimText, results: Results, rules: Rules) -> dict[str, A
         against the verdict; "statements", each as `Judged`; "threshold" and "measure";
         "variants", the verdict by each other threshold or measure.
     """
+
+    def judged_by(settings: Mapping[str, Any]) -> list[Judged]:
+        return [judge_statement(s, rules) for s in CLAIMS[claim.id](results, **settings)]
+
     rule = rules.claims[claim.id]
-    settings = rule.settings()
-    verdict, statements = _apply(claim.id, settings, results, rules)
-    others = [variant.settings() for variant in rule.also]
-    variants = [
-        {**other, "verdict": _apply(claim.id, settings | other, results, rules)[0]}
-        for other in others
-    ]
+    settings, others = rule.settings(), [variant.settings() for variant in rule.also]
+    statements = judged_by(settings)
+    verdict = combine(statements)
+    variants = [{**other, "verdict": combine(judged_by(settings | other))} for other in others]
     deciding = min(
         (statement for statement in statements if statement.verdict == verdict),
         key=lambda statement: statement.holds / statement.n if statement.n else 0.5,
@@ -337,13 +338,6 @@ def judge_claim(claim: ClaimText, results: Results, rules: Rules) -> dict[str, A
     }
 
 
-def _apply(
-    name: str, settings: Mapping[str, Any], results: Results, rules: Rules
-) -> tuple[str, list[Judged]]:
-    statements = [judge_statement(s, rules) for s in CLAIMS[name](results, **settings)]
-    return combine(statements), statements
-
-
 def sentence(statement: Judged, rules: Rules) -> str:
     """Say in one sentence how often a statement holds."""
     if statement.interval is None:
@@ -358,9 +352,7 @@ def sentence(statement: Judged, rules: Rules) -> str:
 
 
 def counter_evidence(
-    verdict: str,
-    statements: Sequence[Judged],
-    variants: Sequence[Mapping[str, Any]],
+    verdict: str, statements: Sequence[Judged], variants: Sequence[Mapping[str, Any]]
 ) -> list[str]:
     """Say what speaks against a verdict: single seeds, other statements, other thresholds."""
     against = []

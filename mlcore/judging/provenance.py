@@ -25,21 +25,10 @@ def source_of(path: str) -> tuple[str, str, Part]:
 def provenance(
     path: str, find: Callable[[str], Path], params: dict[str, dict[str, Any]]
 ) -> dict[str, Any]:
-    """Say how a number came about, and how to compute it again.
+    """Say how the number of a path came about, and how to compute it again.
 
-    Parameters
-    ----------
-    path : str
-        Of the number in published.yaml.
-    find : callable
-        From a file's path, as in dvc.yaml, to where it lies.
-    params : dict of dict
-        All parameters of the run.
-
-    Returns
-    -------
-    dict
-        "stage"; "file" and its "md5", as in dvc.lock; "params"; "command".
+    With all parameters of the run; `find` leads from a file's path, as in dvc.yaml, to where it
+    lies. Gives "stage"; "file" and its "md5", as in dvc.lock; "params"; "command".
     """
     stage, file, part = source_of(path)
     chosen = {section: dict(params[section]) for section in part.sections}

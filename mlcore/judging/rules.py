@@ -246,7 +246,7 @@ def _checked(schema: Any, path: Path) -> Any:
 def _key(location: Sequence[str | int]) -> str:
     """Name a place in the file."""
     parts = list(map(str, location))
-    if parts[:1] == ["numbers"] and parts[2:3] != ["kind"]:
+    if parts[:1] == ["numbers"]:
         del parts[2:3]  # pydantic puts the kind of a rule behind its number
     return repr(".".join(parts))[1:-1] or "the file"
 

@@ -36,16 +36,11 @@ def prediction_interval(
     Parameters
     ----------
     values : sequence of float
-        Of n runs with different seeds, at least 2.
+        Of n runs with different seeds; raises ValueError for fewer than two.
     level : float
         Such as 0.95.
     extra_variance : float
         v, what the further run varies by beyond the seed.
-
-    Raises
-    ------
-    ValueError
-        For fewer than two values.
     """
     n = len(values)
     if n < 2:
@@ -76,18 +71,8 @@ def redraw_variance(variance: float, n_samples: int, n_all: int) -> float:
 def wilson_interval(successes: float, n: int, level: float) -> Interval:
     """Give Wilson's score interval (1927) for a share.
 
-    Parameters
-    ----------
-    successes : float
-        In 0 .. n; a tie may count half.
-    n : int
-        At least 1.
-    level : float
-
-    Raises
-    ------
-    ValueError
-        If `successes` is not in 0 .. n, or there are no trials.
+    `successes` are in 0 .. n, and a tie may count half. Raises ValueError if they are not, or
+    there are no trials.
     """
     if n < 1 or not 0 <= successes <= n:
         raise ValueError(f"there are no {successes} of {n}")

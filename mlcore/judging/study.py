@@ -49,9 +49,7 @@ def _of_single_files(results: Callable[[str], Any], best: Mapping[str, Any]) -> 
     mnist, fashion = results("mnist.json"), results("fashion_mnist.json")
     return {
         "worked_examples": results("worked_examples.json"),
-        "mnist_grid": {
-            "split": {part: mnist[part]["n_samples"] for part in ("train", "val", "test")}
-        },
+        "mnist_grid": {"split": {part: about["n_samples"] for part, about in mnist.items()}},
         "fashion_classifier": {
             "subset": {part: fashion[whole]["n_samples"] for part, whole in SUBSET.items()}
         },
@@ -74,12 +72,7 @@ def _laid_out(layout: Any, values: Mapping[str, Any], *name: str) -> Any:
 
 
 def gather(histories: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Put the histories of a part's trainings one below the other.
-
-    Parameters
-    ----------
-    histories : mapping of str to pandas.DataFrame
-        By the training's name; one row per epoch.
+    """Put the histories of a part's trainings, by name, one below the other.
 
     Returns
     -------
@@ -143,18 +136,9 @@ def headline(
 ) -> dict[str, float]:
     """Pick the numbers that one would compare between experiments, under short flat names.
 
-    Parameters
-    ----------
-    summary : nested mappings
-        What `compare` gave.
-    reconstruction_errors : mapping of str to float
-        Mean squared error on the test part, by the autoencoder's activation.
-
-    Returns
-    -------
-    dict of str to float
-        Accuracies in the test part by run ("tanh-normal", "fashion-tanh", "codes-relu"), the
-        search's cross-validated one, and the reconstruction errors. What did not run is left out.
+    From what `compare` gave, and the mean squared errors on the test part by the autoencoder's
+    activation. Accuracies in the test part are by run ("tanh-normal", "fashion-tanh",
+    "codes-relu"), and the search's is the cross-validated one. What did not run is left out.
     """
     tables = {
         **summary["mnist_grid"]["test_accuracy"],  # by activation

@@ -29,7 +29,9 @@ def strip(
 
     Parameters
     ----------
-    values, printed, ours : float or sequence of float
+    values : sequence of float
+        Of `what`.
+    printed, ours : float
     interval : (float, float), optional
         Cut off where it would press all else together: beyond as much again on each side as the
         rest takes.
@@ -37,7 +39,6 @@ def strip(
         The line reaches at least this far to both sides of the printed number: what would not
         matter should not look large.
     what : str
-        What the values are of.
     """
     known = [*values, printed] if ours is None else [*values, printed, ours]
     room = tolerance or 0.01 * abs(printed) or 1.0
