@@ -61,15 +61,14 @@ def fuzz(n, cases, check):
 
 
 @st.composite
-def damaged(draw, wholes, tokens=()):
+def damaged(draw, wholes):
     """Draw bytes with one to four places changed, cut out, repeated or replaced."""
     content = draw(st.sampled_from(wholes))
     for _ in range(draw(st.integers(1, 4))):
         start = draw(st.integers(0, len(content)))
         stop = draw(st.integers(start, min(len(content), start + 64)))
         part = content[start:stop]
-        changes = ["flip", "cut", "cut off", "repeat", "overwrite", "splice"]
-        match draw(st.sampled_from([*changes, "token"] if tokens else changes)):
+        match draw(st.sampled_from(["flip", "cut", "cut off", "repeat", "overwrite", "splice"])):
             case "flip" if part:
                 part = bytes([part[0] ^ 1 << draw(st.integers(0, 7))]) + part[1:]
             case "cut off":
@@ -84,17 +83,13 @@ def damaged(draw, wholes, tokens=()):
                 other = draw(st.sampled_from(wholes))
                 place = draw(st.integers(0, len(other)))
                 part = other[place : place + draw(st.integers(1, 64))]
-            case "token":
-                part = draw(st.sampled_from(tokens))
         content = content[:start] + part + content[stop:]
     return content
 
 
-def generated(wholes, tokens=()):
+def generated(wholes):
     """Whole, damaged and random bytes."""
-    return st.one_of(
-        damaged(wholes, tokens), damaged(wholes, tokens), st.sampled_from(wholes), st.binary()
-    )
+    return st.one_of(damaged(wholes), damaged(wholes), st.sampled_from(wholes), st.binary())
 
 
 # IDX: the format in five lines, to say what should be read
@@ -228,10 +223,6 @@ def test_packages(small, tmp_path, monkeypatch):
 # Files of models
 
 
-def nested(opening, middle, closing, depth):
-    return opening * depth + middle + closing * depth
-
-
 ODD = st.one_of(
     st.none(),
     st.booleans(),
@@ -242,7 +233,7 @@ ODD = st.one_of(
         [10**400, 2**63, -1, 0, 1e308, math.nan, "NaN", "a\nb", "\x1b[2J", "\u2028", "${seed}"]
     ),
     st.sampled_from([[], {}, [[]], {"a": 1}, {"ours": 1, "published": 1}, ["a"] * 20]),
-    st.integers(2, 100).map(lambda depth: json.loads(nested("[", "", "]", depth))),
+    st.integers(2, 100).map(lambda depth: json.loads("[" * depth + "]" * depth)),
 ).map(copy.deepcopy)
 
 
@@ -311,62 +302,11 @@ def is_network(value):
     return type(value) is NeuralNetwork and len(value.weights_) == len(value.biases_) == 3
 
 
-PICKLE_TOKENS = [
-    *(b"cos\nsystem\n", b"\x8c\x02os\x8c\x06system\x93", b"(S'touch sentinel'\ntR", b"\x81", b"b"),
-    *(
-        b"K\x01",
-        b"N",
-        b"\x88",
-        b"]",
-        b"}",
-        b")",
-        b"\x85",
-        b"\x86",
-        b"a",
-        b"e",
-        b"s",
-        b"u",
-        b"0",
-        b"2",
-    ),
-    *(b"\x8e\xff\xff\xff\xff\xff\xff\xff\x7f", b"\x96\0\0\0\xff\0\0\0\0", b"\x8b\xff\xff\xff\x7f"),
-    *(b"h\x00", b"j\xff\xff\xff\xff", b"P1\n", b"Q", b"\x82\x01", b"\x97", b"\x98", b"I1\n", b"."),
-    b"L" + b"9" * 5000 + b"L\n",
-]
-
-
 def test_pickles(tmp_path, network_file):
-    opcodes = st.lists(st.sampled_from(PICKLE_TOKENS), max_size=20)
-    made = opcodes.map(lambda parts: b"\x80\x05" + b"".join(parts) + b".")
     check = reader_of_bytes(load_network, tmp_path / "network.pkl", is_network)
-    fuzz(1500, generated([network_file], PICKLE_TOKENS) | made, check)
+    fuzz(1500, generated([network_file]), check)
 
 
 def test_pickles_of_wrong_values(tmp_path):
     check = reader_of_bytes(load_network, tmp_path / "network.pkl", is_network)
     fuzz(500, mutated(network_values()).map(lambda tree: pickle.dumps(tree, protocol=5)), check)
-
-
-def test_a_pickle_is_refused_in_one_line(tmp_path):
-    (tmp_path / "network.pkl").write_bytes(b"P")
-    assert attempt(load_network, tmp_path / "network.pkl") is REFUSED
-
-
-@pytest.mark.parametrize(
-    ("name", "change"),
-    [
-        ("weights_", lambda arrays: [W.astype("U5") for W in arrays]),
-        ("weights_", lambda arrays: [W.astype(int) for W in arrays]),
-        ("weights_", lambda arrays: [W[..., None] for W in arrays]),
-        ("biases_", lambda arrays: [b[:, None] for b in arrays]),
-        ("biases_", lambda arrays: [dict.fromkeys(range(len(b)), 0.0) for b in arrays]),
-        ("classes_", lambda labels: "abc"),
-        ("classes_", lambda labels: labels[:, None]),
-        ("history_", lambda rows: 5),
-    ],
-)
-def test_a_network_that_cannot_predict_is_refused(tmp_path, name, change):
-    whole = network_values()
-    whole["fitted"][name] = change(whole["fitted"][name])
-    (tmp_path / "network.pkl").write_bytes(pickle.dumps(whole, protocol=5))
-    assert attempt(load_network, tmp_path / "network.pkl") is REFUSED

@@ -1,9 +1,7 @@
 """The front door: what `make` says, and how it refuses."""
 
 import os
-import re
 import shutil
-import socket
 import stat
 import subprocess
 from pathlib import Path
@@ -89,23 +87,8 @@ def test_without_a_home_to_write_to_nothing_is_cached(tmp_path, home):
         shutil.copy(ROOT / name, tmp_path)
     env = {key: value for key, value in os.environ.items() if key != "HOME"}
     planned = make(tmp_path, "--dry-run", "setup", env=env | ({"HOME": home} if home else {}))
-    assert planned.stdout.count("--no-cache-dir") == 2
+    assert planned.stdout.count("--no-cache-dir") == planned.stdout.count("--require-hashes") == 2
     assert (
         "--no-cache-dir"
         not in make(tmp_path, "--dry-run", "setup", env=env | {"HOME": str(tmp_path)}).stdout
     )
-
-
-@pytest.mark.parametrize("port", ["in use", "abc", "", "0", "70000"])
-def test_a_port_that_cannot_be_used_is_said_before_anything_is_promised(port):
-    if not (ROOT / ".venv" / "ready").exists():
-        pytest.skip("run outside the project's own environment")
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        used = port == "in use"
-        result = make(
-            ROOT, "-o", ".venv/ready", "ui", f"PORT={server.getsockname()[1] if used else port}"
-        )
-    assert result.returncode != 0
-    assert result.stdout == ""
-    reason = "Address already in use" if used else "it should be a number from 1 to 65535"
-    assert re.match(rf"error: port \w* cannot be used: {reason}; ", result.stderr)
