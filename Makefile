@@ -34,11 +34,11 @@ report: $(READY) ## Write the page, metrics/report.html: the study and its verdi
 	@$(BIN)/python -m dvc repro -q --single-item report
 	@echo "metrics/report.html"
 
-replicate: $(READY) ## Train everything with SEEDS=10 other seeds: two hours, and it can be interrupted
-	@$(BIN)/python -m stages.sweep sweeps/replicates.yaml --seeds $(or $(SEEDS),10) --jobs $(or $(JOBS),-1) $(CONFIRM:%=--confirm %)
+replicate: $(READY) ## Train everything with SEEDS=10 other seeds: two hours, and it can be interrupted (AGAIN=n: compare some)
+	@$(BIN)/python -m mlcore.sweeps sweeps/replicates.yaml --seeds $(or $(SEEDS),10) --jobs $(or $(JOBS),-1) $(AGAIN:%=--again %)
 
 sensitivity: $(READY) ## Train with other choices than ours where the study leaves them open: an hour and a half
-	@$(BIN)/python -m stages.sweep sweeps/sensitivity.yaml --jobs $(or $(JOBS),-1) $(CONFIRM:%=--confirm %)
+	@$(BIN)/python -m mlcore.sweeps sweeps/sensitivity.yaml --jobs $(or $(JOBS),-1) $(AGAIN:%=--again %)
 
 verify: $(READY) ## Run the last commit again in a clean clone, compare every hash (STAGES="a b" for some)
 	@$(BIN)/python -m mlcore.review.verify $(JOBS:%=--jobs %) $(STAGES)
@@ -73,7 +73,7 @@ define run_all_tests
 @$(1) -m pytest -n $(or $(JOBS),$$($(CORES))) --dist loadgroup
 endef
 
-test-all: $(READY) ## Run all tests; installs Chromium and PostgreSQL for some if it may
+test-all: $(READY) ## Run all tests: also of clusters, servers, the browser, signals and clones
 	$(call run_all_tests,$(BIN)/python)
 
 coverage: $(READY) ## Run all tests; fail if they leave out over 5 % of the branches of mlcore
@@ -116,7 +116,7 @@ lock: $(READY) ## Pin requirements.in into requirements.lock
 setup: $(READY) ## Install the locked packages into .venv (the other targets do it by themselves)
 
 $(READY): requirements.lock
-	@case "$(CURDIR)" in *%*) echo "error: the path must not contain %: $(CURDIR)" >&2; exit 1 ;; esac
+	@case "$(CURDIR)" in *[%?]*) echo "error: the path must not contain % or ?: $(CURDIR)" >&2; exit 1 ;; esac
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else \
 	    "Retrace needs Python 3.11, 3.12 or 3.13; $(PYTHON) is %d.%d. Name another: make PYTHON=python3.11" % v[:2])'
 	@echo "setting up .venv (once; about a minute)"
@@ -128,7 +128,7 @@ $(READY): requirements.lock
 crate: $(READY) ## Write the run as a research object, a Workflow Run RO-Crate, into build/crate
 	@$(BIN)/python -m mlcore.review.crate build/crate
 
-bench: $(BENCH_READY) ## Time the network beside its peers: twenty minutes, on an idle machine
+bench: $(BENCH_READY) ## Time the network beside its peers: 25 minutes, on an idle machine
 	@test -f data/mnist.npz || $(BIN)/python -m dvc repro -q split_mnist
 	@.venv-bench/bin/python -m benchmarks
 

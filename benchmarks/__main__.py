@@ -12,9 +12,7 @@ from pathlib import Path
 from benchmarks import measures
 from benchmarks.report import markdown
 from mlcore.files import atomic_path, read_json, write_json
-from mlcore.process import fingerprint
-
-HERE = Path(__file__).parent
+from mlcore.process import checkout, fingerprint, pin_threads
 
 
 def machine():
@@ -26,33 +24,29 @@ def machine():
 
 def main():
     """Measure and write."""
+    root = checkout()
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     # The trainings of the study take 25 to 100; in a few, what a fit does once weighs too much
-    parser.add_argument("--epochs", type=int, default=15, help="per contestant and round")
-    parser.add_argument("--growth-rounds", type=int, default=3)
-    parser.add_argument("--growth-epochs", type=int, default=2, help="per shape and round")
-    parser.add_argument("--grid-rounds", type=int, default=3)
-    parser.add_argument("--grid-epochs", type=int, default=15, help="per cell")
-    parser.add_argument("--data", type=Path, default=measures.ROOT / "data" / "mnist.npz")
-    parser.add_argument("--out", type=Path, default=HERE, help="folder to write to")
+    parser.add_argument("--epochs", type=int, default=15, help="of each training in a round")
+    parser.add_argument("--out", type=Path, default=root / "benchmarks", help="folder to write to")
     options = parser.parse_args()
+    data = root / "data" / "mnist.npz"
     if not hasattr(os, "sched_setaffinity"):
         sys.exit("error: the benchmark pins processes to cores, which needs Linux")
-    if not options.data.is_file():
-        sys.exit(f"error: there is no {options.data}; `make bench` makes it")
-    core, data = max(os.sched_getaffinity(0)), options.data
+    if not data.is_file():
+        sys.exit(f"error: there is no {data}; `make bench` makes it")
+    pin_threads()  # here, for the processes that are started
+    plan = measures.Plan(data, max(os.sched_getaffinity(0)), options.rounds, options.epochs)
     results = {
-        "machine": machine(),
-        "settings": {
-            key: value for key, value in vars(options).items() if key not in ("data", "out")
-        },
         # First, because it is what a mistake elsewhere in the project would break
-        "peak_memory_mib": measures.peak_memory(),
-        **measures.contest(options.rounds, options.epochs, core, data),
-        "profile": measures.profile(options.epochs, core, data),
-        "growth": measures.growth(options.growth_rounds, options.growth_epochs, core, data),
-        "grid": measures.grid(options.grid_rounds, options.grid_epochs, data),
+        "peak_memory_mib": measures.peak_memory(root),
+        "machine": machine(),
+        "settings": {"rounds": options.rounds, "epochs": options.epochs},
+        **measures.contest(plan),
+        "profile": measures.where_time_goes(plan),
+        "growth": measures.growth(plan),
+        "grid": measures.grid(plan),
     }
     write_json(options.out / "results.json", results)
     with atomic_path(options.out / "results.md") as temporary:

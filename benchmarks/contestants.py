@@ -1,119 +1,90 @@
 """The contestants: each trains the study's network, 784-256-128-64-32-10, by plain SGD.
 
 All take float32 images and integer labels, batches of 128 in a new random order every epoch, and
-do what a user of the library would write. A contestant imports its library when it is made, and
-has `fit`, which trains from new weights and returns when that is done, and `predict_proba`, which
-scores with the network trained last.
+do what a user of the library would write. A contestant is a function of images and labels, which
+imports its library and gives ``fit(epochs, activation)``. That trains from new weights, returns
+when it is done, and gives a function that computes probabilities with the trained network.
 """
 
+import os
+import time
 import warnings
-from collections.abc import Callable
+from functools import cache, partial
+from importlib import import_module
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
+from mlcore.process import pin_threads
+
 HIDDEN = (256, 128, 64, 32)
-N_CLASSES = 10
+SIZES = (784, *HIDDEN, 10)
 BATCH = 128
 LEARNING_RATE = 0.02
 
 
-class Ours:
-    """`mlcore.nn.NeuralNetwork`."""
+def network(epochs, activation, hidden=HIDDEN, init="normal", diagnostics=False):
+    """Make an untrained network of ours."""
+    from mlcore.nn import NeuralNetwork
 
-    library = "numpy"
-
-    def __init__(self, X, y, hidden=HIDDEN):
-        from mlcore.nn import NeuralNetwork
-
-        self.make, self.X, self.y, self.hidden = NeuralNetwork, X, y, hidden
-
-    def build(self, epochs, activation="relu", init="normal"):
-        """Make an untrained network."""
-        return self.make(
-            self.hidden,
-            activation=activation,
-            weight_init=init,
-            learning_rate=LEARNING_RATE,
-            batch_size=BATCH,
-            max_epochs=epochs,
-            random_state=0,
-        )
-
-    def fit(self, epochs, activation="relu", init="normal"):
-        """Train from new weights."""
-        self.model = self.build(epochs, activation, init).fit(self.X, self.y)
-
-    def predict_proba(self, X):
-        """Compute probabilities with the network trained last."""
-        return self.model.predict_proba(X)
+    return NeuralNetwork(
+        hidden,
+        activation=activation,
+        weight_init=init,
+        learning_rate=LEARNING_RATE,
+        batch_size=BATCH,
+        max_epochs=epochs,
+        random_state=0,
+        diagnostics=diagnostics,
+    )
 
 
-class OursWithoutZeros(Ours):
-    """Ours on images that are zero nowhere, so that nothing can be left out."""
+def ours(X, y, shift=0.0, hidden=HIDDEN):
+    """`mlcore.nn.NeuralNetwork`; with a shift the images are zero nowhere: no zero is left out."""
+    X = X + np.float32(shift)
+    return lambda epochs, activation: network(epochs, activation, hidden).fit(X, y).predict_proba
 
-    def __init__(self, X, y, hidden=HIDDEN):
-        super().__init__(X + np.float32(0.01), y, hidden)
 
-
-class BareProducts:
-    """The 14 matrix products of every batch and nothing else: the floor.
+def bare_products(X, y):
+    """Do the 14 matrix products of every batch and nothing else: the floor.
 
     Five forward, five gradients of the weights and four deltas, each with all 784 columns of the
     images, on arrays that lie ready.
     """
+    rng = np.random.default_rng(0)
+    whole, left_over = divmod(len(X), BATCH)
+    batches = [BATCH] * whole + [left_over] * bool(left_over)
+    weights = [rng.random(shape, np.float32) for shape in pairwise(SIZES)]
+    gradients = [np.empty_like(W) for W in weights]
+    buffers = [[rng.random((BATCH, size), np.float32) for size in SIZES] for _ in range(3)]
+    layers = range(len(weights))
 
-    library = "numpy"
-
-    def __init__(self, X, y, hidden=HIDDEN):
-        rng = np.random.default_rng(0)
-        self.sizes = [X.shape[1], *hidden, N_CLASSES]
-        whole, left_over = divmod(len(X), BATCH)
-        self.batches = [BATCH] * whole + [left_over] * bool(left_over)
-        self.weights = [rng.random(shape, np.float32) for shape in pairwise(self.sizes)]
-        self.gradients = [np.empty_like(W) for W in self.weights]
-        shapes = [(BATCH, size) for size in self.sizes]
-        self.outputs = [rng.random(shape, np.float32) for shape in shapes]
-        self.deltas = [rng.random(shape, np.float32) for shape in shapes]
-        self.results = [np.empty(shape, np.float32) for shape in shapes]
-
-    def fit(self, epochs, activation="relu", init="normal"):
-        """Compute the products of so many epochs, whatever the activation."""
-        layers = range(len(self.weights))
+    def fit(epochs, activation):
         for _ in range(epochs):
-            for n in self.batches:
-                outputs, deltas, results = (
-                    [array[:n] for array in arrays]
-                    for arrays in (self.outputs, self.deltas, self.results)
-                )
+            for n in batches:
+                outputs, deltas, results = ([array[:n] for array in kind] for kind in buffers)
                 for i in layers:
-                    np.matmul(outputs[i], self.weights[i], out=results[i + 1])
+                    np.matmul(outputs[i], weights[i], out=results[i + 1])
                 for i in layers[:0:-1]:
-                    np.matmul(deltas[i + 1], self.weights[i].T, out=results[i])
+                    np.matmul(deltas[i + 1], weights[i].T, out=results[i])
                 for i in layers[::-1]:
-                    np.matmul(outputs[i].T, deltas[i + 1], out=self.gradients[i])
+                    np.matmul(outputs[i].T, deltas[i + 1], out=gradients[i])
+
+    return fit
 
 
-class ScikitLearn:
-    """`sklearn.neural_network.MLPClassifier` in float32."""
+def scikit_learn(X, y, dtype=np.float32):
+    """`MLPClassifier`; in float64, as which NumPy's data come by default, too."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.neural_network import MLPClassifier
 
-    library = "sklearn"
-    dtype = np.float32
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    X = X.astype(dtype)
 
-    def __init__(self, X, y, hidden=HIDDEN):
-        from sklearn.exceptions import ConvergenceWarning
-        from sklearn.neural_network import MLPClassifier
-
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        self.make, self.X, self.y, self.hidden = MLPClassifier, X.astype(self.dtype), y, hidden
-
-    def fit(self, epochs, activation="relu", init="normal"):
-        """Train from new weights; it has no leaky ReLU, and one scheme of initial weights."""
-        names = {"sigmoid": "logistic", "leaky_relu": "relu"}
-        self.model = self.make(
-            self.hidden,
-            activation=names.get(activation, activation),
+    def fit(epochs, activation):
+        model = MLPClassifier(
+            HIDDEN,
+            activation="logistic" if activation == "sigmoid" else activation,
             solver="sgd",
             momentum=0.0,
             nesterovs_momentum=False,
@@ -124,121 +95,163 @@ class ScikitLearn:
             tol=0.0,
             n_iter_no_change=epochs + 1,
             random_state=0,
-        ).fit(self.X, self.y)
+        )
+        return model.fit(X, y).predict_proba
 
-    def predict_proba(self, X):
-        """Compute probabilities with the network trained last."""
-        return self.model.predict_proba(X)
-
-
-class ScikitLearnFloat64(ScikitLearn):
-    """The same in float64, as which NumPy's data come by default."""
-
-    dtype = np.float64
+    return fit
 
 
-class PyTorch:
+def pytorch(X, y):
     """PyTorch, eager."""
+    import torch
+    from torch import nn
 
-    library = "torch"
+    kinds = {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "relu": nn.ReLU}
+    X, y = torch.from_numpy(X), torch.from_numpy(y.astype(np.int64))
 
-    def __init__(self, X, y, hidden=HIDDEN):
-        import torch
-
-        self.torch, self.hidden = torch, hidden
-        self.X, self.y = torch.from_numpy(X), torch.from_numpy(y.astype(np.int64))
-
-    def fit(self, epochs, activation="relu", init="normal"):
-        """Train from new weights."""
-        torch, nn = self.torch, self.torch.nn
-        kinds = {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "leaky_relu": nn.LeakyReLU}
+    def fit(epochs, activation):
         layers = []
-        for fan_in, fan_out in pairwise([self.X.shape[1], *self.hidden, N_CLASSES]):
-            layers += [nn.Linear(fan_in, fan_out), kinds.get(activation, nn.ReLU)()]
-        self.model = nn.Sequential(*layers[:-1])
-        optimizer = torch.optim.SGD(self.model.parameters(), lr=LEARNING_RATE)
+        for fan_in, fan_out in pairwise(SIZES):
+            layers += [nn.Linear(fan_in, fan_out), kinds[activation]()]
+        model = nn.Sequential(*layers[:-1])
+        optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE)
         for _ in range(epochs):
-            for chosen in torch.randperm(len(self.X)).split(BATCH):
+            for chosen in torch.randperm(len(X)).split(BATCH):
                 optimizer.zero_grad()
-                scores = self.model(self.X[chosen])
-                nn.functional.cross_entropy(scores, self.y[chosen]).backward()
+                nn.functional.cross_entropy(model(X[chosen]), y[chosen]).backward()
                 optimizer.step()
 
-    def predict_proba(self, X):
-        """Compute probabilities with the network trained last."""
-        with self.torch.no_grad():
-            return self.model(self.torch.from_numpy(X)).softmax(dim=1).numpy()
+        def predict_proba(images):
+            with torch.no_grad():
+                return model(torch.from_numpy(images)).softmax(dim=1).numpy()
+
+        return predict_proba
+
+    return fit
 
 
-class Jax:
-    """JAX: an epoch is one compiled function that scans the batches."""
+def jax_functions(X, y, activation):
+    """Compile an epoch, one function that scans the batches, and the probabilities."""
+    import jax
+    from jax import numpy as jnp
 
-    library = "jax"
+    function = getattr(jax.nn, activation)
+    n_batches = len(X) // BATCH
 
-    def __init__(self, X, y, hidden=HIDDEN):
-        import jax
+    def forward(params, x):
+        for W, b in params[:-1]:
+            x = function(x @ W + b)
+        return x @ params[-1][0] + params[-1][1]
 
-        self.jax, self.hidden = jax, hidden
-        self.X, self.y = jax.numpy.asarray(X), jax.numpy.asarray(y.astype(np.int32))
-        self.compiled = {}
+    def loss(params, x, labels):
+        log_p = jax.nn.log_softmax(forward(params, x))
+        return -jnp.mean(jnp.take_along_axis(log_p, labels[:, None], axis=1))
 
-    def _functions(self, activation):
-        jax, jnp, X, y = self.jax, self.jax.numpy, self.X, self.y
-        function = getattr(jax.nn, activation)
-        n_batches = len(X) // BATCH
+    def step(params, chosen):
+        gradient = jax.grad(loss)(params, X[chosen], y[chosen])
+        return jax.tree.map(lambda p, g: p - LEARNING_RATE * g, params, gradient), None
 
-        def forward(params, x):
-            for W, b in params[:-1]:
-                x = function(x @ W + b)
-            return x @ params[-1][0] + params[-1][1]
+    def epoch(params, key):
+        order = jax.random.permutation(key, len(X))
+        whole, left_over = jnp.split(order, [n_batches * BATCH])
+        params, _ = jax.lax.scan(step, params, whole.reshape(n_batches, BATCH))
+        return step(params, left_over)[0] if len(left_over) else params
 
-        def loss(params, x, labels):
-            log_p = jax.nn.log_softmax(forward(params, x))
-            return -jnp.mean(jnp.take_along_axis(log_p, labels[:, None], axis=1))
+    proba = jax.jit(lambda params, x: jax.nn.softmax(forward(params, x)))
+    return jax.jit(epoch, donate_argnums=0), proba
 
-        def step(params, chosen):
-            gradient = jax.grad(loss)(params, X[chosen], y[chosen])
-            return jax.tree.map(lambda p, g: p - LEARNING_RATE * g, params, gradient), None
 
-        def epoch(params, key):
-            order = jax.random.permutation(key, len(X))
-            whole, left_over = jnp.split(order, [n_batches * BATCH])
-            params, _ = jax.lax.scan(step, params, whole.reshape(n_batches, BATCH))
-            return step(params, left_over)[0] if len(left_over) else params
+def jax_jit(X, y):
+    """JAX, compiled."""
+    import jax
+    from jax import numpy as jnp
 
-        proba = jax.jit(lambda params, x: jax.nn.softmax(forward(params, x)))
-        return jax.jit(epoch, donate_argnums=0), proba
+    compiled = cache(partial(jax_functions, jnp.asarray(X), jnp.asarray(y.astype(np.int32))))
 
-    def fit(self, epochs, activation="relu", init="normal"):
-        """Train from new weights; compiled at the first call for an activation."""
-        if activation not in self.compiled:
-            self.compiled[activation] = self._functions(activation)
-        epoch, self.proba = self.compiled[activation]
-        rng, sizes = np.random.default_rng(0), [self.X.shape[1], *self.hidden, N_CLASSES]
-        as_array = self.jax.numpy.asarray
-        params = [
-            (
-                as_array(rng.normal(0.0, (2.0 / fan_out) ** 0.5, (fan_in, fan_out)), np.float32),
-                as_array(np.zeros(fan_out), np.float32),
-            )
-            for fan_in, fan_out in pairwise(sizes)
-        ]
+    def fit(epochs, activation):
+        epoch, proba = compiled(activation)
+        rng, params = np.random.default_rng(0), []
+        for fan_in, fan_out in pairwise(SIZES):
+            W = rng.normal(0.0, (2.0 / fan_out) ** 0.5, (fan_in, fan_out))
+            params.append((jnp.asarray(W, np.float32), jnp.zeros(fan_out, np.float32)))
         for number in range(epochs):
-            params = epoch(params, self.jax.random.key(number))
-        self.jax.block_until_ready(params)
-        self.params = params
+            params = epoch(params, jax.random.key(number))
+        jax.block_until_ready(params)
+        return lambda images: np.asarray(proba(params, images))
 
-    def predict_proba(self, X):
-        """Compute probabilities with the network trained last."""
-        return np.asarray(self.proba(self.params, X))
+    return fit
 
 
-CONTESTANTS: dict[str, Callable[..., Any]] = {
-    "bare products": BareProducts,
-    "ours": Ours,
-    "ours, images without zeros": OursWithoutZeros,
-    "JAX jit": Jax,
-    "PyTorch eager": PyTorch,
-    "MLPClassifier float32": ScikitLearn,
-    "MLPClassifier float64": ScikitLearnFloat64,
+CONTESTANTS = {
+    "bare products": ("numpy", bare_products),
+    "ours": ("numpy", ours),
+    "ours, images without zeros": ("numpy", partial(ours, shift=0.01)),
+    "JAX jit": ("jax", jax_jit),
+    "PyTorch eager": ("torch", pytorch),
+    "MLPClassifier float32": ("sklearn", scikit_learn),
+    "MLPClassifier float64": ("sklearn", partial(scikit_learn, dtype=np.float64)),
 }
+"""The library of each, which may be absent, and the contestant."""
+
+# What follows runs in the contestants' processes
+
+
+def pin(core):
+    """Hold this process to one core and one thread, and JAX to the processor."""
+    os.sched_setaffinity(0, {core})  # threads that a library starts inherit it
+    pin_threads()
+    os.environ |= {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false", "JAX_PLATFORMS": "cpu"}
+
+
+def version(name, _):
+    """Give a contestant's library and its version; raises ImportError or OSError if absent."""
+    library = CONTESTANTS[name][0]
+    return f"{library} {import_module(library).__version__}"
+
+
+@cache
+def training_part(data):
+    """Read the training part of a split, images and labels, once in a process."""
+    from mlcore.data.splits import from_arrays
+    from mlcore.files import load_arrays
+
+    return from_arrays(load_arrays(data), str(data), names=("train",))["train"]
+
+
+@cache
+def contestant(name, data):
+    """Make a contestant, once in a process."""
+    return CONTESTANTS[name][1](*training_part(data))
+
+
+def clock(function, *arguments):
+    """Call a function; returns the seconds it took, and its result."""
+    began = time.perf_counter()
+    result = function(*arguments)
+    return time.perf_counter() - began, result
+
+
+SCORERS = {}
+"""What each contestant of this process trained last."""
+
+
+def time_training(name, data, epochs, activation):
+    """Train; returns the seconds."""
+    seconds, SCORERS[name] = clock(contestant(name, data), epochs, activation)
+    return seconds
+
+
+def time_scoring(name, data):
+    """Score all training images with the network trained last; returns the seconds."""
+    return clock(SCORERS[name], training_part(data)[0])[0]
+
+
+def time_shape(_, data, epochs, hidden, n_samples):
+    """Train a network of ours with other layers or fewer samples; returns the seconds."""
+    X, y = training_part(data)
+    return clock(ours(X[:n_samples], y[:n_samples], hidden=hidden), epochs, "relu")[0]
+
+
+def train_cell(data, epochs, activation, init):
+    """Train one cell of the study's grid with the network from scratch."""
+    network(epochs, activation, init=init).fit(*training_part(data))

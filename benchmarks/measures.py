@@ -5,34 +5,28 @@ slows the machine down for a while slows all of them. What counts are ratios wit
 median over the rounds is reported.
 """
 
-import json
-import os
+import resource
 import subprocess
-import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
-from itertools import pairwise
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from itertools import pairwise, product
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 import joblib
 
-from benchmarks.contestants import CONTESTANTS, HIDDEN, N_CLASSES
-from benchmarks.worker import train_cell
-from mlcore.process import THREAD_VARIABLES, pin_threads
+from benchmarks import contestants, profile
+from benchmarks.contestants import CONTESTANTS, HIDDEN, SIZES
+from mlcore.process import pin_threads
 
-ROOT = Path(__file__).parents[1]
-N_FEATURES = 784
 OURS, FLOOR = "ours", "bare products"
 ACTIVATIONS = ("relu", "tanh", "sigmoid")
 SCORING = (OURS, "JAX jit", "PyTorch eager", "MLPClassifier float32")
-CELLS = [
-    (activation, init)
-    for activation in ("sigmoid", "tanh", "relu", "leaky_relu")
-    for init in ("zero", "random", "normal")
-]
+CELLS = list(product(("sigmoid", "tanh", "relu", "leaky_relu"), ("zero", "random", "normal")))
 STUDY = "the study's"
 SHAPES = {  # hidden layers, share of the samples
     STUDY: (HIDDEN, 1.0),
@@ -42,16 +36,16 @@ SHAPES = {  # hidden layers, share of the samples
     "eight hidden layers": ((256, 128, 64, 32, 32, 32, 32, 32), 1.0),
     "half the samples": (HIDDEN, 0.5),
 }
-# As the pipeline runs a training, in its own environment
-MEMORY_COMMAND = (
-    ".venv/bin/python",
-    "-m",
-    "stages.train_network",
-    "network.max_epochs=2",
-    "tracking=off",
-    "hydra.run.dir=build/bench",
-)
 STARTED = time.monotonic()
+
+
+class Plan(NamedTuple):
+    """What to measure on: a split, as the stage split_mnist writes it; a core; how much."""
+
+    data: Path
+    core: int
+    rounds: int
+    epochs: int
 
 
 def say(text):
@@ -59,107 +53,49 @@ def say(text):
     print(f"{time.monotonic() - STARTED:4.0f} s  {text}", flush=True)
 
 
-def one_thread():
-    """Give the environment that holds the libraries to one thread, and JAX to the processor."""
-    flags = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false", "JAX_PLATFORMS": "cpu"}
-    return os.environ | dict.fromkeys(THREAD_VARIABLES, "1") | flags
-
-
-class Worker:
-    """A contestant's process, on one core with one thread.
-
-    Parameters
-    ----------
-    name : str
-        Key of `CONTESTANTS`.
-    core : int
-    data : Path
-
-    Attributes
-    ----------
-    greeting : dict
-        "version" and "n_samples"; or "absent", the reason, where its library is not installed.
-    """
-
-    def __init__(self, name, core, data):
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", name, str(data.resolve()), str(core)],
-            cwd=ROOT,
-            env=one_thread(),
-            text=True,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        self.greeting = self._answer()
-
-    def _answer(self):
-        line = self.process.stdout.readline()
-        if not line:
-            name, code = self.process.args[3], self.process.wait()
-            raise RuntimeError(f"{name} ended with exit code {code}; the reason stands above")
-        return json.loads(line)
-
-    def ask(self, method, **arguments):
-        """Send a request; returns the seconds it took."""
-        self.process.stdin.write(json.dumps({"method": method, "arguments": arguments}) + "\n")
-        self.process.stdin.flush()
-        return self._answer()["seconds"]
-
-    def stop(self):
-        """End the process."""
-        self.process.stdin.close()
-        self.process.stdout.close()
-        self.process.wait()
-
-
 @contextmanager
-def started(names, core, data):
-    """Start workers, and end them with the block.
-
-    Parameters
-    ----------
-    names : sequence of str
-    core : int
-    data : Path
+def started(plan, names):
+    """Start a process for each contestant, on one core with one thread; end them with the block.
 
     Yields
     ------
-    workers : dict of str to Worker
-        Those whose library is installed.
+    workers : dict of str to callable
+        ``ask(function, *arguments)`` calls ``function(name, data, *arguments)`` in the process
+        and returns what it gives. Of those whose library is installed.
     status : dict of str to str
         The version of each, or "absent: " and the reason.
     """
     workers, status = {}, {}
-    try:
+    with ExitStack() as stack:
         for name in names:
-            worker = Worker(name, core, data)
-            if "absent" in worker.greeting:
-                worker.stop()
-                status[name] = f"absent: {worker.greeting['absent']}"
-            else:
-                workers[name] = worker
-                status[name] = worker.greeting["version"]
+            pool = stack.enter_context(
+                ProcessPoolExecutor(1, get_context("spawn"), contestants.pin, (plan.core,))
+            )
+
+            def ask(function, *arguments, pool=pool, name=name):
+                return pool.submit(function, name, plan.data, *arguments).result()
+
+            try:
+                status[name] = ask(contestants.version)
+                workers[name] = ask
+            except (ImportError, OSError) as error:  # OSError: a shared library is not there
+                status[name] = f"absent: {error}"
             say(f"{name}: {status[name]}")
         yield workers, status
-    finally:
-        for worker in workers.values():
-            worker.stop()
 
 
-def interleave(workers, rounds, method, untimed=None, **arguments):
+def interleave(workers, rounds, function, *arguments, warm=None):
     """Ask every worker in turn, `rounds` times.
 
     Parameters
     ----------
-    workers : dict of str to Worker
+    workers : dict of str to callable
     rounds : int
-    method : str
-    untimed : dict, optional
-        What to change in the arguments of the request just before each one that counts. It
-        compiles, and finds memory that the system took back since the last turn: here the first
-        to ask for it paid up to 0.3 s.
-    **arguments
-        Of the request.
+    function : callable
+        Called with `*arguments` in the workers; returns seconds.
+    warm : tuple, optional
+        Its arguments in a call just before each one that counts. It compiles, and finds memory
+        that the system took back since the last turn: the first to ask for it paid up to 0.3 s.
 
     Returns
     -------
@@ -168,11 +104,11 @@ def interleave(workers, rounds, method, untimed=None, **arguments):
     """
     seconds = {name: [] for name in workers}
     for number in range(1, rounds + 1):
-        for name, worker in workers.items():
-            worker.ask(method, **arguments | (untimed or {}))
-            seconds[name].append(worker.ask(method, **arguments))
+        for name, ask in workers.items():
+            ask(function, *(arguments if warm is None else warm))
+            seconds[name].append(ask(function, *arguments))
         line = ", ".join(f"{name} {values[-1]:.2f} s" for name, values in seconds.items())
-        say(f"{method}, round {number}: {line}")
+        say(f"{function.__name__}, round {number}: {line}")
     return seconds
 
 
@@ -206,18 +142,8 @@ def summarize(seconds, reference, unit=1):
     return summary
 
 
-def contest(rounds, epochs, core, data, names=tuple(CONTESTANTS), activations=ACTIVATIONS):
-    """Time `fit` and `predict_proba` of all contestants with every activation.
-
-    Parameters
-    ----------
-    rounds, epochs : int
-        Every contestant trains `epochs` epochs in every round, after one that does not count.
-    core : int
-    data : Path
-    names : sequence of str
-        Contestants.
-    activations : sequence of str
+def contest(plan, names=tuple(CONTESTANTS), activations=ACTIVATIONS):
+    """Time training and scoring of contestants with every activation.
 
     Returns
     -------
@@ -227,35 +153,38 @@ def contest(rounds, epochs, core, data, names=tuple(CONTESTANTS), activations=AC
         bare products'; "images_per_second" scored by each.
     """
     results = {"fit": {}, "predict_proba": {}, "ours_over_floor": {}, "images_per_second": {}}
-    with started(names, core, data) as (workers, status):
+    with started(plan, names) as (workers, status):
         scoring = {name: worker for name, worker in workers.items() if name in SCORING}
+        n_samples = len(contestants.training_part(plan.data)[0])
         for activation in activations:
-            say(f"{activation}: {rounds} rounds")
+            say(f"{activation}: {plan.rounds} rounds")
+            train = contestants.time_training
             fit = interleave(
-                workers, rounds, "fit", untimed={"epochs": 1}, epochs=epochs, activation=activation
+                workers, plan.rounds, train, plan.epochs, activation, warm=(1, activation)
             )
-            results["fit"][activation] = summarize(fit, OURS, epochs)
+            results["fit"][activation] = summarize(fit, OURS, plan.epochs)
             results["ours_over_floor"][activation] = summarize(fit, FLOOR)[OURS]["ratio"]
-            predict = summarize(interleave(scoring, rounds, "predict"), OURS)
-            results["predict_proba"][activation] = predict
+            score = summarize(interleave(scoring, plan.rounds, contestants.time_scoring), OURS)
+            results["predict_proba"][activation] = score
             results["images_per_second"][activation] = {
-                name: workers[name].greeting["n_samples"] / entry["seconds"]
-                for name, entry in predict.items()
+                name: n_samples / entry["seconds"] for name, entry in score.items()
             }
     return {"contestants": status, **results}
 
 
-def twelve_cells(processes, epochs, data):
+def twelve_cells(processes, plan):
     """Train the twelve cells in new processes of one thread each; returns the seconds."""
     began = time.perf_counter()
     with ProcessPoolExecutor(processes, get_context("spawn"), pin_threads) as pool:
-        cells = [pool.submit(train_cell, *cell, epochs, data) for cell in CELLS]
-        for cell in cells:
-            cell.result()
+        list(
+            pool.map(
+                partial(contestants.train_cell, plan.data, plan.epochs), *zip(*CELLS, strict=True)
+            )
+        )
     return time.perf_counter() - began
 
 
-def grid(rounds, epochs, data):
+def grid(plan):
     """Time the twelve cells in one process per core, and in one process.
 
     Returns
@@ -265,9 +194,9 @@ def grid(rounds, epochs, data):
     """
     cores = joblib.cpu_count()
     seconds = {"all cores": [], "one core": []}
-    for number in range(1, rounds + 1):
-        seconds["all cores"].append(twelve_cells(cores, epochs, data))
-        seconds["one core"].append(twelve_cells(1, epochs, data))
+    for number in range(1, plan.rounds + 1):
+        seconds["all cores"].append(twelve_cells(cores, plan))
+        seconds["one core"].append(twelve_cells(1, plan))
         line = ", ".join(f"{name} {values[-1]:.1f} s" for name, values in seconds.items())
         say(f"twelve cells, round {number}: {line}")
     return {"cores": cores, "seconds": summarize(seconds, "all cores")}
@@ -292,7 +221,7 @@ def flops(sizes, n_samples):
     return 2 * n_samples * (3 * sum(n_weights) - n_weights[0])
 
 
-def growth(rounds, epochs, core, data):
+def growth(plan):
     """Time other widths, depths and numbers of samples, against the work they are.
 
     Returns
@@ -302,20 +231,19 @@ def growth(rounds, epochs, core, data):
         study's and "gflop_per_second".
     """
     seconds = {name: [] for name in SHAPES}
-    with started([OURS], core, data) as (workers, _):
-        worker = workers[OURS]
-        n_all = worker.greeting["n_samples"]
+    with started(plan, [OURS]) as (workers, _):
+        ask = workers[OURS]
+        n_all = len(contestants.training_part(plan.data)[0])
         n_samples = {name: round(share * n_all) for name, (_, share) in SHAPES.items()}
-        for number in range(rounds + 1):
+        for number in range(plan.rounds + 1):
             for name, (hidden, _) in SHAPES.items():
-                worker.ask("shape", hidden=hidden, n_samples=n_samples[name])
-                spent = worker.ask("fit", epochs=epochs)
+                spent = ask(contestants.time_shape, plan.epochs, hidden, n_samples[name])
                 if number:  # the first round warms up
                     seconds[name].append(spent)
-            say(f"growth, round {number} of {rounds}")
-    results = summarize(seconds, STUDY, epochs)
+            say(f"growth, round {number} of {plan.rounds}")
+    results = summarize(seconds, STUDY, plan.epochs)
     work = {
-        name: flops([N_FEATURES, *hidden, N_CLASSES], n_samples[name])
+        name: flops([SIZES[0], *hidden, SIZES[-1]], n_samples[name])
         for name, (hidden, _) in SHAPES.items()
     }
     for name, entry in results.items():
@@ -325,26 +253,19 @@ def growth(rounds, epochs, core, data):
     return results
 
 
-def peak_memory():
-    """Run one training as the pipeline does; returns its peak resident memory in MiB."""
-    process = subprocess.Popen(MEMORY_COMMAND, cwd=ROOT)
-    _, status, usage = os.wait4(process.pid, 0)  # of this child alone, not of all so far
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise RuntimeError(f"{' '.join(MEMORY_COMMAND)} ended with {process.returncode}")
-    say(f"peak memory of a training: {usage.ru_maxrss / 1024:.0f} MiB")
-    return usage.ru_maxrss / 1024  # Linux counts in KiB
+def peak_memory(root):
+    """Run one training as the pipeline does, in its environment; returns its peak in MiB.
+
+    It has to be the first child of this process: the system tells of the greatest so far.
+    """
+    words = "-m stages.train_network network.max_epochs=2 tracking=off hydra.run.dir=build/bench"
+    subprocess.run([".venv/bin/python", *words.split()], cwd=root, check=True)
+    mebibytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024  # Linux: in KiB
+    say(f"peak memory of a training: {mebibytes:.0f} MiB")
+    return mebibytes
 
 
-def profile(epochs, core, data):
-    """Run `benchmarks.profile` on one core; returns what it prints."""
-    output = subprocess.run(
-        [sys.executable, "-m", "benchmarks.profile", str(data.resolve()), str(core), str(epochs)],
-        cwd=ROOT,
-        env=one_thread(),
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    ).stdout
-    say("profile done")
-    return json.loads(output)
+def where_time_goes(plan):
+    """Profile trainings of ours with each activation (`benchmarks.profile`)."""
+    with started(plan, [OURS]) as (workers, _):
+        return workers[OURS](profile.measure, plan.epochs, ACTIVATIONS)

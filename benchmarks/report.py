@@ -16,20 +16,7 @@ def table(header, rows):
 
 
 def by_activation(entries, names, cell):
-    """Make a table with a row for each name and a column for each activation.
-
-    Parameters
-    ----------
-    entries : dict of str to dict
-        By activation, then by name; a name may be absent.
-    names : sequence of str
-    cell : callable
-        Formats an entry.
-
-    Returns
-    -------
-    str
-    """
+    """Make a table of entries by activation, then by name; a row for each name."""
     entries = in_order(entries, ACTIVATIONS)
     rows = [
         [name, *(cell(entry[name]) if name in entry else "absent" for entry in entries.values())]
@@ -78,15 +65,10 @@ def training(results):
 
 def growth(results):
     """Give the parts of the page on other shapes of the network."""
+    columns = {"seconds": ".3f", "gflop": ".1f", "ratio": ".2f", "gflop_ratio": ".2f",
+               "gflop_per_second": ".0f"}  # fmt: skip
     rows = [
-        [
-            name,
-            f"{entry['seconds']:.3f}",
-            f"{entry['gflop']:.1f}",
-            f"{entry['ratio']:.2f}",
-            f"{entry['gflop_ratio']:.2f}",
-            f"{entry['gflop_per_second']:.0f}",
-        ]
+        [name, *(format(entry[key], digits) for key, digits in columns.items())]
         for name, entry in in_order(results["growth"], SHAPES).items()
     ]
     header = ["network", "s per epoch", "Gflop per epoch", "time ratio", "work ratio", "Gflop/s"]
@@ -99,17 +81,7 @@ def growth(results):
 
 
 def markdown(results):
-    """Write the page.
-
-    Parameters
-    ----------
-    results : dict
-        As `benchmarks.__main__.main` gathers them.
-
-    Returns
-    -------
-    str
-    """
+    """Write the page of the results that `benchmarks.__main__.main` gathers."""
     machine, grid = results["machine"], results["grid"]
     about = [f"{key} {value}" for key, value in machine.items() if key not in ("blas", "simd")]
     contestants = in_order(results["contestants"], CONTESTANTS)
@@ -122,7 +94,7 @@ def markdown(results):
         "`predict_proba` of the training images:",
         by_activation(results["images_per_second"], SCORING, lambda value: f"{value / 1000:.0f}"),
         "## The twelve cells and memory",
-        f"The twelve cells of the study, {results['settings']['grid_epochs']} epochs each, start "
+        f"The twelve cells of the study, {results['settings']['epochs']} epochs each, start "
         f"of the processes and loading of the data included: {together['seconds']:.1f} s in "
         f"{grid['cores']} processes, one per core; {alone['seconds']:.1f} s in one, "
         f"{alone['ratio']:.2f} times as long.",

@@ -9,9 +9,13 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+from joblib import parallel_config
+from joblib.parallel import get_active_backend
 
 from mlcore.config import Config, load
 from mlcore.config.hydra_app import check_jobs, run_as_hydra_app
@@ -19,12 +23,11 @@ from mlcore.errors import RetraceError, one_line
 from mlcore.pipeline.digests import inputs_digest
 from mlcore.pipeline.dvc_yaml import read_stages
 from mlcore.process import checkout, pin_threads
-from mlcore.sweeps.cluster import ADDRESS, fits_elsewhere
-from mlcore.tracking.context import Context, trackers
+from mlcore.sweeps.cluster import ADDRESS, connected
 from mlcore.tracking.notes import SESSION
-from mlcore.tracking.observer import session, sweep_parent
+from mlcore.tracking.observer import Tracker, session, sweep_parent
 from mlcore.training.progress import NO_LIVE_LINE, Progress
-from mlcore.training.run import Output, Training
+from mlcore.training.run import Observer, Output, Training
 from mlcore.training.run import run as run_training
 from mlcore.workspace import Origin, Workspace
 
@@ -92,7 +95,7 @@ class Task:
             if training is None:
                 check()
             else:
-                self._train(training, config, workspace, origin, overrides, check)
+                self._train(training, workspace, origin, overrides, check)
         except (FloatingPointError, ValueError, OSError) as error:  # diverged, no room, ...
             if os.environ.get("HYDRA_FULL_ERROR") == "1":  # Hydra's own switch for tracebacks
                 raise
@@ -103,23 +106,22 @@ class Task:
     def _train(
         self,
         training: Training,
-        config: Config,
         workspace: Workspace,
         origin: Origin,
         overrides: list[str],
         check: Callable[[], None],
     ) -> None:
-        context = Context(
-            self.root,
-            workspace.out,
-            self.module,
-            origin,
-            overrides,
-            self.group,
-            workspace.inputs,
-        )
-        observers = [Progress(self.live), *trackers(self.session, context)]
-        with fits_elsewhere(self.cluster if training.parallel else None, self.root):
+        observers: list[Observer] = [Progress(self.live)]
+        if self.session:
+            observers.append(
+                Tracker(self.session, workspace, self.module, origin, overrides, self.group)
+            )
+        with ExitStack() as stack:
+            # On a worker of a sweep the search has its own core alone
+            beside_others = get_active_backend()[0].nesting_level > 0
+            if self.cluster and training.parallel and not beside_others:
+                client = stack.enter_context(connected(self.cluster, self.root))
+                stack.enter_context(parallel_config("dask", client=client))
             run_training(training, checked(workspace.output, check), observers)
 
     def _unchanged(self, config: Config, overrides: list[str]) -> Callable[[], None]:

@@ -101,17 +101,27 @@ def git(folder: Path, *arguments: str) -> str:
     RetraceError
         If it is not installed, or fails; with its reason.
     """
+    return git_output(folder, *arguments).decode(errors="replace").strip()
+
+
+def git_output(folder: Path, *arguments: str, **variables: str) -> bytes:
+    """Run git in a folder, with further environment variables; returns its output to the byte.
+
+    Raises
+    ------
+    RetraceError
+        If it is not installed, or fails; with its reason.
+    """
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *arguments],
             capture_output=True,
-            text=True,
-            errors="replace",
+            env=os.environ | variables,
             check=True,
         )
     except OSError as error:
         raise RetraceError(f"git: {error.strerror}") from None
     except subprocess.CalledProcessError as error:
-        reason = (error.stderr.strip() or f"exit code {error.returncode}").splitlines()[0]
-        raise RetraceError(f"git {arguments[0]}: {reason}") from None
-    return done.stdout.strip()
+        told = error.stderr.decode(errors="replace").strip() or f"exit code {error.returncode}"
+        raise RetraceError(f"git {arguments[0]}: {told.splitlines()[0]}") from None
+    return done.stdout

@@ -33,14 +33,12 @@ def run(config: Config, workspace: Workspace) -> None:
     for name, part in PARTS.items():
         if part.varied:
             files = {run: f"history/{name}/{run}.csv" for run in part.names(grid)}
-            losses, diagnostics = gather(
-                {run: read_table(workspace.input(file)) for run, file in files.items()}
-            )
+            tables = {run: read_table(workspace.input(file)) for run, file in files.items()}
+            losses, diagnostics = gather(tables)
             write_table(workspace.output(f"metrics/history/{name}.csv"), losses.to_dict("records"))
             if name == "network":
-                write_table(
-                    workspace.output("metrics/diagnostics.csv"), diagnostics.to_dict("records")
-                )
+                rows = diagnostics.to_dict("records")
+                write_table(workspace.output("metrics/diagnostics.csv"), rows)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from mlcore.files import read_json, write_json, write_table
@@ -33,12 +34,11 @@ def run(config: Config, workspace: Workspace) -> None:
     on_numbers = numbers.judge(summary, numbers.Evidence(rules, runs, splits, sizes))
     results = claims.Results(runs, mnist["test"]["majority_class_share"])
     on_claims = {text.id: claims.judge_claim(text, results, rules) for text in texts}
-    params = config.model_dump()
-    by_number: dict[str, Any] = {number.path: number.as_dict() for number in on_numbers}
+    by_number: dict[str, Any] = {number.path: asdict(number) for number in on_numbers}
     write_table(workspace.output("metrics/verdict.csv"), [n.as_row() for n in on_numbers])
     for path, number in by_number.items():
         if number["ours"] is not None:
-            number["provenance"] = provenance(path, workspace.input, params)
+            number["provenance"] = provenance(path, workspace.input, config.model_dump())
     whole = {
         "level": rules.level,
         "rules_sha256": hashlib.sha256(rules_file.read_bytes()).hexdigest(),
@@ -50,8 +50,7 @@ def run(config: Config, workspace: Workspace) -> None:
         "by_claim": on_claims,
     }
     write_json(workspace.output("metrics/verdict.json"), whole)
-    judged = by_number | on_claims
-    words = {name: verdict["verdict"] for name, verdict in judged.items()}
+    words = {name: verdict["verdict"] for name, verdict in (by_number | on_claims).items()}
     write_json(workspace.output("metrics/verdict_words.json"), words)
 
 

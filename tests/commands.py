@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import yaml
@@ -23,7 +24,7 @@ STARTS = 60
 CUT = {"SEEDS=10": "SEEDS=1", "range(5)": "range(2)"}
 """What to say in place of what would take long."""
 
-SKIPPED = ("make smoke", "make test")
+SKIPPED = ("make smoke", "make test", "RETRACE_FUZZ=", "python -m tests.")
 """What runs this, and tests."""
 
 SERVERS = ("make ui", "make server")
@@ -54,8 +55,9 @@ def cut(override):
     return f"{key}={first}"
 
 
-def serve(command):
-    """Start a server, wait until it answers, and end it as a user does, by Ctrl-C."""
+@contextmanager
+def serving(command):
+    """Run a server until the block ends, then end it as a user does, by Ctrl-C."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -65,32 +67,32 @@ def serve(command):
     try:
         deadline = time.monotonic() + STARTS
         while True:
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
-                    return answer.status == 200
-            except OSError:
-                if process.poll() is not None or time.monotonic() > deadline:
-                    return False
-                time.sleep(0.5)
+            with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health"):
+                break
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(command)
+            time.sleep(0.5)
+        yield
     finally:
-        os.killpg(process.pid, signal.SIGINT)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGINT)
         process.wait(20)
 
 
 def run(block):
-    """Run a block; returns the line of a server that failed, or None if all went well."""
+    """Run a block; returns what failed, or None if all went well."""
     lines = []
-    for line in block.splitlines():
-        command = line.partition(" #")[0].strip()
-        if command.startswith(SERVERS):
-            if not serve(command):
-                return command
-        elif not command.startswith(SKIPPED):
-            lines.append(line)
-    script = "\n".join(lines)
-    for long, short in CUT.items():
-        script = script.replace(long, short)
-    done = subprocess.run(["bash", "-e", "-c", script], check=False, timeout=LIMIT)
+    with ExitStack() as servers:
+        for line in block.splitlines():
+            command = line.partition(" #")[0].strip()
+            if command.startswith(SERVERS):
+                servers.enter_context(serving(command))
+            elif not command.startswith(SKIPPED):
+                lines.append(line)
+        script = "\n".join(lines)
+        for long, short in CUT.items():
+            script = script.replace(long, short)
+        done = subprocess.run(["bash", "-e", "-c", script], check=False, timeout=LIMIT)
     return script if done.returncode else None
 
 

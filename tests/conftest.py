@@ -1,5 +1,7 @@
 """Shared by all tests: pinned threads, and a copy of the project to run stages in."""
 
+import io
+import logging
 import os
 import shutil
 import signal
@@ -8,8 +10,13 @@ import subprocess
 import sys
 import time
 import urllib.request
-from contextlib import contextmanager, suppress
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout, suppress
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from unittest import mock
 
 from mlcore.process import THREAD_VARIABLES, pin_threads
 
@@ -19,29 +26,74 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
+from hydra.core.global_hydra import GlobalHydra  # noqa: E402
 from playwright.sync_api import sync_playwright  # noqa: E402
 
+from mlcore import app  # noqa: E402
 from mlcore.files import save_arrays  # noqa: E402
-from mlcore.tracking.store import default_uri  # noqa: E402
+from mlcore.tracking import notes  # noqa: E402
+from mlcore.tracking.store import Store, default_uri  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 
 
-def copy_project(root, without=None):
-    """Copy what git has of the project, with new files and changes, but the folder `without`."""
-    names = subprocess.run(
+@cache
+def in_git():
+    """The files that git has of the project, new ones with them."""
+    listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
-    ).stdout.split("\0")
-    for name in filter(None, names):
+    ).stdout
+    return [name for name in listed.split("\0") if name]
+
+
+def copy_project(root, without=None):
+    """Copy what git has of the project, with new files and changes, but the folder `without`."""
+    for name in in_git():
         if (without and name.startswith(without)) or not (ROOT / name).exists():
             continue
         target = root / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, target)
+
+
+@cache
+def made_up_data():
+    """The content of a file of small splits, in place of the real ones."""
+    rng = np.random.default_rng(0)
+    centres = rng.integers(0, 256, (10, 784))
+    arrays = {}
+    for part, n in (("full", 360), ("train", 300), ("val", 60), ("test", 60)):
+        y = np.arange(n) % 10
+        noisy = centres[y] + rng.integers(-40, 41, (n, 784))
+        arrays[f"X_{part}"] = np.clip(noisy, 0, 255).astype(np.uint8)
+        arrays[f"y_{part}"] = y.astype(np.uint8)
+    with TemporaryDirectory() as folder:
+        save_arrays(Path(folder) / "data.npz", **arrays)
+        return (Path(folder) / "data.npz").read_bytes()
+
+
+@contextmanager
+def as_a_process(folder, variables):
+    """Have what a process of its own would have, and leave nothing of it in this one."""
+    root, kept = logging.getLogger(), (logging.getLogger().handlers, logging.getLogger().level)
+    root.handlers = []
+    GlobalHydra.instance().clear()
+    try:
+        with (
+            chdir(folder),
+            mock.patch.dict(os.environ, Project.environment(**variables), clear=True),
+            mock.patch("hydra._internal.utils.is_under_debugger", return_value=False),  # measured
+        ):
+            yield
+    finally:
+        for handler in root.handlers:
+            handler.close()
+        root.handlers, root.level = kept
+        GlobalHydra.instance().clear()
 
 
 class Project:
@@ -50,16 +102,9 @@ class Project:
     def __init__(self, root):
         self.root = root
         copy_project(root, without="tests/")
-        rng = np.random.default_rng(0)
-        centres = rng.integers(0, 256, (10, 784))
-        arrays = {}
-        for part, n in (("full", 360), ("train", 300), ("val", 60), ("test", 60)):
-            y = np.arange(n) % 10
-            noisy = centres[y] + rng.integers(-40, 41, (n, 784))
-            arrays[f"X_{part}"] = np.clip(noisy, 0, 255).astype(np.uint8)
-            arrays[f"y_{part}"] = y.astype(np.uint8)
-        save_arrays(root / "data" / "mnist.npz", **arrays)
-        save_arrays(root / "data" / "fashion_mnist.npz", **arrays)
+        (root / "data").mkdir(exist_ok=True)
+        for name in ("mnist", "fashion_mnist"):
+            (root / "data" / f"{name}.npz").write_bytes(made_up_data())
 
     @staticmethod
     def environment(**variables):
@@ -70,6 +115,40 @@ class Project:
             if not name.startswith(("DVC_", "MLFLOW_")) and name not in THREAD_VARIABLES
         }
         return env | {"PATH": f"{Path(sys.executable).parent}:{env['PATH']}"} | variables
+
+    def call(self, module, *arguments, dvc=None, run=None, check=True, **variables):
+        """Run in this process what ``python -m module`` runs, on the copy; as `run` otherwise.
+
+        With `dvc`, the name of a stage, as DVC runs it; `run` takes the place of a stage's own.
+        """
+        if dvc:
+            variables["DVC_STAGE"] = dvc
+        told = io.StringIO(), io.StringIO()
+        with (
+            as_a_process(self.root, variables),
+            redirect_stdout(told[0]),
+            redirect_stderr(told[1]),
+        ):
+            try:
+                if module.startswith("stages."):
+                    run = run or import_module(module).run
+                    run.__module__ = module
+                    code = app.main(run, arguments, self.root)
+                else:
+                    package = find_spec(module).submodule_search_locations
+                    main = import_module(f"{module}.__main__" if package else module).main
+                    code = main(arguments, self.root)
+            except SystemExit as end:
+                code = end.code
+                if isinstance(code, str):
+                    print(code, file=sys.stderr)
+                    code = 1
+        result = subprocess.CompletedProcess(
+            [module, *arguments], code or 0, *(text.getvalue() for text in told)
+        )
+        if check and (result.returncode or "error:" in result.stdout + result.stderr):
+            pytest.fail(f"{result.args} failed:\n{result.stdout}\n{result.stderr}")
+        return result
 
     def run(self, *arguments, check=True, **variables):
         """Run ``python -m ...`` in the copy; returns the completed process."""
@@ -85,6 +164,20 @@ class Project:
         if check and (result.returncode or "error:" in result.stdout + result.stderr):
             pytest.fail(f"{arguments} failed:\n{result.stdout}\n{result.stderr}")
         return result
+
+    def train(self, *arguments, store="default", **options):
+        """Train in this process, as `call`; the notes are left for `sync`. Gives their session."""
+        session = notes.pending(self.root) / f"{time.time_ns()}-test"
+        session.mkdir(parents=True)
+        notes.address(session, store, self.root)
+        self.call(*arguments, RETRACE_TRACKING=str(session), **options)
+        return session
+
+    def sync(self, code=0):
+        """Send in this process what is left; gives what it says."""
+        done = self.call("mlcore.tracking.recorder", check=False)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
 
     def client(self):
         """A client of the copy's MLflow store, which MLflow's own functions use then, too."""
@@ -173,8 +266,26 @@ def unmeasured(monkeypatch):
 
 
 @pytest.fixture
-def project(tmp_path):
-    return Project(tmp_path / "project")
+def project():
+    """A copy that a test may do with what it likes; in memory, where that is to be had."""
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with TemporaryDirectory(dir=memory, ignore_cleanup_errors=True) as folder:
+        yield Project(Path(folder) / "project")
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory):
+    """An mlflow.db that has its tables, to be copied: making them takes seconds."""
+    folder = tmp_path_factory.mktemp("store")
+    Store(default_uri(folder), folder)
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def tracked(project, empty_store):
+    """A copy of the project with a store that has no experiment."""
+    shutil.copy(empty_store, project.root)
+    return project
 
 
 @pytest.fixture(scope="session")

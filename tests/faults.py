@@ -80,10 +80,16 @@ class Copy(Project):
             psutil.wait_procs(processes, timeout=30)
 
     def run_to_the_end(self):
-        """Run the pipeline; returns dvc.lock."""
-        if code := self.start().wait():
-            sys.exit(f"error: the run ended with {code}")
-        return (self.root / "dvc.lock").read_bytes()
+        """Run the pipeline; returns dvc.lock.
+
+        A kill may cut off a file in DVC's own write, which the user is told to remove.
+        """
+        for path in (None, "dvc.lock", ".dvc/tmp/rwlock"):
+            if path:
+                (self.root / path).unlink(missing_ok=True)
+            if self.start().wait() == 0:
+                return (self.root / "dvc.lock").read_bytes()
+        return sys.exit("error: the pipeline does not run to its end")
 
     def faults(self, lock):
         """Say what is not as after the undisturbed run."""

@@ -1,22 +1,24 @@
 """Stages as they are started: by DVC, by hand, in a sweep; with the same code."""
 
 import json
+import re
 import signal
-import sqlite3
 import subprocess
-from contextlib import closing
+import sys
 from hashlib import sha256
+from types import ModuleType
 
 import numpy as np
 import pytest
 import yaml
 
 from mlcore.errors import RetraceError
-from mlcore.files import save_arrays
+from mlcore.files import save_arrays, write_json
 from mlcore.workspace import Workspace
+from stages import train_network
 
+TRAIN = "stages.train_network"
 SHORT = ["network.max_epochs=2", "network.hidden_layer_sizes=[8,6]", "tracking=off"]
-EIGHT_THREADS = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "8")
 CELL = ["network.activation=tanh", "network.init=normal"]
 
 
@@ -28,78 +30,112 @@ def digests(folder):
     }
 
 
-def jobs(folder):
-    """The outputs of the only run or sweep below a folder, by job."""
-    (run,) = (path for path in folder.glob("*/*") if path.is_dir())
-    return [digests(job) for job in sorted(run.glob("[0-9]"))] or [digests(run)]
+OUTPUTS = {
+    "models/network/tanh-normal.pkl",
+    "metrics/network/tanh-normal.json",
+    "history/network/tanh-normal.csv",
+}
 
 
 def test_a_stage_started_by_hand_writes_below_hydras_folder_only(project):
     before = digests(project.root)
-    project.run("stages.train_network", *SHORT, *CELL)
-    (outputs,) = jobs(project.root / "outputs")
-    assert set(outputs) == {
-        "models/network/tanh-normal.pkl",
-        "metrics/network/tanh-normal.json",
-        "history/network/tanh-normal.csv",
-    }
-    after = {k: v for k, v in digests(project.root).items() if not k.startswith("outputs/")}
-    assert after == before
+    project.call(TRAIN, *SHORT, *CELL)
+    made = {name: md5 for name, md5 in digests(project.root).items() if name not in before}
+    assert {name.split("/", 3)[3] for name in made if name.startswith("outputs/")} == OUTPUTS
+    assert len(made) == len(OUTPUTS)
+    assert before.items() <= digests(project.root).items()
 
 
-def test_dvc_hydra_and_every_launcher_give_the_same_bytes(project):
-    sweep = ["network.activation=relu,tanh"]
-    project.run("stages.train_network", "-m", *SHORT, *sweep, **EIGHT_THREADS)
-    project.run("stages.train_network", "-m", *SHORT, *sweep, "hydra/launcher=joblib",
-                "hydra.sweep.dir=joblib/a/b")  # fmt: skip
-    project.run("stages.train_network", "-m", *SHORT, *sweep, "hydra/launcher=dask",
-                "hydra.sweep.dir=dask/a/b")  # fmt: skip
-    basic, parallel = jobs(project.root / "multirun"), jobs(project.root / "joblib")
-    assert basic == parallel == jobs(project.root / "dask")
-    assert [json_name(job) for job in basic] == ["relu-normal", "tanh-normal"]
-
-    project.run("mlcore.config", *SHORT)
-    project.run("stages.train_network", *CELL, DVC_STAGE="train_network@tanh-normal")
-    assert basic[1].items() <= digests(project.root).items()
-
-
-def json_name(job):
-    (name,) = (path for path in job if path.endswith(".json"))
-    return name.removeprefix("metrics/network/").removesuffix(".json")
-
-
-def test_a_sweep_with_one_wrong_job_starts_none(project):
-    result = project.run(
-        "stages.train_network", "-m", *SHORT, "network.activation=relu,rely", check=False
-    )
-    assert result.returncode == 1
-    assert result.stderr.startswith("error: command line: network.activation='rely': should be")
-    assert len(result.stderr.splitlines()) == 1
-    assert not (project.root / "multirun").exists()
+@pytest.fixture(scope="module")
+def under_dvc(project_at, tmp_path_factory):
+    """The outputs of a stage as DVC runs it, by their paths."""
+    project = project_at(tmp_path_factory.mktemp("dvc") / "project")
+    project.call("mlcore.config", *SHORT)
+    project.call(TRAIN, *CELL, dvc="train_network@tanh-normal")
+    return {name: md5 for name, md5 in digests(project.root).items() if name in OUTPUTS}
 
 
 @pytest.mark.parametrize(
-    ("override", "message"),
+    "way",
     [
-        ("network.learning_rate=-1", "network.learning_rate=-1: should be greater than 0"),
-        ("network.learnin_rate=1", "did you mean network.learning_rate?"),
-        ("network.learning_rate=[", "'['"),
+        ["network.activation=tanh"],
+        ["-m", "network.activation=relu,tanh"],
+        ["-m", "network.activation=relu,tanh", "hydra/launcher=joblib"],
+        pytest.param(
+            ["-m", "network.activation=relu,tanh", "hydra/launcher=dask"], marks=pytest.mark.slow
+        ),
     ],
+    ids=["once", "sweep", "joblib", "dask"],
 )
-def test_a_wrong_override_ends_in_one_line(project, override, message):
-    result = project.run("stages.train_network", override, check=False)
-    assert result.returncode == 1
-    assert result.stderr.startswith("error: command line: ")
-    assert message in result.stderr
-    assert len(result.stderr.splitlines()) == 1
+def test_whatever_runs_a_stage_its_bytes_are_the_same(project, under_dvc, way):
+    folder = "hydra.sweep.dir=a/b" if "-m" in way else "hydra.run.dir=a/b/1"
+    # Dask's workers find the code by the folder they start in, which a process of its own has
+    start = project.run if "hydra/launcher=dask" in way else project.call
+    start(TRAIN, *way, *SHORT, folder)
+    assert digests(project.root / "a/b/1") == under_dvc
+    jobs = sorted(path.name for path in (project.root / "a/b").iterdir() if path.is_dir())
+    assert jobs == (["0", "1"] if "-m" in way else ["1"])
 
 
-def test_a_sweep_that_the_sweeper_does_not_offer_ends_in_one_line(project):
-    sweep = "network.learning_rate=interval(0.1,1)"
-    result = project.run("stages.train_network", "-m", *SHORT, sweep, check=False)
+def one_class(data):
+    arrays = dict(np.load(data))
+    save_arrays(data, **arrays | {"y_train": np.zeros_like(arrays["y_train"])})
+
+
+MISSING = (
+    "data/mnist.npz does not exist yet; `make repro` makes it, and so does `dvc repro split_mnist`"
+)
+WRONG = {
+    "range": ([TRAIN, "network.learning_rate=-1"], None,
+              "command line: network.learning_rate=-1: should be greater than 0"),
+    "key": ([TRAIN, "network.learnin_rate=1"], None,
+            "command line: .*did you mean network.learning_rate"),
+    "syntax": ([TRAIN, "network.learning_rate=["], None, r"command line: .*'\['"),
+    "one job of two": ([TRAIN, "-m", "network.activation=relu,rely"], None,
+                       "command line: network.activation='rely': should be"),
+    "sweep": ([TRAIN, "-m", "network.learning_rate=interval(0.1,1)"], None,
+              "command line: BasicSweeper does not support"),
+    "tracking of jobs": ([TRAIN, "-m", "tracking=off,mlflow"], None,
+                         "command line: tracking should be the same for all jobs of a sweep"),
+    "no effect": ([TRAIN, "-m", "mnist.seed=range(5)"], None,
+                  r"command line: mnist.seed=range\(5\) has no effect on train_network, which "
+                  "reads network; "),
+    "no effect of a group": (
+        ["stages.classify_features", "features=bottleneck"], None,
+        "command line: features=bottleneck has no effect on classify_features, which reads "
+        "autoencoder, feature_classifier; "),
+    "no parameters": (["stages.worked_examples", "network.seed=1"], None,
+                      "command line: network.seed=1 has no effect on worked_examples, which has "
+                      "no parameters; "),
+    "data": ([TRAIN], one_class, "stages.train_network: "),
+    "no data": ([TRAIN], lambda data: data.unlink(), MISSING),
+    "damaged data": ([TRAIN], lambda data: data.write_bytes(data.read_bytes()[:1000]),
+                     ".* is not a valid array file"),
+    "divergence": ([TRAIN, "network.learning_rate=1e30"], None,
+                   "stages.train_network: training diverged"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_wrong_is_one_line(project, case):
+    (module, *arguments), damage, message = WRONG[case]
+    if damage:
+        damage(project.root / "data" / "mnist.npz")
+    short = SHORT if module == TRAIN else ["tracking=off"]
+    if "tracking=off,mlflow" in arguments:
+        short = SHORT[:-1]
+    result = project.call(module, *arguments, *short, check=False)
     assert result.returncode == 1
-    assert result.stderr.startswith("error: command line: BasicSweeper does not support")
-    assert len(result.stderr.splitlines()) == 1
+    (line,) = result.stderr.splitlines()
+    assert re.match(f"error: {message}", line), line
+    assert not (project.root / "multirun").exists()
+    assert not list(project.root.glob("outputs/**/*.pkl"))
+
+
+def test_hydras_switch_shows_where_an_error_is_from(project):
+    one_class(project.root / "data" / "mnist.npz")
+    with pytest.raises(ValueError, match="unknown to training"):
+        project.call(TRAIN, *SHORT, HYDRA_FULL_ERROR="1")
 
 
 SWEEPER = """
@@ -130,33 +166,8 @@ def test_a_sweeper_other_than_hydras_own_chooses_its_jobs(project):
     plugins.mkdir(parents=True)
     (plugins / "two.py").write_text(SWEEPER)
     sweep = ["hydra/sweeper=two", "network.learning_rate=interval(0.01,0.02)"]
-    result = project.run(
-        "stages.train_network", "-m", *SHORT, *sweep, PYTHONPATH=str(plugins.parent)
-    )
-    assert len(jobs(project.root / "multirun")) == 2, result.stderr
-
-
-def test_values_that_data_do_not_allow_end_in_one_line(project):
-    data = project.root / "data" / "mnist.npz"
-    arrays = dict(np.load(data))
-    arrays["y_train"] = np.zeros_like(arrays["y_train"])  # one class is nothing to learn
-    save_arrays(data, **arrays)
-    result = project.run("stages.train_network", *SHORT, check=False)
-    assert result.returncode == 1
-    assert result.stderr.startswith("error: stages.train_network: ")
-    assert len(result.stderr.splitlines()) == 1
-    full = project.run("stages.train_network", *SHORT, check=False, HYDRA_FULL_ERROR="1")
-    assert "Traceback" in full.stderr
-
-
-def test_a_missing_input_names_the_file_and_how_to_make_it(project):
-    (project.root / "data" / "mnist.npz").unlink()
-    result = project.run("stages.train_network", *SHORT, check=False)
-    assert result.returncode == 1
-    assert result.stderr == (
-        "error: data/mnist.npz does not exist yet; `make repro` makes it, "
-        "and so does `dvc repro split_mnist`\n"
-    )
+    project.run(TRAIN, "-m", *SHORT, *sweep, PYTHONPATH=str(plugins.parent))
+    assert len(list(project.root.glob("multirun/*/*/[0-9]/models"))) == 2
 
 
 @pytest.mark.parametrize(
@@ -176,32 +187,38 @@ def test_what_makes_a_missing_file_is_named_if_a_stage_does(project, path, stage
     assert str(refusal.value) == f"{path} does not exist{how}"
 
 
-@pytest.mark.usefixtures("unmeasured")  # with a tracer Hydra takes itself for debugged
-def test_a_sweep_without_its_input_says_so_without_a_traceback(project):
-    (project.root / "data" / "mnist.npz").unlink()
-    result = project.run("stages.train_network", "-m", *SHORT, check=False)
-    assert result.returncode == 1
-    assert "error: data/mnist.npz does not exist yet" in result.stderr
-    assert "Traceback" not in result.stderr
+@pytest.mark.parametrize("kind", ["metrics", "plots"])
+def test_a_stage_may_make_metrics_or_plots_alone(project, monkeypatch, kind):
+    def run(config, workspace):
+        write_json(workspace.output("metrics/counted.json"), config.network.max_epochs)
+
+    pipeline = project.root / "dvc.yaml"
+    stages = yaml.safe_load(pipeline.read_text())
+    stages["stages"]["count"] = {
+        "cmd": "python -m stages.count",
+        "deps": ["data/mnist.npz"],
+        "params": ["network"],
+        kind: [{"metrics/counted.json": {"cache": False}}],
+    }
+    pipeline.write_text(yaml.safe_dump(stages))
+    project.call("stages.count", run=run, dvc="count")
+    assert json.loads((project.root / "metrics/counted.json").read_text()) == 100
+    sweep = ["-m", "network.max_epochs=1,2", "hydra.sweep.dir=a/b"]
+    project.call("stages.count", *sweep, "tracking=off", run=run)
+    made = [json.loads(path.read_text()) for path in project.root.glob("a/b/*/metrics/*")]
+    assert sorted(made) == [1, 2]
+
+    module = ModuleType("stages.count")
+    module.run = run
+    monkeypatch.setitem(sys.modules, "stages.count", module)
+    monkeypatch.setattr("mlcore.sweeps.run.stale_stages", lambda *_: [])
+    sweeps = {"table": "metrics/t.csv", "sweeps": {"a": {"stages": ["count"]}}}
+    (project.root / "s.yaml").write_text(yaml.safe_dump(sweeps))
+    done = project.call("mlcore.sweeps", "s.yaml", "--jobs", "1", "tracking=off")
+    assert "a seed=1: done" in done.stdout
 
 
-def test_a_damaged_input_ends_in_one_line(project):
-    data = project.root / "data" / "mnist.npz"
-    data.write_bytes(data.read_bytes()[:1000])
-    result = project.run("stages.train_network", *SHORT, check=False)
-    assert result.returncode == 1
-    assert "is not a valid array file" in result.stderr
-    assert len(result.stderr.splitlines()) == 1
-
-
-def test_a_diverging_training_ends_in_one_line_and_leaves_no_file(project):
-    result = project.run("stages.train_network", *SHORT, "network.learning_rate=1e30", check=False)
-    assert result.returncode == 1
-    assert "diverged" in result.stderr
-    assert len(result.stderr.splitlines()) == 1
-    assert not list((project.root / "outputs").rglob("*.pkl"))
-
-
+@pytest.mark.slow
 def test_dvc_exp_run_composes_overrides_into_the_stages(project):
     study = project.root / "conf" / "network" / "study.yaml"
     text = study.read_text()
@@ -233,79 +250,41 @@ def test_ctrl_c_while_a_stage_imports_its_libraries_is_one_line(project, tmp_pat
     (tmp_path / "numpy.py").write_text(
         "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(9)\n"
     )
-    result = project.run("stages.train_network", check=False, PYTHONPATH=str(tmp_path))
+    result = project.run(TRAIN, check=False, PYTHONPATH=str(tmp_path))
     assert result.returncode == -signal.SIGINT
     assert result.stderr == "interrupted\n"
 
 
-@pytest.mark.parametrize(
-    ("command", "message"),
-    [
-        (
-            ["stages.train_network", "-m", "mnist.seed=range(5)"],
-            "mnist.seed=range(5) has no effect on train_network, which reads network; ",
-        ),
-        (
-            ["stages.classify_features", "features=bottleneck"],
-            "features=bottleneck has no effect on classify_features, which reads autoencoder, "
-            "feature_classifier; ",
-        ),
-        (
-            ["stages.worked_examples", "network.seed=1"],
-            "network.seed=1 has no effect on worked_examples, which has no parameters; ",
-        ),
-    ],
-)
-def test_an_override_without_effect_is_refused_in_one_line(project, command, message):
-    result = project.run(*command, check=False)
-    assert result.returncode == 1
-    (line,) = result.stderr.splitlines()
-    assert line.startswith(f"error: command line: {message}")
-
-
 def test_a_stage_takes_a_whole_experiment_and_the_seed(project):
-    project.run("stages.train_network", "experiment=smoke", "seed=3", "tracking=off",
-                "network.hidden_layer_sizes=[4]", "network.max_epochs=1")  # fmt: skip
+    small = ["network.hidden_layer_sizes=[4]", "network.max_epochs=1"]
+    project.call(TRAIN, "experiment=smoke", "seed=3", "tracking=off", *small)
 
 
-CHANGED = "what train_network comes from has changed while it ran: run it again"
 EDITS = {
-    "code": (
-        "mlcore/nn/losses.py", "", "# changed",
-        "mlcore/nn/losses.py has changed since this process was started",
-    ),
-    "parameters": ("params.yaml", "patience: 20", "patience: 3", CHANGED),
-    "another dependency": ("requirements.numeric.txt", "", "# changed", CHANGED),
-    "other code": ("mlcore/report/__init__.py", "", "# changed", None),
-    "other parameters": ("params.yaml", "n_images: 10", "n_images: 5", None),
-}  # fmt: skip
+    "code": ("mlcore/nn/losses.py", "", "# changed", True),
+    "parameters": ("params.yaml", "patience: 20", "patience: 3", True),
+    "another dependency": ("requirements.numeric.txt", "", "# changed", True),
+    "other code": ("mlcore/report/__init__.py", "", "# changed", False),
+    "other parameters": ("params.yaml", "n_images: 10", "n_images: 5", False),
+}
 
 
 @pytest.mark.parametrize("edit", EDITS)
 def test_what_changes_while_a_stage_runs_is_not_noted_with_its_results(project, edit):
     """DVC would hash it when the stage has ended."""
-    name, old, new, changed = EDITS[edit]
-    project.run("mlcore.config", "network.max_epochs=1", "network.hidden_layer_sizes=[4]")
-    meddling = f"""
-inner = run
-def run(config, workspace):
-    path = workspace.root / {name!r}
-    before = path.read_text()
-    assert {old!r} in before
-    path.write_text(before.replace({old!r}, {new!r}) if {old!r} else before + {new!r})
-    return inner(config, workspace)
+    name, old, new, refused = EDITS[edit]
 
-"""
-    stage = project.root / "stages" / "train_network.py"
-    stage.write_text(stage.read_text().replace("if __name__", f"{meddling}if __name__"))
-    result = project.run("stages.train_network", DVC_STAGE="train_network@tanh-normal", check=False)
-    if changed is None:
-        assert result.returncode == 0, result.stderr
-    else:
-        assert result.returncode == 1
-        assert result.stderr.splitlines() == [f"error: {changed}"]
-        assert not (project.root / "models").exists()
-        with closing(sqlite3.connect(project.root / "mlflow.db")) as store:
-            (status,) = store.execute("select status from runs")
-            (error,) = store.execute("select value from tags where key = 'error'")
-        assert (status, error) == (("FAILED",), (changed,))
+    def meddling(config, workspace):
+        path = workspace.root / name
+        before = path.read_text()
+        assert old in before
+        path.write_text(before.replace(old, new) if old else before + new)
+        return train_network.run(config, workspace)
+
+    project.call("mlcore.config", "network.max_epochs=1", "network.hidden_layer_sizes=[4]",
+                 "tracking=off")  # fmt: skip
+    result = project.call(TRAIN, dvc="train_network@tanh-normal", run=meddling, check=False)
+    assert result.returncode == refused
+    changed = "error: what train_network comes from has changed while it ran: run it again\n"
+    assert result.stderr == (changed if refused else "")
+    assert (project.root / "models").exists() != refused

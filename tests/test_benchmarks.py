@@ -1,53 +1,39 @@
 """The benchmark measures what it says it does; no peer needs to be installed."""
 
 import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from benchmarks import contestants, measures, profile, tracking
+from benchmarks import contestants, measures, profile
 from benchmarks.report import markdown
 from mlcore.files import read_json, save_arrays
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
 
 pytestmark = pytest.mark.skipif(
     not hasattr(os, "sched_setaffinity"), reason="the benchmark pins processes, which needs Linux"
 )
 
 # A batch of 128 through 784-256-128-64-32-10, written out by hand
-FORWARD = [
-    ((128, 784), (784, 256)),
-    ((128, 256), (256, 128)),
-    ((128, 128), (128, 64)),
-    ((128, 64), (64, 32)),
-    ((128, 32), (32, 10)),
-]
-DELTAS = [
-    ((128, 10), (10, 32)),
-    ((128, 32), (32, 64)),
-    ((128, 64), (64, 128)),
-    ((128, 128), (128, 256)),
-]
-GRADIENTS = [
-    ((784, 128), (128, 256)),
-    ((256, 128), (128, 128)),
-    ((128, 128), (128, 64)),
-    ((64, 128), (128, 32)),
-    ((32, 128), (128, 10)),
-]
+FORWARD = [(784, 256), (256, 128), (128, 64), (64, 32), (32, 10)]
+DELTAS = [(10, 32), (32, 64), (64, 128), (128, 256)]
 
 
 @pytest.fixture
-def data(tmp_path):
+def plan(tmp_path):
+    """A split of 300 images; one round of one epoch."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (300, 784)).astype(np.uint8)
     save_arrays(tmp_path / "split.npz", X_train=images, y_train=np.arange(300, dtype=np.uint8) % 10)
-    return tmp_path / "split.npz"
+    return measures.Plan(tmp_path / "split.npz", max(os.sched_getaffinity(0)), 1, 1)
 
 
 def products(monkeypatch, n_samples):
     """Give the shapes of all products of an epoch of the floor, and the dtypes."""
-    floor = contestants.BareProducts(np.zeros((n_samples, 784), np.float32), None)
+    fit = contestants.bare_products(np.zeros((n_samples, 784), np.float32), None)
     shapes, dtypes, matmul = [], set(), np.matmul
 
     def record(a, b, out):
@@ -56,14 +42,16 @@ def products(monkeypatch, n_samples):
         return matmul(a, b, out=out)
 
     monkeypatch.setattr(np, "matmul", record)
-    floor.fit(epochs=1)
+    fit(1, "tanh")
     return shapes, dtypes
 
 
 def test_the_floor_is_the_fourteen_products_of_a_batch(monkeypatch):
     shapes, dtypes = products(monkeypatch, 128)
     assert len(shapes) == 14
-    assert sorted(shapes) == sorted(FORWARD + DELTAS + GRADIENTS)
+    by_hand = [((128, a), (a, b)) for a, b in FORWARD + DELTAS]
+    by_hand += [((a, 128), (128, b)) for a, b in FORWARD]  # gradients
+    assert sorted(shapes) == sorted(by_hand)
     assert dtypes == {np.dtype(np.float32)}
 
 
@@ -91,26 +79,26 @@ def test_the_median_is_taken_of_the_ratios():
 def test_contestants_have_their_turn_one_after_another():
     asked = []
 
-    class Worker:
-        def __init__(self, name):
-            self.name = name
-
-        def ask(self, method, **arguments):
-            asked.append((self.name, method, arguments))
+    def worker(name):
+        def ask(function, *arguments):
+            asked.append((name, function, arguments))
             return float(len(asked))
 
-    workers = {name: Worker(name) for name in "abc"}
-    seconds = measures.interleave(workers, 2, "fit", untimed={"epochs": 1}, epochs=3)
-    assert asked == [(name, "fit", {"epochs": n}) for name in "abcabc" for n in (1, 3)]
+        return ask
+
+    workers = {name: worker(name) for name in "abc"}
+    train = contestants.time_training
+    seconds = measures.interleave(workers, 2, train, 3, "tanh", warm=(1, "tanh"))
+    assert asked == [(name, train, (n, "tanh")) for name in "abcabc" for n in (1, 3)]
     assert seconds == {"a": [2.0, 8.0], "b": [4.0, 10.0], "c": [6.0, 12.0]}
 
 
-def test_an_absent_library_is_reported_and_the_others_run(monkeypatch, tmp_path, data):
+@pytest.mark.slow
+def test_an_absent_library_is_reported_and_the_others_run(monkeypatch, tmp_path, plan):
     (tmp_path / "torch.py").write_text("raise ImportError('no torch here')\n")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)
     names = ("bare products", "ours", "PyTorch eager")
-    core = max(os.sched_getaffinity(0))
-    results = measures.contest(1, 1, core, data, names, activations=("tanh",))
+    results = measures.contest(plan, names, activations=("tanh",))
     assert results["contestants"]["PyTorch eager"] == "absent: no torch here"
     assert set(results["fit"]["tanh"]) == {"bare products", "ours"}
     assert set(results["images_per_second"]["tanh"]) == {"ours"}
@@ -120,14 +108,14 @@ def test_an_absent_library_is_reported_and_the_others_run(monkeypatch, tmp_path,
 
     results |= {
         "machine": {"cpu": "a processor", "blas": ["openblas"], "simd": []},
-        "settings": {"rounds": 1, "epochs": 1, "grid_epochs": 1},
+        "settings": {"rounds": 1, "epochs": 1},
         "profile": {
             "tanh": {
                 "fractions": {"loss": 0.25, "the loop itself": 0.75},
                 "diagnostics_overhead": 0.0123,
             }
         },
-        "growth": {},
+        "growth": measures.growth(plan),
         "grid": {
             "cores": 2,
             "seconds": measures.summarize({"all cores": [1], "one core": [2]}, "all cores"),
@@ -143,31 +131,57 @@ def test_an_absent_library_is_reported_and_the_others_run(monkeypatch, tmp_path,
     assert f"Ours is {expected:.2f} (tanh) times the bare products" in "\n".join(lines)
     assert "add 1.2 % (tanh) to the time of the rest" in "\n".join(lines)
     assert "- PyTorch eager: absent: no torch here" in lines
+    assert results["growth"]["half the samples"]["gflop_ratio"] == 0.5
+    assert any(line.startswith("| eight hidden layers | ") for line in lines)
 
 
-def test_the_profile_has_every_part_of_the_page(data):
-    profiles = measures.profile(1, max(os.sched_getaffinity(0)), data)
-    page = read_json(measures.ROOT / "benchmarks" / "results.json")["profile"]
+@pytest.mark.slow
+def test_the_profile_has_every_part_of_the_page(plan):
+    profiles = measures.where_time_goes(plan)
+    page = read_json(FOLDER / "results.json")["profile"]
     assert {a: set(entry["fractions"]) for a, entry in profiles.items()} == {
         a: set(entry["fractions"]) for a, entry in page.items()
     }
     for entry in profiles.values():
+        assert sum(entry["fractions"].values()) == pytest.approx(1)
+        assert entry["fractions"]["the loop itself"] > 0
         assert set(entry) == {"seconds_per_epoch", "fractions", "diagnostics_overhead"}
 
 
-def test_the_time_of_diagnostics_is_compared_to_that_of_the_rest(monkeypatch):
+@pytest.fixture
+def clock(monkeypatch):
+    """Give a clock the times that it shows next."""
+
+    def show(*times):
+        ticks = iter(times)
+        shown = SimpleNamespace(perf_counter=lambda: next(ticks))
+        monkeypatch.setattr(profile, "time", shown)
+        monkeypatch.setattr(contestants, "time", shown)
+        return ticks
+
+    return show
+
+
+def test_the_time_of_diagnostics_is_compared_to_that_of_the_rest(clock):
     # From 0 to 6 s, diagnostics from 1 to 1.5 and from 3 to 3.5 s
-    clock = iter([0.0, 1.0, 1.5, 3.0, 3.5, 6.0])
-    monkeypatch.setattr(profile, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    ticks = clock(0.0, 1.0, 1.5, 3.0, 3.5, 6.0)
     X, y = np.random.default_rng(0).random((100, 784), np.float32), np.arange(100) % 10
-    overhead = profile.cost_of_diagnostics(contestants.Ours(X, y), 2, "tanh")
-    assert overhead == pytest.approx(1 / 5)
-    assert next(clock, None) is None
+    assert profile.cost_of_diagnostics(X, y, 2, "tanh") == pytest.approx(1 / 5)
+    assert next(ticks, None) is None
 
 
-@pytest.mark.parametrize(
-    ("name", "write"), [("tracking", tracking.markdown), ("results", markdown)]
-)
-def test_a_page_is_of_the_figures_beside_it(name, write):
-    page = tracking.HERE / f"{name}.md"
-    assert page.read_text() == write(read_json(page.with_suffix(".json")))
+def test_a_part_within_another_counts_for_itself_alone(clock):
+    clock(0.0, 1.0, 3.0, 7.0, 7.5, 7.75)
+    profile.SPENT.clear()
+    inner = profile.timed("inner", lambda: "step")
+
+    def steps():
+        yield inner()
+
+    assert list(profile.timed_generator("outer", steps)()) == ["step"]
+    assert dict(profile.SPENT) == {"inner": 2.0, "outer": 5.25}  # (7 - 2) and 0.25 to its end
+
+
+def test_the_page_is_of_the_numbers_beside_it():
+    page = FOLDER / "results.md"
+    assert page.read_text() == markdown(read_json(page.with_suffix(".json")))

@@ -1,7 +1,6 @@
 """Parameters: composed, checked, and refused in one line."""
 
 import shutil
-import sys
 from pathlib import Path
 from typing import get_args
 
@@ -203,10 +202,9 @@ def test_a_section_is_no_parameter():
         ("seed=range(0,9,0)", "must not be zero"),
     ],
 )
-def test_sweeps_that_cannot_be_run_say_why(monkeypatch, override, reason):
-    monkeypatch.setattr(sys, "argv", ["stage", "-m", override])
+def test_sweeps_that_cannot_be_run_say_why(override, reason):
     with pytest.raises(RetraceError, match=reason):
-        check_jobs(CONF, "train_network", ["network"])
+        check_jobs(CONF, "train_network", ["network"], ["-m", override])
 
 
 def test_a_sweep_chooses_from_the_groups_that_are_there():

@@ -17,7 +17,7 @@ from mlcore.files import load_arrays, save_arrays
 from mlcore.nn import NeuralNetwork
 from mlcore.training.models import save_network
 
-pytestmark = pytest.mark.usefixtures("unmeasured")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unmeasured")]
 
 ROOT = Path(__file__).parents[1]
 SECTIONS = dict(

@@ -84,44 +84,23 @@ def test_parse_refuses_what_is_not_idx_of_bytes(content):
 
 
 @pytest.mark.parametrize(
-    "content",
+    ("content", "reason"),
     [
-        b"\x00\x00\x08\x00",
-        b"\x00\x00\x08\x00\x07",
-        b"\x00\x00\x08\x01",
-        b"\x00\x00\x08\x01\x00\x00\x00",
-        b"\x00\x00\x08\x03\x00\x00\x00\x01\x00\x00\x00\x01\x00\x00\x00",
-    ],
-    ids=["no dimension", "no dimension, a value", "bare", "cut in the 1st", "cut in the 3rd"],
-)
-def test_parse_refuses_a_cut_header(content):
-    with pytest.raises(RetraceError, match="some file: the IDX header is cut short"):
-        splits.parse_idx(content, "some file")
-
-
-@pytest.mark.parametrize(
-    ("content", "shape", "count"),
-    [
-        (idx(3), r"\[3\]", 0),
-        (idx(3, values=b"ab"), r"\[3\]", 2),
-        (idx(3, values=b"abcd"), r"\[3\]", 4),
-        (idx(2, 2, values=b"abc"), r"\[2, 2\]", 3),
-        (idx(0, values=b"a"), r"\[0\]", 1),
+        (b"\x00\x00\x08\x00", "the IDX header is cut short"),
+        (b"\x00\x00\x08\x01\x00\x00\x00", "the IDX header is cut short"),
+        (idx(3), r"header says \[3\], the file has 0 values"),
+        (idx(2, 2, values=b"abc"), r"header says \[2, 2\], the file has 3 values"),
+        (idx(0, values=b"a"), r"header says \[0\], the file has 1 values"),
+        (idx(*(LARGEST,) * 3), "the file has 0 values"),
+        (idx(*(2**16,) * 4), "the file has 0 values"),  # 2**64 wraps to 0
+        (idx(*(LARGEST,) * 255), "the file has 0 values"),
+        (idx(*[1] * 65, values=b"x"), ""),  # NumPy has no such shapes
+        (idx(0, LARGEST, LARGEST, LARGEST), ""),
     ],
 )
-def test_parse_refuses_a_wrong_length(content, shape, count):
-    with pytest.raises(RetraceError, match=f"header says {shape}, the file has {count} values"):
+def test_parse_refuses_a_header_that_does_not_fit(content, reason):
+    with pytest.raises(RetraceError, match=f"some file.*{reason}"):
         splits.parse_idx(content, "some file")
-
-
-@pytest.mark.parametrize(
-    "shape",
-    [(LARGEST,), (LARGEST,) * 3, (2**16,) * 4, (2**31, 2**31, 4), (LARGEST,) * 255],
-    ids=["4 GB", "2**96", "2**64, which wraps to 0", "2**64 again", "255 dimensions"],
-)
-def test_parse_refuses_huge_dimensions(shape):
-    with pytest.raises(RetraceError, match="the file has 0 values"):
-        splits.parse_idx(idx(*shape), "some file")
 
 
 def test_read_pair(pair):
@@ -359,16 +338,6 @@ def test_lacking_array(lacking):
     del arrays[lacking]
     with pytest.raises(RetraceError, match=f"some file is not a split: it lacks '{lacking}'"):
         splits.from_arrays(arrays, "some file")
-
-
-@pytest.mark.parametrize(
-    "content",
-    [idx(*[1] * 65, values=b"x"), idx(0, LARGEST, LARGEST, LARGEST)],
-    ids=["65 dimensions", "no value, huge otherwise"],
-)
-def test_parse_refuses_shapes_that_numpy_has_not(content):
-    with pytest.raises(RetraceError, match="some file"):
-        splits.parse_idx(content, "some file")
 
 
 def test_read_pair_without_images(pair):

@@ -90,12 +90,12 @@ def verdict_paragraph():
     claims, coverage = verdict["claims"], verdict["coverage"]
     not_reproduced = [
         f"`{path.split('.', 1)[1]}`"
-        for path, figure in verdict["by_number"].items()
-        if figure["verdict"] == "not reproduced"
+        for path, number in verdict["by_number"].items()
+        if number["verdict"] == "not reproduced"
     ]
     named = f" ({', '.join(not_reproduced)})" if not_reproduced else ""
     lines = [
-        f"**The verdict.** The study's {sum(trained.values())} figures of trained models: "
+        f"**The verdict.** The study's {sum(trained.values())} numbers of trained models: "
         f"{trained['reproduced']} reproduced, "
         f"{trained['compatible, too noisy to tell']} compatible but too noisy to tell, "
         f"{trained['differs, immaterially']} differing immaterially, "
@@ -103,7 +103,7 @@ def verdict_paragraph():
         f"{trained['not testable']} not testable. "
         f"Of {coverage['n_intervals']} intervals {coverage['outside']} miss the printed value; "
         f"if all were true, {coverage['expected_outside']:g} would. "
-        f"Its {sum(exact.values())} figures worked by hand or counted: {exact['reproduced']} "
+        f"Its {sum(exact.values())} numbers worked by hand or counted: {exact['reproduced']} "
         f"reproduced, {exact['differs, immaterially']} off by its own rounding. "
         f"Its {sum(claims.values())} claims: {claims['supported']} supported, "
         f"{claims['refuted']} refuted, {claims['undecided']} undecided:",

@@ -1,6 +1,6 @@
 """Faults that are really caused, and what a user sees of them: kills, full disks, rights, damage.
 
-tests/faults.py kills the whole pipeline; here are the faults that are quick.
+`python -m tests.faults` kills the whole pipeline; here are the faults that are quick.
 """
 
 import os
@@ -13,13 +13,15 @@ import subprocess
 import sys
 import time
 from contextlib import closing, suppress
+from itertools import count
 
 import psutil
 import pytest
 import yaml
 
-pytestmark = pytest.mark.slow
+from mlcore.tracking import observer
 
+pytestmark = pytest.mark.slow
 
 NOBODY = 65534
 SMALL = ["network.max_epochs=2", "network.hidden_layer_sizes=[8,6]"]
@@ -323,7 +325,7 @@ def read_only(project):
     [
         (TRAIN, "outputs cannot be written to; hydra.run.dir=FOLDER names another folder"),
         (["stages"], "Permission denied: "),
-        (["stages.sweep", "sweeps/replicates.yaml", "tracking=off"], "Permission denied: "),
+        (["mlcore.sweeps", "sweeps/replicates.yaml", "tracking=off"], "Permission denied: "),
     ],
     ids=["training", "pipeline", "sweep"],
 )
@@ -359,3 +361,17 @@ def test_a_clock_set_back_while_it_trains_loses_no_epoch(project, tmp_path):
     steps = recorded(project, "select step from metrics where key = 'val_loss' order by step")
     assert steps == list(range(1, 201))
     assert list((project.root / "mlruns" / "pending").iterdir()) == []
+
+
+@pytest.mark.parametrize(("seconds", "code"), [(-3600, -9), (3600, 0)])
+def test_a_clock_that_is_set_does_not_change_how_long_a_writer_is_waited_for(
+    monkeypatch, tmp_path, seconds, code
+):
+    """One that hangs is given up after a while, one that will end is waited for."""
+    hangs = code != 0
+    real, calls = time.time, count()
+    monkeypatch.setattr(time, "time", lambda: real() + seconds * (next(calls) > 0))
+    monkeypatch.setattr(observer, "PATIENCE", 1.0 if hangs else 30.0)
+    writer = subprocess.Popen(["sleep", "8" if hangs else "1"], stdin=subprocess.PIPE)
+    observer.wait_for(writer, tmp_path)
+    assert writer.returncode == code

@@ -1,6 +1,7 @@
 """The front door: what `make` says, and how it refuses."""
 
 import os
+import shlex
 import shutil
 import stat
 import subprocess
@@ -63,7 +64,7 @@ def test_a_path_with_a_percent_sign_is_refused(tmp_path):
         shutil.copy(ROOT / name, folder)
     result = make(folder, "setup")
     assert result.returncode != 0
-    assert result.stderr.startswith(f"error: the path must not contain %: {folder}\n")
+    assert result.stderr.startswith(f"error: the path must not contain % or ?: {folder}\n")
     assert not (folder / ".venv").exists()
 
 
@@ -92,3 +93,10 @@ def test_without_a_home_to_write_to_nothing_is_cached(tmp_path, home):
         "--no-cache-dir"
         not in make(tmp_path, "--dry-run", "setup", env=env | {"HOME": str(tmp_path)}).stdout
     )
+
+
+@pytest.mark.parametrize("target", ["ui", "server"])
+def test_a_port_is_one_word_whatever_is_in_it(target):
+    port = "5000 --host 0.0.0.0"
+    planned = make(ROOT, "--dry-run", "-o", ".venv/ready", target, f"PORT={port}").stdout
+    assert shlex.split(planned)[-2:] == ["--port", port]  # which mlcore.tracking.server refuses

@@ -31,12 +31,9 @@ def needs(pipeline):
     ],
 )
 def test_a_stage_takes_what_another_makes(out, dep, takes):
-    made = needs(
-        {
-            "first": {"desc": "", "deps": [], "outs": [{out: {"cache": False}}]},
-            "second": {"desc": "", "deps": [dep], "metrics": ["m.json"]},
-        }
-    )
+    first = {"cmd": "", "deps": [], "outs": [{out: {"cache": False}}]}
+    second = {"cmd": "", "deps": [dep], "metrics": ["m.json"]}
+    made = needs({"first": first, "second": second})
     assert made == {"first": [], "second": ["first"] if takes else []}
 
 

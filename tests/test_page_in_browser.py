@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 WIDE, PHONE = {"width": 1400, "height": 1000}, {"width": 390, "height": 800}
 
 # One worker starts one browser; playwright's own loop warns of nothing else
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("browser")]
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +51,8 @@ def rows(page):
 
 
 def column(page, k):
-    return [
-        row.strip() for row in page.locator(f"#table tbody tr > :nth-child({k})").all_inner_texts()
-    ]
+    cells = page.locator(f"#table tbody tr > :nth-child({k})")
+    return [text.strip() for text in cells.all_inner_texts()]
 
 
 def test_it_asks_for_nothing_and_complains_of_nothing(opened, url):

@@ -24,17 +24,11 @@ def images():
 
 
 def candidates():
-    return pd.DataFrame(
-        [
-            {"solver": s, "learning_rate": r, "batch_size": b, "mean_accuracy": a, "rank": k}
-            for k, (s, r, b, a) in enumerate(
-                [("sgd", 0.1, 32, 0.9), ("adam", 0.1, 32, 0.8), ("adam", 0.2, 64, 0.7),
-                 ("adam", 0.2, 32, 0.6), ("adam", 0.1, 64, 0.5), ("sgd", 0.2, 32, 0.4),
-                 ("sgd", 0.1, 64, 0.3), ("sgd", 0.2, 64, 0.2)],
-                start=1,
-            )
-        ]
-    )  # fmt: skip
+    rows = [("sgd", 0.1, 32, 0.9), ("adam", 0.1, 32, 0.8), ("adam", 0.2, 64, 0.7),
+            ("adam", 0.2, 32, 0.6), ("adam", 0.1, 64, 0.5), ("sgd", 0.2, 32, 0.4),
+            ("sgd", 0.1, 64, 0.3), ("sgd", 0.2, 64, 0.2)]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["solver", "learning_rate", "batch_size", "mean_accuracy"])
+    return table.assign(rank=range(1, 9))
 
 
 def texts(axes):
@@ -43,9 +37,8 @@ def texts(axes):
 
 def test_loss_curves_show_both_losses_whole(history):
     (axes,) = plotting.loss_curves(history, "title").axes
-    assert [line.get_label() for line in axes.lines] == ["training", "validation"]
-    np.testing.assert_array_equal(axes.lines[0].get_ydata(), history["train_loss"])
-    np.testing.assert_array_equal(axes.lines[1].get_ydata(), history["val_loss"])
+    drawn = {line.get_label(): line.get_ydata().tolist() for line in axes.lines}
+    assert drawn == {"training": [*history["train_loss"]], "validation": [*history["val_loss"]]}
     assert axes.get_ylim()[0] == 0
     assert axes.get_ylim()[1] > history["val_loss"].max()
 
@@ -69,10 +62,8 @@ def test_the_heatmap_writes_our_number_and_the_studys():
     ours = pd.DataFrame({"zero": [0.1171, 0.2], "normal": [0.95, 0.97]}, index=["tanh", "relu"])
     study = pd.DataFrame({"zero": [0.11, np.nan], "normal": [0.9, 0.9733]}, index=["tanh", "relu"])
     axes = plotting.accuracy_heatmap(ours, study).axes[0]
-    assert texts(axes) == [
-        *("11.71", "study 11.00", "95.00", "study 90.00"),
-        *("20.00", "97.00", "study 97.33"),
-    ]
+    study = ("study 11.00", "study 90.00", "study 97.33")
+    assert texts(axes) == ["11.71", study[0], "95.00", study[1], "20.00", "97.00", study[2]]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["tanh", "ReLU"]
 
 
@@ -82,14 +73,10 @@ def test_the_grid_has_a_panel_per_scheme_and_tells_activations_apart(history):
     figure = plotting.grid_curves(cells, "grid")
     assert len(figure.axes) == 3
     for axes in figure.axes:
-        assert len(axes.lines) == 4
-        assert len({line.get_color() for line in axes.lines}) == 4
+        assert len({line.get_color() for line in axes.lines}) == len(axes.lines) == 4
         assert len({line.get_linewidth() for line in axes.lines}) == 4
-
-
-def test_every_activation_that_there_is_can_be_drawn_with_one_more():
+    # Every activation that there is can be drawn with one more
     names = [*ACTIVATIONS, "one more"]
-    history = pd.DataFrame({"epoch": [1, 2], "val_loss": [2.0, 1.0]})
     figure = plotting.grid_curves({(name, "normal"): history for name in names}, "all")
     assert len(figure.axes[0].lines) == len(names)
 
@@ -240,10 +227,11 @@ def test_the_pipelines_picture_does_not_depend_on_the_order_of_sets(tmp_path, mo
         reduced.add_edges_from(reversed(list(reduction(graph).edges)))
         return reduced
 
+    def reversed_generations(graph):
+        return [stages[::-1] for stages in generations(graph)]
+
     monkeypatch.setattr(nx, "transitive_reduction", reversed_reduction)
-    monkeypatch.setattr(
-        nx, "topological_generations", lambda g: map(list, map(reversed, generations(g)))
-    )
+    monkeypatch.setattr(nx, "topological_generations", reversed_generations)
     plotting.save_svg(plotting.pipeline_graph(needs), tmp_path / "2" / "graph.svg")
     one, two = ((tmp_path / run / "graph.svg").read_bytes() for run in "12")
     assert one == two

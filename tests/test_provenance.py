@@ -39,8 +39,8 @@ def test_a_number_is_told_with_hash_parameters_and_command(path, stage, value):
     params = load(ROOT / "params.yaml").model_dump()
     told = provenance(path, ROOT.joinpath, params)
     assert told["stage"] == stage
-    assert told["md5"] == outputs(stage)[told["file"]]
-    assert told["md5"] == hashlib.md5((ROOT / told["file"]).read_bytes()).hexdigest()
+    content = (ROOT / told["file"]).read_bytes()
+    assert told["md5"] == outputs(stage)[told["file"]] == hashlib.md5(content).hexdigest()
     assert told["command"] == f"dvc repro {stage} && dvc repro --force --single-item {stage}"
     section = list(told["params"].values())[-1]
     assert section["learning_rate"] == value
@@ -57,11 +57,13 @@ def test_what_the_search_chose_stands_in_the_file_that_is_named(path):
 
 def test_parameters_are_those_of_the_matrix():
     params = load(ROOT / "params.yaml").model_dump()
-    network = provenance("mnist_grid.test_accuracy.relu.zero", ROOT.joinpath, params)["params"][
-        "network"
-    ]
+
+    def behind(path):
+        return provenance(path, ROOT.joinpath, params)["params"]
+
+    network = behind("mnist_grid.test_accuracy.relu.zero")["network"]
     assert (network["activation"], network["init"]) == ("relu", "zero")
-    codes = provenance("bottleneck_probe.test_accuracy.identity", ROOT.joinpath, params)["params"]
+    codes = behind("bottleneck_probe.test_accuracy.identity")
     assert codes["autoencoder"]["activation"] == "identity"
     assert codes["feature_classifier"]["activation"] == "tanh"
     assert params["network"]["activation"] == "tanh"  # the parameters given stay as they are

@@ -53,6 +53,7 @@ def killed_write(path, dvcs=False):
     return left
 
 
+@pytest.mark.slow
 def test_temporary_files_of_killed_writes_go_and_other_files_stay(repo, tmp_path):
     cache = tmp_path / ".dvc" / "cache" / "files" / "md5" / "ab"
     cache.mkdir(parents=True)
@@ -80,6 +81,7 @@ def hold(repo, pid, path):
     (Path(repo.tmp_dir) / "rwlock").write_text(json.dumps(held))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at_work", [True, False])
 def test_a_stage_at_work_keeps_what_it_is_writing_and_a_dead_one_does_not(repo, tmp_path, at_work):
     model = tmp_path / "models" / "tanh-normal.pkl"
@@ -97,6 +99,7 @@ def test_only_one_at_a_time_holds_the_pipeline(tmp_path):
         pass
 
 
+@pytest.mark.slow
 def test_a_killed_process_does_not_hold_the_pipeline(tmp_path):
     code = (
         "import os, sys; from pathlib import Path; from mlcore.pipeline.recovery import alone\n"

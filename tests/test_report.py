@@ -97,9 +97,9 @@ def test_headings_are_in_order_and_pictures_are_told(page):
     assert levels[0] == 1
     assert levels.count(1) == 1
     assert all(b <= a + 1 for a, b in itertools.pairwise(levels))
-    pictures = [attrs for attrs in page.all("svg") if attrs.get("role") == "img"]
     shows = read_json(ROOT / "metrics" / "figures.json")
-    told = [attrs["aria-label"] for attrs in pictures] + [a["alt"] for a in page.all("img")]
+    told = [attrs["aria-label"] for attrs in page.all("svg") if attrs.get("role") == "img"]
+    told += [attrs["alt"] for attrs in page.all("img")]
     assert {of["shows"] for of in shows.values()} <= set(told)
     assert all(told)
     assert {tag for tag, _ in page.elements} >= {"header", "main", "nav"}
@@ -140,13 +140,11 @@ HISTORY = pd.DataFrame({"epoch": [1, 2], "train_loss": [2.0, 1.0], "val_loss": [
 
 
 def test_two_figures_on_a_page_share_no_id_and_svgs_have_no_date(tmp_path):
-    contents, pictures = set(), []
-    for name in ("one", "two"):
-        path = tmp_path / name / "same.svg"
+    paths = [tmp_path / name / "same.svg" for name in ("one", "two")]
+    for path in paths:
         plotting.save_svg(plotting.loss_curves(HISTORY, "title"), path)
-        contents.add(svg := path.read_text(encoding="utf-8"))
-        pictures.append(inline_svg(svg, name, 'a "curve" & more'))
-    assert len(contents) == 1
+    (svg,) = {path.read_text(encoding="utf-8") for path in paths}
+    pictures = [inline_svg(svg, name, 'a "curve" & more') for name in ("one", "two")]
     assert "<dc:date>" not in svg
     ids = [set(re.findall(r'\bid="([^"]*)"', picture)) for picture in pictures]
     assert ids[0]
@@ -166,18 +164,14 @@ def test_its_picture_of_the_pipeline_is_not_out_of_date():
 
 def test_a_strip_places_values_between_its_ends():
     s = strip([1.0, 3.0], printed=2.0, ours=1.5, interval=[0.0, 4.0], tolerance=0.1)
-    assert s.dots == [27.0, 73.0]  # a quarter and three quarters of the way from 4 to 96
-    assert (s.printed, s.ours, s.interval) == (50.0, 38.5, (4.0, 96.0))
-    assert s.label == "2 seeds from 1 to 3; printed 2"
-
-
-def test_a_strip_does_not_make_much_of_a_difference_below_the_tolerance():
+    # The dots a quarter and three quarters of the way from 4 to 96
+    told = "2 seeds from 1 to 3; printed 2"
+    assert s == ([27.0, 73.0], 50.0, 38.5, (4.0, 96.0), told)
+    # It does not make much of a difference below the tolerance
     s = strip([0.117143] * 3, printed=0.1171, ours=0.117143, tolerance=0.005)
     assert s.dots == [pytest.approx(50, abs=0.5)] * 3
     assert s.printed == 50.0
-
-
-def test_an_interval_that_would_press_all_else_together_is_cut_off():
+    # An interval that would press all else together is cut off
     s = strip([0.9, 1.1], printed=1.0, interval=[-50.0, 60.0], tolerance=0.1)
     assert s.interval == (4.0, 96.0)
     assert s.dots[1] - s.dots[0] == pytest.approx(92 / 3, abs=0.1)
@@ -193,7 +187,7 @@ def test_numbers_are_in_the_studys_order_with_names():
     ]
     bare = {"published": 1, "values": []}
     found = content.in_order({path: {**bare, "path": path} for path in paths})
-    assert [number["path"] for number in found] == [paths[k] for k in (4, 3, 2, 1, 0)]
+    assert [number["path"] for number in found] == paths[::-1]
     assert [number["name"] for number in found] == [
         "Q1 a: loss before",
         "MNIST, test accuracy: tanh, zero",

@@ -2,7 +2,7 @@
 
 What other tests hold: archives (test_sources.py), pickles of networks (test_network_files.py), the
 server's login and password (test_server.py), secrets in URIs (test_tracking.py), packages
-(test_requirements.py); that no shell is started (`make lint`).
+(test_requirements.py).
 """
 
 import io
@@ -221,10 +221,11 @@ def test_make_ui_serves_this_machine_and_no_other_page(project, start):
 # Says where its processes listen, and waits
 LOCAL_CLUSTER = """
 import json, sys
+from pathlib import Path
 from mlcore.sweeps.cluster import connected
 
 if __name__ == "__main__":
-    with connected(None, 2) as client:
+    with connected(None, Path.cwd(), 2) as client:
         assert client.submit(sum, [1, 2]).result() == 3
         print("ready", flush=True)
         sys.stdin.read()
@@ -367,7 +368,7 @@ def spoiled(value, key=""):
         return {name: spoiled(content, name) for name, content in value.items()}
     if isinstance(value, list):
         return [spoiled(content, key) for content in value]
-    known = key in ("kind", "choice", "number", "figure")
+    known = key in ("kind", "choice", "figure", "number")
     return value + HOSTILE if isinstance(value, str) and not known else value
 
 
@@ -401,6 +402,7 @@ def test_whatever_text_a_figure_holds_its_svg_has_the_same_elements(tmp_path):
     assert pictures[1].text.count(HOSTILE) == 3  # title, label of the axis, description
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("browser")
 def test_a_script_that_is_not_the_pages_own_does_not_run(browser, tmp_path):
     svg = (ROOT / "metrics" / "svg" / "verdict.svg").read_text(encoding="utf-8")

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -55,25 +54,21 @@ def postgres():
         missing = "PostgreSQL is not installed (apt-get install postgresql)"
         pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
     user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-    made = subprocess.run([*user, "mktemp", "-d"], capture_output=True, text=True, check=True)
-    folder, port = Path(made.stdout.strip()), free_port()
-    secret = folder / "secret"
-    subprocess.run([*user, "tee", secret], input=b"hunter-three", check=True, capture_output=True)
 
     def run(program, *words):
-        done = subprocess.run(
-            [*user, programs[-1] / program, "-D", folder / "data", *words],
-            cwd="/", stdout=subprocess.DEVNULL, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, program
+        command = [*user, programs[-1] / program, "-D", folder / "data", *words]
+        subprocess.run(command, cwd="/", stdout=subprocess.DEVNULL, check=True)
 
-    run("initdb", "--username=retrace", f"--pwfile={secret}", "--auth=scram-sha-256")
-    settings = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories="
-    run("pg_ctl", "start", "-w", "-l", folder / "log", "-o", settings)
+    folder = Path(subprocess.check_output([*user, "mktemp", "-d"], text=True).strip())
     try:
+        secret, port = folder / "secret", free_port()
+        subprocess.check_output([*user, "tee", secret], input=b"hunter-three")
+        run("initdb", "--username=retrace", f"--pwfile={secret}", "--auth=scram-sha-256")
+        settings = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories="
+        run("pg_ctl", "start", "-w", "-l", folder / "log", "-o", settings)
         yield f"postgresql://retrace:hunter-three@127.0.0.1:{port}/postgres"
-    finally:
         run("pg_ctl", "stop", "-m", "immediate")
+    finally:
         shutil.rmtree(folder)
 
 
@@ -87,12 +82,12 @@ class Server:
 
     def start(self):
         port = free_port()
+        command = [sys.executable, "-m", "mlcore.tracking.server", "--port", str(port)]
+        env = self.project.environment(**self.variables)
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "mlcore.tracking.server", "--port", str(port)],
-                cwd=self.root, env=self.project.environment(**self.variables),
-                stdout=log, stderr=log,
-            )  # fmt: skip
+                command, cwd=self.root, env=env, stdout=log, stderr=subprocess.STDOUT
+            )
         wait_for(lambda: requests.get(f"http://127.0.0.1:{port}/health", timeout=5).ok)
         self.login = read_login(self.root)
         assert self.login[URI].endswith(f":{port}")
@@ -117,21 +112,26 @@ class Server:
             runs = client.search_runs([found.experiment_id]) if found else []
         return [run for run in runs if f"seed={seed}" in run.info.run_name.split()]
 
+    def history(self, run):
+        import mlflow
+
+        with logged_in(self.login):
+            client = mlflow.MlflowClient(self.login[URI])
+            return client.get_metric_history(run.info.run_id, "val_loss")
+
     def status(self, password):
         url = f"{self.login[URI]}/api/2.0/mlflow/experiments/search?max_results=1"
         return requests.get(url, auth=("admin", password), timeout=20).status_code
 
 
-@pytest.fixture(scope="module", params=["", "postgres"], ids=["sqlite", "postgres"])
-def server(request, project_at):
-    backend = request.param and request.getfixturevalue(request.param)
-    folder = Path(tempfile.mkdtemp(prefix="retrace-server-"))
-    server = Server(project_at(folder / "project"), backend)
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def server(request, project_at, tmp_path_factory):
+    backend = request.param == "postgres" and request.getfixturevalue("postgres")
+    server = Server(project_at(tmp_path_factory.mktemp("server") / "project"), backend)
     server.start()
     yield server
     if server.process.poll() is None:
         server.stop()
-    shutil.rmtree(folder)
 
 
 @pytest.mark.slow
@@ -140,16 +140,15 @@ def test_a_training_is_recorded_and_the_password_is_in_one_file(server):
     import mlflow
 
     trained = server.project.run(*NETWORK, "network.max_epochs=3", "seed=16")
+    assert "warning" not in trained.stdout + trained.stderr
     (run,) = server.runs(16)
     assert run.info.status == "FINISHED"
+    assert len(server.history(run)) == 3
     with logged_in(server.login):
         mlflow.set_tracking_uri(server.login[URI])
         client = mlflow.MlflowClient()
-        assert len(client.get_metric_history(run.info.run_id, "val_loss")) == 3
-        results = {
-            f.path.rpartition(".")[2] for f in client.list_artifacts(run.info.run_id, "results")
-        }
-        assert results == {"csv", "json", "pkl"}
+        files = client.list_artifacts(run.info.run_id, "results")
+        assert {file.path.rpartition(".")[2] for file in files} == {"csv", "json", "pkl"}
         champion = client.get_model_version_by_alias("mnist-network", "champion")
         model = mlflow.pyfunc.load_model("models:/mnist-network@champion")
     data = load_arrays(server.root / "data" / "mnist.npz")
@@ -159,17 +158,12 @@ def test_a_training_is_recorded_and_the_password_is_in_one_file(server):
     password = server.login[PASSWORD]
     assert server.status(password) == 200
     assert {server.status(wrong) for wrong in ("", "password", "password1234", "admin")} == {401}
-    told = trained.stdout + trained.stderr + server.log.read_text() + str(run.to_dictionary())
     said = [" ".join(process.cmdline()) for process in server.processes()]
-    found = set()
-    for secret in filter(None, (password, server.variables and "hunter-three")):
-        assert secret not in told
-        assert secret not in "".join(said)
-        found |= {
-            path for path in server.root.rglob("*")
-            if path.is_file() and secret.encode() in path.read_bytes()
-        }  # fmt: skip
-    (login,) = found
+    said += [trained.stdout, trained.stderr, server.log.read_text(), str(run.to_dictionary())]
+    files = {path: path.read_bytes() for path in server.root.rglob("*") if path.is_file()}
+    secrets = {password, "hunter-three"}
+    assert not [text for text in said if any(secret in text for secret in secrets)]
+    (login,) = (path for path in files if any(s.encode() in files[path] for s in secrets))
     assert login == server.root / "server" / "login.env"
     assert login.stat().st_mode & 0o777 == 0o600
     ports = {
@@ -206,9 +200,17 @@ def test_what_a_server_misses_that_ends_midway_is_recorded_later_once(server):
     (warning,) = [line for line in output.splitlines() if "warning:" in line]
     assert f"runs are not recorded in {server.login[URI]}: " in warning
     server.start()  # on another port, with the same password
+    path = server.root / "server" / "login.env"
+    login = path.read_text()
+    path.write_text(login.replace(server.login[PASSWORD], "hunter-two"))
+    told = server.project.run("mlcore.tracking.recorder", check=False).stderr
+    assert f"{server.login[URI]}: it does not take this user name and password; kept in" in told
+    path.write_text(login)
     assert "recorded network-tanh-normal" in server.project.run("mlcore.tracking.recorder").stdout
+    assert "nothing to record" in server.project.run("mlcore.tracking.recorder").stdout
     (run,) = server.runs(14)
     assert run.info.status == "FINISHED"
+    assert len(server.history(run)) == N_LONG
 
 
 def refusal(capsys, root, *argv):
@@ -231,18 +233,14 @@ def test_a_port_that_cannot_be_used_is_one_line(tmp_path, capsys, ui):
     assert refusal(capsys, tmp_path, *ui, "--host", "0.0.0.0") == 2
 
 
-@pytest.mark.parametrize(
-    "uri", ["postgresql://me:hunter-two@127.0.0.1:9/db", "nonsense", "oracle://me:hunter-two@host"]
-)
-def test_a_database_that_cannot_be_used_is_one_line(tmp_path, capsys, monkeypatch, uri):
-    monkeypatch.setenv("BACKEND", uri)
-    told = refusal(capsys, tmp_path, "--port", str(free_port()))
-    assert told.startswith("error: BACKEND: ")
-    assert "hunter-two" not in told
-    assert "\n" not in told
-
-
-def test_a_lost_password_is_one_line(tmp_path, capsys):
+def test_a_database_or_password_that_cannot_be_used_is_one_line(tmp_path, capsys, monkeypatch):
+    for uri in ("postgresql://me:hunter-two@127.0.0.1:9/db", "nonsense", "oracle://hunter-two@h"):
+        monkeypatch.setenv("BACKEND", uri)
+        told = refusal(capsys, tmp_path, "--port", str(free_port()))
+        assert told.startswith("error: BACKEND: ")
+        assert "hunter-two" not in told
+        assert "\n" not in told
+    monkeypatch.delenv("BACKEND")
     (tmp_path / "server").mkdir()
     (tmp_path / "server" / "auth.db").touch()
     told = refusal(capsys, tmp_path, "--port", str(free_port()))

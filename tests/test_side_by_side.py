@@ -15,7 +15,7 @@ import pytest
 import yaml
 from dvc.repo import Repo
 
-from mlcore.pipeline.side_by_side import side_by_side
+from mlcore.pipeline import side_by_side
 
 GRAPH = {
     "fetch": set(),
@@ -83,9 +83,35 @@ def small_pipeline(project, commands):
     }
     (project.root / "dvc.yaml").write_text(yaml.dump({"stages": stages}))
     (project.root / "dvc.lock").unlink(missing_ok=True)
-    project.run("dvc", "config", "--local", "core.no_scm", "true")
+    without_git(project)
 
 
+def without_git(project):
+    (project.root / ".dvc" / "config.local").write_text("[core]\n    no_scm = true\n")
+
+
+def test_only_what_was_asked_for_runs_in_the_runners_own_interpreter(project):
+    other = project.root / "other"
+    other.mkdir()
+    (other / "python").write_text("#!/bin/sh\nexit 9\n")
+    (other / "python").chmod(0o755)
+    small_pipeline(
+        project,
+        {
+            "z": ("python -c 1 && echo z > z", ["params.yaml"]),
+            "m": ("cat z > m", ["z"]),
+            "b": ("cat z > b", ["z"]),
+        },
+    )
+    path = f"{other}:{os.environ['PATH']}"
+    project.run("stages", "m", "--jobs", "1", "--times", "times.json", PATH=path)
+    assert {name for name in "zmb" if (project.root / name).exists()} == {"z", "m"}
+    times = json.loads((project.root / "times.json").read_text())
+    assert (times["jobs"], set(times["stages"])) == (1, {"z", "m"})
+    assert times["total"] >= max(times["stages"].values()) > 0
+
+
+@pytest.mark.slow
 def test_the_lock_is_that_of_plain_dvc_repro(project):
     lock = project.root / "dvc.lock"
     small_pipeline(
@@ -124,33 +150,36 @@ def test_the_lock_is_that_of_plain_dvc_repro(project):
         (project.root / "m").unlink()
 
 
-def test_only_what_was_asked_for_runs_with_what_it_needs(project):
-    small_pipeline(
-        project,
-        {
-            "z": ("echo z > z", ["params.yaml"]),
-            "m": ("cat z > m", ["z"]),
-            "b": ("cat z > b", ["z"]),
-        },
-    )
-    project.run("stages", "m")
-    assert {name for name in "zmb" if (project.root / name).exists()} == {"z", "m"}
+NO = "error: dvc.yaml has no stage"
+UNREAD = "warning: params.yaml is used, and conf/ composes to something else: `make params` "
+WRONG = {  # what is asked for, edits, and the lines that are said
+    "near": (["trian_network"], {}, [f"{NO} trian_network; did you mean train_network?"]),
+    "cell": (["fit_classifier@rleu"], {}, [f"{NO} fit_classifier@rleu; did you mean fit_classif"]),
+    "far": (["n"], {}, [f"{NO} n; there are classify_features, evaluate, extract_features, "]),
+    "conf": (["n"], {"conf/network/study.yaml": ("patience: 20", "patience: 21")}, [UNREAD, NO]),
+    "damaged conf": (
+        ["n"], {"conf/network/study.yaml": ("patience: 20", "patience: [")},
+        ["warning: conf/: while parsing a flow sequence", NO]),
+    "value": (
+        ["--jobs", "2"], {"params.yaml": ("patience: 20", "patience: -1")},
+        ["error: params.yaml: network.patience=-1: should be greater than or equal to 1"]),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("name", "hint"),
-    [
-        ("trian_network", "did you mean train_network?"),
-        ("fit_classifier@rleu", "did you mean fit_classifier@relu?"),
-        ("n", "there are classify_features, evaluate, extract_features, fetch, "),
-    ],
-)
-def test_a_stage_that_does_not_exist_is_said(project, name, hint):
-    project.run("dvc", "config", "--local", "core.no_scm", "true")
-    wrong = project.run("stages", name, check=False)
-    assert wrong.returncode == 1
-    assert wrong.stderr.startswith(f"error: dvc.yaml has no stage {name}; {hint}")
-    assert len(wrong.stderr.splitlines()) == 1
+@pytest.mark.filterwarnings("ignore:.*_NoneStep:DeprecationWarning")  # of DVC's own
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_wrong_is_a_line_each_before_any_work(project, case):
+    arguments, edits, said = WRONG[case]
+    for name, (old, new) in edits.items():
+        text = (project.root / name).read_text()
+        assert old in text
+        (project.root / name).write_text(text.replace(old, new))
+    without_git(project)
+    result = project.call("stages", *arguments, check=False)
+    assert result.returncode == 1
+    for line, expected in zip(result.stderr.splitlines(), said, strict=True):
+        assert line.startswith(expected)
+    assert result.stdout == ""
 
 
 def test_a_lock_in_another_order_is_put_in_order_and_keeps_every_byte_of_its_entries(project):
@@ -180,17 +209,6 @@ def test_a_failing_stage_is_named_and_ends_with_an_error(project):
     result = project.run("stages", "--jobs", "2", check=False)
     assert result.returncode == 1
     assert "error: failed: bad" in result.stderr
-
-
-def test_wrong_parameters_stop_it_before_any_work(project):
-    params = project.root / "params.yaml"
-    params.write_text(params.read_text().replace("patience: 20", "patience: -1"))
-    result = project.run("stages", "--jobs", "2", check=False)
-    assert result.returncode == 1
-    assert result.stderr.splitlines() == [
-        "error: params.yaml: network.patience=-1: should be greater than or equal to 1"
-    ]
-    assert "running" not in result.stdout
 
 
 @pytest.fixture
@@ -228,6 +246,7 @@ def mark():
     return f"sleep 98{os.getpid()}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_stages_too(project, mark, number, start):
     small_pipeline(
@@ -242,6 +261,7 @@ def test_a_signal_ends_the_stages_too(project, mark, number, start):
     assert not (project.root / "one").exists()
 
 
+@pytest.mark.slow
 def test_a_signal_after_a_failure_ends_what_still_runs(project, mark, start):
     failed = project.root / "failed"
     small_pipeline(
@@ -260,6 +280,7 @@ def test_a_signal_after_a_failure_ends_what_still_runs(project, mark, start):
     assert count(mark) == 0
 
 
+@pytest.mark.slow
 def test_further_signals_do_not_break_the_stopping(project, mark, start):
     deaf = f"trap '' INT; {mark}; {mark}"
     small_pipeline(project, {n: (deaf, ["params.yaml"]) for n in ("one", "two")})
@@ -272,6 +293,7 @@ def test_further_signals_do_not_break_the_stopping(project, mark, start):
     assert count(mark) == 0
 
 
+@pytest.mark.slow
 def test_under_nohup_a_hangup_changes_nothing(project, start):
     small_pipeline(project, {n: (f"sleep 3; echo > {n}", ["params.yaml"]) for n in ("one", "two")})
     process = start("nohup")
@@ -281,6 +303,7 @@ def test_under_nohup_a_hangup_changes_nothing(project, start):
     assert (project.root / "two").exists()
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_leaves_the_committed_lock_and_ends_clean_when_run_again(
     project, mark, start
 ):
@@ -310,31 +333,9 @@ def test_an_interrupted_run_leaves_the_committed_lock_and_ends_clean_when_run_ag
     assert (project.root / "b").read_text() == "a\n"
 
 
-def test_stages_run_in_the_runners_own_interpreter(project):
-    other = project.root / "other"
-    other.mkdir()
-    (other / "python").write_text("#!/bin/sh\nexit 9\n")
-    (other / "python").chmod(0o755)
-    small_pipeline(project, {"one": ("python -c 1 && echo > one", ["params.yaml"])})
-    project.run("stages", PATH=f"{other}:{os.environ['PATH']}")
-
-
 def test_the_number_of_jobs_heeds_the_cores_that_the_process_may_use(project):
-    result = project.run("stages", "--help", LOKY_MAX_CPU_COUNT="1", COLUMNS="200")
+    result = project.call("stages", "--help", LOKY_MAX_CPU_COUNT="1", COLUMNS="200")
     assert "may use: 1)" in result.stdout
-
-
-def test_an_edit_in_conf_is_not_overlooked(project):
-    small_pipeline(project, {"one": ("echo > one", ["params.yaml"])})
-    quiet = project.run("stages")
-    assert "warning" not in quiet.stderr
-    study = project.root / "conf" / "network" / "study.yaml"
-    study.write_text(study.read_text().replace("patience: 20", "patience: 21"))
-    (warning,) = [line for line in project.run("stages").stderr.splitlines() if "warning:" in line]
-    assert "`make params`" in warning
-    study.write_text("patience: [")
-    (warning,) = [line for line in project.run("stages").stderr.splitlines() if "warning:" in line]
-    assert "network/study.yaml" in warning
 
 
 def count(mark):

@@ -1,6 +1,5 @@
 """The stages that gather results: all of them, and what a narrowed grid leaves."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from PIL import Image
 
 from mlcore.config import compose
 from mlcore.data.splits import Part
-from mlcore.files import save_arrays, write_json, write_table
+from mlcore.files import read_json, save_arrays, write_json, write_table
 from mlcore.report.pictures import fashion
 from mlcore.training.mlp import ObservedMLPClassifier, ObservedMLPRegressor
 from mlcore.training.weights import MLPWeights, save_mlp
@@ -26,61 +25,53 @@ NARROW = ["grid.init=[normal]", "grid.activation=[tanh,relu]", "grid.classifier_
           "grid.autoencoder_activation=[relu]"]  # fmt: skip
 
 
-def mlp_metrics(value):
-    metrics = {f"{p}_{m}": value for p in ("train", "val", "test") for m in ("loss", "accuracy")}
-    return metrics | {"test_mse": value}
-
-
 DIAGNOSTICS = {
     **{f"gradient_norm_{layer}": 0.1 * layer for layer in (1, 2, 3)},
     **{f"{name}_{layer}": 0.25 for layer in (1, 2)
        for name in ("dead_units", "saturated_units", "unit_spread")},
 }  # fmt: skip
+EPOCHS = [{"epoch": e, "train_loss": 2 / e, "val_loss": 3 / e} for e in (1, 2, 3)]
+PARTS = ("train", "val", "test")
+METRICS = {f"{p}_{m}": 0.25 for p in PARTS for m in ("loss", "accuracy")}
 
 
-@pytest.fixture
-def workspace(tmp_path):
+def training(workspace, name, metrics, epochs=EPOCHS):
+    write_json(workspace.output(f"metrics/{name}.json"), metrics)
+    write_table(workspace.output(f"history/{name}.csv"), epochs)
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
     """Results of all stages before evaluate and plot, made up."""
-    workspace = Workspace(tmp_path, tmp_path)
-    shutil.copytree(ROOT / "metrics", tmp_path / "metrics")
-    for folder in ("figures", "history", "svg"):
-        shutil.rmtree(tmp_path / "metrics" / folder, ignore_errors=True)
+    root = tmp_path_factory.mktemp("stages")
+    workspace = Workspace(root, root)
+    ignored = shutil.ignore_patterns("figures", "history", "svg")
+    shutil.copytree(ROOT / "metrics", root / "metrics", ignore=ignored)
     config = compose(CONF)
     worked_examples.run(config, workspace)
-    counts = {"n_samples": 10}
-    write_json(
-        workspace.output("metrics/mnist.json"), dict.fromkeys(("train", "val", "test"), counts)
-    )
-    write_json(
-        workspace.output("metrics/fashion_mnist.json"), dict.fromkeys(("full", "test"), counts)
-    )
-    epochs = [{"epoch": e, "train_loss": 2 / e, "val_loss": 3 / e} for e in (1, 2, 3)]
+    for file, parts in (("mnist", PARTS), ("fashion_mnist", ("full", "test"))):
+        counts = {part: {"n_samples": 10} for part in parts}
+        write_json(workspace.output(f"metrics/{file}.json"), counts)
     for i, activation in enumerate(config.grid.activation):
-        for j, init in enumerate(config.grid.init):
-            cell = f"{activation}-{init}"
-            write_json(workspace.output(f"metrics/network/{cell}.json"),
-                       {"test_accuracy": (10 * i + j) / 100})  # fmt: skip
-            write_table(
-                workspace.output(f"history/network/{cell}.csv"),
-                [row | DIAGNOSTICS | {"unit_spread_1": (10 * i + j) / 7} for row in epochs],
-            )
-    for part, names in {
-        "classifier": config.grid.classifier_activation,
-        "feature_classifier": config.grid.autoencoder_activation,
-        "autoencoder": config.grid.autoencoder_activation,
-    }.items():
-        for name in names:
-            write_json(workspace.output(f"metrics/{part}/{name}.json"), mlp_metrics(0.25))
-            write_table(workspace.output(f"history/{part}/{name}.csv"), epochs)
+        for j, init in enumerate([*config.grid.init, "he"]):
+            k = 10 * i + j
+            epochs = [row | DIAGNOSTICS | {"unit_spread_1": k / 7} for row in EPOCHS]
+            training(workspace, f"network/{activation}-{init}", {"test_accuracy": k / 100}, epochs)
+    for name in config.grid.classifier_activation:
+        training(workspace, f"classifier/{name}", METRICS)
+    for name in config.grid.autoencoder_activation:
+        training(workspace, f"feature_classifier/{name}", METRICS)
+        training(workspace, f"autoencoder/{name}", {"test_mse": 0.25})
     best = {"solver": "sgd", "learning_rate": 0.5, "batch_size": 7}
     write_json(workspace.output("metrics/search/best.json"), {"val_accuracy": 0.5})
-    table = [{**best, "rank": 1, "mean_accuracy": 0.5}]
-    write_table(workspace.output("metrics/search.csv"), table)
+    write_table(workspace.output("metrics/search.csv"), [best | {"rank": 1, "mean_accuracy": 0.5}])
     return workspace
 
 
-def summary(workspace):
-    return json.loads((workspace.out / "metrics" / "summary.json").read_text())
+def evaluated(workspace, *overrides):
+    """The summary and the headline of a grid."""
+    evaluate.run(compose(CONF, overrides), workspace)
+    return [read_json(workspace.out / f"metrics/{name}.json") for name in ("summary", "headline")]
 
 
 def layout(tree):
@@ -92,14 +83,9 @@ def layout(tree):
     return "number"
 
 
-def test_the_summary_has_the_layout_of_the_published_numbers(workspace):
-    evaluate.run(compose(CONF), workspace)
-    assert layout(summary(workspace)) == layout(PUBLISHED)
-
-
-def test_the_summary_puts_each_number_where_it_belongs(workspace):
-    evaluate.run(compose(CONF), workspace)
-    found = summary(workspace)
+def test_each_number_is_where_it_belongs(workspace):
+    found, headline = evaluated(workspace)
+    assert layout(found) == layout(PUBLISHED)
     accuracy = found["mnist_grid"]["test_accuracy"]
     assert accuracy["relu"]["random"] == {"ours": 0.21, "published": 0.9416}
     assert accuracy["sigmoid"]["normal"] == {"ours": 0.02, "published": 0.9511}
@@ -109,24 +95,14 @@ def test_the_summary_puts_each_number_where_it_belongs(workspace):
     step = found["worked_examples"]["backprop"]
     assert step["updated"]["w2"]["ours"] == pytest.approx(0.585)
     assert step["loss_after"] == {"ours": pytest.approx(3.2872008, abs=1e-7), "published": 3.3}
-
-
-def test_the_headline_has_one_flat_number_for_each_result(workspace):
-    evaluate.run(compose(CONF), workspace)
-    headline = json.loads((workspace.out / "metrics" / "headline.json").read_text())
     assert headline["relu-random"] == 0.21
     assert headline["fashion-logistic"] == headline["codes-identity"] == 0.25
     assert (headline["search-cv"], headline["mse-relu"]) == (0.5, 0.25)
     assert len(headline) == 21
-    evaluate.run(compose(CONF, NARROW), workspace)
-    narrow = json.loads((workspace.out / "metrics" / "headline.json").read_text())
-    assert set(narrow) == {
-        "tanh-normal", "relu-normal", "fashion-tanh", "codes-relu", "search-cv", "mse-relu",
-    }  # fmt: skip
 
 
 def test_histories_of_a_part_are_one_long_table(workspace):
-    evaluate.run(compose(CONF), workspace)
+    evaluated(workspace)
     table = pd.read_csv(workspace.out / "metrics" / "history" / "network.csv")
     assert list(table) == ["run", "epoch", "train_loss", "val_loss"]
     assert table["run"].nunique() == 12
@@ -139,26 +115,22 @@ def test_histories_of_a_part_are_one_long_table(workspace):
 
 
 def test_a_narrowed_grid_leaves_gaps_not_old_numbers(workspace):
-    evaluate.run(compose(CONF, NARROW), workspace)
-    found = summary(workspace)
+    evaluated(workspace)
+    found, headline = evaluated(workspace, *NARROW)
     accuracy = found["mnist_grid"]["test_accuracy"]
     assert accuracy["relu"]["normal"]["ours"] == 0.22
     assert accuracy["relu"]["zero"]["ours"] is None
     assert accuracy["sigmoid"]["normal"]["ours"] is None
     assert found["fashion_classifier"]["test_loss"]["relu"]["ours"] is None
     assert found["bottleneck_probe"]["train_accuracy"]["identity"]["ours"] is None
+    assert set(headline) == {
+        "tanh-normal", "relu-normal", "fashion-tanh", "codes-relu", "search-cv", "mse-relu",
+    }  # fmt: skip
 
 
 def test_a_grid_beyond_the_studys_is_evaluated_for_what_the_study_has(workspace):
-    for activation in compose(CONF).grid.activation:
-        path = workspace.output(f"history/network/{activation}-he.csv")
-        write_table(path, [{"epoch": 1, "train_loss": 1.0, "val_loss": 1.0}])
-    evaluate.run(compose(CONF, ["grid.init=[normal,he]"]), workspace)
-    assert set(summary(workspace)["mnist_grid"]["test_accuracy"]["tanh"]) == {
-        "zero",
-        "random",
-        "normal",
-    }
+    found, _ = evaluated(workspace, "grid.init=[normal,he]")
+    assert set(found["mnist_grid"]["test_accuracy"]["tanh"]) == {"zero", "random", "normal"}
 
 
 @pytest.mark.parametrize(("overrides", "n_cells"), [([], 12), (NARROW, 2)])
@@ -166,37 +138,38 @@ def test_every_figure_is_drawn(workspace, overrides, n_cells):
     config = compose(CONF, overrides)
     rng = np.random.default_rng(0)
     arrays = {}
-    for part in ("train", "val", "test"):
+    for part in PARTS:
         arrays[f"X_{part}"] = rng.integers(0, 256, (20, 784)).astype(np.uint8)
         arrays[f"y_{part}"] = (np.arange(20) % 10).astype(np.uint8)
     save_arrays(workspace.output("data/fashion_mnist.npz"), **arrays)
-    X = arrays["X_train"] / 255
+    X, codes = arrays["X_train"] / 255, arrays | {f"X_{p}": arrays[f"X_{p}"][:, :4] for p in PARTS}
+    small = {"hidden_layer_sizes": (4,), "max_iter": 1}
     for name in config.grid.autoencoder_activation:
-        model = ObservedMLPRegressor(hidden_layer_sizes=(4,), max_iter=1, activation=name)
-        model.fit(X, X)
+        model = ObservedMLPRegressor(**small, activation=name).fit(X, X)
         save_mlp(workspace.output(f"models/autoencoder/{name}.npz"), model)
-        codes = {key: value[:, :4] if key[0] == "X" else value for key, value in arrays.items()}
         save_arrays(workspace.output(f"data/features/{name}.npz"), **codes)
     for name in config.grid.classifier_activation:
-        classifier = ObservedMLPClassifier(hidden_layer_sizes=(4,), max_iter=1, activation=name)
-        classifier.fit(X, arrays["y_train"])
-        save_mlp(workspace.output(f"models/classifier/{name}.npz"), classifier)
+        model = ObservedMLPClassifier(**small, activation=name).fit(X, arrays["y_train"])
+        save_mlp(workspace.output(f"models/classifier/{name}.npz"), model)
     shutil.copy(ROOT / "dvc.yaml", workspace.root)
+    figures, svgs = (workspace.out / "metrics" / name for name in ("figures", "svg"))
+    for folder in (figures, svgs):
+        shutil.rmtree(folder, ignore_errors=True)
     evaluate.run(config, workspace)
     plot.run(config, workspace)
-    figures = workspace.out / "metrics" / "figures"
-    assert len(list((figures / "network").glob("*.png"))) == n_cells
-    assert {path.stem for path in figures.glob("*.png")} == {
+    shows = read_json(workspace.out / "metrics" / "figures.json")
+    cells = {name for name in shows if name.startswith("network/")}
+    assert len(cells) == n_cells
+    assert set(shows) - cells == {
         *("network", "heatmap", "classifier", "autoencoder", "feature_classifier"),
         *("search", "samples", "reconstructions", "diagnostics", "verdict", "confusion"),
         *("confused", "codes", "hyperplanes", "pipeline"),
     }
-    shows = json.loads((workspace.out / "metrics" / "figures.json").read_text())
-    drawn = {str(path.relative_to(figures).with_suffix("")) for path in figures.rglob("*.png")}
-    assert set(shows) == drawn
+    assert {str(p.relative_to(figures).with_suffix("")) for p in figures.rglob("*.png")} == set(
+        shows
+    )
     lines = {name for name, of in shows.items() if not of["is_image"]}
-    svgs = workspace.out / "metrics" / "svg"
-    assert {str(path.relative_to(svgs).with_suffix("")) for path in svgs.rglob("*.svg")} == lines
+    assert {str(p.relative_to(svgs).with_suffix("")) for p in svgs.rglob("*.svg")} == lines
     for path in figures.rglob("*.png"):
         Image.open(path).verify()
 
@@ -205,35 +178,23 @@ def test_the_splits_are_written_with_their_counts(tmp_path, write_idx):
     workspace = Workspace(tmp_path, tmp_path)
     write_idx(tmp_path / "data" / "raw" / "mnist", 160, 40)
     write_idx(tmp_path / "data" / "raw" / "fashion_mnist", 160, 40)
-    config = compose(
-        CONF, ["mnist.n_samples=100", "fashion_mnist.n_train=100", "fashion_mnist.n_test=20"]
-    )
+    sizes = ["mnist.n_samples=100", "fashion_mnist.n_train=100", "fashion_mnist.n_test=20"]
+    config = compose(CONF, sizes)
     split_mnist.run(config, workspace)
     subset_fashion.run(config, workspace)
-    mnist = json.loads((tmp_path / "metrics" / "mnist.json").read_text())
-    fashion = json.loads((tmp_path / "metrics" / "fashion_mnist.json").read_text())
-    assert {name: part["n_samples"] for name, part in mnist.items()} == {
-        "train": 80,
-        "val": 10,
-        "test": 10,
-    }
-    assert {name: part["n_samples"] for name, part in fashion.items()} == {
-        "full": 100, "train": 80, "val": 20, "test": 20,
-    }  # fmt: skip
+
+    def counts(name):
+        parts = read_json(tmp_path / "metrics" / f"{name}.json").items()
+        return {part: about["n_samples"] for part, about in parts}
+
+    assert counts("mnist") == {"train": 80, "val": 10, "test": 10}
+    assert counts("fashion_mnist") == {"full": 100, "train": 80, "val": 20, "test": 20}
     with np.load(tmp_path / "data" / "mnist.npz") as file:
-        pixels = np.concatenate([file[f"X_{part}"][:, 0] for part in ("train", "val", "test")])
+        pixels = np.concatenate([file[f"X_{part}"][:, 0] for part in PARTS])
     assert sorted(pixels) == list(range(100))
     with np.load(tmp_path / "data" / "fashion_mnist.npz") as file:
         assert file["X_full"][:, 0].tolist() == list(range(100))
         assert file["X_test"][:, 0].tolist() == list(range(20))
-
-
-def test_the_committed_tables_of_the_search_are_complete():
-    table = pd.read_csv(ROOT / "metrics" / "search.csv")
-    assert len(table) == 36
-    assert not table.duplicated(["solver", "learning_rate", "batch_size"]).any()
-    folds = table[["fold_1", "fold_2", "fold_3"]].mean(axis=1)
-    np.testing.assert_allclose(folds, table["mean_accuracy"])
 
 
 def test_what_the_classifiers_confuse_is_counted_by_hand():

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from mlcore.judging.statistics import prediction_interval, redraw_variance, wilson_interval
+from mlcore.judging.statistics import (
+    Interval,
+    prediction_interval,
+    redraw_variance,
+    wilson_interval,
+)
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 5), (1, 5), (10, 10), (7, 20), (1, 1), (0, 1)])
@@ -70,6 +75,14 @@ def test_redraw_variance_is_that_of_two_draws_from_the_same_samples():
     ]
     expected = redraw_variance(everything.var(), 100, 500)
     assert np.var(differences) == pytest.approx(expected, rel=0.08)
+
+
+def test_rounding_in_binary_puts_nothing_outside():
+    """0.1 + 0.2 is a little more than 0.3."""
+    assert Interval(0.1 + 0.2, 1.0).holds(0.3)
+    assert Interval(0.0, 0.3).holds(0.1 + 0.2)
+    assert not Interval(0.3001, 1.0).holds(0.3)
+    assert not Interval(0.0, 0.2999).holds(0.3)
 
 
 def test_whole_parts_do_not_vary():

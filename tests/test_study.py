@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from mlcore.judging.numbers import numbers_of
-from mlcore.judging.study import compare, headline
+from mlcore.judging.study import compare
 
 PUBLISHED = yaml.safe_load((Path(__file__).parents[1] / "metrics" / "published.yaml").read_text())
 
@@ -52,24 +52,16 @@ def test_each_number_is_put_beside_ours(published, ours, expected):
     ("published", "ours", "message"),
     [
         ({"a": 1, "b": 2}, {"a": 1}, r"numbers: ours are \['a'\], published \['a', 'b'\]"),
-        ({"a": 1}, {}, r"numbers: ours are \[\], published \['a'\]"),
-        ({"x": {"a": 1}}, {"x": {"a": 1, "b": 2}}, r"x: ours are \['a', 'b'\]"),
         ({"x": {"y": {"a": 1}}}, {"x": {"y": {"b": 1}}}, r"x\.y: ours are \['b'\]"),
-        ({"x": [1, 2]}, {"x": [1]}, r"x: ours are 1, published 2"),
-        ({"x": [1, 2]}, {"x": []}, r"x: ours are 0, published 2"),
-        ({"x": [1, 2]}, {"x": [1, 2, 3]}, r"x: ours are 3, published 2"),
-        ({"x": [[1], [2, 3]]}, {"x": [[1], [2]]}, r"x\[1\]: ours are 1, published 2"),
+        ({"x": [1, 2]}, {"x": []}, r"x: ours are 0 values, published 2"),
+        ({"x": [1, 2]}, {"x": [1, 2, 3]}, r"x: ours are 3 values, published 2"),
+        ({"x": [[1], [2, 3]]}, {"x": [[1], [2]]}, r"x\[1\]: ours are 1 values, published 2"),
         ({"x": [1, {"a": 2}]}, {"x": [1, {"b": 2}]}, r"x\[1\]: ours are \['b'\]"),
-        ({"X": {"a": 1}}, {"X": {"b": 2}}, r"X: ours are \['b'\]"),
         ({1: 1, "a": 2}, {2: 1, "b": 2}, r"numbers: ours are \[2, 'b'\], published \[1, 'a'\]"),
-        ({"a": 1}, 5, r"numbers: ours is 5, published {'a': 1}"),
-        *(
-            ({"x": published}, {"x": ours}, "x: ")
-            for published, ours in (
-                *(({"a": 1}, 5), ({"a": 1}, 0), ({"a": 1}, ["a"]), ([1], 5), ([1], {"a": 1})),
-                *(([1], "a"), (1, {"a": 1}), (1, [1])),
-            )
-        ),
+        ({"a": 1}, 5, r"numbers: ours are no such values, published \['a'\]"),
+        *(({"x": {"a": 1}}, {"x": ours}, "x: ") for ours in (5, 0, ["a"])),
+        *(({"x": [1]}, {"x": ours}, "x: ") for ours in (5, "a", {"a": 1})),
+        *(({"x": 1}, {"x": ours}, "x: ") for ours in ([1], {"a": 1})),
     ],
 )
 def test_layouts_that_differ(published, ours, message):
@@ -82,20 +74,3 @@ def test_every_published_number_is_there_once(ours):
     compared = list(numbers_of(compare(PUBLISHED, ours)))
     assert len({path for path, _, _ in compared}) == len(compared) == count_numbers(PUBLISHED) > 40
     assert all(value == (published if ours else None) for _, published, value in compared)
-
-
-def test_the_headline_names_each_number_that_there_is():
-    summary = {
-        "mnist_grid": {"test_accuracy": {
-            "tanh": {"zero": pair(0.1, 0.2), "normal": pair(0.9, 0.8)},
-            "relu": {"zero": pair(None, 0.2)},
-        }},
-        "fashion_classifier": {"test_accuracy": {"tanh": pair(0.84, 0.85)},
-                               "val_loss": {"tanh": pair(0.4, 0.5)}},
-        "bottleneck_probe": {"test_accuracy": {"identity": pair(0.7, 0.75), "relu": pair(None, 1)}},
-        "fashion_search": {"cv_accuracy": pair(0.86, 0.87)},
-    }  # fmt: skip
-    assert headline(summary, {"relu": 0.02}) == {
-        "tanh-zero": 0.1, "tanh-normal": 0.9, "fashion-tanh": 0.84, "codes-identity": 0.7,
-        "search-cv": 0.86, "mse-relu": 0.02,
-    }  # fmt: skip

@@ -1,7 +1,8 @@
-"""MLflow runs: live, true, loadable, race-free, and never in the way of a result."""
+"""What becomes of a training's notes: true runs, each once, and never in the way of a result."""
 
 import hashlib
 import json
+import shutil
 import signal
 import socket
 import sqlite3
@@ -21,19 +22,18 @@ from filelock import FileLock
 from mlcore.config import compose
 from mlcore.errors import RetraceError
 from mlcore.files import load_arrays
-from mlcore.tracking import notes, recorder
+from mlcore.tracking import notes, observer, recorder
 from mlcore.tracking.notes import checkout_root
+from mlcore.tracking.observer import Tracker
 from mlcore.tracking.store import Store, default_uri, displayed, without_secrets
 from mlcore.training.models import load_network
+from mlcore.workspace import Origin, Workspace
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::PendingDeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+    pytest.mark.filterwarnings(f"ignore::{kind}")
+    for kind in ("DeprecationWarning", "FutureWarning", "PendingDeprecationWarning", "UserWarning",
+                 "ResourceWarning", "pytest.PytestUnraisableExceptionWarning")
+]  # fmt: skip
 
 ROOT = Path(__file__).parents[1]
 
@@ -42,11 +42,22 @@ ENDLESS = ["network.max_epochs=1000000", "network.patience=1000000", "network.ba
 CLASSIFIER = ["stages.fit_classifier", "classifier.max_epochs=2"]
 SEARCH = ["stages.search_classifier", "search.max_epochs=1", "search.learning_rate=[0.01,0.1]"]
 NAMES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
+NOWHERE = "sqlite:////dev/null/no.db"
 
 
-def output(project, pattern):
-    (path,) = (project.root / "outputs").rglob(pattern)
-    return path
+@pytest.fixture(scope="module")
+def stored(project_at, empty_store, tmp_path_factory):
+    """One recorded training of each kind."""
+    project = project_at(tmp_path_factory.mktemp("ü x") / "project")
+    shutil.copy(empty_store, project.root)
+    for stage in (
+        [*NETWORK, "network.activation=relu"],
+        [*CLASSIFIER, "classifier.activation=tanh"],
+        [*SEARCH, "search.batch_size=[32,64]"],
+    ):
+        project.train(*stage)
+    project.told = project.sync()
+    return project
 
 
 def pending(project):
@@ -54,38 +65,16 @@ def pending(project):
     return list((project.root / "mlruns" / "pending").glob("*/*/events.jsonl"))
 
 
-@pytest.fixture
-def endless(project):
-    """A training that does not end by itself."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "stages.train_network", *ENDLESS],
-        cwd=project.root,
-        env=project.environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    yield process
-    process.kill()
-    process.wait(60)
+def output(project, pattern):
+    (path,) = (project.root / "outputs").rglob(pattern)
+    return path
 
 
-def wait_for(condition, seconds=150):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        with suppress(sqlite3.OperationalError):  # no database or no table yet
-            if value := condition():
-                return value
-        time.sleep(0.2)
-    pytest.fail("it did not happen")
-
-
-def test_a_network_run_holds_all_that_is_needed_to_compare_and_reuse_it(project):
+def test_a_network_run_holds_all_that_is_needed_to_compare_and_reuse_it(stored):
     import mlflow
 
-    before = time.time()
-    project.run(*NETWORK, "network.activation=relu")
-    store = project.client()
-    (run,) = project.runs("network")
+    store = stored.client()
+    (run,) = stored.runs("network")
     kind = store.get_experiment(run.info.experiment_id).tags["mlflow.experimentKind"]
     assert kind == "custom_model_development"
     assert (run.info.run_name, run.info.status) == (
@@ -106,7 +95,6 @@ def test_a_network_run_holds_all_that_is_needed_to_compare_and_reuse_it(project)
         stamps = [point.timestamp for point in points]
         assert stamps == sorted(stamps)
         assert run.info.start_time <= stamps[0] <= stamps[-1] <= run.info.end_time
-    assert before * 1000 < run.info.start_time
     # Three epochs of 300 images: the training alone, not what was around it
     assert run.info.end_time - run.info.start_time < 3000
     tags = run.data.tags
@@ -114,49 +102,55 @@ def test_a_network_run_holds_all_that_is_needed_to_compare_and_reuse_it(project)
     assert "network.activation=relu" in tags["overrides"]
     assert tags["output_folder"].startswith("outputs/train_network/")
     assert tags["mlflow.source.name"] == "stages.train_network"
+    for path in ("models/network/relu-normal.pkl", "metrics/network/relu-normal.json"):
+        file = stored.root / tags["output_folder"] / path
+        assert tags[f"output.{path}"] == hashlib.md5(file.read_bytes()).hexdigest()
 
     (entry,) = run.inputs.dataset_inputs
-    data = project.root / "data" / "mnist.npz"
+    data = stored.root / "data" / "mnist.npz"
     assert entry.dataset.name == "mnist"
     assert entry.dataset.digest == hashlib.md5(data.read_bytes()).hexdigest()
-    files = {a.path for a in store.list_artifacts(run.info.run_id, "results")}
-    assert files == {f"results/relu-normal.{suffix}" for suffix in ("csv", "json", "pkl")}
+    assert tags["input.data/mnist.npz"] == entry.dataset.digest
+    folders = [store.list_artifacts(run.info.run_id, name) for name in ("results", "figures")]
+    assert {artifact.path for folder in folders for artifact in folder} == {"figures/loss.png"} | {
+        f"results/relu-normal.{suffix}" for suffix in ("csv", "json", "pkl")
+    }
 
     (logged,) = run.outputs.model_outputs
     model = mlflow.pyfunc.load_model(f"models:/{logged.model_id}")
     X = (load_arrays(data)["X_test"] / 255).astype(np.float32)
-    network = load_network(output(project, "*.pkl"))
+    network = load_network(output(stored, "relu-normal.pkl"))
     np.testing.assert_array_equal(model.predict(X), network.predict(X))
     assert model.metadata.signature.inputs.inputs[0].shape == (-1, 784)
     assert model.input_example.shape == (5, 784)
-    assert pending(project) == []
+    assert "warning" not in stored.told
+    assert pending(stored) == []
 
 
-def test_a_scikit_learn_run_holds_its_losses_and_the_full_estimator(project):
+def test_a_scikit_learn_run_holds_its_losses_and_the_full_estimator(stored):
     import mlflow
 
-    project.run(*CLASSIFIER, "classifier.activation=tanh")
-    store = project.client()
-    (run,) = project.runs("classifier")
+    store = stored.client()
+    (run,) = stored.runs("classifier")
     for name in NAMES:
         assert [m.step for m in store.get_metric_history(run.info.run_id, name)] == [1, 2]
-    evaluated = json.loads(output(project, "classifier/tanh.json").read_text())["train_loss"]
+    evaluated = json.loads(output(stored, "classifier/tanh.json").read_text())["train_loss"]
     assert run.data.metrics["final_train_loss"] == evaluated != run.data.metrics["train_loss"]
     assert run.data.params["solver"] == "adam"
     (logged,) = run.outputs.model_outputs
     model = mlflow.sklearn.load_model(f"models:/{logged.model_id}")
-    arrays = load_arrays(project.root / "data" / "fashion_mnist.npz")
+    arrays = load_arrays(stored.root / "data" / "fashion_mnist.npz")
     accuracy = model.score((arrays["X_test"] / 255).astype(np.float32), arrays["y_test"])
     assert accuracy == pytest.approx(run.data.metrics["test_accuracy"], abs=1e-9)
 
 
-def test_the_candidates_of_a_search_are_children_with_their_own_times(project):
-    project.run(*SEARCH, "search.batch_size=[32,64]")
-    store = project.client()
-    runs = project.runs("search")
+def test_the_candidates_of_a_search_are_children_with_their_own_times(stored):
+    store = stored.client()
+    runs = stored.runs("search")
     (parent,) = (run for run in runs if run.info.run_name.startswith("best"))
     children = [run for run in runs if run is not parent]
     assert len(children) == 2 * 2 * 2
+    assert {run.info.status for run in runs} == {"FINISHED"}
     assert {c.data.tags["mlflow.parentRunId"] for c in children} == {parent.info.run_id}
     best = max(children, key=lambda c: c.data.metrics["mean_accuracy"])
     assert best.data.metrics["mean_accuracy"] == parent.data.metrics["final_val_accuracy"]
@@ -171,97 +165,39 @@ def test_the_candidates_of_a_search_are_children_with_their_own_times(project):
     assert len(parent.outputs.model_outputs) == 1
 
 
-def test_the_jobs_of_a_sweep_have_names_that_differ(project):
-    project.run(*NETWORK[:1], "-m", *NETWORK[1:], "network.seed=1,2")
-    runs = project.runs("network", "params.seed != ''")  # the run above them has no seed
-    assert {run.info.run_name.split()[-1] for run in runs} == {"seed=1", "seed=2"}
-    assert {run.data.tags["origin"] for run in runs} == {"sweep"}
-
-
-def has_a_run(database):
-    """Look without MLflow, whose client would make the schema that is just being made."""
-    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-        return connection.execute("select count(*) from runs").fetchone()[0]
-
-
-def test_a_training_is_seen_while_it_runs_and_ends_killed_by_ctrl_c(project, endless):
-    wait_for(lambda: has_a_run(project.root / "mlflow.db"))
-    store = project.client()
-    (run,) = project.runs("network")
-    assert run.info.status == "RUNNING"
-
-    def seen():
-        return store.get_metric_history(run.info.run_id, "val_loss")
-
-    first = len(wait_for(seen))
-    wait_for(lambda: len(seen()) > first)
-    endless.send_signal(signal.SIGINT)
-    assert endless.wait(150) == 130
-    (run,) = project.runs("network")
-    assert run.info.status == "KILLED"
-    stamps = [point.timestamp for point in seen()]
-    assert run.info.start_time <= min(stamps) < max(stamps) <= run.info.end_time
-    assert pending(project) == []
-
-
-def test_a_training_whose_process_is_gone_is_not_left_running(project, endless):
-    wait_for(lambda: pending(project))
-    endless.kill()
-    endless.wait(60)
-    wait_for(lambda: not pending(project))
-    (run,) = project.runs("network")
-    assert run.info.status == "KILLED"
-    assert run.data.tags["error"] == "its end was not noted: it was killed, or notes had no room"
-
-
-def test_a_diverging_training_is_a_failed_run_that_says_why(project):
-    result = project.run(*NETWORK, "network.learning_rate=1e30", check=False)
-    assert result.returncode == 1
-    (run,) = project.runs("network")
+def test_a_diverging_training_is_a_failed_run_that_says_why(tracked):
+    tracked.train(*NETWORK, "network.learning_rate=1e30", check=False)
+    tracked.sync()
+    (run,) = tracked.runs("network")
     assert run.info.status == "FAILED"
     assert run.data.tags["error"].startswith("training diverged: ")
     assert "learning_rate" in run.data.tags["error"]
 
 
-def test_processes_that_start_together_on_a_fresh_store_are_all_recorded(project):
-    inits = ("zero", "random", "normal", "he")
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda init: project.run(*NETWORK, f"network.init={init}"), inits))
-    runs = project.runs("network")
-    assert {run.info.run_name.split()[0] for run in runs} == {f"tanh-{i}" for i in inits}
-    assert {run.info.status for run in runs} == {"FINISHED"}
-
-
 def test_tracking_leaves_the_results_as_they_are(project):
-    project.run(*NETWORK, "hydra.run.dir=outputs/on/x")
-    project.run(*NETWORK, "hydra.run.dir=outputs/off/x", "tracking=off")
+    project.train(*NETWORK, "hydra.run.dir=outputs/on/x")
+    project.call(*NETWORK, "hydra.run.dir=outputs/off/x", "tracking=off")
     for pattern in ("*.pkl", "*.json", "*.csv"):
         on, off = (next((project.root / "outputs" / s).rglob(pattern)) for s in ("on", "off"))
         assert on.read_bytes() == off.read_bytes()
 
 
-def warnings_in(result):
-    return [line for line in (result.stdout + result.stderr).splitlines() if "warning:" in line]
+# What a store misses
 
 
-def test_what_a_store_misses_is_recorded_later_once(project):
+def test_what_a_store_misses_is_recorded_later_once(project, empty_store):
     (project.root / "mlflow.db").write_text("this is no database")
-    result = project.run(*NETWORK)
-    (warning,) = warnings_in(result)
-    assert "runs are not recorded in sqlite:///" in warning
-    assert "`make sync`" in warning
-    assert "Traceback" not in result.stdout + result.stderr
-    assert load_network(output(project, "*.pkl")).n_epochs_ == 3
-
-    (project.root / "mlflow.db").unlink()
-    synced = project.run("mlcore.tracking.recorder")
-    assert "recorded network-tanh-normal" in synced.stdout
+    project.train(*NETWORK)
+    told = project.sync(code=1)
+    assert "warning: runs are not recorded in sqlite:///" in told
+    assert "`make sync`" in told
+    shutil.copy(empty_store, project.root)
+    assert "recorded network-tanh-normal" in project.sync()
     (run,) = project.runs("network")
     assert run.info.status == "FINISHED"
     assert run.info.end_time - run.info.start_time < 3000
     assert len(project.client().get_metric_history(run.info.run_id, "val_loss")) == 3
-    again = project.run("mlcore.tracking.recorder")
-    assert "nothing to record" in again.stdout
+    assert project.sync() == "nothing to record\n"
     assert len(project.runs("network")) == 1
 
 
@@ -276,12 +212,245 @@ def silent_server():
         yield server.getsockname()[1]
 
 
-def test_a_store_that_hangs_holds_nobody_up(project, silent_server):
+def test_what_one_store_misses_is_not_sent_to_another(tracked, silent_server):
     uri = f"http://127.0.0.1:{silent_server}"
-    result = project.run(*NETWORK, f"tracking.uri={uri}")
-    (warning,) = warnings_in(result)
-    assert f"runs are not recorded in {uri}: no answer within 5 s" in warning
-    assert len(pending(project)) == 1
+    for store in (uri, NOWHERE):
+        tracked.train(*NETWORK, store=store)
+    told = tracked.sync(code=1)
+    assert f"not recorded in {uri}: no answer within 5 s" in told
+    assert f"not recorded in {NOWHERE}: " in told
+    assert len(pending(tracked)) == 2
+    assert not tracked.runs("network")
+
+
+def failing_at(client, number):
+    """A client whose call of that number fails."""
+    count = iter(range(1000))
+
+    def failing(method):
+        def call(*arguments, **options):
+            if next(count) == number:
+                raise ConnectionError("the store is gone")
+            return method(*arguments, **options)
+
+        return call
+
+    calls = ("log_batch", "log_inputs", "create_run", "set_terminated", "log_artifact", "set_tag")
+    others = ("search_experiments", "get_run", "update_run", "delete_tag",
+              "get_experiment_by_name", "create_experiment")  # fmt: skip
+    return SimpleNamespace(
+        **{name: failing(getattr(client, name)) for name in calls},
+        **{name: getattr(client, name) for name in others},
+    )
+
+
+def test_a_recorder_that_is_broken_off_makes_each_run_once(tracked, monkeypatch):
+    """The store fails at every call in turn; what comes of it is one run, whole."""
+    tracked.train(*SEARCH, "search.batch_size=[32]", "search.cv=2")
+    (events,) = pending(tracked)
+    store = Store(default_uri(tracked.root), tracked.root)
+    monkeypatch.setattr(recorder, "log_model", lambda *_: "models:/m")
+    client = store.client
+    for number in range(60):
+        store.client = failing_at(client, number)
+        run = recorder.Run(events.parent, store)
+        try:
+            run.advance()
+        except ConnectionError:
+            continue
+        break
+    assert run.done
+    assert number > 10
+    runs = tracked.runs("search")
+    assert len(runs) == 1 + 2 * 2
+    assert {r.info.status for r in runs} == {"FINISHED"}
+    (parent,) = (r for r in runs if "mlflow.parentRunId" not in r.data.tags)
+    assert len(parent.inputs.dataset_inputs) == 1
+    assert len(client.get_metric_history(parent.info.run_id, "train_loss")) == 1
+    assert {len(r.data.metrics) for r in runs if r is not parent} == {5}
+
+
+def test_a_run_that_ended_early_and_finished_later_bears_no_error(tracked):
+    tracked.train(*NETWORK)
+    (events,) = pending(tracked)
+    whole = events.read_text()
+    events.write_text(whole.splitlines(keepends=True)[0])
+    store = Store(default_uri(tracked.root), tracked.root)
+    recorder.Run(events.parent, store).advance()
+    (run,) = tracked.runs("network")
+    assert run.info.status == "KILLED"
+    assert run.data.tags["error"] == "its end was not noted: it was killed, or notes had no room"
+    events.write_text(whole)
+    tracked.sync()
+    (run,) = tracked.runs("network")
+    assert run.info.status == "FINISHED"
+    assert "error" not in run.data.tags
+
+
+def test_sync_leaves_alone_what_is_at_work(tracked):
+    session = tracked.train(*NETWORK)
+    with FileLock(session / notes.COMMAND):
+        assert tracked.sync() == "nothing to record\n"
+    (events,) = pending(tracked)
+    with FileLock(events.with_name(notes.LOCK)):  # its command was killed, it was not
+        assert tracked.sync(code=1) == "network-tanh-normal is still at work\n"
+    assert pending(tracked) == [events]
+    assert "recorded network-tanh-normal" in tracked.sync()
+
+
+# What people do to a store
+
+
+def registered(project):
+    return project.client().search_model_versions("name = 'fashion-mnist-classifier'")
+
+
+@pytest.mark.parametrize("tags", [{}, {"val_accuracy": "n/a", "data": "same"}])
+def test_a_champion_that_was_set_by_hand_does_not_hold_up_runs(tracked, tags):
+    client, name = tracked.client(), "fashion-mnist-classifier"
+    tracked.train(*CLASSIFIER)
+    tracked.sync()
+    (first,) = registered(tracked)
+    if tags:
+        tags["data"] = first.tags["data"]
+    client.delete_registered_model_alias(name, "champion")
+    by_hand = client.create_model_version(name, first.source, first.run_id, tags=tags)
+    client.set_registered_model_alias(name, "champion", by_hand.version)
+    tracked.train(*CLASSIFIER, "seed=5")
+    assert "warning" not in tracked.sync()
+    assert {run.info.status for run in tracked.runs("classifier")} == {"FINISHED"}
+    assert client.get_model_version_by_alias(name, "champion").version == by_hand.version
+    tracked.call("mlcore.config", "classifier.max_epochs=1")
+    tracked.train(CLASSIFIER[0], "classifier.activation=tanh", dvc="fit_classifier@tanh")
+    tracked.sync()
+    assert client.get_model_version_by_alias(name, "champion").version != by_hand.version
+
+
+@pytest.mark.parametrize(
+    ("step", "failure"),
+    [
+        ("promote", "its model is not registered"),
+        ("log_model", "its model is not recorded"),
+        ("loss_curves", "its losses are not drawn"),
+        ("supersede", "it is not known for the newest"),
+    ],
+)
+def test_a_step_that_a_run_can_be_without_does_not_hold_it_up(tracked, monkeypatch, step, failure):
+    def refuse(*_, **__):
+        raise RuntimeError("not here")
+
+    monkeypatch.setattr(recorder, step, refuse)
+    tracked.call("mlcore.config", "classifier.max_epochs=1")
+    tracked.train(CLASSIFIER[0], "classifier.activation=tanh", dvc="fit_classifier@tanh")
+    told = tracked.sync()
+    assert f"warning: classifier-tanh: {failure}: not here\n" in told
+    (run,) = tracked.runs("classifier")
+    assert run.info.status == "FINISHED"
+    assert not pending(tracked)
+
+
+def test_a_store_that_goes_before_a_model_is_registered_gets_it_later(tracked, monkeypatch):
+    logged, promoted = [], []
+
+    def log_model(*arguments):
+        logged.append(arguments)
+        return "models:/m-1"
+
+    def promote(store, part, uri, *_):
+        promoted.append(uri)
+        if len(promoted) == 1:
+            monkeypatch.setattr(Store, "check", lambda self: 1 / 0)
+            raise ConnectionError("no answer")
+
+    tracked.train(*CLASSIFIER)
+    monkeypatch.setattr(recorder, "log_model", log_model)
+    monkeypatch.setattr(recorder, "promote", promote)
+    with monkeypatch.context() as gone:
+        gone.setattr(Store, "check", Store.check)  # restored at the end
+        tracked.sync(code=1)
+    assert len(pending(tracked)) == 1
+    monkeypatch.setattr(Store, "check", lambda self: None)
+    tracked.sync()
+    assert promoted == ["models:/m-1"] * 2
+    assert len(logged) == 1
+
+
+def test_a_deleted_experiment_is_named_with_its_remedy(tracked):
+    tracked.train(*NETWORK)
+    tracked.sync()
+    client = tracked.client()
+    number = client.get_experiment_by_name("network").experiment_id
+    client.delete_experiment(number)
+    for stage in (NETWORK, [*NETWORK, "seed=2"], CLASSIFIER):
+        tracked.train(*stage)
+    *others, first = tracked.sync(code=1).splitlines()
+    assert (
+        "the experiment network was deleted; `MLFLOW_TRACKING_URI="
+        f"{default_uri(tracked.root)} mlflow experiments restore --experiment-id {number}`"
+    ) in first
+    assert [line.partition(" in ")[0] for line in others] == ["recorded classifier-tanh"]
+    client.restore_experiment(number)
+    tracked.sync()
+    assert len(tracked.runs("network")) == 3
+
+
+def test_a_copy_of_a_checkout_never_writes_into_the_original(tracked, project_at, tmp_path):
+    tracked.train(*NETWORK)
+    tracked.sync()
+    session = tracked.train(*NETWORK, "seed=2")  # not sent yet
+    before = {p: p.stat().st_mtime_ns for p in tracked.root.rglob("*")}
+    copy = project_at(tmp_path / "copy")
+    for name in ("mlflow.db", "mlruns"):
+        move = shutil.copytree if (tracked.root / name).is_dir() else shutil.copy
+        shutil.rmtree(copy.root / name, ignore_errors=True)
+        move(tracked.root / name, copy.root / name)
+    told = copy.sync(code=1)
+    assert f"of the checkout {tracked.root.resolve()}: `make sync` there records them" in told
+    assert (copy.root / "mlruns" / "pending" / session.name).is_dir()
+
+    shutil.rmtree(copy.root / "mlruns" / "pending")
+    copy.train(*NETWORK, "seed=3")
+    (line,) = copy.sync(code=1).splitlines()
+    assert f"this mlflow.db is a copy of the one of {tracked.root}, where its files lie;" in line
+    assert before == {p: p.stat().st_mtime_ns for p in tracked.root.rglob("*")}
+
+
+# What a command says
+
+
+def session_of(project, monkeypatch, *overrides):
+    """Open a session whose recorder does nothing."""
+    monkeypatch.setattr(
+        observer, "_start_recorder",
+        lambda *_: subprocess.Popen(["/bin/true"], stdin=subprocess.PIPE),
+    )  # fmt: skip
+    return observer.session(compose(project.root / "conf", list(overrides)), project.root)
+
+
+def test_what_earlier_commands_could_not_record_is_mentioned_until_it_is(
+    tracked, monkeypatch, caplog
+):
+    def says():
+        caplog.clear()
+        with session_of(tracked, monkeypatch) as session:
+            assert session.is_dir()
+        assert not session.exists()  # nothing was trained
+        return caplog.messages
+
+    assert not says()
+    tracked.train(*NETWORK)
+    (line,) = says()
+    assert "not recorded of earlier commands: 1;" in line
+    tracked.sync()
+    assert not says()
+
+
+def test_where_notes_have_no_place_training_goes_on(project, monkeypatch, caplog):
+    (project.root / "mlruns").write_text("a file in the way")
+    with session_of(project, monkeypatch) as session:
+        assert session is None
+    (line,) = caplog.messages
+    assert "nothing is tracked" in line
 
 
 SECRET = "hunter-two"
@@ -309,16 +478,6 @@ def test_a_secret_in_the_parameters_is_refused_unseen(override):
             compose(ROOT / "conf", [override])
 
 
-def test_no_password_reaches_a_message_or_a_file(project):
-    uri = f"http://me:{SECRET}@127.0.0.1:9/store?token={SECRET}"
-    result = project.run(*NETWORK, MLFLOW_TRACKING_URI=uri)
-    (warning,) = warnings_in(result)
-    assert "runs are not recorded in http://127.0.0.1:9/store: " in warning
-    assert SECRET not in result.stdout + result.stderr
-    for path in project.root.rglob("*"):
-        assert not path.is_file() or SECRET.encode() not in path.read_bytes()
-
-
 @pytest.mark.parametrize(
     ("uri", "shown"),
     [
@@ -342,207 +501,109 @@ def test_messages_of_others_lose_their_secrets():
     assert without_secrets("an error", "sqlite:///a.db?mode=ro") == "an error"
 
 
-def test_one_training_that_cannot_be_sent_does_not_hold_up_the_others(project):
-    (project.root / "mlflow.db").write_text("this is no database")
-    for seed in (1, 2):
-        project.run(*NETWORK, f"network.seed={seed}")
-    (project.root / "mlflow.db").unlink()
-    first, _ = sorted(pending(project))
-    first.write_text("no notes\n")
-    synced = project.run("mlcore.tracking.recorder", check=False)
-    assert synced.returncode == 1
-    assert "network-tanh-normal is not recorded in sqlite:///" in synced.stderr
-    assert "recorded network-tanh-normal" in synced.stdout
-    (run,) = project.runs("network")
-    assert run.data.params["seed"] == "2"
-    assert pending(project) == [first]
+# What a run is told of the code
 
 
-def test_a_folder_may_have_any_name(project, tmp_path):
-    """Paths become URIs and paths again: of the database, of files, of the models' parts."""
-    root = tmp_path / "ü %20 x" / "project"
-    root.parent.mkdir()
-    project.root = project.root.rename(root)
-    project.run(*NETWORK)
-    project.run(*CLASSIFIER)
-    assert not pending(project)
-    store = project.client()
-    for part in ("network", "classifier"):
-        (run,) = project.runs(part)
-        assert run.info.status == "FINISHED"
-        assert store.list_artifacts(run.info.run_id, "results")
-        (model,) = run.outputs.model_outputs
-        assert list((root / "mlruns" / part).rglob(f"{model.model_id}/artifacts/MLmodel"))
-    assert [path.name for path in tmp_path.iterdir()] == ["ü %20 x"]
+def git(root, *arguments):
+    identity = ("-c", "user.name=t", "-c", "user.email=t@t")
+    subprocess.run(["git", *identity, *arguments], cwd=root, check=True, capture_output=True)
 
 
-def test_a_writer_that_is_broken_off_makes_each_run_once(project, monkeypatch, tmp_path):
-    """The store fails at every call in turn; what comes of it is one run, whole."""
-    (project.root / "mlflow.db").write_text("this is no database")
-    project.run(*SEARCH, "search.batch_size=[32]", "search.cv=2")
-    (project.root / "mlflow.db").unlink()
-    (notes,) = pending(project)
-    store = Store(default_uri(project.root), project.root)
-    monkeypatch.setattr(recorder.Run, "_log_model", lambda self, model: "models:/m")
-    calls = ("log_batch", "log_inputs", "create_run", "set_terminated", "log_artifact")
-    client = store.client
-    for number in range(60):
-        count = iter(range(1000))
-
-        def failing(method, number=number, count=count):
-            def call(*args, **kwargs):
-                if next(count) == number:
-                    raise ConnectionError("the store is gone")
-                return method(*args, **kwargs)
-
-            return call
-
-        proxy = SimpleNamespace(
-            **{name: failing(getattr(client, name)) for name in calls},
-            **{n: getattr(client, n) for n in ("search_runs", "update_run", "set_tag",
-                                               "get_experiment_by_name", "create_experiment")},
-        )  # fmt: skip
-        store.client = proxy
-        run = recorder.Run(notes.parent, store)
-        try:
-            run.advance()
-        except ConnectionError:
-            continue
-        break
-    assert run.done
-    assert number > 10
-    runs = project.runs("search")
-    assert len(runs) == 1 + 2 * 2
-    assert {r.info.status for r in runs} == {"FINISHED"}
-    (parent,) = (r for r in runs if "mlflow.parentRunId" not in r.data.tags)
-    assert len(parent.inputs.dataset_inputs) == 1
-    assert len(client.get_metric_history(parent.info.run_id, "train_loss")) == 1
-    assert {len(r.data.metrics) for r in runs if r is not parent} == {5}
+CHANGED = {
+    "mlcore/errors.py": b"changed\n",
+    "mlcore/crlf.py": b"a\r\nc\r\n",
+    "mlcore/unended.py": b"a\nc",
+    "mlcore/latin.py": b"# \xe9\xff\n",
+    "conf/binary.bin": bytes(range(256)) * 20,
+    "stages/new one.py": b"new\n",
+    "conf/new/deep.yaml": b"new: \r\nunended",
+}
+OLD = {"mlcore/crlf.py": b"a\r\nb\r\n", "mlcore/unended.py": b"a\nb", "conf/binary.bin": b"\0\1"}
 
 
-def test_a_model_that_could_not_be_registered_is_tried_again(project, monkeypatch):
-    (project.root / "mlflow.db").write_text("this is no database")
-    project.run(*CLASSIFIER)
-    (project.root / "mlflow.db").unlink()
-    (noted,) = pending(project)
-    store = Store(default_uri(project.root), project.root)
-    logged, promoted = [], []
+def test_what_the_code_differs_by_can_be_applied_to_its_commit(project, tmp_path):
+    root = project.root
+    for name, content in OLD.items():
+        (root / name).write_bytes(content)
+    (root / ".gitattributes").write_text("* -text\n")  # a commit keeps the ends of lines
+    git(root, "init", "-q")
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "t")
+    tags, changes = observer._code(root)
+    assert (tags["git.dirty"], changes) == ("false", b"")
+    clone = tmp_path / "clone"
+    git(root, "clone", "-q", ".", str(clone))
 
-    def log_model(self, model):
-        logged.append(model)
-        return "models:/m-1"
-
-    def promote(store, part, uri, run_id, about, own):
-        promoted.append(uri)
-        if len(promoted) == 1:
-            raise ConnectionError("no answer")
-
-    monkeypatch.setattr(recorder.Run, "_log_model", log_model)
-    monkeypatch.setattr(recorder, "promote", promote)
-    with pytest.raises(ConnectionError):
-        recorder.Run(noted.parent, store).advance()
-    again = recorder.Run(noted.parent, store)
-    again.advance()
-    assert again.done
-    assert promoted == ["models:/m-1"] * 2
-    assert len(logged) == 1
-
-
-def test_a_store_that_registers_no_models_has_the_run_all_the_same(project, monkeypatch, capfd):
-    from mlflow.exceptions import MlflowException
-    from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
-
-    def refuse(*args):
-        raise MlflowException("models are registered by others here", error_code=PERMISSION_DENIED)
-
-    (project.root / "mlflow.db").write_text("this is no database")
-    project.run(*CLASSIFIER)
-    (project.root / "mlflow.db").unlink()
-    (noted,) = pending(project)
-    monkeypatch.setattr(recorder.Run, "_log_model", lambda self, model: "models:/m-1")
-    monkeypatch.setattr(recorder, "promote", refuse)
-    writer = recorder.Run(noted.parent, Store(default_uri(project.root), project.root))
-    writer.advance()
-    assert writer.done
-    warning = "warning: a model is not registered: models are registered by others here\n"
-    assert capfd.readouterr().err.endswith(warning)
-    (run,) = project.runs("classifier")
-    assert run.info.status == "FINISHED"
+    for setting in ("diff.noprefix", "color.ui", "diff.mnemonicPrefix"):
+        git(root, "config", setting, "true" if setting != "color.ui" else "always")
+    for name, content in CHANGED.items():
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_bytes(content)
+    (root / "README.md").unlink()
+    (root / "metrics" / "summary.json").write_text("{}")  # a result, not code
+    (root / "notes.txt").write_text("no code either")
+    index = (root / ".git" / "index").read_bytes()
+    tags, changes = observer._code(root)
+    assert tags["git.dirty"] == "true"
+    assert (root / ".git" / "index").read_bytes() == index
+    assert b"a/metrics/summary.json" not in changes
+    assert b"notes.txt" not in changes
+    (tmp_path / "changes.diff").write_bytes(changes)
+    git(clone, "apply", str(tmp_path / "changes.diff"))
+    for name, content in CHANGED.items():
+        assert (clone / name).read_bytes() == content
+    assert not (clone / "README.md").exists()
 
 
-def test_sync_does_not_wait_for_a_training_whose_command_was_killed(project):
-    (project.root / "mlflow.db").write_text("this is no database")
-    project.run(*NETWORK)
-    (project.root / "mlflow.db").unlink()
-    (events,) = pending(project)
-    events.write_text(events.read_text().splitlines(keepends=True)[0])  # as after its start
-    with FileLock(events.with_name(notes.LOCK)):
-        synced = project.run("mlcore.tracking.recorder", check=False)
-    assert synced.returncode == 1
-    assert synced.stdout == "network-tanh-normal is still at work\n"
-    assert pending(project) == [events]
-    assert "recorded network-tanh-normal" in project.run("mlcore.tracking.recorder").stdout
-    (run,) = project.runs("network")
-    assert run.info.status == "KILLED"
+def test_a_dirty_run_keeps_what_differs(tracked):
+    git(tracked.root, "init", "-q")
+    git(tracked.root, "add", "-A")
+    git(tracked.root, "commit", "-qm", "t")
+    (tracked.root / "stages" / "new.py").write_bytes(b"new\xff")
+    tracked.train(*NETWORK)
+    tracked.sync()
+    (run,) = tracked.runs("network")
+    assert run.data.tags["git.dirty"] == "true"
+    diff = tracked.client().download_artifacts(run.info.run_id, "code/changes.diff")
+    assert b"+new\xff\n\\ No newline at end of file\n" in Path(diff).read_bytes()
 
 
-def test_what_one_store_misses_is_not_sent_to_another(project, silent_server):
-    """Its password stays in the environment, and so does not tell the store's name."""
-    uri = f"http://me:{SECRET}@127.0.0.1:{silent_server}"
-    project.run(*NETWORK, MLFLOW_TRACKING_URI=uri)
-    project.run(*NETWORK, "network.seed=5", MLFLOW_TRACKING_URI="sqlite:////dev/null/no.db")
-    for variables in ({}, {"MLFLOW_TRACKING_URI": uri}):
-        synced = project.run("mlcore.tracking.recorder", check=False, **variables)
-        assert synced.returncode == 1
-        assert f"not recorded in http://127.0.0.1:{silent_server}: no answer" in synced.stderr
-        assert "not recorded in sqlite:////dev/null/no.db" in synced.stderr
-        assert SECRET not in synced.stderr
-    assert len(pending(project)) == 2
-    assert not (project.root / "mlflow.db").exists()
+@pytest.mark.parametrize("reason", ["dubious ownership", "No such file or directory"])
+def test_git_that_fails_is_named_once_where_there_is_a_checkout(
+    project, monkeypatch, caplog, tmp_path, reason
+):
+    with session_of(project, monkeypatch):
+        assert observer._code(project.root) == ({}, b"")
+    assert not caplog.messages
+    git(project.root, "init", "-q")
+    if reason == "dubious ownership":
+        monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+        monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+    else:
+        monkeypatch.setenv("PATH", str(tmp_path))
+    with session_of(project, monkeypatch):
+        assert observer._code(project.root) == ({}, b"")
+    (line,) = caplog.messages
+    assert line.startswith("warning: runs are recorded without the code's commit: git")
+    assert reason in line
 
 
-def test_what_earlier_commands_could_not_record_is_mentioned_until_it_is(project):
-    def says(**variables):
-        result = project.run(*NETWORK, **variables)
-        return [line for line in result.stdout.splitlines() if "`make sync` does it" in line]
-
-    nowhere = {"MLFLOW_TRACKING_URI": "sqlite:////dev/null/no.db"}
-    assert not says(**nowhere)  # of its own it says more
-    (line,) = says()
-    assert "not recorded of earlier commands: 1;" in line
-    (session,) = (project.root / "mlruns" / "pending").iterdir()
-    (session / notes.STORE).write_text(default_uri(project.root))
-    project.run("mlcore.tracking.recorder")
-    assert not says()
-
-
-def test_where_notes_have_no_place_training_goes_on(project):
-    (project.root / "mlruns").write_text("a file in the way")
-    result = project.run(*NETWORK)
-    (warning,) = warnings_in(result)
-    assert "nothing is tracked" in warning
-    assert load_network(output(project, "*.pkl")).n_epochs_ == 3
-
-
-def test_a_command_that_trains_nothing_does_not_touch_the_store(project):
-    project.run("stages.worked_examples", "hydra.run.dir=outputs/x/y")
-    assert not (project.root / "mlflow.db").exists()
-    assert list((project.root / "mlruns" / "pending").iterdir()) == []
-
-
-def test_a_sweep_over_the_tracking_is_refused_in_one_line(project):
-    result = project.run(NETWORK[0], "-m", "tracking=off,mlflow", check=False)
-    assert result.returncode == 1
-    assert result.stderr.splitlines() == [
-        "error: command line: tracking should be the same for all jobs of a sweep"
-    ]
-
-
-def test_sync_leaves_a_session_alone_whose_command_is_at_work(project, endless):
-    wait_for(lambda: pending(project))
-    result = project.run("mlcore.tracking.recorder")
-    assert "nothing to record" in result.stdout
-    assert pending(project)
+@pytest.mark.parametrize(
+    ("stage", "overrides", "name"),
+    [
+        ("train_network", ["seed=1", "network.max_epochs=1", "classifier.max_epochs=2"],
+         "relu seed=1 max_epochs=1"),
+        ("classify_features", ["feature_classifier.seed=1", "network.seed=2", "tracking=off"],
+         "relu seed=1"),
+        ("extract_features", ["autoencoder.activation=relu", "experiment=smoke"],
+         "relu experiment=smoke"),
+        ("of_a_user", ["a.seed=1", "b.seed=2", "b.size=3"], "relu a.seed=1 b.seed=2 size=3"),
+    ],
+)  # fmt: skip
+def test_a_run_is_named_by_what_was_set_of_its_own_stage(stage, overrides, name):
+    workspace = Workspace(ROOT, ROOT)
+    tracker = Tracker(ROOT, workspace, f"stages.{stage}", Origin.SWEEP, overrides)
+    assert tracker._run_name("relu") == name
 
 
 def test_experiments_in_a_temporary_copy_share_the_checkouts_store():
@@ -552,8 +613,73 @@ def test_experiments_in_a_temporary_copy_share_the_checkouts_store():
     assert checkout_root(Path("/home/a/study")) == Path("/home/a/study")
 
 
-def test_the_uri_escapes_what_a_path_may_hold():
-    from sqlalchemy import make_url
+# With processes and signals
 
-    for folder in ("/a b/c", "/100 %/x", "/%20/ü", "/a?b#c"):
-        assert make_url(default_uri(Path(folder))).database == f"{folder}/mlflow.db"
+
+@pytest.fixture
+def endless(project):
+    """A training that does not end by itself."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stages.train_network", *ENDLESS],
+        cwd=project.root,
+        env=project.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    yield process
+    process.kill()
+    process.wait(60)
+
+
+def wait_for(condition, seconds=150):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with suppress(sqlite3.OperationalError):  # no database or no table yet
+            if value := condition():
+                return value
+        time.sleep(0.2)
+    pytest.fail("it did not happen")
+
+
+def has_a_run(database):
+    """Look without MLflow, whose client would make the schema that is just being made."""
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        return connection.execute("select count(*) from runs").fetchone()[0]
+
+
+@pytest.mark.slow
+def test_a_training_is_seen_while_it_runs_and_ends_killed_by_ctrl_c(project, endless):
+    wait_for(lambda: has_a_run(project.root / "mlflow.db"))
+    store = project.client()
+    (run,) = project.runs("network")
+    assert run.info.status == "RUNNING"
+
+    def seen():
+        return store.get_metric_history(run.info.run_id, "val_loss")
+
+    first = len(wait_for(seen))
+    wait_for(lambda: len(seen()) > first)
+    endless.send_signal(signal.SIGINT)
+    assert endless.wait(150) == 130
+    (run,) = project.runs("network")
+    assert run.info.status == "KILLED"
+    stamps = [point.timestamp for point in seen()]
+    assert run.info.start_time <= min(stamps) < max(stamps) <= run.info.end_time
+    assert pending(project) == []
+
+
+@pytest.mark.slow
+def test_processes_that_start_together_on_a_fresh_store_are_all_recorded(project):
+    inits = ("zero", "random", "normal", "he")
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda init: project.run(*NETWORK, f"network.init={init}"), inits))
+    runs = project.runs("network")
+    assert {run.info.run_name.split()[0] for run in runs} == {f"tanh-{i}" for i in inits}
+    assert {run.info.status for run in runs} == {"FINISHED"}
+
+
+@pytest.mark.slow
+def test_a_command_that_trains_nothing_does_not_touch_the_store(project):
+    project.run("stages.worked_examples", "hydra.run.dir=outputs/x/y")
+    assert not (project.root / "mlflow.db").exists()
+    assert list((project.root / "mlruns" / "pending").iterdir()) == []

@@ -9,6 +9,7 @@ from playwright.sync_api import expect
 from mlcore.tracking.store import default_uri
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.xdist_group("browser"),
     *(
         pytest.mark.filterwarnings(f"ignore::{kind}")

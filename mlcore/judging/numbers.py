@@ -4,9 +4,8 @@ A printed number is one run of somebody else. Runs of ours with other seeds say 
 run falls; whether it falls there, and whether that says anything, is the verdict.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence, Sized
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -14,8 +13,8 @@ import pandas as pd
 from mlcore.errors import RetraceError
 from mlcore.judging.rules import Choice, Exact, Given, Rules, Score, Trained
 from mlcore.judging.statistics import (
-    ROUNDING,
     Interval,
+    Series,
     prediction_interval,
     rank,
     redraw_variance,
@@ -32,96 +31,37 @@ VERDICTS = (REPRODUCED, TOO_NOISY, IMMATERIAL, NOT_REPRODUCED, NOT_TESTABLE)
 
 
 @dataclass(frozen=True)
-class Sample:
-    """The replicates that a printed number is compared with.
-
-    Attributes
-    ----------
-    mean, sd, lowest, highest : float
-    interval : Interval
-        For one further run, the last printed digit's half unit included.
-    """
-
-    mean: float
-    sd: float
-    lowest: float
-    highest: float
-    interval: Interval
-
-    def holds(self, value: float) -> bool:
-        """Say whether a value lies in the interval."""
-        low, high = self.interval
-        return bool(low - ROUNDING <= value <= high + ROUNDING)
-
-
-@dataclass(frozen=True)
 class Number:
-    """One printed number and what is known about it.
+    """One printed number and what is known about it."""
 
-    Attributes
-    ----------
-    path : str
-        In published.yaml, such as "mnist_grid.test_accuracy.tanh.normal".
-    kind : str
-        Of its rule.
-    published, ours : float or str
-        `ours` is the pipeline's run; None if it did not run.
-    verdict : str
-        One of `VERDICTS`.
-    reason : str
-        For the verdict, in one sentence.
-    tolerance : float or None
-        Largest difference that would not matter, in the number's unit.
-    difference : float or None
-        Ours less the printed value.
-    n : int
-        Replicates.
-    n_used : int
-        Those of `sample`: where runs can collapse, the ones that ended as the printed one did.
-    sample : Sample or None
-    rank : str or None
-        The printed value's among the replicates, see `statistics.rank`.
-    ours_inside : bool or None
-        Whether our own run lies in the interval that the replicates give for it.
-    ours_better : bool
-        Whether ours are better than the printed one, which then lies outside the interval.
-    collapse : dict or None
-        If runs can collapse: how many did, Wilson's interval of their share, and whether the
-        printed one did.
-    choice : dict or None
-        For what the search chose: by how many seeds, and Wilson's interval of their share.
-    values : list of float
-        Of all replicates, by seed.
-    """
-
-    path: str
-    kind: str
-    published: Any
-    ours: Any
-    verdict: str
-    reason: str
-    tolerance: float | None = None
-    difference: float | None = None
-    n: int = 0
-    n_used: int = 0
-    sample: Sample | None = None
-    rank: str | None = None
-    ours_inside: bool | None = None
-    ours_better: bool = False
+    path: str  # in published.yaml, such as "mnist_grid.test_accuracy.tanh.normal"
+    kind: str  # of its rule
+    published: Any  # float or str
+    ours: Any  # of the pipeline's run; None if it did not run
+    verdict: str  # one of `VERDICTS`
+    reason: str  # for the verdict, in one sentence
+    tolerance: float | None = None  # largest difference that would not matter, in its unit
+    difference: float | None = None  # ours less the printed value
+    n: int = 0  # replicates
+    n_used: int = 0  # where runs can collapse, those that ended as the printed one did
+    # Of those used
+    mean: float | None = None
+    sd: float | None = None
+    lowest: float | None = None
+    highest: float | None = None
+    interval: Interval | None = None  # for one further run, the last digit's half unit included
+    rank: str | None = None  # of the printed value among the replicates, see `statistics.rank`
+    ours_inside: bool | None = None  # whether our run lies in the interval for a run of ours
+    ours_better: bool = False  # than the printed one, which then lies outside the interval
+    # How many runs collapsed, Wilson's interval of their share, and whether the printed one did
     collapse: dict[str, Any] | None = None
+    # For what the search chose: by how many seeds, and Wilson's interval of their share
     choice: dict[str, Any] | None = None
-    values: list[float] = field(default_factory=list)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Give all of it as plain data, the sample's values beside the others."""
-        whole: dict[str, Any] = {}
-        for name, value in asdict(self).items():
-            whole |= (value or NO_SAMPLE) if name == "sample" else {name: value}
-        return whole
+    values: list[float] = field(default_factory=list)  # of all replicates, by seed
 
     def as_row(self) -> dict[str, Any]:
         """Give all of it that fits into one row of a table."""
-        whole = self.as_dict()
+        whole = asdict(self)
         low, high = whole.pop("interval") or (None, None)
         collapse, choice, _ = (whole.pop(name) for name in ("collapse", "choice", "values"))
         return {
@@ -133,28 +73,14 @@ class Number:
         }
 
 
-NO_SAMPLE = dict.fromkeys(attribute.name for attribute in fields(Sample))
-
-
 @dataclass(frozen=True)
 class Evidence:
-    """What numbers are judged by.
-
-    Attributes
-    ----------
-    rules : Rules
-    runs : pandas.DataFrame
-        One row per replicate: "part", "name", "seed" and its final metrics.
-    splits : pandas.DataFrame
-        The same of trainings on other splits of the data, and their "sweep".
-    sizes : mapping of str to int
-        Images of Fashion-MNIST: "full", and its parts "train" and "val".
-    """
+    """What numbers are judged by."""
 
     rules: Rules
-    runs: pd.DataFrame
-    splits: pd.DataFrame
-    sizes: Mapping[str, int]
+    runs: pd.DataFrame  # one row per replicate: "part", "name", "seed" and its final metrics
+    splits: pd.DataFrame  # the same of trainings on other splits of the data, and their "sweep"
+    sizes: Mapping[str, int]  # images of Fashion-MNIST: "full", and its parts "train" and "val"
 
 
 def numbers_of(summary: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -234,58 +160,51 @@ def judge_trained(
     everything = replicates(path, rule, evidence.runs)
     collapse, values = split_modes(published, everything, rule, rules.level)
     tolerance = rule.tolerance_for(published)
-    number = partial(
-        Number,
-        path,
-        rule.kind,
-        published,
-        ours,
-        tolerance=tolerance,
-        difference=ours - published,
-        n=len(everything),
-        n_used=len(values),
-        collapse=collapse,
-        values=everything.tolist(),
-    )
-    if len(everything) < rules.min_replicates:
-        return number(NOT_TESTABLE, too_few(len(everything), rules))
-    number = partial(number, rank=rank(everything, published, rule.decimals))
-    if len(values) < rules.min_replicates:
-        reason = f"{len(values)} of {len(everything)} runs ended as the printed one did"
-        return number(TOO_NOISY if len(values) else NOT_REPRODUCED, reason)
-    variance, unknown = variance_beyond_seed(path, float(values.mean()), rule, evidence)
-    sample = sample_of(values, rules.level, variance, rule.half_unit)
-    verdict, reason = compare_with_interval(published, sample, tolerance)
-    ahead = (sample.mean - published) * (1 if rule.better == "higher" else -1)
-    return number(
-        verdict,
-        reason + unknown,
-        sample=sample,
-        ours_inside=sample_of(values, rules.level).holds(ours),
-        ours_better=not sample.holds(published) and ahead > 0,
-    )
-
-
-def sample_of(
-    values: "pd.Series[float]", level: float, variance: float = 0.0, half_unit: float = 0.0
-) -> Sample:
-    """Describe replicates; the interval is wider by a variance and, at each end, by a half unit."""
-    low, high = prediction_interval(values.tolist(), level, variance)
-    return Sample(
-        mean=float(values.mean()),
+    number = Number(path, rule.kind, published, ours, NOT_TESTABLE, too_few(everything, rules),
+                    tolerance, ours - published, len(everything), len(values),
+                    collapse=collapse, values=everything.tolist())  # fmt: skip
+    if number.n < rules.min_replicates:
+        return number
+    number = replace(number, rank=rank(everything, published, rule.decimals))
+    if number.n_used < rules.min_replicates:
+        verdict = TOO_NOISY if number.n_used else NOT_REPRODUCED
+        reason = f"{number.n_used} of {number.n} runs ended as the printed one did"
+        return replace(number, verdict=verdict, reason=reason)
+    mean = float(values.mean())
+    variance, unknown = variance_beyond_seed(path, mean, rule, evidence)
+    interval = further_run(values, rules.level, variance, rule.half_unit)
+    verdict, reason = compare_with_interval(published, mean, interval, tolerance)
+    ahead = (mean - published) * (1 if rule.better == "higher" else -1)
+    return replace(
+        number,
+        verdict=verdict,
+        reason=reason + unknown,
+        mean=mean,
         sd=float(values.std(ddof=1)) if values.nunique() > 1 else 0.0,
         lowest=float(values.min()),
         highest=float(values.max()),
-        interval=Interval(low - half_unit, high + half_unit),
+        interval=interval,
+        ours_inside=further_run(values, rules.level).holds(ours),
+        ours_better=not interval.holds(published) and ahead > 0,
     )
 
 
-def compare_with_interval(published: float, sample: Sample, tolerance: float) -> tuple[str, str]:
+def further_run(
+    values: Series, level: float, variance: float = 0.0, half_unit: float = 0.0
+) -> Interval:
+    """Give the interval for one further run, wider by a variance and, at each end, a half unit."""
+    low, high = prediction_interval(values.tolist(), level, variance)
+    return Interval(low - half_unit, high + half_unit)
+
+
+def compare_with_interval(
+    published: float, mean: float, interval: Interval, tolerance: float
+) -> tuple[str, str]:
     """Give the verdict on a number with replicates enough, and the reason."""
-    low, high = sample.interval
-    half, distance = (high - low) / 2, abs(published - sample.mean)
+    low, high = interval
+    half, distance = (high - low) / 2, abs(published - mean)
     where = f"[{low:.4f}, {high:.4f}]"
-    if sample.holds(published):
+    if interval.holds(published):
         if within(half, tolerance):
             return REPRODUCED, f"inside {where}"
         return TOO_NOISY, (
@@ -300,22 +219,14 @@ def judge_choice(path: str, published: Any, ours: Any, rule: Choice, evidence: E
     """Judge a setting that the search chose, by how many seeds choose it too."""
     rules, scores = evidence.rules, search_scores(evidence.runs)
     difference = ours - published if isinstance(ours, int | float) else None
-    number = partial(
-        Number,
-        path,
-        rule.kind,
-        published,
-        ours,
-        tolerance=rule.tolerance,
-        difference=difference,
-        n=len(scores),
-    )
-    if len(scores) < rules.min_replicates:
-        return number(NOT_TESTABLE, too_few(len(scores), rules))
+    number = Number(path, rule.kind, published, ours, NOT_TESTABLE, too_few(scores, rules),
+                    rule.tolerance, difference, n=len(scores))  # fmt: skip
+    if number.n < rules.min_replicates:
+        return number
     has_it = scores.columns.get_level_values(path.rpartition(".")[2]) == published
     if has_it.all() or not has_it.any():
         which = "all" if has_it.all() else "none"
-        return number(NOT_TESTABLE, f"{which} of the candidates that are replicated have it")
+        return replace(number, reason=f"{which} of the candidates that are replicated have it")
     chosen = int(has_it[scores.to_numpy().argmax(axis=1)].sum())
     interval = wilson_interval(chosen, len(scores), rules.level)
     verdict, reason = NOT_REPRODUCED, f"chosen by {chosen} of {len(scores)} seeds"
@@ -327,10 +238,10 @@ def judge_choice(path: str, published: Any, ours: Any, rule: Choice, evidence: E
     elif within(lead, rule.tolerance):
         verdict, reason = IMMATERIAL, f"{reason}; the best with it is {lead:.4f} behind"
     choice = {"chosen": chosen, "n": len(scores), "interval": list(interval)}
-    return number(verdict, reason, n_used=len(scores), choice=choice)
+    return replace(number, verdict=verdict, reason=reason, n_used=len(scores), choice=choice)
 
 
-def replicates(path: str, rule: Trained | Score, runs: pd.DataFrame) -> "pd.Series[float]":
+def replicates(path: str, rule: Trained | Score, runs: pd.DataFrame) -> Series:
     """Give the replicates of a number, one value per seed."""
     if isinstance(rule, Score):
         return search_scores(runs).max(axis=1)
@@ -344,7 +255,7 @@ def metric_and_name(path: str) -> tuple[str, str]:
     return metric, "-".join(name)
 
 
-def by_seed(runs: pd.DataFrame, part: str, name: str, metric: str) -> "pd.Series[float]":
+def by_seed(runs: pd.DataFrame, part: str, name: str, metric: str) -> Series:
     """Give a metric of all runs of a training, by seed; runs that do not have it are left out."""
     chosen = runs[(runs["part"] == part) & (runs["name"] == name)]
     return chosen.set_index("seed")[metric].dropna()
@@ -378,8 +289,8 @@ def search_scores(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def split_modes(
-    published: float, values: "pd.Series[float]", rule: Trained | Score, level: float
-) -> tuple[dict[str, Any] | None, "pd.Series[float]"]:
+    published: float, values: Series, rule: Trained | Score, level: float
+) -> tuple[dict[str, Any] | None, Series]:
     """Count the runs that collapsed; give those that ended as the printed one did."""
     if rule.collapse_below is None or not len(values):
         return None, values
@@ -438,9 +349,9 @@ def variance_of_images(path: str, mean: float, rule: Trained | Score, evidence: 
     return redraw_variance(variance, evidence.sizes[part], evidence.sizes["full"])
 
 
-def too_few(n: int, rules: Rules) -> str:
+def too_few(seeds: Sized, rules: Rules) -> str:
     """Say why replicates say nothing."""
-    return f"too few replicates: {n}, where {rules.min_replicates} are needed"
+    return f"too few replicates: {len(seeds)}, where {rules.min_replicates} are needed"
 
 
 def counts(numbers: Sequence[Number]) -> dict[str, dict[str, int]]:
@@ -458,7 +369,7 @@ def coverage(numbers: Sequence[Number], level: float) -> dict[str, float]:
 
     Numbers that do not vary at all are left out: their interval cannot miss a true value.
     """
-    inside = [n.sample.holds(n.published) for n in numbers if n.sample and n.sample.sd]
+    inside = [n.interval.holds(n.published) for n in numbers if n.interval and n.sd]
     return {
         "n_intervals": len(inside),
         "expected_outside": round((1 - level) * len(inside), 2),

@@ -11,23 +11,12 @@ from itertools import product
 
 @dataclass(frozen=True)
 class Part:
-    """What a stage computes.
+    """What a stage computes."""
 
-    Attributes
-    ----------
-    stage : str
-        In dvc.yaml, without the item of its matrix.
-    file : str
-        Of the results, in metrics/; "{}" stands for a training's name, such as "tanh-normal".
-    sections : tuple of str
-        Of the parameters behind them.
-    varied : mapping of str to str
-        Parameters that the matrix sets, and the key of `grid` with their values.
-    """
-
-    stage: str
-    file: str
-    sections: tuple[str, ...] = ()
+    stage: str  # in dvc.yaml, without the item of its matrix
+    file: str  # of the results, in metrics/; "{}" stands for a training's name ("tanh-normal")
+    sections: tuple[str, ...] = ()  # of the parameters behind them
+    # Parameters that the matrix sets, and the key of `grid` with their values
     varied: Mapping[str, str] = field(default_factory=dict)
 
     def names(self, grid: Mapping[str, Sequence[str]]) -> list[str]:
@@ -72,28 +61,16 @@ PARTS = {
 
 @dataclass(frozen=True)
 class Group:
-    """Printed numbers of one kind.
+    """Printed numbers of one kind."""
 
-    Attributes
-    ----------
-    path : str
-        Beginning of their paths in published.yaml. Of trainings: section and metric; the rest of
-        a path is the training's name.
-    part : str
-        Of `PARTS`.
-    name : str
-        In words, on the page.
-    chart : str
-        Heading in the picture of the verdict, for those of trained models; "%" makes it per cent.
-    decimals : int
-        Digits that the study prints after the point, for the same.
-    """
-
+    # Beginning of their paths in published.yaml. Of trainings: section and metric; the rest of a
+    # path is the training's name
     path: str
-    part: str
-    name: str
-    chart: str = ""
-    decimals: int = 0
+    part: str  # of `PARTS`
+    name: str  # in words, on the page
+    # Of trained models alone:
+    chart: str = ""  # heading in the picture of the verdict; "%" makes it per cent
+    decimals: int = 0  # digits that the study prints after the point
 
 
 GROUPS = (

@@ -1,25 +1,17 @@
 """Where each of the study's numbers comes from in the pipeline."""
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mlcore.files import md5_of
 from mlcore.judging.parts import PARTS, Part, group_of
 
 
 def source_of(path: str) -> tuple[str, str, Part]:
-    """Give the stage, the file and the part of the study behind a number.
+    """Give the stage, the file and the part of the study behind a number, by its path.
 
-    Parameters
-    ----------
-    path : str
-        Of the number in published.yaml.
-
-    Raises
-    ------
-    ValueError
-        If no stage computes it.
+    Raises ValueError if no stage computes it.
     """
     group = group_of(path)
     if group is None:
@@ -33,24 +25,12 @@ def source_of(path: str) -> tuple[str, str, Part]:
 def provenance(
     path: str, find: Callable[[str], Path], params: dict[str, dict[str, Any]]
 ) -> dict[str, Any]:
-    """Say how a number came about, and how to compute it again.
+    """Say how the number of a path came about, and how to compute it again.
 
-    Parameters
-    ----------
-    path : str
-        Of the number in published.yaml.
-    find : callable
-        From a file's path, as in dvc.yaml, to where it lies.
-    params : dict of dict
-        All parameters of the run.
-
-    Returns
-    -------
-    dict
-        "stage"; "file" and its "md5", as in dvc.lock; "params"; "command".
+    With all parameters of the run; `find` leads from a file's path, as in dvc.yaml, to where it
+    lies. Gives "stage"; "file" and its "md5", as in dvc.lock; "params"; "command".
     """
     stage, file, part = source_of(path)
-    digest = hashlib.md5(find(file).read_bytes(), usedforsecurity=False).hexdigest()
     chosen = {section: dict(params[section]) for section in part.sections}
     # Under DVC the matrix sets these
     for key, value in zip(part.varied, path.split(".")[2:], strict=False):
@@ -59,7 +39,7 @@ def provenance(
     return {
         "stage": stage,
         "file": file,
-        "md5": digest,
+        "md5": md5_of(find(file)),
         "params": chosen,
         # The first makes what the stage needs, where that is not there
         "command": f"dvc repro {stage} && dvc repro --force --single-item {stage}",

@@ -41,13 +41,7 @@ CURVES = ("train_loss", "val_loss", "val_accuracy", "test_loss", "test_accuracy"
 
 
 class Table:
-    """The finished trainings of a file of sweeps, and the curves of those that keep them.
-
-    Parameters
-    ----------
-    path : Path
-    curves : Path or None
-    """
+    """The finished trainings of a file of sweeps, and the curves of those that keep them."""
 
     def __init__(self, path: Path, curves: Path | None) -> None:
         self.path, self.curves_path = path, curves
@@ -57,10 +51,7 @@ class Table:
     def done(self, asked: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
         """Give the digests of what is finished, for networks with their whole curve.
 
-        Parameters
-        ----------
-        asked : collection of (str, str)
-            Sweeps and overrides; rows of any other are forgotten.
+        `asked` are pairs of sweep and overrides; rows of any other are forgotten.
         """
         named = zip(self.rows["sweep"], self.rows["overrides"], strict=True)
         kept = pd.Series([name in asked for name in named], self.rows.index, dtype=bool)
@@ -88,13 +79,7 @@ class Table:
     def difference(
         self, rows: Sequence[Mapping[str, Any]], curves: Sequence[Mapping[str, Any]]
     ) -> str:
-        """Say in which metric trainings differ from those that stand here; "" if in none.
-
-        Parameters
-        ----------
-        rows, curves : sequences of mappings
-            As `add` takes them.
-        """
+        """Say in which metric trainings, as `add` takes them, differ from those here; or ""."""
         for row in rows:
             here = (self.rows[KEY] == [row[name] for name in KEY]).all(axis=1)
             if not here.any():
@@ -146,12 +131,7 @@ def group_of(row: Mapping[str, Any]) -> str:
 def summary(rows: pd.DataFrame, metrics: Sequence[str] = METRICS) -> dict[str, float]:
     """Give n, and of every metric mean, standard deviation, minimum and maximum over the runs.
 
-    Parameters
-    ----------
-    rows : DataFrame
-        One row a run.
-    metrics : sequence of str
-        Columns; those that no run fills are left out.
+    `rows` has a row per run; columns of `metrics` that no run fills are left out.
     """
     known = rows[list(metrics)].dropna(axis=1, how="all")
     described = known.agg(["mean", "std", "min", "max"]) if len(known.columns) else known

@@ -193,13 +193,7 @@ def read_rules(
 ) -> Rules:
     """Read and check the rules.
 
-    Parameters
-    ----------
-    path : Path
-    claims : mapping of str to callable
-        What judges each claim, by its id: `mlcore.judging.claims.CLAIMS`.
-    measures : sequence of str
-        The measures of curves that a claim's rule may name.
+    By `mlcore.judging.claims.CLAIMS`, and the measures of curves that a claim's rule may name.
 
     Raises
     ------
@@ -250,16 +244,11 @@ def _checked(schema: Any, path: Path) -> Any:
 
 
 def _key(location: Sequence[str | int]) -> str:
-    """Name a place in the file; pydantic puts the kind of a rule behind its number."""
-    parts = [
-        str(part)
-        for i, part in enumerate(location)
-        if not (i == 2 and location[0] == "numbers" and part in KINDS)
-    ]
+    """Name a place in the file."""
+    parts = list(map(str, location))
+    if parts[:1] == ["numbers"]:
+        del parts[2:3]  # pydantic puts the kind of a rule behind its number
     return repr(".".join(parts))[1:-1] or "the file"
-
-
-KINDS = ("given", "exact", "trained", "score", "choice")
 
 
 def _wrong(problem: Any) -> str:

@@ -9,7 +9,7 @@ import pandas as pd
 from mlcore.judging.curves import last_epoch
 from mlcore.judging.numbers import numbers_of, search_scores
 from mlcore.judging.parts import GROUPS, group_of
-from mlcore.judging.statistics import rank
+from mlcore.judging.statistics import Series, rank
 
 SAME_SCHEME = {"he": "normal", "random_normal": "random"}
 """Other readings of an initialisation, and the study's name for it."""
@@ -21,16 +21,8 @@ STOPPING = [(patience, best) for patience in (10, 20) for best in (False, True)]
 def judged_by_stopping(runs: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
     """Give the accuracies that the replicates' networks would have had with other rules.
 
-    Parameters
-    ----------
-    runs, curves : pandas.DataFrame
-        The tables of `mlcore.judging.replicates.Table`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row per network and rule, as in a table of `mlcore.judging.replicates.Table`: "sweep" is
-        "stopping", "overrides" the parameters that make the rule.
+    From the tables of `mlcore.judging.replicates.Table` comes one like them, with a row per network
+    and rule: "sweep" is "stopping", "overrides" the parameters that make the rule.
     """
     rows = []
     by_params = dict(list(curves.sort_values("epoch").groupby("params")))
@@ -39,15 +31,9 @@ def judged_by_stopping(runs: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame
         for patience, best in STOPPING:
             kept = curve.iloc[: last_epoch(curve["val_loss"], patience)]
             chosen = kept.loc[kept["val_loss"].idxmin()] if best else kept.iloc[-1]
-            rows.append(
-                {
-                    **{name: run[name] for name in ("part", "name", "seed")},
-                    "sweep": "stopping",
-                    "overrides": f"network.patience={patience} "
-                    f"network.restore_best={str(best).lower()}",
-                    "test_accuracy": chosen["test_accuracy"],
-                }
-            )
+            rule = f"network.patience={patience} network.restore_best={str(best).lower()}"
+            row = {"sweep": "stopping", "overrides": rule, "test_accuracy": chosen["test_accuracy"]}
+            rows.append({**{name: run[name] for name in ("part", "name", "seed")}, **row})
     return pd.DataFrame(rows)
 
 
@@ -82,9 +68,7 @@ def summarise(
     ]
 
 
-def _beside(
-    path: str, published: float, values: "pd.Series[float]", default: "pd.Series[float]"
-) -> dict[str, Any]:
+def _beside(path: str, published: float, values: Series, default: Series) -> dict[str, Any]:
     """Give a row of an alternative; see `summarise`."""
     return {
         "number": path,
@@ -98,21 +82,12 @@ def _beside(
     }
 
 
-def nearer(values: "pd.Series[float]", default: "pd.Series[float]", printed: float) -> str:
-    """Say whether an alternative comes nearer to the printed value than the default does.
+def nearer(values: Series, default: Series, printed: float) -> str:
+    """Say whether an alternative's seeds come "nearer" to the printed value than the default's.
 
-    Parameters
-    ----------
-    values, default : pandas.Series
-        By seed.
-    printed : float
-
-    Returns
-    -------
-    {'nearer', 'farther', 'no telling'}
-        The last where the difference of the distances is below two standard errors, or where the
-        seeds of the default say nothing about the spread. A single run is taken to vary as the
-        default's do.
+    Or "farther"; "no telling" where the difference of the distances is below two standard errors,
+    or where the seeds of the default say nothing about the spread. A single run is taken to vary
+    as the default's do.
     """
     if len(default) < 2:
         return "no telling"
@@ -125,7 +100,7 @@ def nearer(values: "pd.Series[float]", default: "pd.Series[float]", printed: flo
     return "nearer" if gain > 0 else "farther"
 
 
-def _values(runs: pd.DataFrame) -> Iterator[tuple[str, "pd.Series[float]"]]:
+def _values(runs: pd.DataFrame) -> Iterator[tuple[str, Series]]:
     """Give path and values of every printed number that these trainings have."""
     printed = {(g.part, g.path.rpartition(".")[2]): g for g in GROUPS if g.decimals}
     for (part, name), group in runs.groupby(["part", "name"], sort=False):
@@ -152,16 +127,9 @@ MATRIX = (".activation", "search.learning_rate", "search.batch_size")
 def how_ordinary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Say of each choice and number where the printed value stands among the alternatives.
 
-    Parameters
-    ----------
-    rows : list of dict
-        What `summarise` gave.
-
-    Returns
-    -------
-    list of dict
-        "choice", "number", "published", "default"; "n" alternatives with their "lowest", "mean"
-        and "highest" value; "rank" of the printed value among them, see `statistics.rank`.
+    Of what `summarise` gave: "choice", "number", "published", "default"; "n" alternatives with
+    their "lowest", "mean" and "highest" value; "rank" of the printed value among them, see
+    `statistics.rank`.
     """
     table = pd.DataFrame(rows, columns=["choice", "number", "published", "default", "mean"])
     result = []

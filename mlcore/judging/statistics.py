@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from math import sqrt
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
 from scipy import stats
+
+Series: TypeAlias = "pd.Series[float]"
 
 ROUNDING = 1e-9
 """Far below any printed digit, and above what binary fractions add to decimal ones."""
@@ -17,6 +19,10 @@ class Interval(NamedTuple):
 
     low: float
     high: float
+
+    def holds(self, value: float) -> bool:
+        """Say whether a value lies in it, give or take what binary fractions add."""
+        return bool(self.low - ROUNDING <= value <= self.high + ROUNDING)
 
 
 def prediction_interval(
@@ -30,16 +36,11 @@ def prediction_interval(
     Parameters
     ----------
     values : sequence of float
-        Of n runs with different seeds, at least 2.
+        Of n runs with different seeds; raises ValueError for fewer than two.
     level : float
         Such as 0.95.
     extra_variance : float
         v, what the further run varies by beyond the seed.
-
-    Raises
-    ------
-    ValueError
-        For fewer than two values.
     """
     n = len(values)
     if n < 2:
@@ -70,18 +71,8 @@ def redraw_variance(variance: float, n_samples: int, n_all: int) -> float:
 def wilson_interval(successes: float, n: int, level: float) -> Interval:
     """Give Wilson's score interval (1927) for a share.
 
-    Parameters
-    ----------
-    successes : float
-        In 0 .. n; a tie may count half.
-    n : int
-        At least 1.
-    level : float
-
-    Raises
-    ------
-    ValueError
-        If `successes` is not in 0 .. n, or there are no trials.
+    `successes` are in 0 .. n, and a tie may count half. Raises ValueError if they are not, or
+    there are no trials.
     """
     if n < 1 or not 0 <= successes <= n:
         raise ValueError(f"there are no {successes} of {n}")
@@ -102,7 +93,7 @@ def half_unit(decimals: int) -> float:
     return 0.5 * 10.0**-decimals
 
 
-def rank(values: "pd.Series[float]", printed: float, decimals: int) -> str:
+def rank(values: Series, printed: float, decimals: int) -> str:
     """Say where a printed value stands among others: "3 of 11" if two of ten are below it.
 
     A value that is the same to the digits printed is a tie, and counts half.

@@ -40,9 +40,8 @@ def our_numbers(
         part = PARTS[group.part]
         if part.varied:
             section, metric = group.path.split(".")
-            known = {name: part.file.format(name) for name in part.names(grid)}
-            layout = published[section][metric]
-            ours.setdefault(section, {})[metric] = _of_trainings(layout, known, results, metric)
+            known = {name: results(part.file.format(name))[metric] for name in part.names(grid)}
+            ours.setdefault(section, {})[metric] = _laid_out(published[section][metric], known)
     return ours
 
 
@@ -50,9 +49,7 @@ def _of_single_files(results: Callable[[str], Any], best: Mapping[str, Any]) -> 
     mnist, fashion = results("mnist.json"), results("fashion_mnist.json")
     return {
         "worked_examples": results("worked_examples.json"),
-        "mnist_grid": {
-            "split": {part: mnist[part]["n_samples"] for part in ("train", "val", "test")}
-        },
+        "mnist_grid": {"split": {part: about["n_samples"] for part, about in mnist.items()}},
         "fashion_classifier": {
             "subset": {part: fashion[whole]["n_samples"] for part, whole in SUBSET.items()}
         },
@@ -67,30 +64,15 @@ def _of_single_files(results: Callable[[str], Any], best: Mapping[str, Any]) -> 
     }
 
 
-def _of_trainings(
-    layout: Any,
-    files: Mapping[str, str],
-    results: Callable[[str], Any],
-    metric: str,
-    name: tuple[str, ...] = (),
-) -> Any:
-    """Put a metric of trainings in a layout whose keys are the parts of their names."""
+def _laid_out(layout: Any, values: Mapping[str, Any], *name: str) -> Any:
+    """Put values of trainings in a layout whose keys are the parts of their names."""
     if isinstance(layout, Mapping):
-        return {
-            key: _of_trainings(inner, files, results, metric, (*name, key))
-            for key, inner in layout.items()
-        }
-    file = files.get("-".join(name))
-    return results(file)[metric] if file else None
+        return {key: _laid_out(inner, values, *name, key) for key, inner in layout.items()}
+    return values.get("-".join(name))
 
 
 def gather(histories: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Put the histories of a part's trainings one below the other.
-
-    Parameters
-    ----------
-    histories : mapping of str to pandas.DataFrame
-        By the training's name; one row per epoch.
+    """Put the histories of a part's trainings, by name, one below the other.
 
     Returns
     -------
@@ -128,8 +110,8 @@ def compare(published: Any, ours: Any, path: str = "") -> Any:
     ValueError
         If the layouts differ.
     """
-    if ours is not None:
-        _check_layouts(published, ours, path)
+    if ours is not None and (mine := _layout(ours)) != (theirs := _layout(published)):
+        raise ValueError(f"{path or 'numbers'}: ours are {mine}, published {theirs}")
     if isinstance(published, Mapping):
         return {
             key: compare(value, ours and ours[key], f"{path}.{key}".lstrip("."))
@@ -142,20 +124,11 @@ def compare(published: Any, ours: Any, path: str = "") -> Any:
     return {"ours": ours, "published": published}
 
 
-def _check_layouts(published: Any, ours: Any, path: str) -> None:
-    kinds = [
-        next((kind for kind in (Mapping, list) if isinstance(side, kind)), None)
-        for side in (published, ours)
-    ]
-    if kinds[0] is not kinds[1]:
-        raise ValueError(f"{path or 'numbers'}: ours is {ours!r}, published {published!r}")
-    if isinstance(published, Mapping) and set(ours) != set(published):
-        raise ValueError(
-            f"{path or 'numbers'}: ours are {sorted(ours, key=str)}, "
-            f"published {sorted(published, key=str)}"
-        )
-    if isinstance(published, list) and len(ours) != len(published):
-        raise ValueError(f"{path}: ours are {len(ours)}, published {len(published)}")
+def _layout(tree: Any) -> Any:
+    """Give the keys of a mapping, or how many values a list holds."""
+    if isinstance(tree, Mapping):
+        return sorted(tree, key=str)
+    return f"{len(tree)} values" if isinstance(tree, list) else "no such values"
 
 
 def headline(
@@ -163,29 +136,20 @@ def headline(
 ) -> dict[str, float]:
     """Pick the numbers that one would compare between experiments, under short flat names.
 
-    Parameters
-    ----------
-    summary : nested mappings
-        What `compare` gave.
-    reconstruction_errors : mapping of str to float
-        Mean squared error on the test part, by the autoencoder's activation.
-
-    Returns
-    -------
-    dict of str to float
-        Accuracies in the test part by run ("tanh-normal", "fashion-tanh", "codes-relu"), the
-        search's cross-validated one, and the reconstruction errors. What did not run is left out.
+    From what `compare` gave, and the mean squared errors on the test part by the autoencoder's
+    activation. Accuracies in the test part are by run ("tanh-normal", "fashion-tanh",
+    "codes-relu"), and the search's is the cross-validated one. What did not run is left out.
     """
-    accuracies = {
-        f"{activation}-{init}": number["ours"]
-        for activation, row in summary["mnist_grid"]["test_accuracy"].items()
-        for init, number in row.items()
+    tables = {
+        **summary["mnist_grid"]["test_accuracy"],  # by activation
+        "fashion": summary["fashion_classifier"]["test_accuracy"],
+        "codes": summary["bottleneck_probe"]["test_accuracy"],
+        "search": {"cv": summary["fashion_search"]["cv_accuracy"]},
+        "mse": {name: {"ours": error} for name, error in reconstruction_errors.items()},
     }
-    for prefix, part in (("fashion", "fashion_classifier"), ("codes", "bottleneck_probe")):
-        accuracies |= {
-            f"{prefix}-{activation}": number["ours"]
-            for activation, number in summary[part]["test_accuracy"].items()
-        }
-    accuracies["search-cv"] = summary["fashion_search"]["cv_accuracy"]["ours"]
-    errors = {f"mse-{name}": error for name, error in reconstruction_errors.items()}
-    return {name: v for name, v in (accuracies | errors).items() if v is not None}
+    return {
+        f"{prefix}-{name}": number["ours"]
+        for prefix, table in tables.items()
+        for name, number in table.items()
+        if number["ours"] is not None
+    }

@@ -25,17 +25,8 @@ def backprop(
 ) -> dict[str, Any]:
     """Train a 1-1-1 network (ReLU, linear output, squared error) for one step (Q1 a).
 
-    Parameters
-    ----------
-    w1, b1, w2, b2 : float
-        Initial weight and bias of the hidden and of the output unit.
-    points : list of [x, y]
-    learning_rate : float
-
-    Returns
-    -------
-    dict
-        Predictions and loss before the step, gradient, updated parameters, loss after it.
+    From weight and bias of the hidden and of the output unit, on points [x, y]. Gives predictions
+    and loss before the step, gradient, updated parameters, loss after it.
     """
     x, y = np.array(points, float).T.reshape(2, -1, 1)
     weights = [np.array([[w1]], float), np.array([[w2]], float)]
@@ -65,11 +56,8 @@ def _named(ws: list[Any], bs: list[Any]) -> dict[str, float]:
 def max_margin(points: list[list[float]], labels: list[int]) -> dict[str, Any]:
     """Find the line of maximum margin between two classes of points (Q1 b).
 
-    Returns
-    -------
-    dict
-        "w" and "b" of the line w x + b = 0 at which the nearest points score +1 and -1, and
-        "support_vectors": the points that do, in the order given.
+    Gives "w" and "b" of the line w x + b = 0 at which the nearest points score +1 and -1, and
+    "support_vectors": the points that do, in the order given.
     """
     X = np.array(points, float)
     svm = SVC(kernel="linear", C=HARD_MARGIN, tol=1e-9).fit(X, labels)
@@ -88,11 +76,8 @@ def given_hyperplane(
 ) -> dict[str, Any]:
     """Score points against a given hyperplane w x + b = 0 (Q1 c).
 
-    Returns
-    -------
-    dict
-        Scores of `samples`, the width 2 / |w| of the margin, the support vectors (|score| = 1),
-        and score and label of `query`.
+    Gives scores of `samples`, the width 2 / |w| of the margin, the support vectors (|score| = 1),
+    and score and label of `query`.
     """
     normal = np.array(w, float)
     scores = np.array(samples, float) @ normal + b

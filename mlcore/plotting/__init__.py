@@ -12,19 +12,15 @@ from mlcore.plotting.curves import (
     sweep_dots,
 )
 from mlcore.plotting.diagrams import Hyperplane, hyperplanes, pipeline_graph
-from mlcore.plotting.images import (
-    class_map,
-    image_rows,
-    image_samples,
-    reconstructions,
-)
-from mlcore.plotting.style import SKY, display, save, save_svg
+from mlcore.plotting.images import class_map, image_rows, image_samples, reconstructions
+from mlcore.plotting.style import SKY, Picture, display, save, save_svg
 from mlcore.plotting.tables import accuracy_heatmap, confusion_matrices, search_heatmaps
 from mlcore.plotting.verdict import verdict_chart
 
 __all__ = [
     "SKY",
     "Hyperplane",
+    "Picture",
     "accuracy_heatmap",
     "class_map",
     "confusion_matrices",

@@ -15,7 +15,9 @@ from mlcore.plotting.style import (
     GREEN,
     VERMILION,
     display,
+    frameless,
     new_figure,
+    panels,
     plain,
 )
 
@@ -50,9 +52,8 @@ def loss_curves(
     ----------
     history : DataFrame
         Columns "epoch", "train_loss" and, if there was a validation set, "val_loss".
-    title : str
-    unit : str
-        What the loss is; labels the vertical axis.
+    title, unit : str
+        `unit` is that of the loss.
     others : iterable of DataFrame
         The same training with other seeds; their "val_loss" is drawn faintly behind. What leaves
         the run's own scale is cut off.
@@ -75,8 +76,7 @@ def loss_curves(
 
 def loss_panels(histories: Mapping[str, pd.DataFrame], unit: str) -> Figure:
     """Draw one panel of loss curves per name, side by side on a common scale."""
-    figure = new_figure(3.0 * len(histories) + 0.6, 3.2)
-    row = figure.subplots(1, len(histories), sharey=True, squeeze=False)[0]
+    figure, row = panels(3.0 * len(histories) + 0.6, 3.2, len(histories), sharey=True)
     for axes, (name, history) in zip(row, histories.items(), strict=True):
         _losses(axes, history)
         axes.set_title(display(name), loc="left")
@@ -88,29 +88,19 @@ def loss_panels(histories: Mapping[str, pd.DataFrame], unit: str) -> Figure:
 def grid_curves(histories: Mapping[tuple[str, str], pd.DataFrame], title: str) -> Figure:
     """Draw the validation loss of all cells, one panel per scheme and one colour per activation.
 
-    Parameters
-    ----------
-    histories : mapping of (activation, init) to DataFrame
-        Columns "epoch" and "val_loss".
-    title : str
+    By activation and init, tables with the columns "epoch" and "val_loss".
     """
     activations = list(dict.fromkeys(activation for activation, _ in histories))
     inits = list(dict.fromkeys(init for _, init in histories))
     # Cells that collapse coincide: later ones are thinner, so that all of them show
     widths = dict(zip(activations, np.linspace(5.0, 1.2, len(activations)), strict=True))
     colours = dict(zip(activations, cycle(CURVE_COLOURS)))
-    figure = new_figure(3.4 * len(inits) + 1.2, 4.0)
-    row = figure.subplots(1, len(inits), sharex=True, sharey=True, squeeze=False)[0]
+    figure, row = panels(3.4 * len(inits) + 1.2, 4.0, len(inits), sharex=True, sharey=True)
     for axes, init in zip(row, inits, strict=True):
-        for activation in activations:
-            history = histories[activation, init]
-            axes.plot(
-                history["epoch"],
-                history["val_loss"],
-                color=colours[activation],
-                linewidth=widths[activation],
-                label=display(activation),
-            )
+        for name in activations:
+            history = histories[name, init]
+            axes.plot(history["epoch"], history["val_loss"], color=colours[name],
+                      linewidth=widths[name], label=display(name))  # fmt: skip
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
@@ -140,9 +130,9 @@ def diagnostic_grid(
     rows = list(dict.fromkeys(activation for activation, _ in tables))
     columns = list(dict.fromkeys(init for _, init in tables))
     figure = new_figure(3.9 * len(columns) + 0.4, 2.9 * len(rows) + 0.5)
-    panels = figure.subplots(len(rows), len(columns), sharey=True, squeeze=False)
+    grid = figure.subplots(len(rows), len(columns), sharey=True, squeeze=False)
     for (activation, init), table in tables.items():
-        axes = panels[rows.index(activation)][columns.index(init)]
+        axes = grid[rows.index(activation)][columns.index(init)]
         norms = sorted(table.filter(like="gradient_norm_"), key=lambda n: int(n.split("_")[-1]))
         spread = table.filter(like="unit_spread_").min(axis=1)
         for label, values, colour, style in (
@@ -159,9 +149,9 @@ def diagnostic_grid(
         axes.set_xlabel(f"epoch\n{sentences[activation, init]}", fontsize="small")
         axes.xaxis.get_major_locator().set_params(integer=True)
         plain(axes)
-    for row in panels:
+    for row in grid:
         row[0].set_ylabel("norm, or spread")
-    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside upper center",
+    figure.legend(*grid[0][0].get_legend_handles_labels(), loc="outside upper center",
                   ncols=3, frameon=False)  # fmt: skip
     return figure
 
@@ -169,12 +159,7 @@ def diagnostic_grid(
 def sweep_dots(values: Mapping[str, float | None], axis: str) -> Figure:
     """Draw one number of each run of a sweep as a dot, the runs one below the other.
 
-    Parameters
-    ----------
-    values : mapping of str to float or None
-        By the run's name; None for a run that has no such number.
-    axis : str
-        What the number is.
+    By the run's name, None for a run that has no such number; `axis` says what the number is.
     """
     figure = new_figure(7.0, 0.28 * len(values) + 1.0)
     axes = figure.subplots()
@@ -185,6 +170,5 @@ def sweep_dots(values: Mapping[str, float | None], axis: str) -> Figure:
     axes.set_ylim(len(values) - 0.5, -0.5)
     axes.set_xlabel(axis)
     axes.grid(axis="x", color="#e6e6e6", linewidth=0.8)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.tick_params(axis="y", length=0)
+    frameless(axes, "top", "right", "left", ticks="y")
     return figure

@@ -7,35 +7,24 @@ import networkx as nx
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
-from mlcore.plotting.style import BLUE, VERMILION, Array, new_figure
+from mlcore.plotting.style import BLUE, VERMILION, new_figure, panels
 
 
 class Hyperplane(NamedTuple):
-    """A line w x + b = 0 in the plane, and points on its two sides.
+    """A line w x + b = 0 in the plane, and points on its two sides."""
 
-    Attributes
-    ----------
-    w : ndarray of shape (2,)
-    b : float
-    points : ndarray of shape (n_points, 2)
-    labels : ndarray of shape (n_points,)
-        1 or -1.
-    query : ndarray of shape (n_queries, 2)
-        Points to be classified.
-    """
-
-    w: Array
+    w: ArrayLike  # of shape (2,)
     b: float
-    points: Array
-    labels: Array
-    query: Array
+    points: ArrayLike  # of shape (n_points, 2)
+    labels: ArrayLike  # of shape (n_points,), 1 or -1
+    query: ArrayLike  # of shape (n_queries, 2): points to be classified
 
 
 def hyperplanes(planes: Mapping[str, Hyperplane]) -> Figure:
     """Draw lines with their margins and points; support vectors are ringed."""
-    figure = new_figure(4.2 * len(planes), 3.8)
-    row = figure.subplots(1, len(planes), squeeze=False)[0]
+    figure, row = panels(4.2 * len(planes), 3.8, len(planes))
     for axes, (title, plane) in zip(row, planes.items(), strict=True):
         _hyperplane(axes, plane)
         axes.set_title(title, loc="left")
@@ -44,7 +33,7 @@ def hyperplanes(planes: Mapping[str, Hyperplane]) -> Figure:
 
 
 def _hyperplane(axes: Axes, plane: Hyperplane) -> None:
-    w, b, points, labels, query = plane
+    w, b, points, labels, query = map(np.asarray, plane)
     everything = np.vstack([points, query])
     low, high = everything.min(axis=0) - 0.8, everything.max(axis=0) + 0.8
     along = np.array([-w[1], w[0]]) / np.linalg.norm(w)
@@ -52,11 +41,8 @@ def _hyperplane(axes: Axes, plane: Hyperplane) -> None:
         foot = w * (score - b) / (w @ w)  # the point of the line that is nearest to the origin
         ends = foot + np.outer([-20, 20], along)
         axes.plot(*ends.T, style, color="#555555", linewidth=1.2)
-    for label, colour, marker, name in (
-        (1, BLUE, "o", "+1"),
-        (-1, VERMILION, "s", "\N{MINUS SIGN}1"),
-    ):
-        axes.plot(*points[labels == label].T, marker, color=colour, label=name)
+    axes.plot(*points[labels == 1].T, "o", color=BLUE, label="+1")
+    axes.plot(*points[labels == -1].T, "s", color=VERMILION, label="\N{MINUS SIGN}1")
     on_margin = points[np.isclose(np.abs(points @ w + b), 1)]
     axes.plot(*on_margin.T, "o", color="black", markersize=13, fillstyle="none",
               label="support vector", linestyle="none")  # fmt: skip
@@ -74,10 +60,7 @@ def _hyperplane(axes: Axes, plane: Hyperplane) -> None:
 def pipeline_graph(needs: Mapping[str, Sequence[str]]) -> Figure:
     """Draw the stages of a pipeline from left to right, each after those whose results it takes.
 
-    Parameters
-    ----------
-    needs : mapping of str to sequence of str
-        Each stage, with those that it takes results of.
+    `needs` names each stage with those that it takes results of.
     """
     graph = nx.DiGraph([(before, stage) for stage, all_ in needs.items() for before in all_])
     graph.add_nodes_from(needs)
@@ -96,10 +79,9 @@ def pipeline_graph(needs: Mapping[str, Sequence[str]]) -> Figure:
         axes.annotate("", places[stage], places[before], zorder=0,
                       arrowprops={"arrowstyle": "-|>", "color": "#777777",
                                   "shrinkA": 26, "shrinkB": 26})  # fmt: skip
-    axes.set_xlim(-0.6, max(x for x, _ in places.values()) + 0.6)
-    axes.set_ylim(
-        min(y for _, y in places.values()) - 0.6, max(y for _, y in places.values()) + 0.6
-    )
+    xs, ys = zip(*places.values(), strict=True)
+    axes.set_xlim(-0.6, max(xs) + 0.6)
+    axes.set_ylim(min(ys) - 0.6, max(ys) + 0.6)
     axes.set_axis_off()
     return figure
 

@@ -6,26 +6,18 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from mlcore.plotting.style import CURVE_COLOURS, Array, display, new_figure
+from mlcore.plotting.style import CURVE_COLOURS, Array, display, image, new_figure, panels
 
 
 def image_samples(images: Array, labels: Sequence[str], title: str) -> Figure:
-    """Draw images with their class names, five to a row.
-
-    Parameters
-    ----------
-    images : ndarray of shape (n_images, 784)
-        In [0, 1].
-    labels : sequence of str
-    title : str
-    """
+    """Draw images of shape (n_images, 784), in [0, 1], with their class names, five to a row."""
     n_rows = -(-len(images) // 5)
     figure = new_figure(7.0, 1.75 * n_rows + 0.4)
     grid = figure.subplots(n_rows, 5, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
-    for axes, image, label in zip(grid.flat, images, labels, strict=False):
-        axes.imshow(image.reshape(28, 28), cmap="gray_r", vmin=0, vmax=1)
+    for axes, pixels, label in zip(grid.flat, images, labels, strict=False):
+        image(axes, pixels)
         axes.set_title(label, fontsize=10)
     figure.suptitle(title, x=0.01, ha="left")
     return figure
@@ -52,13 +44,7 @@ def image_rows(
 ) -> Figure:
     """Draw a row of images per name, each image with its own title.
 
-    Parameters
-    ----------
-    rows : mapping of str to ndarray of shape (n_images, 784)
-        In [0, 1]; a row may be shorter than others.
-    titles : mapping of str to sequence of str
-        Of the images of each row.
-    title : str
+    Rows are of shape (n_images, 784), in [0, 1], and may differ in length.
     """
     return _labelled_rows({display(name): images for name, images in rows.items()}, title,
                           [titles[name] for name in rows])  # fmt: skip
@@ -76,8 +62,8 @@ def _labelled_rows(
         axes.set_yticks([])
         axes.spines[:].set_visible(False)
     for k, ((name, images), line) in enumerate(zip(rows.items(), grid, strict=True)):
-        for j, image in enumerate(images):
-            line[j].imshow(image.reshape(28, 28), cmap="gray_r", vmin=0, vmax=1)
+        for j, pixels in enumerate(images):
+            image(line[j], pixels)
             if titles:
                 line[j].set_title(titles[k][j], fontsize=8)
         line[0].set_ylabel(name)
@@ -104,23 +90,15 @@ def class_map(
         What the axes are; "1" and "2" are added.
     title : str
     """
-    figure = new_figure(5.4 * len(views) + 0.2, 5.2)
-    row = figure.subplots(1, len(views), squeeze=False)[0]
+    figure, row = panels(5.4 * len(views) + 0.2, 5.2, len(views))
+    labels, halo = np.unique(y), [withStroke(linewidth=3, foreground="white")]
     for axes, (name, points) in zip(row, views.items(), strict=True):
-        labels = np.unique(y)
         middles = np.array([np.median(points[y == label], axis=0) for label in labels])
         for label, place in zip(labels, _apart(middles, np.ptp(points, axis=0)), strict=True):
             colour = CLASS_COLOURS[label]
             axes.plot(*points[y == label].T, ".", color=colour, markersize=2.5, alpha=0.55)
-            axes.annotate(
-                classes[label],
-                place,
-                color=colour,
-                weight="bold",
-                ha="center",
-                va="center",
-                path_effects=[withStroke(linewidth=3, foreground="white")],
-            )
+            axes.annotate(classes[label], place, color=colour, weight="bold", ha="center",
+                          va="center", path_effects=halo)  # fmt: skip
         axes.set_xlabel(f"{axis} 1")
         axes.set_ylabel(f"{axis} 2")
         axes.set_xticks([])

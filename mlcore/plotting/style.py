@@ -1,7 +1,7 @@
 """What all figures share: colours, names, and how a figure becomes a file."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -12,20 +12,14 @@ from mlcore.files import atomic_path
 
 Array = NDArray[Any]
 
-ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE = (
-    "#E69F00",
-    "#56B4E9",
-    "#009E73",
-    "#0072B2",
-    "#D55E00",
-    "#CC79A7",
-)
+Picture = tuple[Figure, str]
+"""A figure, and a sentence that says what it shows."""
+
+ORANGE, SKY, GREEN = "#E69F00", "#56B4E9", "#009E73"
+BLUE, VERMILION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
 CURVE_COLOURS = (ORANGE, BLUE, VERMILION, GREEN, PURPLE, SKY)
 
-DISPLAY = {
-    "relu": "ReLU",
-    "leaky_relu": "leaky ReLU",
-}
+DISPLAY = {"relu": "ReLU", "leaky_relu": "leaky ReLU"}
 """Names that read better than their keys."""
 
 
@@ -50,6 +44,23 @@ def save_svg(figure: Figure, path: Path) -> None:
 def new_figure(width: float, height: float) -> Figure:
     """Make a figure of this size in inches, whose parts do not overlap."""
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def panels(width: float, height: float, n: int, **shared: Any) -> tuple[Figure, list[Axes]]:
+    """Make a figure of `n` panels side by side; `sharex` and `sharey` give them one scale."""
+    figure = new_figure(width, height)
+    return figure, list(figure.subplots(1, n, squeeze=False, **shared)[0])
+
+
+def image(axes: Axes, pixels: Array) -> None:
+    """Draw an image of 784 pixels in [0, 1], dark on light."""
+    axes.imshow(pixels.reshape(28, 28), cmap="gray_r", vmin=0, vmax=1)
+
+
+def frameless(axes: Axes, *sides: str, ticks: Literal["x", "y", "both"] = "both") -> None:
+    """Leave out sides of the frame, all if none is named, and the marks of ticks."""
+    axes.spines[list(sides) if sides else slice(None)].set_visible(False)
+    axes.tick_params(axis=ticks, length=0)
 
 
 def plain(axes: Axes) -> None:

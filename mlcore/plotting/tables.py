@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from mlcore.plotting.style import Array, display, new_figure
+from mlcore.plotting.style import Array, display, frameless, new_figure, panels
 
 
 def accuracy_heatmap(
@@ -34,20 +34,12 @@ def accuracy_heatmap(
         axes.text(column, row, f"{value:.2f}", ha="center", va="bottom", color=colour, fontsize=13)
         theirs = np.nan if published is None else 100 * published.iloc[row, column]
         if np.isfinite(theirs):
-            axes.text(
-                column,
-                row + 0.08,
-                f"study {theirs:.2f}",
-                ha="center",
-                va="top",
-                color=colour,
-                fontsize=9,
-            )
+            axes.text(column, row + 0.08, f"study {theirs:.2f}", ha="center", va="top",
+                      color=colour, fontsize=9)  # fmt: skip
     axes.set_xticks(range(accuracies.shape[1]), [display(name) for name in accuracies.columns])
     axes.set_yticks(range(accuracies.shape[0]), [display(name) for name in accuracies.index])
     axes.set_xlabel("weight initialisation")
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
+    frameless(axes)
     figure.colorbar(image, ax=axes, label="test accuracy (%)", fraction=0.05)
     axes.set_title(title, loc="left")
     return figure
@@ -63,8 +55,7 @@ def search_heatmaps(candidates: pd.DataFrame, title: str) -> Figure:
     title : str
     """
     solvers = sorted(candidates["solver"].unique())
-    figure = new_figure(4.4 * len(solvers) + 1.0, 4.2)
-    row = figure.subplots(1, len(solvers), sharey=True, squeeze=False)[0]
+    figure, row = panels(4.4 * len(solvers) + 1.0, 4.2, len(solvers), sharey=True)
     low, high = 100 * candidates["mean_accuracy"].min(), 100 * candidates["mean_accuracy"].max()
     best = candidates["rank"] == candidates["rank"].min()
     image: Any = None
@@ -73,7 +64,7 @@ def search_heatmaps(candidates: pd.DataFrame, title: str) -> Figure:
         image = _search_panel(axes, of_solver, low, high)
         axes.set_title(solver, loc="left")
     row[0].set_ylabel("learning rate")
-    figure.colorbar(image, ax=list(row), label="cross-validated accuracy (%)", fraction=0.05)
+    figure.colorbar(image, ax=row, label="cross-validated accuracy (%)", fraction=0.05)
     figure.suptitle(title, x=0.01, ha="left")
     return figure
 
@@ -85,21 +76,15 @@ def _search_panel(axes: Axes, candidates: pd.DataFrame, low: float, high: float)
     values, best = 100 * table["mean_accuracy"].to_numpy(float), table["best"].to_numpy(bool)
     image = axes.imshow(values, cmap="cividis", vmin=low, vmax=high, aspect="auto")
     for (i, j), value in np.ndenumerate(values):
-        axes.text(
-            j,
-            i,
-            f"{value:.1f}" + (" (best)" if best[i, j] else ""),
-            ha="center",
-            va="center",
-            color="black" if value > (low + high) / 2 else "white",
-            fontweight="bold" if best[i, j] else "normal",
-        )
+        note, weight = (" (best)", "bold") if best[i, j] else ("", "normal")
+        colour = "black" if value > (low + high) / 2 else "white"
+        axes.text(j, i, f"{value:.1f}{note}", ha="center", va="center", color=colour,
+                  fontweight=weight)  # fmt: skip
     sizes = table["mean_accuracy"].columns
     axes.set_xticks(range(len(sizes)), [str(size) for size in sizes])
     axes.set_yticks(range(len(table)), [f"{rate:g}" for rate in table.index])
     axes.set_xlabel("batch size")
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
+    frameless(axes)
     return image
 
 
@@ -130,8 +115,7 @@ def confusion_matrices(counts: Mapping[str, Array], classes: Sequence[str], titl
         axes.set_xticks(middles, classes, rotation=90)
         axes.set_yticks(middles, classes)
         axes.set_ylim(len(classes), 0)
-        axes.tick_params(length=0)
-        axes.spines[:].set_visible(False)
+        frameless(axes)
         axes.set_title(display(name), loc="left")
     for axes in grid[-1]:
         axes.set_xlabel("taken for")

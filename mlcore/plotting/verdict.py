@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mlcore.plotting.style import GREEN, ORANGE, SKY, VERMILION, new_figure
+from mlcore.plotting.style import GREEN, ORANGE, SKY, VERMILION, frameless, new_figure
 
 VERDICT_COLOURS = {
     "reproduced": GREEN,
@@ -56,8 +56,7 @@ def verdict_chart(groups: Mapping[str, pd.DataFrame], title: str) -> Figure:
     axes.set_ylim(row - 0.4, -0.6)
     axes.set_xlim(-EDGE, EDGE)
     axes.set_xlabel("printed figure, in tolerances from the mean of our runs")
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.tick_params(axis="y", length=0)
+    frameless(axes, "top", "right", "left", ticks="y")
     axes.set_title(title, loc="left")
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize="small")
     return figure

@@ -17,16 +17,10 @@ HERE = Path(__file__).parent
 
 
 def inline_svg(svg: str, name: str, description: str) -> Markup:
-    """Prepare an SVG file to be part of a page.
+    """Prepare an SVG file, as matplotlib writes it, to be part of a page.
 
-    Parameters
-    ----------
-    svg : str
-        As matplotlib writes it.
-    name : str
-        Put before every id, so that those of two figures on one page differ.
-    description : str
-        What the figure shows, for those who cannot see it.
+    `name` is put before every id, so that those of two figures on one page differ; `description`
+    says what the figure shows to those who cannot see it.
     """
     picture = svg[svg.index("<svg") :]
     picture = re.sub(r'\bid="', f'id="{name}-', picture)
@@ -50,13 +44,9 @@ def inline_png(content: bytes) -> str:
 
 def render(context: Mapping[str, Any]) -> str:
     """Fill in the page's template; a name that is missing is an error."""
-    environment = Environment(
-        loader=FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = Environment(loader=FileSystemLoader(HERE), autoescape=True,
+                              undefined=StrictUndefined, trim_blocks=True,
+                              lstrip_blocks=True)  # fmt: skip
     environment.filters |= {"digits": digits, "short": short}
     script = (HERE / "script.js").read_text(encoding="utf-8")
     return environment.get_template("page.html.jinja").render(

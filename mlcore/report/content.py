@@ -1,5 +1,6 @@
 """What the page shows of the results, in the order and the words in which it shows it."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,17 +10,8 @@ from mlcore.judging.parts import GROUPS, group_of
 from mlcore.pipeline.dvc_yaml import Stage
 from mlcore.report.strips import Strip, strip
 
-ORDER = [
-    "zero",
-    "random",
-    "normal",
-    "sigmoid",
-    "logistic",
-    "tanh",
-    "relu",
-    "leaky_relu",
-    "identity",
-]
+INITS = ["zero", "random", "normal"]
+ORDER = [*INITS, "sigmoid", "logistic", "tanh", "relu", "leaky_relu", "identity"]
 """Of initialisations and activations."""
 
 WORDS = {"relu": "ReLU", "leaky_relu": "leaky ReLU", "learning_rate_init": "learning rate"}
@@ -48,13 +40,7 @@ def of_page(
 ) -> dict[str, Any]:
     """Give what the page's template takes of the results.
 
-    Parameters
-    ----------
-    verdict, sensitivity : mapping
-        What the stages of that name wrote.
-    stages : sequence of Stage
-    times : mapping
-        benchmarks/repro.json.
+    Of what the stages verdict and sensitivity wrote, the pipeline, and benchmarks/repro.json.
     """
     numbers = in_order(verdict["by_number"])
     return {
@@ -104,10 +90,8 @@ def strip_of(number: Mapping[str, Any]) -> Strip | None:
     """Give the strip of a number's seeds; None if there are none, or it is a word."""
     if not number["values"] or not isinstance(number["published"], int | float):
         return None
-    values, printed, ours, interval, tolerance = (
-        number[name] for name in ("values", "published", "ours", "interval", "tolerance")
-    )
-    return strip(values, printed, ours, interval, tolerance or 0.0)
+    return strip(number["values"], number["published"], number["ours"], number["interval"],
+                 number["tolerance"] or 0.0)  # fmt: skip
 
 
 def choices(
@@ -115,28 +99,17 @@ def choices(
 ) -> list[dict[str, Any]]:
     """Give the open choices in the study's order, each with the numbers that it moves.
 
-    Parameters
-    ----------
-    sensitivity : mapping
-        What `stages.sensitivity` wrote.
-    numbers : mapping of str to mapping
-        Verdicts by path.
+    Of what `stages.sensitivity` wrote, and the verdicts by path.
     """
-    values: dict[tuple[str, str], list[float]] = {}
+    values, by_choice = defaultdict[tuple[str, str], list[float]](list), defaultdict[str, Any](list)
     for row in sensitivity["alternatives"]:
-        values.setdefault((row["choice"], row["number"]), []).append(row["mean"])
-    by_choice: dict[str, list[dict[str, Any]]] = {}
+        values[row["choice"], row["number"]].append(row["mean"])
     for row in sensitivity["printed_values"]:
-        path = row["number"]
-        picture = strip(
-            values[row["choice"], path],
-            row["published"],
-            row["default"],
-            tolerance=numbers[path]["tolerance"] or 0.0,
-            what="alternatives",
-        )
-        shown = {**row, "name": name_of(path), "strip": picture}
-        by_choice.setdefault(row["choice"], []).append(shown)
+        choice, path = row["choice"], row["number"]
+        tolerance = numbers[path]["tolerance"] or 0.0
+        picture = strip(values[choice, path], row["published"], row["default"],
+                        tolerance=tolerance, what="alternatives")  # fmt: skip
+        by_choice[choice].append({**row, "name": name_of(path), "strip": picture})
     order = [*CHOICES, *sorted(set(by_choice) - set(CHOICES))]
     return [
         {"title": CHOICES.get(choice, choice), "choice": choice, "numbers": by_choice[choice]}
@@ -146,29 +119,14 @@ def choices(
 
 
 def timed(outline: Sequence[Stage], seconds: Mapping[str, float]) -> list[dict[str, Any]]:
-    """Give the pipeline's stages, each with how often it ran and how long that took.
+    """Give the pipeline's stages, each with how many "runs" it had and their "seconds" together.
 
-    Parameters
-    ----------
-    outline : sequence of Stage
-    seconds : mapping of str to float
-        By stage as DVC names it: ``name``, or ``name@item`` for each item of a matrix.
-
-    Returns
-    -------
-    list of dict
-        "name", "desc" and "needs" of each stage; "runs", and "seconds" of all of them together.
+    `seconds` are by stage as DVC names it: ``name``, or ``name@item`` for each item of a matrix.
     """
-    taken: dict[str, list[float]] = {}
+    taken = defaultdict[str, list[float]](list)
     for name, value in seconds.items():
-        taken.setdefault(name.partition("@")[0], []).append(value)
+        taken[name.partition("@")[0]].append(value)
     return [
-        {
-            "name": stage.name,
-            "desc": stage.desc,
-            "needs": stage.needs,
-            "runs": len(taken.get(stage.name, [])),
-            "seconds": sum(taken.get(stage.name, [])),
-        }
+        {**vars(stage), "runs": len(taken[stage.name]), "seconds": sum(taken[stage.name])}
         for stage in outline
     ]

@@ -1,7 +1,6 @@
 """Small pictures of a row: dots on a line, as numbers for the page's template to draw."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import NamedTuple
 
 WIDTH = 100.0
@@ -9,26 +8,13 @@ MARGIN = 4.0
 
 
 class Strip(NamedTuple):
-    """Where things lie on a line from 0 to `WIDTH`.
+    """Where things lie on a line from 0 to `WIDTH`."""
 
-    Attributes
-    ----------
-    dots : list of float
-        Of runs.
-    printed : float
-        Of the printed number.
-    ours : float or None
-        Of the pipeline's run, or the default.
-    interval : (float, float) or None
-    label : str
-        The same in words.
-    """
-
-    dots: list[float]
+    dots: list[float]  # runs
     printed: float
-    ours: float | None
+    ours: float | None  # the pipeline's run, or the default
     interval: tuple[float, float] | None
-    label: str
+    label: str  # the same in words
 
 
 def strip(
@@ -44,8 +30,8 @@ def strip(
     Parameters
     ----------
     values : sequence of float
-    printed : float
-    ours : float, optional
+        Of `what`.
+    printed, ours : float
     interval : (float, float), optional
         Cut off where it would press all else together: beyond as much again on each side as the
         rest takes.
@@ -53,7 +39,6 @@ def strip(
         The line reaches at least this far to both sides of the printed number: what would not
         matter should not look large.
     what : str
-        What the values are of.
     """
     known = [*values, printed] if ours is None else [*values, printed, ours]
     room = tolerance or 0.01 * abs(printed) or 1.0
@@ -63,7 +48,10 @@ def strip(
         span = high - low
         ends = (max(interval[0], low - span), min(interval[1], high + span))
         low, high = min(low, ends[0]), max(high, ends[1])
-    place = partial(_place, low=low, high=high)
+
+    def place(value: float) -> float:
+        return round(MARGIN + (WIDTH - 2 * MARGIN) * (value - low) / (high - low), 1)
+
     extent = f" from {min(values):.4g} to {max(values):.4g}" if values else ""
     return Strip(
         sorted(place(value) for value in values),
@@ -72,7 +60,3 @@ def strip(
         None if ends is None else (place(ends[0]), place(ends[1])),
         f"{len(values)} {what}{extent}; printed {printed:.4g}",
     )
-
-
-def _place(value: float, low: float, high: float) -> float:
-    return round(MARGIN + (WIDTH - 2 * MARGIN) * (value - low) / (high - low), 1)

@@ -20,17 +20,29 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError  # noqa
 
 from mlcore.errors import RetraceError, one_line  # noqa: E402
 from mlcore.sweeps.cluster import ADDRESS  # noqa: E402
-from mlcore.sweeps.run import Options, run_file  # noqa: E402
+from mlcore.sweeps.run import run_file  # noqa: E402
 
 GOES_ON = "the same command goes on from here"
+
+
+def natural(text: str) -> int:
+    """Read a number from 1 on."""
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: should be 1 or more")
+    return int(text)
+
+
+def workers(text: str) -> int:
+    """Read a number of processes."""
+    return -1 if text == "-1" else natural(text)
 
 
 def main(arguments: Sequence[str], root: Path) -> None:
     """Run a file of sweeps; ends the process with an exit code if something is wrong."""
     parser = argparse.ArgumentParser(prog="python -m mlcore.sweeps", description=__doc__)
     parser.add_argument("file", type=Path, help="such as sweeps/replicates.yaml")
-    parser.add_argument("--seeds", type=int, default=1, help="number of seeds, from 1 on")
-    parser.add_argument("--jobs", type=int, default=-1, help="processes; -1: one for each core")
+    parser.add_argument("--seeds", type=natural, default=1, help="number of seeds, from 1 on")
+    parser.add_argument("--jobs", type=workers, default=-1, help="processes; -1: one for each core")
     parser.add_argument(
         "--address",
         default=os.environ.get(ADDRESS),
@@ -38,15 +50,13 @@ def main(arguments: Sequence[str], root: Path) -> None:
     )
     parser.add_argument(
         "--again",
-        type=int,
+        type=natural,
         metavar="N",
         help="run N finished jobs of each sweep again and compare; nothing is written",
     )
     parser.add_argument("overrides", nargs="*", help="of the tracking, such as tracking=off")
-    given = parser.parse_intermixed_args(arguments)
-    options = Options(given.seeds, given.jobs, given.address, given.again, tuple(given.overrides))
     try:
-        run_file(given.file, options, root)
+        run_file(parser.parse_intermixed_args(arguments), root)
     except TerminatedWorkerError:
         sys.exit(f"error: a worker was killed (no memory left?); {GOES_ON}")
     except RetraceError as error:

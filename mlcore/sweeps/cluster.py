@@ -6,8 +6,6 @@ checked once on connecting. Each works at one job at a time, with BLAS held to o
 Dask is imported where it is used: every command imports this module, and few use Dask.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import signal
@@ -17,23 +15,19 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from tempfile import NamedTemporaryFile, TemporaryDirectory
-from typing import TYPE_CHECKING, Any, NamedTuple
+from tempfile import NamedTemporaryFile
+from typing import Any
 
 from mlcore.errors import RetraceError, one_line
 from mlcore.pipeline.digests import code_digest
 from mlcore.process import checkout, fingerprint, pin_threads
-
-if TYPE_CHECKING:
-    from distributed import Client, LocalCluster
 
 log = logging.getLogger(__name__)
 
 ADDRESS = "RETRACE_DASK_ADDRESS"
 """Environment variable that names the scheduler to use where no option does."""
 
-ANSWERING, JOINING = 8, 15
-"""Seconds that a scheduler may take to answer, and its first worker to join."""
+ANSWERING, JOINING = 8, 15  # seconds that a scheduler may take, and its first worker
 
 SETTINGS: dict[str, Any] = {
     # What goes wrong on a worker is said by whoever waits for its job
@@ -41,22 +35,12 @@ SETTINGS: dict[str, Any] = {
     # Even without a dashboard Dask would serve pages on what it is at, to whoever asks
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
-    # Nobody looks at what Dask measures of itself, which costs every training 2 % of its time
+    # What Dask measures of itself costs every training 2 % of its time
     "distributed.worker.profile.enabled": False,
-    "distributed.admin.tick.interval": "1s",
-    "distributed.admin.system-monitor.interval": "10s",
 }
 """Dask's, of the processes that are started here."""
 
 _alone = threading.Lock()
-
-
-class Ended(NamedTuple):
-    """A job that has ended: its number, what its function returned, and its error or ""."""
-
-    number: int
-    value: Any
-    error: str
 
 
 def dask_setup(worker: Any) -> None:
@@ -65,95 +49,64 @@ def dask_setup(worker: Any) -> None:
 
 
 @contextmanager
-def connected(address: str | None, root: Path, n_workers: int = -1) -> Iterator[Client]:
-    """Connect to a scheduler, or start workers on this machine and end them with the block.
+def connected(address: str | None, root: Path, n_workers: int = -1) -> Iterator[Any]:
+    """Connect to a scheduler, such as ``tcp://host:8786``, or start workers on this machine.
 
-    Parameters
-    ----------
-    address : str or None
-        Such as ``tcp://host:8786``; None starts workers here.
-    root : Path
-        Top of the checkout.
-    n_workers : int
-        Worker processes to start; -1: one for each core.
-
-    Raises
-    ------
-    RetraceError
-        If no scheduler answers, it has no worker, or a worker has another checkout or other code.
+    Of these there are `n_workers`, -1: one for each core, and they end with the block. Raises
+    RetraceError if no scheduler answers, it has no worker, or a worker has another checkout or
+    other code.
     """
     import dask
 
     dask.config.set(SETTINGS)
     from distributed import Client
 
-    for name in SETTINGS["logging"]:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
         # Of other versions, those that matter to numbers are compared below
         warnings.filterwarnings("ignore", module="distributed")
         if address is None:
             with _started_here(n_workers) as cluster, Client(cluster) as client:
                 yield client
-        else:
-            with _reached(address) as client:
-                _check_workers(client, address, root)
-                yield client
+            return
+        try:
+            client = Client(address, timeout=ANSWERING)
+        except (OSError, ValueError):
+            raise RetraceError(
+                f"no Dask scheduler answers at {address}; "
+                "`python -m dask scheduler` in a checkout starts one"
+            ) from None
+        with client:
+            _check_workers(client, address, root)
+            yield client
 
 
 @contextmanager
-def _started_here(n_workers: int) -> Iterator[LocalCluster]:
+def _started_here(n_workers: int) -> Iterator[Any]:
     import joblib
     from distributed import LocalCluster
 
     if n_workers == 0 or n_workers < -1:
-        raise RetraceError(
-            f"n_workers={n_workers}: should be -1, for one on each core, or 1 or more"
-        )
-    with TemporaryDirectory(prefix="retrace-", ignore_cleanup_errors=True) as folder:
-        cluster = LocalCluster(
-            n_workers=joblib.cpu_count() if n_workers == -1 else n_workers,
-            threads_per_worker=1,
-            host="127.0.0.1",
-            security=True,  # else every user of this machine could have the workers run code
-            dashboard_address=None,
-            memory_limit=0,  # as with every other launcher: the system's
-            local_directory=folder,
-            preload=__name__,
-            silence_logs=logging.CRITICAL,
-        )
-        try:
-            yield cluster
-        except BaseException:  # at once, whatever they are at
-            for nanny in cluster.workers.values():
-                nanny.auto_restart = False
-                if nanny.pid:
-                    os.kill(nanny.pid, signal.SIGKILL)
-            raise
-        finally:
-            cluster.close()
-
-
-@contextmanager
-def _reached(address: str) -> Iterator[Client]:
-    from distributed import Client
-
+        raise RetraceError(f"n_workers={n_workers}: should be -1, one for each core, or 1 or more")
+    cluster = LocalCluster(
+        n_workers=joblib.cpu_count() if n_workers == -1 else n_workers,
+        threads_per_worker=1,
+        host="127.0.0.1",
+        security=True,  # else every user of this machine could have the workers run code
+        dashboard_address=None,
+        memory_limit=0,  # as with every other launcher: the system's
+        preload=__name__,
+        silence_logs=logging.CRITICAL,
+    )
     try:
-        client = Client(address, timeout=ANSWERING)
-    except (OSError, ValueError, TimeoutError):
-        raise RetraceError(
-            f"no Dask scheduler answers at {address}; "
-            "`python -m dask scheduler` in a checkout starts one"
-        ) from None
-    with client:
-        try:
-            client.wait_for_workers(1, timeout=JOINING)
-        except TimeoutError:
-            raise RetraceError(
-                f"the scheduler at {address} has no worker; "
-                f"`python -m dask worker {address} --nthreads 1` in a checkout starts one"
-            ) from None
-        yield client
+        yield cluster
+    except BaseException:  # at once, whatever they are at
+        for nanny in cluster.workers.values():
+            nanny.auto_restart = False
+            if nanny.pid:
+                os.kill(nanny.pid, signal.SIGKILL)
+        raise
+    finally:
+        cluster.close()
 
 
 @cache
@@ -168,9 +121,15 @@ def _seen(mark: str) -> dict[str, Any]:
     return {"code": code_at_start(), "folder": Path(mark).exists(), **fingerprint()}
 
 
-def _check_workers(client: Client, address: str, root: Path) -> None:
+def _check_workers(client: Any, address: str, root: Path) -> None:
     """Refuse workers of other code or without this checkout; warn of those that round otherwise."""
-    ours = fingerprint()
+    try:
+        client.wait_for_workers(1, timeout=JOINING)
+    except TimeoutError:
+        raise RetraceError(
+            f"the scheduler at {address} has no worker; "
+            f"`python -m dask worker {address} --nthreads 1` in a checkout starts one"
+        ) from None
     with NamedTemporaryFile(dir=root, prefix=".seen-") as mark:
         try:
             client.run_on_scheduler(pin_threads)
@@ -180,6 +139,7 @@ def _check_workers(client: Client, address: str, root: Path) -> None:
                 f"the scheduler at {address} or a worker of it does not find this project "
                 f"({one_line(error)}); start them by `python -m dask` in a checkout"
             ) from None
+    ours = fingerprint()
     for worker, theirs in workers.items():
         if not theirs["folder"]:
             raise RetraceError(f"the worker {worker} does not see {root}: it should be shared")
@@ -193,19 +153,13 @@ def _check_workers(client: Client, address: str, root: Path) -> None:
 
 
 def ended_jobs(
-    client: Client, function: Callable[..., Any], jobs: Sequence[tuple[Any, ...]]
-) -> Generator[Ended, None, None]:
-    """Run a function for each job, one at a time on each worker, and give each as it ends.
+    client: Any, function: Callable[..., Any], jobs: Sequence[tuple[Any, ...]]
+) -> Generator[tuple[int, Any, str], None, None]:
+    """Run a function for each job, one at a time on each worker.
 
-    A job whose worker is killed runs again. When the block that iterates is left early, jobs that
-    wait are cancelled; workers elsewhere finish those that they are at.
-
-    Parameters
-    ----------
-    client : Client
-    function : callable
-    jobs : sequence of tuple
-        The function's arguments.
+    Gives for each as it ends its number, what the function returned, and its error or "". A job
+    whose worker is killed runs again. When the block that iterates is left early, jobs that wait
+    are cancelled; workers elsewhere finish those that they are at.
     """
     import cloudpickle
     from distributed import as_completed
@@ -218,18 +172,10 @@ def ended_jobs(
     try:
         for future, value in as_completed(futures, with_results=True, raise_errors=False):
             finished = future.status == "finished"
-            result, error = value if finished else (None, _reason(future.exception()))
-            yield Ended(futures[future], result, error)
+            result, error = value if finished else (None, one_line(future.exception()))
+            yield futures[future], result, error
     finally:
         client.cancel(list(futures), force=True)
-
-
-def _reason(error: BaseException) -> str:
-    from distributed.scheduler import KilledWorker
-
-    if isinstance(error, KilledWorker):
-        return "every worker that had it was killed (no memory left?)"
-    return one_line(error)
 
 
 def _run(task: bytes) -> tuple[Any, str]:
@@ -245,15 +191,3 @@ def _run(task: bytes) -> tuple[Any, str]:
             return function(*arguments), ""
         except Exception as error:  # said here: not every exception can be sent
             return None, one_line(error)
-
-
-@contextmanager
-def fits_elsewhere(address: str | None, root: Path) -> Iterator[None]:
-    """Have joblib's processes run on the cluster at an address, if one is given."""
-    if address is None:
-        yield
-        return
-    import joblib
-
-    with connected(address, root) as client, joblib.parallel_config("dask", client=client):
-        yield

@@ -103,20 +103,8 @@ def _what_is_wrong(problem: Any) -> str:
 def jobs_of(file: SweepFile, root: Path, seeds: int, shared: Sequence[str] = ()) -> list[SweepJob]:
     """Compose the jobs of a file, seed by seed: what is done when it is broken off is balanced.
 
-    Parameters
-    ----------
-    file : SweepFile
-    root : Path
-        Top of the checkout.
-    seeds : int
-        From 1 on; a sweep may ask for more.
-    shared : sequence of str
-        Further overrides of every job.
-
-    Raises
-    ------
-    RetraceError
-        If a stage is unknown, or a job's overrides are wrong.
+    A sweep may ask for more than `seeds`; `shared` are further overrides of every job. Raises
+    RetraceError if a stage is unknown, or a job's overrides are wrong.
     """
     known, lock = read_stages(root), read_lock(root)
     jobs = []
@@ -165,12 +153,12 @@ def _results(stages: Sequence[str], lock: Mapping[str, Mapping[str, Any]]) -> li
     for stage in stages:
         runs = [entry for name, entry in sorted(lock.items()) if name.partition("@")[0] == stage]
         made = [
-            {path: md5 for path, md5 in {**run["deps"], **run["outs"]}.items() if _counts(path)}
+            {
+                path: md5
+                for path, md5 in {**run["deps"], **run["outs"]}.items()
+                if path.startswith(("data/", "history/", "metrics/"))
+            }
             for run in runs
         ]
         digests.append(digest_of([*digests[-1:], made])[:N_DIGITS])
     return digests
-
-
-def _counts(path: str) -> bool:
-    return path.startswith(("data/", "history/", "metrics/"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from argparse import Namespace
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -25,8 +26,7 @@ from mlcore.pipeline.side_by_side import stale_stages
 from mlcore.process import pin_threads
 from mlcore.sweeps.cluster import connected, ended_jobs
 from mlcore.sweeps.jobs import SweepFile, SweepJob, jobs_of, read_sweeps, todo
-from mlcore.tracking.context import Context, trackers
-from mlcore.tracking.observer import note_group, session
+from mlcore.tracking.observer import Tracker, note_group, session
 from mlcore.training.run import Observer, Result, Row, Training
 from mlcore.training.run import run as run_training
 from mlcore.workspace import Origin, Workspace
@@ -52,26 +52,13 @@ class TestPart(Observer):
 
 @dataclass(frozen=True)
 class Runner:
-    """Runs one job, here or on a worker.
-
-    Attributes
-    ----------
-    root : Path
-        Top of the checkout.
-    code : str
-        Digest of the code that the sweep began with.
-    keep_curves : bool
-    session : Path or None
-        Folder of the command's notes for the tracker; None where nothing is tracked.
-    folder : str or None
-        Where jobs have their folders; None for the system's place.
-    """
+    """Runs one job, here or on a worker."""
 
     root: Path
-    code: str
+    code: str  # its digest when the sweep began
     keep_curves: bool
-    session: Path | None = None
-    folder: str | None = None
+    session: Path | None = None  # the command's notes for the tracker
+    folder: str | None = None  # where jobs have their folders; None: the system's place
 
     def __call__(self, job: SweepJob) -> Outcome:
         """Run the stages of a job in a folder of its own; an error is an outcome, too."""
@@ -102,19 +89,16 @@ class Runner:
             "params": job.params[number],
             "results": job.results[number],
         }
-        context = Context(
-            self.root,
-            workspace.out,
-            f"stages.{job.stages[number]}",
-            Origin.SWEEP,
-            [f"seed={job.config.seed}", *job.overrides],
-            group_of(row),
-            workspace.inputs,
-        )
+        observers: list[Observer] = []
+        if self.session:
+            overrides = [f"seed={job.config.seed}", *job.overrides]
+            module = f"stages.{job.stages[number]}"
+            observers.append(
+                Tracker(self.session, workspace, module, Origin.SWEEP, overrides, group_of(row))
+            )
         curve = TestPart()
         keeps = [curve] if self.keep_curves and training.part == "network" else []
-        observers = [*trackers(self.session, context), *keeps]
-        result = run_training(training, workspace.output, observers)
+        result = run_training(training, workspace.output, [*observers, *keeps])
         # One candidate makes a search of it alone
         row["name"] = result.candidates[0].name if result.candidates else training.name
         values = {**result.metrics, **_loss_sd(training, result)}
@@ -125,23 +109,12 @@ class Runner:
 
 @dataclass
 class Outcome:
-    """What became of a job.
-
-    Attributes
-    ----------
-    job : SweepJob
-    rows : list of dict
-        One for each training.
-    curves : list of dict
-        One for each epoch of a network.
-    error : str
-        Empty if all went well.
-    """
+    """What became of a job: a row for each training, one in the curves for each epoch."""
 
     job: SweepJob
     rows: list[dict[str, Any]] = field(default_factory=list)
     curves: list[dict[str, Any]] = field(default_factory=list)
-    error: str = ""
+    error: str = ""  # if all went well
 
 
 def _rounded(epochs: Sequence[Row], params: str, n_epochs: int) -> list[dict[str, Any]]:
@@ -191,8 +164,8 @@ def outcomes_elsewhere(runner: Runner, address: str, jobs: list[SweepJob]) -> En
         connected(address, runner.root) as client,
         closing(ended_jobs(client, runner, [(job,) for job in jobs])) as ended,
     ):
-        for job in ended:
-            yield job.value or Outcome(jobs[job.number], error=job.error)
+        for number, outcome, error in ended:
+            yield outcome or Outcome(jobs[number], error=error)
 
 
 def reported(jobs: list[SweepJob], ended: Iterable[Outcome]) -> Iterator[Outcome]:
@@ -269,55 +242,20 @@ def chosen(jobs: list[SweepJob], n: int) -> list[SweepJob]:
     return picked
 
 
-@dataclass(frozen=True)
-class Options:
-    """How a file of sweeps is run.
+def run_file(options: Namespace, root: Path) -> None:
+    """Run what does not stand in a file's table, or with ``--again`` some of what does.
 
-    Attributes
-    ----------
-    seeds : int
-        From 1 on; a sweep may ask for more.
-    n_jobs : int
-        Processes; -1: one for each core.
-    address : str or None
-        Of a Dask scheduler whose workers run the jobs.
-    again : int or None
-        Finished jobs of each sweep to run again and compare, in place of those that are left.
-    overrides : tuple of str
-        Of the tracking.
-    """
-
-    seeds: int = 1
-    n_jobs: int = -1
-    address: str | None = None
-    again: int | None = None
-    overrides: tuple[str, ...] = ()
-
-    def check(self, path: Path) -> None:
-        """Raise RetraceError for what is out of range."""
-        for option, value in (("--seeds", self.seeds), ("--again", self.again)):
-            if value is not None and value < 1:
-                raise RetraceError(f"{option} {value}: should be 1 or more")
-        if self.n_jobs == 0 or self.n_jobs < -1:
-            raise RetraceError(
-                f"--jobs {self.n_jobs}: should be -1, for one on each core, or 1 or more"
-            )
-        if other := [o for o in self.overrides if not o.startswith("tracking")]:
-            raise RetraceError(
-                f"{other[0]}: only tracking is set for all jobs; the rest is in {path}"
-            )
-
-
-def run_file(path: Path, options: Options, root: Path) -> None:
-    """Run what does not stand in a file's table, or with ``options.again`` some of what does.
+    `options` are those of the command line (mlcore/sweeps/__main__.py).
 
     Raises
     ------
     RetraceError
-        If the file or an option is wrong, dvc.lock is out of date, a job failed, or another command
-        fills the table.
+        If the file or an override is wrong, dvc.lock is out of date, a job failed, or another
+        command fills the table.
     """
-    options.check(path)
+    path = options.file
+    if other := [o for o in options.overrides if not o.startswith("tracking")]:
+        raise RetraceError(f"{other[0]}: only tracking is set for all jobs; the rest is in {path}")
     file = read_sweeps(path)
     if not (root / file.table).parent.is_dir():
         raise RetraceError(f"{path}: {file.table} should be in a folder that exists")
@@ -329,11 +267,13 @@ def run_file(path: Path, options: Options, root: Path) -> None:
         raise RetraceError(f"another command is filling {file.table}") from None
 
 
-def _run_locked(file: SweepFile, options: Options, root: Path) -> None:
+def _run_locked(file: SweepFile, options: Namespace, root: Path) -> None:
     jobs = jobs_of(file, root, options.seeds, options.overrides)
     stages = {stage for sweep in file.sweeps.values() for stage in sweep.stages}
     if stale := stale_stages(root, stages):
-        raise RetraceError(f"out of date: {', '.join(stale)}; run `make repro` first")
+        first = ", ".join(stale[:3])
+        more = f" and {len(stale) - 3} more" if len(stale) > 3 else ""
+        raise RetraceError(f"out of date: {first}{more}; run `make repro` first")
     table = Table(root / file.table, root / file.curves if file.curves else None)
     left = todo(jobs, table)
     print(f"{len(jobs) - len(left)} of {len(jobs)} jobs stand in {file.table}", flush=True)
@@ -346,7 +286,7 @@ def _run_locked(file: SweepFile, options: Options, root: Path) -> None:
         run = (
             partial(outcomes_elsewhere, runner, options.address)
             if options.address
-            else partial(outcomes_here, runner, options.n_jobs)
+            else partial(outcomes_here, runner, options.jobs)
         )
         if options.again:
             run_again(left, table, run)

@@ -1,8 +1,6 @@
-"""Tracking: what happens in a training is noted in a file, which a process of its own sends on.
+"""Tracking, where it happens: a training's events are noted in a file, as README.md tells.
 
 The training waits for nobody: noting a step takes microseconds, whatever the MLflow store does.
-One writer (recorder.py) serves all trainings of a command, so that MLflow is imported once; it
-reads the notes while they grow. What it cannot send stays in mlruns/pending for `make sync`.
 """
 
 from __future__ import annotations
@@ -15,9 +13,12 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -25,15 +26,15 @@ from filelock import FileLock
 
 from mlcore.errors import RetraceError, one_line
 from mlcore.files import atomic_path, md5_of, save_arrays
-from mlcore.process import git
+from mlcore.pipeline.dvc_yaml import read_stages
+from mlcore.process import git, git_output
 from mlcore.tracking import notes
-from mlcore.tracking.store import default_uri, displayed
+from mlcore.tracking.store import DEFAULT, displayed
 from mlcore.training.run import Observer, Result, Row, Training
-from mlcore.workspace import Origin
+from mlcore.workspace import Origin, Workspace
 
 if TYPE_CHECKING:
     from mlcore.config import Config
-    from mlcore.tracking.context import Context
 
 log = logging.getLogger(__name__)
 
@@ -41,40 +42,35 @@ N_EXAMPLES = 5
 """Samples that show what the model takes."""
 
 PATIENCE = 60.0
-"""Seconds that a command waits at its end for a writer that does not get on."""
+"""Seconds that a command waits at its end for a recorder without a heartbeat."""
+
+DVC = {
+    "dvc.stage": "DVC_STAGE",
+    "dvc.experiment": "DVC_EXP_NAME",
+    "dvc.baseline": "DVC_EXP_BASELINE_REV",
+}
+"""Tags by the variables of DVC's that they are of."""
 
 
 @contextmanager
 def session(config: Config, root: Path, above: Path | None = None) -> Iterator[Path | None]:
-    """Have a writer at work while the block runs; at its end, wait until it has sent everything.
+    """Have a recorder at work while the block runs; at its end, wait until it has sent everything.
 
-    Parameters
-    ----------
-    config : Config
-    root : Path
-        Top of the checkout.
-    above : Path, optional
-        Folder of the session of the command that started this one: it is used then.
-
-    Yields
-    ------
-    Path or None
-        The session's folder; None where tracking is off or the notes have no place, which is said.
+    Yields the session's folder: `above` if a command that started this one has one; None where
+    tracking is off or the notes have no place, which is said. `root` is the top of the checkout.
     """
-    if config.tracking.backend == "none" or above is not None:
-        yield None if config.tracking.backend == "none" else above
+    off = config.tracking.backend == "none"
+    if off or above:
+        yield None if off else above
         return
-    uri = store_of(config, root)
+    _warn_of_git(root)
     folder = notes.pending(root) / f"{time.time_ns()}-{uuid4().hex[:8]}"
-    hidden = folder.with_name(f".{folder.name}")
-    owner = FileLock(hidden / notes.OWNER)
+    command = FileLock(folder / notes.COMMAND)
     try:
-        hidden.mkdir(parents=True)
-        (hidden / notes.STORE).write_text(uri, encoding="utf-8")
-        (hidden / notes.WRITER).touch()
-        owner.acquire()
-        hidden.rename(folder)  # `make sync` sees it from now on, and that it is held
-        writer = _start_writer(folder, root)
+        folder.mkdir(parents=True)
+        command.acquire()  # before the address, without which `make sync` leaves it alone
+        notes.address(folder, store_of(config), root)
+        recorder = _start_recorder(folder, root)
     except OSError as error:
         log.warning("warning: nothing is tracked: %s", error)
         yield None
@@ -82,31 +78,31 @@ def session(config: Config, root: Path, above: Path | None = None) -> Iterator[P
     try:
         yield folder
     finally:
-        _finish(writer, folder)
-        if not notes.noted(folder):
+        wait_for(recorder, folder)
+        if not notes.trainings(folder):
             shutil.rmtree(folder, ignore_errors=True)
-        if left := _left_behind(root):  # its own are not among them: it still holds them
-            log.warning("warning: not recorded of earlier commands: %d; `make sync` does it", left)
-        owner.release()
+        _tell_of_others(root)
+        command.release()
 
 
-def _left_behind(root: Path) -> int:
-    """Count the trainings whose notes no command at work has."""
-    count = 0
-    for store in notes.pending(root).glob(f"[!.]*/{notes.STORE}"):
-        with suppress(OSError), FileLock(store.with_name(notes.OWNER), timeout=0):
-            count += len(notes.noted(store.parent))
-    return count
+def _tell_of_others(root: Path) -> None:
+    """Say how many trainings have notes that no command at work has."""
+    left = 0
+    for store in notes.pending(root).glob(f"*/{notes.STORE}"):
+        with suppress(OSError), FileLock(store.with_name(notes.COMMAND), timeout=0):
+            left += len(notes.trainings(store.parent))
+    if left:
+        log.warning("warning: not recorded of earlier commands: %d; `make sync` does it", left)
 
 
-def store_of(config: Config, root: Path) -> str:
-    """Give the store of a configuration, as notes name it: a URI without secrets."""
+def store_of(config: Config) -> str:
+    """Give the store of a configuration, as notes name it: `DEFAULT`, or without secrets."""
     given = os.environ.get("MLFLOW_TRACKING_URI")
-    return config.tracking.uri or (displayed(given) if given else default_uri(root))
+    return config.tracking.uri or (displayed(given) if given else DEFAULT)
 
 
-def _start_writer(folder: Path, root: Path) -> subprocess.Popen[bytes]:
-    # In a session of its own: Ctrl-C ends the training, the writer has that to write down
+def _start_recorder(folder: Path, root: Path) -> subprocess.Popen[bytes]:
+    # In a session of its own: Ctrl-C ends the training, the recorder has that to write down
     return subprocess.Popen(
         [sys.executable, "-m", "mlcore.tracking.recorder", "--follow", str(folder)],
         cwd=root,
@@ -115,39 +111,40 @@ def _start_writer(folder: Path, root: Path) -> subprocess.Popen[bytes]:
     )
 
 
-def _finish(writer: subprocess.Popen[bytes], folder: Path) -> None:
-    """Wait for the writer as long as it gets on."""
-    assert writer.stdin is not None
-    writer.stdin.close()  # the sign to finish
-    began, touched = time.monotonic(), 0.0
+def wait_for(recorder: subprocess.Popen[bytes], folder: Path) -> None:
+    """Wait for a recorder to end, as long as its heart beats."""
+    assert recorder.stdin is not None
+    recorder.stdin.close()  # the sign to finish
+    began, beat = time.monotonic(), 0.0
     try:
-        while writer.poll() is None and time.monotonic() - began < PATIENCE:
+        while recorder.poll() is None and time.monotonic() - began < PATIENCE:
             time.sleep(0.05)
             with suppress(OSError):
-                before, touched = touched, (folder / notes.WRITER).stat().st_mtime
-                if touched != before:  # not by how much: the clock may be set meanwhile
+                before, beat = beat, (folder / notes.RECORDER).stat().st_mtime
+                if beat != before:  # not by how much: the clock may be set meanwhile
                     began = time.monotonic()
     except KeyboardInterrupt:
         pass
-    if writer.poll() is None:
-        writer.kill()
-        writer.wait()
-    if writer.returncode not in (0, 1):  # with 1 it has said why
+    if recorder.poll() is None:
+        recorder.kill()
+        recorder.wait()
+    if recorder.returncode not in (0, 1):  # with 1 it has said why
         log.warning("warning: runs are kept in mlruns/pending for `make sync`")
 
 
+@dataclass
 class Tracker(Observer):
-    """Notes a training for the writer.
+    """Notes a training of a stage, a module such as "stages.train_network", for the recorder.
 
-    Parameters
-    ----------
-    folder : Path
-        Of the session.
-    context : Context
+    A `group`'s trainings, of one sweep, have its run as their parent.
     """
 
-    def __init__(self, folder: Path, context: Context) -> None:
-        self.session, self.context = folder, context
+    session: Path
+    workspace: Workspace
+    stage: str
+    origin: Origin
+    overrides: Sequence[str] = ()
+    group: str = ""
 
     def started(self, training: Training) -> None:
         """Make the notes' folder, held by a lock as long as this process lives."""
@@ -159,20 +156,21 @@ class Tracker(Observer):
         self.lock = FileLock(hidden / notes.LOCK)
         self.lock.acquire()
         self.events = (hidden / notes.EVENTS).open("a", encoding="utf-8")
-        if changes := _diff(self.context.root):
-            (hidden / notes.DIFF).write_text(changes, encoding="utf-8")
+        code, changes = _code(self.workspace.root)
+        sizes = {f"n_{part}": len(X) for part, (X, _) in training.data.items()}
+        if changes:
+            (hidden / notes.DIFF).write_bytes(changes)
         self._note(
             "started",
             id=identity,
             part=training.part,
-            name=_run_name(training.name, self.context.overrides, self.context.origin),
-            params=_text({**training.params, **_sizes(training)}),
-            tags=_tags(self.context)
-            | {f"input.{name}": md5_of(path) for name, path in _files(self.context.inputs)},
+            name=self._run_name(training.name),
+            params=_text({**training.params, **sizes}),
+            tags=self._tags() | code,
             dataset={"name": training.dataset.name, "digest": md5_of(training.dataset.path)},
-            path=os.path.relpath(training.dataset.path, self.context.root),
+            path=os.path.relpath(training.dataset.path, self.workspace.root),
         )
-        hidden.rename(self.folder)  # seen by the writer from now on
+        hidden.rename(self.folder)  # seen by the recorder from now on
 
     def step(self, row: Row) -> None:
         """Note an epoch."""
@@ -189,12 +187,9 @@ class Tracker(Observer):
                 ended=result.ended,
                 metrics=dict(result.metrics),
                 outputs={
-                    os.path.relpath(file, self.context.out): md5_of(file) for file in result.files
+                    os.path.relpath(file, self.workspace.out): md5_of(file) for file in result.files
                 },
-                candidates=[
-                    vars(candidate) | {"params": _text(candidate.params)}
-                    for candidate in result.candidates
-                ],
+                candidates=[vars(c) | {"params": _text(c.params)} for c in result.candidates],
             )
             self._close()
 
@@ -202,8 +197,7 @@ class Tracker(Observer):
         for file in result.files:
             with atomic_path(self.folder / notes.FILES / file.name) as temporary:
                 shutil.copy2(file, temporary)
-        example = self.training.data["train"][0][:N_EXAMPLES]
-        save_arrays(self.folder / notes.EXAMPLE, X=example)
+        save_arrays(self.folder / notes.EXAMPLE, X=self.training.data["train"][0][:N_EXAMPLES])
         model = getattr(result.estimator, "best_", result.estimator)
         with atomic_path(self.folder / notes.MODEL) as temporary:
             temporary.write_bytes(pickle.dumps(model))
@@ -227,20 +221,44 @@ class Tracker(Observer):
         self.events.close()
         self.lock.release()
 
+    def _run_name(self, name: str) -> str:
+        """Tell runs with other parameters apart by what was set of the stage's own."""
+        if self.origin == Origin.PIPELINE:
+            return name
+        stage = read_stages(self.workspace.root).get(self.stage.removeprefix("stages."))
+        told = dict(o.split("=", 1) for o in self.overrides if "=" in o)
+        settings = {
+            key: value
+            for key, value in told.items()
+            if value not in name
+            and not key.startswith(("hydra", "tracking"))
+            and ("." not in key or not stage or key.partition(".")[0] in stage.sections)
+        }
+        times = Counter(key.rpartition(".")[2] for key in settings)
+        for key, value in settings.items():
+            short = key.rpartition(".")[2]
+            name += f" {short if times[short] == 1 else key}={value}"
+        return name
+
+    def _tags(self) -> dict[str, str]:
+        root, inputs = self.workspace.root, sorted(self.workspace.inputs.items())
+        return {
+            "origin": self.origin.value,
+            "overrides": " ".join(o for o in self.overrides if not o.startswith("tracking")),
+            "output_folder": os.path.relpath(self.workspace.out, root),
+            "mlflow.source.name": self.stage,
+            "mlflow.source.type": "LOCAL",
+            **({notes.GROUP: self.group} if self.group else {}),
+            **{tag: os.environ[name] for tag, name in DVC.items() if os.environ.get(name)},
+            **{f"input.{name}": md5_of(path) for name, path in inputs if path.is_file()},
+        }
+
 
 def note_group(session: Path, group: str, part: str, name: str, about: Mapping[str, Any]) -> None:
-    """Note that there is a run above those of a group.
+    """Note that there is a run above those of a group; a later note brings it up to date.
 
-    Parameters
-    ----------
-    session : Path
-        Folder of the command's session.
-    group : str
-        As in `Context.group`. A later note of the same group brings its run up to date.
-    part, name : str
-        Experiment and name of the run; an empty part is that of the group's runs.
-    about : mapping
-        Its "params", "metrics" and "tags".
+    `part` is its experiment, empty for that of the group's runs; `about` has its "params",
+    "metrics" and "tags".
     """
     hidden = session / f".{uuid4().hex}"
     hidden.mkdir(parents=True)
@@ -253,31 +271,16 @@ def note_group(session: Path, group: str, part: str, name: str, about: Mapping[s
 
 @contextmanager
 def sweep_parent(session: Path | None, stage: str, arguments: Sequence[str]) -> Iterator[str]:
-    """Give the jobs of Hydra's multirun a run above theirs; other commands have none.
-
-    Parameters
-    ----------
-    session : Path or None
-    stage : str
-        Module that runs.
-    arguments : sequence of str
-        Of the command line.
-
-    Yields
-    ------
-    str
-        The group of the jobs' runs; "" if they have none.
-    """
+    """Give the group of the jobs of Hydra's multirun, and note a run above theirs at the end."""
     if session is None or not {"-m", "--multirun"} & set(arguments):
         yield ""
         return
-    overrides = [argument for argument in arguments if "=" in argument]
-    told = [o for o in overrides if not o.startswith(("hydra", "tracking"))]
-    name = " ".join([stage.rpartition(".")[2], *told])
+    told = [a for a in arguments if "=" in a and not a.startswith(("hydra", "tracking"))]
     group = f"sweep/{uuid4().hex}"
     try:
         yield group
     finally:
+        name = " ".join([stage.rpartition(".")[2], *told])
         about = {"tags": {"origin": "sweep", "overrides": " ".join(told)}}
         try:
             note_group(session, group, "", name, about)
@@ -285,65 +288,45 @@ def sweep_parent(session: Path | None, stage: str, arguments: Sequence[str]) -> 
             log.warning("warning: the sweep has no run that sums it up: %s", error)
 
 
-def _run_name(name: str, overrides: list[str], origin: Origin) -> str:
-    """Tell the runs of a sweep, and runs with other parameters, apart by what was set."""
-    if origin == Origin.PIPELINE:
-        return name
-    settings = [o.partition("=") for o in overrides if not o.startswith(("hydra", "tracking"))]
-    shown = [f"{key.split('.')[-1]}={value}" for key, _, value in settings if value not in name]
-    return " ".join([name, *shown])
-
-
-def _sizes(training: Training) -> dict[str, int]:
-    return {f"n_{part}": len(X) for part, (X, _) in training.data.items()}
-
-
 def _text(params: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in params.items()}
 
 
-def _tags(context: Context) -> dict[str, str]:
-    variables = {
-        "dvc.stage": "DVC_STAGE",
-        "dvc.experiment": "DVC_EXP_NAME",
-        "dvc.baseline": "DVC_EXP_BASELINE_REV",
-    }
-    return {
-        "origin": context.origin.value,
-        "overrides": " ".join(o for o in context.overrides if not o.startswith("tracking")),
-        "output_folder": os.path.relpath(context.out, context.root),
-        "mlflow.source.name": context.stage,
-        "mlflow.source.type": "LOCAL",
-        **({notes.GROUP: context.group} if context.group else {}),
-        **{tag: os.environ[name] for tag, name in variables.items() if os.environ.get(name)},
-        **_git_tags(context.root),
-    }
+CODE = ("stages", "mlcore", "conf", "hydra_plugins")
+"""Folders whose new files are changes of the code, too."""
+
+DIFF = (
+    *("diff", "HEAD", "--binary", "-U3", "--no-color", "--no-ext-diff", "--no-textconv"),
+    *("--src-prefix=a/", "--dst-prefix=b/"),
+    # Results that the pipeline is just writing are no change of the code
+    *("--", ".", ":!metrics", ":!dvc.lock"),
+)
+"""What `git apply` takes, whatever the user's settings."""
 
 
-NOT_CODE = ("--", ".", ":!metrics", ":!dvc.lock")
-"""Results that the pipeline is just writing are no change of the code."""
+def _code(root: Path) -> tuple[dict[str, str], bytes]:
+    """Give tags of the code and what it differs by from its commit; nothing where there is no git.
 
-DIFF_LIMIT = 1_000_000
-"""Characters of a diff that are kept."""
-
-
-def _git_tags(root: Path) -> dict[str, str]:
-    """Give commit and dirty state; empty outside a git checkout."""
+    New files are added to a copy of the index: the user's own stays as it is.
+    """
     try:
         commit = git(root, "rev-parse", "HEAD")
-        changed = git(root, "status", "--porcelain", "--untracked-files=no", *NOT_CODE)
-    except RetraceError:
-        return {}
-    return {"mlflow.source.git.commit": commit, "git.dirty": str(bool(changed)).lower()}
+        index = root / git(root, "rev-parse", "--git-path", "index")
+        with TemporaryDirectory() as folder:
+            copy = shutil.copyfile(index, Path(folder) / "index")
+            variables = {"GIT_INDEX_FILE": str(copy)}
+            present = [name for name in CODE if (root / name).is_dir()]
+            git_output(root, "add", "--intent-to-add", "--", *present, **variables)
+            changes = git_output(root, *DIFF, **variables)
+    except RetraceError:  # which the command has told
+        return {}, b""
+    return {"mlflow.source.git.commit": commit, "git.dirty": str(bool(changes)).lower()}, changes
 
 
-def _diff(root: Path) -> str:
-    """Give what the code differs by from the last commit; empty outside a git checkout."""
-    try:
-        return git(root, "diff", "HEAD", *NOT_CODE)[:DIFF_LIMIT]
-    except RetraceError:
-        return ""
-
-
-def _files(inputs: Mapping[str, Path]) -> list[tuple[str, Path]]:
-    return [(name, path) for name, path in sorted(inputs.items()) if path.is_file()]
+def _warn_of_git(root: Path) -> None:
+    """Say why the commit of a checkout is not known, if it is one."""
+    if (root / ".git").exists():
+        try:
+            git(root, "rev-parse", "HEAD")
+        except RetraceError as error:
+            log.warning("warning: runs are recorded without the code's commit: %s", error)

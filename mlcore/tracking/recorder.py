@@ -1,4 +1,4 @@
-"""Sends the notes of trainings to MLflow: ``python -m mlcore.tracking.recorder [--follow FOLDER]``.
+"""Sends notes of trainings to MLflow: ``python -m mlcore.tracking.recorder [--follow SESSION]``.
 
 With --follow it reads the notes of one command while they grow, until its standard input ends and
 all trainings have. Without, it sends whatever earlier commands could not: `make sync`. Notes that
@@ -8,38 +8,28 @@ are sent are deleted. However often the sending is broken off, a training become
 import argparse
 import json
 import os
-import pickle
+import select
 import shutil
 import signal
 import sys
-import threading
 import time
 from collections import Counter
-from contextlib import ExitStack, suppress
-from functools import cache
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import pandas as pd
 from filelock import FileLock, Timeout
 
-from mlcore.errors import one_line
+from mlcore.errors import RetraceError, one_line
 from mlcore.files import atomic_path, read_table
 from mlcore.plotting import loss_curves, save, sweep_dots
+from mlcore.process import checkout
 from mlcore.tracking import notes, summary
-from mlcore.tracking.registry import newer_than, promote, supersede
-from mlcore.tracking.server import URI, logged_in, read_login
-from mlcore.tracking.store import (
-    IDENTITY,
-    SERVER,
-    Store,
-    StoreError,
-    displayed,
-    without_secrets,
-)
-
-ROOT = Path(__file__).parents[2]
+from mlcore.tracking.registry import log_model, promote, supersede
+from mlcore.tracking.server import logged_in, reach
+from mlcore.tracking.store import Store, StoreError, displayed, milliseconds, without_secrets
 
 INTERVAL = 3.0
 """Seconds between two batches of epochs."""
@@ -47,40 +37,34 @@ INTERVAL = 3.0
 POLL = 0.25
 """Seconds between two looks at the notes."""
 
-BATCH_LIMIT = 1000
-"""Metrics that MLflow takes in one call."""
-
-TRUSTED_TYPES = [
-    "mlcore.training.mlp.ObservedMLPClassifier",
-    "mlcore.training.mlp.ObservedMLPRegressor",
-    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
-    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
-]
-"""All that a fitted MLP holds beyond what skops trusts by itself."""
-
 ATTEMPTS = 3
 """Times that a training is tried to be sent before it is left for `make sync`."""
+
+IDENTITY = "retrace.id"
+"""Tag that ties a run to the notes it was made of, so that it is made once."""
 
 MODEL_SENT = "model.sent"
 """Holds in a training's notes, once its model is in the store, the URI of that."""
 
+Note = dict[str, Any]
 
-def is_held(folder: Path) -> bool:
+
+def is_held(training: Path) -> bool:
     """Whether the process that trains is alive: the system frees its lock when it ends."""
     try:
-        with FileLock(folder / notes.LOCK, timeout=0):
+        with FileLock(training / notes.LOCK, timeout=0):
             return False
     except Timeout:
         return True
 
 
 class Run:
-    """The notes of one training, and how much of them is sent."""
+    """The MLflow run of one training: reads its notes in `folder`, and sends what is new."""
 
     def __init__(self, folder: Path, store: Store) -> None:
         self.folder, self.store = folder, store
         self.run_id, self.offset, self.done = "", 0, False
-        self.metrics: list[Any] = []
+        self.metrics: list[tuple[str, float, float, int]] = []
         self.sent = time.monotonic()
 
     def advance(self) -> None:
@@ -89,150 +73,163 @@ class Run:
         with (self.folder / notes.EVENTS).open("rb") as file:
             file.seek(self.offset)
             new = file.read()
-        whole = new[: new.rfind(b"\n") + 1]
-        for line in whole.splitlines(keepends=True):
+        for line in new[: new.rfind(b"\n") + 1].splitlines(keepends=True):
             note = json.loads(line)
             getattr(self, f"_{note['event']}")(note)
             self.offset += len(line)  # what fails is tried again, what is sent is not
         if self.metrics and time.monotonic() - self.sent >= INTERVAL:
             self._send()
-            rehearse(self.store)
         if not self.done and not alive:
             error = "its end was not noted: it was killed, or notes had no room"
             self._failed({"time": time.time(), "status": "KILLED", "error": error})
 
-    def _started(self, note: dict[str, Any]) -> None:
-        client, entities = self.store.client, self.store.mlflow.entities
+    def _beat(self) -> None:
+        """Show the command, which waits at its end, that there is progress."""
+        os.utime(self.folder.parent / notes.RECORDER)
+
+    def _started(self, note: Note) -> None:
+        of = self.store.mlflow.entities
         self.part, self.tags, self.identity = note["part"], note["tags"], note["id"]
         self.digest = note["dataset"]["digest"]
         self.run_id = self._create(self.identity, note["name"], note["time"])
-        client.log_batch(
-            self.run_id,
-            params=[entities.Param(name, value) for name, value in note["params"].items()],
-        )
-        dataset = entities.Dataset(
-            **note["dataset"], source_type="local", source=json.dumps({"uri": note["path"]})
-        )
-        tag = entities.InputTag("mlflow.data.context", "training")
-        client.log_inputs(self.run_id, [entities.DatasetInput(dataset, [tag])])
+        self.store.log(self.run_id, params=note["params"])
+        source = json.dumps({"uri": note["path"]})
+        dataset = of.Dataset(**note["dataset"], source_type="local", source=source)
+        tag = of.InputTag("mlflow.data.context", "training")
+        self.store.client.log_inputs(self.run_id, [of.DatasetInput(dataset, [tag])])
 
-    def _get_on(self) -> None:
-        """Show the command, which waits at its end, that the writer gets on."""
-        os.utime(self.folder.parent / notes.WRITER)
-
-    def _create(self, identity: str, name: str, started: float, parent: str | None = None) -> str:
-        """Create a run; or find it, if a writer that was broken off has."""
-        found = self.store.find(self.part, identity)
-        if found:
-            self.store.client.update_run(found, status="RUNNING")
-            return found
+    def _create(self, identity: str, name: str, started: float, parent: str = "") -> str:
+        """Create a run; or find it, if a recorder that was broken off has."""
+        client = self.store.client
+        for found in self.store.runs(f"tags.`{IDENTITY}` = '{identity}'", self.part):
+            client.update_run(found.info.run_id, status="RUNNING")
+            if "error" in found.data.tags:
+                client.delete_tag(found.info.run_id, "error")
+            return str(found.info.run_id)
         tags = self.tags | {IDENTITY: identity}
-        run = self.store.client.create_run(
-            self.store.experiment(self.part),
-            start_time=milliseconds(started),
-            run_name=name,
-            tags=tags | ({"mlflow.parentRunId": parent} if parent else {}),
-        )
-        return str(run.info.run_id)
+        tags |= {"mlflow.parentRunId": parent} if parent else {}
+        experiment, start = self.store.experiment(self.part), milliseconds(started)
+        return str(client.create_run(experiment, start, tags, name).info.run_id)
 
-    def _epoch(self, note: dict[str, Any]) -> None:
+    def _epoch(self, note: Note) -> None:
         row = note["row"]
-        self.metrics += [
-            self._metric(name, value, note["time"], int(row["epoch"]))
-            for name, value in row.items()
-            if name != "epoch"
-        ]
-
-    def _metric(self, name: str, value: float, when: float, step: int) -> Any:
-        return self.store.mlflow.entities.Metric(name, value, milliseconds(when), step)
+        step = int(row.pop("epoch"))
+        self.metrics += [(name, value, note["time"], step) for name, value in row.items()]
 
     def _send(self) -> None:
-        for start in range(0, len(self.metrics), BATCH_LIMIT):
-            self.store.client.log_batch(
-                self.run_id, metrics=self.metrics[start : start + BATCH_LIMIT]
-            )
+        self.store.log(self.run_id, metrics=self.metrics)
         self.metrics, self.sent = [], time.monotonic()
-        self._get_on()
+        self._beat()
 
-    def _finished(self, note: dict[str, Any]) -> None:
-        # Without the prefix they would be mixed up with the epochs' figures of that name.
+    def _finished(self, note: Note) -> None:
+        # Without the prefix they would be mixed up with the epochs' metrics of that name.
         # Step 0: single values are drawn as bars
         self.metrics += [
-            self._metric(
-                f"final_{name}" if name.startswith(("train_", "val_")) else name,
-                value,
-                note["ended"],
-                0,
-            )
-            for name, value in note["metrics"].items()
+            (f"final_{n}" if n.startswith(("train_", "val_")) else n, value, note["ended"], 0)
+            for n, value in note["metrics"].items()
         ]
         self._send()
-        for number, candidate in enumerate(note["candidates"]):
-            self._candidate(f"{self.identity}-{number}", candidate)
-        for path, md5 in note["outputs"].items():
-            self.store.client.set_tag(self.run_id, f"output.{path}", md5)
-        self._attach(note["metrics"])
+        for number, candidate in enumerate(note["candidates"]):  # of a search: its children
+            identity, began = f"{self.identity}-{number}", candidate["started"]
+            child = self._create(identity, candidate["name"], began, self.run_id)
+            points = [(name, v, candidate["ended"], 0) for name, v in candidate["metrics"].items()]
+            self.store.log(child, candidate["params"], points)
+            self._end(child, "FINISHED", candidate["ended"])
+        tags = {f"output.{path}": md5 for path, md5 in note["outputs"].items()}
+        self.store.log(self.run_id, tags=tags)
+        self._attach()
+        self._register(note["metrics"].get("val_accuracy"))
         self._end(self.run_id, "FINISHED", note["ended"])
-        if self._is_the_pipelines():
-            supersede(self.store, self.part, self.run_id, self.tags["dvc.stage"])
         self.done = True
 
-    def _is_the_pipelines(self) -> bool:
-        """Whether DVC ran it, and not as an experiment, which is compared with the pipeline's."""
-        return "dvc.stage" in self.tags and "dvc.experiment" not in self.tags
+    def _attach(self) -> None:
+        """Add files and a picture."""
+        if (self.folder / notes.DIFF).exists():
+            self._add(self.folder / notes.DIFF, "code")
+        for file in sorted((self.folder / notes.FILES).glob("*")):
+            self._add(file, "results")
+            if file.suffix == ".csv":
+                self._try("its losses are not drawn", self._draw, file)
 
-    def _candidate(self, identity: str, candidate: dict[str, Any]) -> None:
-        """Record a candidate of a search as a child."""
-        client, entities = self.store.client, self.store.mlflow.entities
-        child = self._create(identity, candidate["name"], candidate["started"], self.run_id)
-        client.log_batch(
-            child,
-            params=[entities.Param(name, value) for name, value in candidate["params"].items()],
-            metrics=[
-                self._metric(name, value, candidate["ended"], 0)
-                for name, value in candidate["metrics"].items()
-            ],
-        )
-        self._end(child, "FINISHED", candidate["ended"])
-        self._get_on()
+    def _add(self, file: Path, folder: str) -> None:
+        self.store.client.log_artifact(self.run_id, str(file), folder)
+        self._beat()
 
-    def _group(self, note: dict[str, Any]) -> None:
+    def _draw(self, history: Path) -> None:
+        rows = read_table(history)
+        if "epoch" in rows:  # else they are the candidates of a search
+            save(loss_curves(rows, history.stem, "loss"), self.folder / "loss.png")
+            self._add(self.folder / "loss.png", "figures")
+
+    def _register(self, val_accuracy: float | None) -> None:
+        """Say which run is the current one, add the model, and register that if it is the best."""
+        own = False
+        # An experiment of DVC's is compared with the pipeline's runs, it is none
+        if "dvc.stage" in self.tags and "dvc.experiment" not in self.tags:
+            place = (self.store, self.part, self.run_id, self.tags["dvc.stage"])
+            own = bool(self._try("it is not known for the newest", supersede, *place))
+        if not (self.folder / notes.MODEL).exists():
+            return
+        if uri := self._try("its model is not recorded", self._model):
+            about = {"val_accuracy": val_accuracy, "data": self.digest}
+            model = (self.store, self.part, uri, self.run_id, about, own)
+            self._try("its model is not registered", promote, *model)
+
+    def _model(self) -> str:
+        """Add the model, once; returns its URI."""
+        sent = self.folder / MODEL_SENT
+        if not sent.exists():
+            uri = log_model(self.store, self.run_id, self.folder)
+            with atomic_path(sent) as temporary:
+                temporary.write_text(uri, encoding="utf-8")
+        self._beat()
+        return sent.read_text(encoding="utf-8")
+
+    def _try(self, failure: str, step: Callable[..., Any], *arguments: Any) -> Any:
+        """Do what a run can be without, and say so where it fails; raises if the store is gone."""
+        try:
+            return step(*arguments)
+        except Exception as error:  # whatever people wrote into the store, the run ends
+            self.store.within_deadline(self.store.check)
+            reason = without_secrets(one_line(error), self.store.uri)
+            print(f"warning: {notes.title(self.folder)}: {failure}: {reason}", file=sys.stderr)
+
+    def _group(self, note: Note) -> None:
         """Make the run above those of a group, or bring it up to date."""
-        client, entities = self.store.client, self.store.mlflow.entities
-        members = self.store.members(note["part"], note["id"])
-        if members:
-            self.part, self.tags = note["part"] or members[0]["experiment"], note["tags"]
-            self.run_id = self._create(note["id"], note["name"], members[0]["started"])
-            metrics = note["metrics"] or summary.spread(members)
-            client.log_batch(
-                self.run_id,
-                params=[entities.Param(name, value) for name, value in note["params"].items()],
-                metrics=[self._metric(name, v, note["time"], 0) for name, v in metrics.items()],
-            )
-            self._summarise(members)
-            for member in members:
-                client.set_tag(member["run_id"], "mlflow.parentRunId", self.run_id)
-                self._get_on()
-            self._end(self.run_id, "FINISHED", note["time"])
+        wanted = f"tags.`{notes.GROUP}` = '{note['id']}' and attributes.status = 'FINISHED'"
+        members = self.store.runs(wanted, note["part"], "start_time ASC")
+        self.done = not members
+        if self.done:
+            return
+        client = self.store.client
+        experiment = client.get_experiment(members[0].info.experiment_id).name
+        self.part, self.tags = note["part"] or experiment, note["tags"]
+        started = members[0].info.start_time / 1000
+        self.run_id = self._create(note["id"], note["name"], started)
+        metrics = note["metrics"] or summary.spread(members)
+        points = [(name, value, note["time"], 0) for name, value in metrics.items()]
+        self.store.log(self.run_id, note["params"], points)
+        self._try("it is not summed up", self._summarise, members)
+        for member in members:
+            client.set_tag(member.info.run_id, "mlflow.parentRunId", self.run_id)
+            self._beat()
+        self._end(self.run_id, "FINISHED", note["time"])
         self.done = True
 
-    def _summarise(self, members: list[dict[str, Any]]) -> None:
-        """Add a table and a figure of the runs of a group, and say which is the best."""
-        table = summary.table(members)
-        chosen = summary.best(members)
+    def _summarise(self, members: list[Any]) -> None:
+        """Add a table and a picture of the runs of a group, and say which is the best."""
         with TemporaryDirectory() as folder:
-            table.to_csv(Path(folder) / "runs.csv", index=False)
-            if chosen:
-                run, figure = chosen
-                self.store.client.set_tag(self.run_id, "best_run", run["run_id"])
-                self.store.client.set_tag(self.run_id, "best_run_name", run["name"])
-                self.store.client.set_tag(self.run_id, "best_by", figure)
-                values = {m["name"]: m["metrics"].get(figure) for m in members}
-                save(sweep_dots(values, figure), Path(folder) / "runs.png")
+            summary.table(members).to_csv(Path(folder) / "runs.csv", index=False)
+            if chosen := summary.best(members):
+                run, metric = chosen
+                best = {"best_run": run.info.run_id, "best_run_name": run.info.run_name}
+                self.store.log(self.run_id, tags=best | {"best_by": metric})
+                values = {m.info.run_name: m.data.metrics.get(metric) for m in members}
+                save(sweep_dots(values, metric), Path(folder) / "runs.png")
             for file in sorted(Path(folder).iterdir()):
-                self.store.client.log_artifact(self.run_id, str(file), "sweep")
+                self._add(file, "sweep")
 
-    def _failed(self, note: dict[str, Any]) -> None:
+    def _failed(self, note: Note) -> None:
         if self.run_id:
             self._send()
             self.store.client.set_tag(self.run_id, "error", note["error"])
@@ -241,175 +238,64 @@ class Run:
 
     def _end(self, run_id: str, status: str, when: float) -> None:
         self.store.client.set_terminated(run_id, status, end_time=milliseconds(when))
-
-    def _attach(self, metrics: dict[str, float]) -> None:
-        """Add files, a figure and the model, and register that if it is the best."""
-        client = self.store.client
-        if (self.folder / notes.DIFF).exists():
-            client.log_artifact(self.run_id, str(self.folder / notes.DIFF), "code")
-        for file in sorted((self.folder / notes.FILES).glob("*")):
-            client.log_artifact(self.run_id, str(file), "results")
-            if file.suffix == ".csv":
-                self._draw(file)
-            self._get_on()
-        model, sent = self.folder / notes.MODEL, self.folder / MODEL_SENT
-        if not model.exists():
-            return
-        if not sent.exists():
-            uri = self._log_model(pickle.loads(model.read_bytes()))  # noqa: S301 - our own note
-            with atomic_path(sent) as temporary:
-                temporary.write_text(uri, encoding="utf-8")
-        about = {"val_accuracy": metrics.get("val_accuracy"), "data": self.digest}
-        own = self._is_the_pipelines() and not newer_than(
-            self.store, self.part, self.run_id, self.tags["dvc.stage"]
-        )
-        uri = sent.read_text(encoding="utf-8")
-        try:
-            promote(self.store, self.part, uri, self.run_id, about, own)
-        except self.store.mlflow.exceptions.MlflowException as error:
-            if error.get_http_status_code() >= 429:
-                raise  # too many requests, or a fault of the server's: for another try
-            reason = without_secrets(one_line(error), self.store.uri)
-            print(f"warning: a model is not registered: {reason}", file=sys.stderr)
-
-    def _draw(self, history: Path) -> None:
-        """Add the losses over epochs as a picture."""
-        rows = read_table(history)
-        if "epoch" not in rows:  # the candidates of a search
-            return
-        save(loss_curves(rows, history.stem, "loss"), self.folder / "loss.png")
-        self.store.client.log_artifact(self.run_id, str(self.folder / "loss.png"), "figures")
-
-    def _log_model(self, model: Any) -> str:
-        """Log a model that `mlflow.pyfunc.load_model` and `mlflow models serve` take; its URI."""
-        import numpy as np
-
-        from mlcore.nn import NeuralNetwork
-        from mlcore.training.models import save_network
-
-        mlflow, root = self.store.mlflow, self.store.root
-        with np.load(self.folder / notes.EXAMPLE, allow_pickle=False) as arrays:
-            example = arrays["X"]
-        shared = {
-            "name": "model",
-            "code_paths": [str(root / "mlcore")],
-            "signature": mlflow.models.infer_signature(example, model.predict(example)),
-            "input_example": example,
-            "pip_requirements": requirements(root),
-        }
-        mlflow.start_run(run_id=self.run_id)
-        try:
-            if isinstance(model, NeuralNetwork):
-                file = self.folder / "network.pkl"
-                save_network(file, model)
-                logged = mlflow.pyfunc.log_model(
-                    python_model=str(root / "mlcore" / "serving.py"),
-                    artifacts={"network": file.as_uri()},  # of a path MLflow would decode %
-                    **shared,
-                )
-            else:
-                logged = mlflow.sklearn.log_model(
-                    model,
-                    serialization_format="skops",
-                    skops_trusted_types=TRUSTED_TYPES,
-                    **shared,
-                )
-        finally:
-            mlflow.end_run("RUNNING")
-        return str(logged.model_uri)
-
-
-@cache
-def rehearse(store: Store) -> None:
-    """Do once, while a training goes on, what takes long the first time: its command waits for it.
-
-    What a figure and a model need is then imported and looked up when the training ends.
-    """
-    import mlcore.training.models  # noqa: F401
-
-    with suppress(Exception), TemporaryDirectory() as folder:  # what is wrong shows at the end
-        losses = pd.DataFrame({"epoch": [1], "train_loss": [1.0], "val_loss": [1.0]})
-        save(loss_curves(losses, "", "loss"), Path(folder) / "loss.png")
-        store.mlflow.pyfunc.save_model(
-            Path(folder) / "model",
-            python_model=str(store.root / "mlcore" / "serving.py"),
-            pip_requirements=requirements(store.root),
-        )
-
-
-def milliseconds(seconds: float) -> int:
-    """Give a time as MLflow has it."""
-    return int(seconds * 1000)
-
-
-def requirements(root: Path) -> list[str]:
-    """Give what a logged model needs, in the checkout's versions."""
-    pins = (root / "requirements.numeric.txt").read_text(encoding="utf-8").split()
-    return [*pins, "skops"]
+        self._beat()
 
 
 class Sender:
-    """Sends the trainings of one session; one that cannot be sent does not hold up the others."""
+    """Sends the trainings of one session; one that cannot be sent does not hold up the others.
 
-    def __init__(self, session: Path) -> None:
-        self.session = session
-        self.uri = (session / notes.STORE).read_text(encoding="utf-8")
-        self.login = read_login(ROOT) if self.uri == SERVER else {}
-        self.uri = self.login.get(URI, self.uri)
-        # What is written down has no password: the environment may have the whole of it
-        given = os.environ.get("MLFLOW_TRACKING_URI", "")
-        if displayed(given) == self.uri:
-            self.uri = given
+    `told` are reasons that were told, of other sessions, too: each is told once. A session of
+    another checkout raises RetraceError.
+    """
+
+    def __init__(self, session: Path, root: Path, told: set[str]) -> None:
+        self.session, self.root, self.told = session, root, told
+        named, _, home = (session / notes.STORE).read_text(encoding="utf-8").partition("\n")
+        home = home.strip()
+        if home != str(notes.checkout_root(root).resolve()):
+            raise RetraceError(
+                f"notes in {session} are of the checkout {home or 'of an earlier version'}: "
+                "`make sync` there records them; here they can be deleted"
+            )
+        self.uri, self.login = reach(named, root)
         self.store: Store | None = None
         self.runs: dict[Path, Run] = {}
         self.attempts: Counter[Path] = Counter()
 
-    @property
-    def refused(self) -> set[Path]:
-        """The trainings that cannot be sent."""
-        return {folder for folder, number in self.attempts.items() if number >= ATTEMPTS}
-
     def waiting(self) -> list[Path]:
-        """Give the trainings that are still to be sent."""
-        return [folder for folder in notes.noted(self.session) if folder not in self.refused]
+        """Give the trainings that are still to be sent, without those that cannot be."""
+        return [t for t in notes.trainings(self.session) if self.attempts[t] < ATTEMPTS]
 
     def send(self) -> list[str]:
-        """Send what is new; returns the names of the trainings that are complete now.
+        """Send what is new; returns the titles of the trainings that are complete now.
 
-        Raises
-        ------
-        StoreError
-            If the store does not answer.
+        Raises StoreError if the store does not answer.
         """
-        with logged_in(self.login):
-            return self._send()
-
-    def _send(self) -> list[str]:
         complete = []
-        for folder in self.waiting():
-            self.store = self.store or Store(self.uri, ROOT)
-            run = self.runs.setdefault(folder, Run(folder, self.store))
-            try:
-                run.advance()
-                self.attempts.pop(folder, None)
-            except Exception as error:  # whatever it is, the training is done or goes on
-                self._failed(folder, self.store, error)
-            if run.done:
-                complete.append(folder.name.partition("-")[2])
-                gone = folder.with_name(f".{folder.name}")
-                folder.rename(gone)  # recorded, whatever breaks off the deletion
-                shutil.rmtree(gone)
-                del self.runs[folder]
+        with logged_in(self.login):
+            for folder in self.waiting():
+                self.store = self.store or Store(self.uri, self.root)
+                run = self.runs.setdefault(folder, Run(folder, self.store))
+                try:
+                    run.advance()
+                    self.attempts.pop(folder, None)
+                except Exception as error:  # whatever it is, the training is done or goes on
+                    self.store.within_deadline(self.store.check)  # unless it is the store's fault
+                    self._refused(folder, without_secrets(one_line(error), self.uri))
+                if run.done:
+                    complete.append(notes.title(folder))
+                    gone = folder.with_name(f".{folder.name}")
+                    folder.rename(gone)  # recorded, whatever breaks off the deletion
+                    shutil.rmtree(gone)
+                    del self.runs[folder]
         return complete
 
-    def _failed(self, folder: Path, store: Store, error: Exception) -> None:
-        """Leave a training for another try or set it aside, unless it is the store that fails."""
-        store.within_deadline(store.check)
+    def _refused(self, folder: Path, reason: str) -> None:
+        """Leave a training for another try, or set it aside."""
         self.attempts[folder] += 1
-        if folder in self.refused:
-            name = folder.name.partition("-")[2]
-            reason = without_secrets(str(error), self.uri)
-            warn(f"{name} is not recorded in {displayed(self.uri)}: {reason}")
+        if self.attempts[folder] >= ATTEMPTS and reason not in self.told:
+            self.told.add(reason)
+            warn(f"{notes.title(folder)} is not recorded in {displayed(self.uri)}: {reason}")
 
 
 def warn(what: str) -> None:
@@ -417,78 +303,75 @@ def warn(what: str) -> None:
     print(f"warning: {what}; kept in mlruns/pending for `make sync`", file=sys.stderr)
 
 
-def follow(session: Path) -> int:
+def follow(session: Path, root: Path) -> int:
     """Send a session's notes while they grow; returns the exit code."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the end of standard input is the sign
-    ended = threading.Event()
-
-    def wait_for_the_end() -> None:
-        sys.stdin.read()
-        ended.set()
-
-    threading.Thread(target=wait_for_the_end, daemon=True).start()
-    sender = Sender(session)
-    with FileLock(session / notes.WRITER):
+    sender = Sender(session, root, set())
+    with FileLock(session / notes.RECORDER):
         try:
-            while True:
-                last = ended.is_set()
-                sender.send()
-                if last and not sender.waiting():
-                    break
-                if last:
+            over = False
+            while not over or sender.waiting():
+                if over:
                     time.sleep(POLL)
                 else:
-                    ended.wait(POLL)
+                    over = bool(select.select([sys.stdin], [], [], POLL)[0])
+                sender.send()
         except StoreError as error:
             warn(f"runs are not recorded in {displayed(sender.uri)}: {error}")
-            return 1
-    return int(bool(sender.refused))
+    return int(bool(notes.trainings(session)))
 
 
-def sync() -> int:
+def sync(root: Path) -> int:
     """Send what is left of all sessions that are over; returns the exit code."""
-    code, recorded = 0, 0
-    unusable: set[str] = set()
-    for session in sorted(notes.pending(ROOT).glob("[!.]*")):
+    recorded, left, told = 0, 0, set[str]()
+    for session in sorted(notes.pending(root).glob("[!.]*")):
         with ExitStack() as locks:
             try:
-                for name in (notes.OWNER, notes.WRITER):
+                for name in (notes.COMMAND, notes.RECORDER):
                     locks.enter_context(FileLock(session / name, timeout=0))
-                sender = Sender(session)
+                recorded += _send_all(Sender(session, root, told))
             except (Timeout, OSError):
                 continue  # a command is still at work there, or has just taken it away
-            # A training whose command was killed may still be at work
-            while sender.uri not in unusable and not all(map(is_held, sender.waiting())):
-                try:
-                    names = sender.send()
-                except StoreError as error:
-                    unusable.add(sender.uri)
-                    warn(f"runs are not recorded in {displayed(sender.uri)}: {error}")
-                    break
-                recorded += len(names)
-                print("".join(f"recorded {n} in {displayed(sender.uri)}\n" for n in names), end="")
-            left = notes.noted(session)
-            for folder in filter(is_held, left):
-                print(f"{folder.name.partition('-')[2]} is still at work")
-            code = code or int(bool(left))
-            if not left:
+            except RetraceError as error:
+                print(f"warning: {error}", file=sys.stderr)
+            kept = notes.trainings(session)
+            for training in filter(is_held, kept):
+                print(f"{notes.title(training)} is still at work")
+            left += len(kept)
+            if not kept:
                 shutil.rmtree(session, ignore_errors=True)
-    if not recorded and not code:
+    if not recorded and not left:
         print("nothing to record")
-    return code
+    return int(bool(left))
 
 
-def main() -> int:
+def _send_all(sender: Sender) -> int:
+    """Send what is left of a session; returns how many trainings."""
+    recorded = 0
+    # A training whose command was killed may still be at work
+    while sender.uri not in sender.told and not all(map(is_held, sender.waiting())):
+        try:
+            titles = sender.send()
+        except StoreError as error:
+            sender.told.add(sender.uri)  # it is not tried again
+            warn(f"runs are not recorded in {displayed(sender.uri)}: {error}")
+            break
+        recorded += len(titles)
+        print("".join(f"recorded {t} in {displayed(sender.uri)}\n" for t in titles), end="")
+    return recorded
+
+
+def main(argv: Sequence[str], root: Path) -> int:
     """Send notes; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m mlcore.tracking.recorder", description=__doc__)
-    parser.add_argument("--follow", type=Path, metavar="FOLDER", help="of one command's notes")
-    session = parser.parse_args().follow
-    return follow(session) if session else sync()
+    parser.add_argument("--follow", type=Path, metavar="SESSION", help="of one command")
+    session = parser.parse_args(argv).follow
+    return follow(session, root) if session else sync(root)
 
 
 if __name__ == "__main__":
-    exit_code = main()
+    exit_code = main(sys.argv[1:], checkout())
     sys.stdout.flush()
     sys.stderr.flush()
     # All is sent. What MLflow and its libraries do at exit takes a second, and a command waits

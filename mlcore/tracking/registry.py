@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from mlcore.tracking.notes import checkout_root
+from mlcore.files import load_arrays
+from mlcore.tracking import notes
 
 if TYPE_CHECKING:
     from mlcore.tracking.store import Store
 
-CURRENT = "current"
-"""Tag of the pipeline's own runs: "true" of the newest of a stage, "false" of those before it."""
-
-SUPERSEDED_BY = "superseded_by"
-"""Tag of a run with the id of the one that took its place."""
+CURRENT, SUPERSEDED_BY = "current", "superseded_by"
+"""Tags of the pipeline's own runs: "true" of the newest of a stage, else "false"; and the id of the
+one that took its place."""
 
 ALIAS = "champion"
 
@@ -25,53 +26,65 @@ MODELS = {"network": "mnist-network", "classifier": "fashion-mnist-classifier"}
 """Parts whose best model is registered, and under which name."""
 
 BETTER_BY = "val_accuracy"
-"""What the best model is best by. Never a test figure: that would choose by the test images."""
-
+"""What the best model is best by. Never a test metric: that would choose by the test images."""
 
 NO_CHAMPION = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 """What MLflow answers where there is no such model, or none with that alias."""
 
+TRUSTED_TYPES = [
+    "mlcore.training.mlp.ObservedMLPClassifier",
+    "mlcore.training.mlp.ObservedMLPRegressor",
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
+]
+"""All that a fitted MLP holds beyond what skops trusts by itself."""
 
-def newer_than(store: Store, experiment: str, run_id: str, stage: str) -> str:
-    """Give the id of the current run of a stage if it was started after this one; else "".
 
-    Runs that were kept for `make sync` come later than those that took their place. The parameters
-    are those of `supersede`.
+def supersede(store: Store, experiment: str, run_id: str, stage: str) -> bool:
+    """Make a run the current one of its stage, unless a newer one is; returns whether it is.
+
+    Nothing is deleted. Runs that were kept for `make sync` come after those that took their place.
+    `stage` is as DVC names it, such as "train_network@tanh-normal".
     """
-    started = store.client.get_run(run_id).info.start_time
-    others = _current(store, experiment, run_id, stage)
-    return next((run.info.run_id for run in others if run.info.start_time > started), "")
+    current = store.runs(f"tags.`dvc.stage` = '{stage}' and tags.`{CURRENT}` = 'true'", experiment)
+    runs = [store.client.get_run(run_id), *current]  # the first of two that began together wins
+    winner = max(runs, key=lambda run: run.info.start_time).info.run_id
+    for old in {run.info.run_id for run in runs} - {winner}:  # several if it was broken off
+        store.log(old, tags={CURRENT: "false", SUPERSEDED_BY: winner})
+    store.client.set_tag(winner, CURRENT, "true")
+    return bool(winner == run_id)
 
 
-def supersede(store: Store, experiment: str, run_id: str, stage: str) -> None:
-    """Make a run the current one of its stage, unless a newer one is; nothing is deleted.
+def log_model(store: Store, run_id: str, training: Path) -> str:
+    """Log a training's model for `mlflow.pyfunc.load_model` and `mlflow models serve`; its URI."""
+    from mlcore.nn import NeuralNetwork
+    from mlcore.training.models import save_network
 
-    Parameters
-    ----------
-    store : Store
-    experiment : str
-        Name of the experiment.
-    run_id : str
-    stage : str
-        As DVC names it, such as "train_network@tanh-normal".
-    """
-    if newer := newer_than(store, experiment, run_id, stage):
-        store.client.set_tag(run_id, CURRENT, "false")
-        store.client.set_tag(run_id, SUPERSEDED_BY, newer)
-        return
-    for run in _current(store, experiment, run_id, stage):
-        store.client.set_tag(run.info.run_id, CURRENT, "false")
-        store.client.set_tag(run.info.run_id, SUPERSEDED_BY, run_id)
-    store.client.set_tag(run_id, CURRENT, "true")
-
-
-def _current(store: Store, experiment: str, run_id: str, stage: str) -> list[Any]:
-    """Give the current runs of a stage but this one; more than one if a change was broken off."""
-    runs = store.client.search_runs(
-        [store.experiment(experiment)],
-        f"tags.`dvc.stage` = '{stage}' and tags.`{CURRENT}` = 'true'",
-    )
-    return [run for run in runs if run.info.run_id != run_id]
+    model = pickle.loads((training / notes.MODEL).read_bytes())  # noqa: S301 - our own note
+    example = load_arrays(training / notes.EXAMPLE)["X"]
+    mlflow, root = store.mlflow, store.root
+    pins = (root / "requirements.numeric.txt").read_text(encoding="utf-8").split()
+    about: dict[str, Any] = {
+        "name": "model",
+        "code_paths": [str(root / "mlcore")],
+        "signature": mlflow.models.infer_signature(example, model.predict(example)),
+        "input_example": example,
+        "pip_requirements": [*pins, "skops"],
+    }
+    if isinstance(model, NeuralNetwork):
+        flavour, file = mlflow.pyfunc, training / "network.pkl"
+        save_network(file, model)
+        about["python_model"] = str(root / "mlcore" / "tracking" / "serving.py")
+        about["artifacts"] = {"network": str(file)}
+    else:
+        flavour, about["sk_model"] = mlflow.sklearn, model
+        about |= {"serialization_format": "skops", "skops_trusted_types": TRUSTED_TYPES}
+    mlflow.start_run(run_id=run_id)
+    try:
+        logged = flavour.log_model(**about)
+    finally:
+        mlflow.end_run("RUNNING")
+    return str(logged.model_uri)
 
 
 def promote(
@@ -79,48 +92,38 @@ def promote(
 ) -> bool:
     """Register a model as the champion of its part, if it is better than the one that is.
 
-    Parameters
-    ----------
-    store : Store
-    part : str
-    model_uri : str
-    run_id : str
-    about : mapping
-        "val_accuracy", and "data": the digest of what it was trained and validated on.
-    own : bool
-        Whether the pipeline trained it: then it takes the place of one on other data, with which
-        it cannot be compared.
-
-    Returns
-    -------
-    bool
+    `about` has "val_accuracy", and "data": the digest of what it was trained and validated on.
+    With `own`, of the pipeline, it takes the place of one with which it cannot be compared.
+    Returns whether it is the champion.
     """
     name = MODELS.get(part)
     if name is None or about.get(BETTER_BY) is None:
         return False
     client, errors = store.client, store.mlflow.exceptions
-    # Two writers that compare at once would both win
-    with FileLock(checkout_root(store.root) / ".mlflow.lock"):
+    # Two recorders that compare at once would both win
+    with FileLock(notes.checkout_root(store.root) / ".mlflow.lock"):
         try:
-            champion = client.get_model_version_by_alias(name, ALIAS)
+            if not _beats(about, client.get_model_version_by_alias(name, ALIAS).tags, own):
+                return False
         except errors.MlflowException as error:
             if error.error_code not in NO_CHAMPION:
                 raise  # a store that does not answer may have one
-            champion = None
-        if champion is not None:
-            same_data = champion.tags.get("data") == about["data"]
-            better = float(about[BETTER_BY]) > float(champion.tags[BETTER_BY])
-            if not (better if same_data else own):
-                return False
         with suppress(errors.MlflowException):  # it is there
             client.create_registered_model(name)
         tags = {key: str(value) for key, value in about.items()}
         # One that was registered before it was broken off
-        known = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
-        # Without the model's id a server refuses its URI
-        model_id = model_uri.rpartition("/")[2]
-        version = next(iter(known), None) or client.create_model_version(
-            name, model_uri, run_id, tags=tags, model_id=model_id
-        )
-        client.set_registered_model_alias(name, ALIAS, version.version)
+        versions = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
+        if not versions:  # without the model's id a server refuses its URI
+            model = {"tags": tags, "model_id": model_uri.rpartition("/")[2]}
+            versions = [client.create_model_version(name, model_uri, run_id, **model)]
+        client.set_registered_model_alias(name, ALIAS, versions[0].version)
     return True
+
+
+def _beats(about: Mapping[str, Any], champion: Mapping[str, str], own: bool) -> bool:
+    """Compare with a champion whose tags anybody may have written."""
+    try:
+        best = float(champion[BETTER_BY])
+    except (KeyError, ValueError):
+        return own
+    return float(about[BETTER_BY]) > best if champion.get("data") == about["data"] else own

@@ -4,9 +4,9 @@ A run and a result belong together if the run's tags have the hashes that dvc.lo
 is ever part of a result, so that results are the same bytes with any store, or none.
 """
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,11 @@ from tabulate import tabulate
 
 from mlcore.config import load
 from mlcore.errors import RetraceError
-from mlcore.files import read_yaml
+from mlcore.pipeline.dvc_yaml import read_lock
+from mlcore.process import checkout
 from mlcore.tracking.observer import store_of
-from mlcore.tracking.server import URI, logged_in, read_login
-from mlcore.tracking.store import SERVER, Store, StoreError, displayed
-
-ROOT = Path(__file__).parents[2]
+from mlcore.tracking.server import logged_in, reach
+from mlcore.tracking.store import Store, StoreError, displayed
 
 RECORDED, STALE, MISSING = "recorded", "stale", "missing"
 
@@ -27,81 +26,54 @@ MODELS = "models/"
 """Where stages that train write what they trained."""
 
 
-def trainings(lock: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """Give the stages of dvc.lock that train, each with the MD5 of its files by path."""
-    found = {}
-    for name, stage in lock["stages"].items():
-        outs = {out["path"]: out["md5"] for out in stage.get("outs", [])}
-        if any(path.startswith(MODELS) for path in outs):
-            found[name] = outs
-    return found
+def match(outs: Mapping[str, str], runs: Sequence[Any]) -> tuple[str, Any]:
+    """Say which of a stage's MLflow runs, the newest first, has made these files: MD5 by path.
 
-
-def match(
-    outs: Mapping[str, str], runs: Sequence[Mapping[str, Any]]
-) -> tuple[str, Mapping[str, Any]]:
-    """Say whether a run has made these files, and which.
-
-    Parameters
-    ----------
-    outs : mapping of str to str
-        MD5 by path.
-    runs : sequence of mapping
-        The stage's runs, the newest first; "tags" of each.
-
-    Returns
-    -------
-    (str, mapping)
-        "recorded" and the newest run with these hashes; "stale" and the newest of all, which made
-        others; or "missing" and nothing.
+    Gives "recorded" and the newest run with these hashes; "stale" and the newest of all, which made
+    others; or "missing" and None.
     """
     for run in runs:
-        if all(run["tags"].get(f"output.{path}") == md5 for path, md5 in outs.items()):
+        if all(run.data.tags.get(f"output.{path}") == md5 for path, md5 in outs.items()):
             return RECORDED, run
-    return (STALE, runs[0]) if runs else (MISSING, {})
+    return (STALE, runs[0]) if runs else (MISSING, None)
 
 
 def rows(store: Store, lock: Mapping[str, Any]) -> list[list[str]]:
-    """Give a row for every training: its stage, whether it is recorded, and its run."""
-    made = store.runs_of_stages()
+    """Give a row for every stage that trains: whether it is recorded, and its run."""
+    made: dict[str, list[Any]] = {}
+    for run in store.runs("tags.origin = 'dvc' and attributes.status = 'FINISHED'"):
+        made.setdefault(run.data.tags.get("dvc.stage", ""), []).append(run)
     result = []
-    for stage, outs in trainings(lock).items():
-        state, run = match(outs, made.get(stage, []))
-        result.append(
-            [stage, state, *(run.get(key, "") for key in ("experiment", "run_id", "started"))]
-        )
+    for stage, files in lock.items():
+        if any(path.startswith(MODELS) for path in files["outs"]):
+            state, run = match(files["outs"], made.get(stage, []))
+            result.append([stage, state])
+            if run:
+                experiment = store.client.get_experiment(run.info.experiment_id).name
+                started = datetime.fromtimestamp(run.info.start_time / 1000)
+                result[-1] += [experiment, run.info.run_id, f"{started:%Y-%m-%d %H:%M:%S}"]
     return result
 
 
-def main() -> None:
+def main(argv: Sequence[str], root: Path) -> None:
     """Print the table."""
+    if argv:
+        sys.exit(f"error: {argv[0]}: this takes no arguments")
     try:
-        config = load(ROOT / "params.yaml")
-        uri = store_of(config, ROOT)
-        login = read_login(ROOT) if uri == SERVER else {}
-        uri = login.get(URI, uri)
-        given = os.environ.get("MLFLOW_TRACKING_URI", "")
-        if displayed(given) == uri:  # with its password, which is nowhere else
-            uri = given
-        if not (ROOT / "dvc.lock").exists():
-            raise RetraceError("dvc.lock is not there; `make repro` makes it")
-        try:
-            with logged_in(login):
-                found = rows(Store(uri, ROOT), read_yaml(ROOT / "dvc.lock"))
-        except StoreError as error:
-            raise RetraceError(f"{displayed(uri)}: {error}") from None
+        lock = read_lock(root)
+        uri, login = reach(store_of(load(root / "params.yaml")), root)
+        with logged_in(login):
+            found = rows(Store(uri, root), lock)
+    except StoreError as error:
+        sys.exit(f"error: {displayed(uri)}: {error}")
     except RetraceError as error:
         sys.exit(f"error: {error}")
     print(tabulate(found, ["stage", "", "experiment", "run", "started"]))
     states = [row[1] for row in found]
-    print(
-        f"\n{states.count(RECORDED)} of {len(states)} trainings are recorded in {displayed(uri)}",
-        end="",
-    )
-    print(
-        f"; {states.count(STALE)} stale: the newest run made other files" if STALE in states else ""
-    )
+    told = f"\n{states.count(RECORDED)} of {len(states)} trainings are recorded in {displayed(uri)}"
+    stale = f"; {states.count(STALE)} stale: the newest run made other files"
+    print(told + (stale if STALE in states else ""))
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:], checkout())

@@ -18,10 +18,17 @@ from pathlib import Path
 from mlcore.errors import RetraceError
 from mlcore.process import checkout
 from mlcore.tracking.notes import checkout_root
-from mlcore.tracking.store import PASSWORD, TOKEN, without_secrets
+from mlcore.tracking.store import (
+    DEFAULT,
+    PASSWORD,
+    SERVER,
+    TOKEN,
+    default_uri,
+    displayed,
+    without_secrets,
+)
 
 URI, USERNAME = "MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME"
-
 
 # To check a password takes 0.2 s; the one worker hears of every change
 AUTH = """[mlflow]
@@ -39,6 +46,17 @@ def read_login(root: Path) -> dict[str, str]:
         return {}
     login = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
     return login if {URI, USERNAME, PASSWORD} <= login.keys() else {}
+
+
+def reach(named: str, root: Path) -> tuple[str, dict[str, str]]:
+    """Give the URI and the login of a store, from its name in parameters or notes."""
+    if named == SERVER:
+        login = read_login(root)
+        return login.get(URI, named), login
+    uri = default_uri(root) if named == DEFAULT else named
+    # What is written down has no password: the environment may have the whole of it
+    given = os.environ.get(URI, "")
+    return (given if displayed(given) == uri else uri), {}
 
 
 @contextmanager

@@ -1,6 +1,66 @@
-"""The study's pictures: from results to what `mlcore.plotting` draws, and what it shows."""
+"""The study's pictures: from results to what `mlcore.plotting` draws, and what it shows.
 
+Results are read where `find` says: from a file's path, as in dvc.yaml, to where it lies.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-Picture = tuple[Any, str]
-"""A figure, and a sentence that says what it shows."""
+import numpy as np
+
+from mlcore.data.splits import from_arrays
+from mlcore.files import load_arrays, read_json, read_table, read_yaml
+from mlcore.judging.parts import PARTS
+from mlcore.judging.replicates import read_curves, read_replicates
+from mlcore.pipeline.dvc_yaml import outline
+from mlcore.plotting import Picture
+from mlcore.report.pictures import fashion, grid, study
+from mlcore.training.weights import load_mlp
+
+Grid = Mapping[str, Sequence[str]]
+
+
+def in_lines(find: Callable[[str], Path], runs: Grid) -> dict[str, Picture]:
+    """Draw what consists of lines and text, of the runs of a grid."""
+
+    def read(name: str) -> Any:
+        path = find(f"metrics/{name}")
+        return read_json(path) if path.suffix == ".json" else read_table(path)
+
+    cells, histories = PARTS["network"].names(runs), read("history/network.csv")
+    replicates = read_replicates(find("metrics/replicates.csv"))
+    curves = read_curves(find("metrics/replicates_curves.csv"))
+    accuracies = {cell: read(f"network/{cell}.json")["test_accuracy"] for cell in cells}
+    losses = {
+        part: fashion.losses(part, PARTS[part].names(runs), read(f"history/{part}.csv"))
+        for part in ("classifier", "autoencoder", "feature_classifier")
+    }
+    return losses | {
+        "verdict": study.verdict(read("verdict.csv")),
+        "hyperplanes": study.hyperplanes(read("worked_examples.json")),
+        **grid.losses(cells, histories, replicates, curves),
+        "heatmap": grid.heatmap(accuracies, read("summary.json")),
+        "network": grid.validation(cells, histories),
+        "diagnostics": grid.diagnostics(cells, read("diagnostics.csv")),
+        "search": fashion.search(read("search.csv")),
+        "pipeline": study.pipeline(outline(read_yaml(find("dvc.yaml")))),
+    }
+
+
+def as_images(
+    find: Callable[[str], Path], runs: Grid, n_images: int, seed: int
+) -> dict[str, Picture]:
+    """Draw what consists of dots, too many to be lines; `n_images` are chosen with a seed."""
+    data = find("data/fashion_mnist.npz")
+    parts = from_arrays(load_arrays(data), str(data))
+    classifiers, autoencoders = (
+        {name: load_mlp(find(f"models/{part}/{name}.npz")) for name in PARTS[part].names(runs)}
+        for part in ("classifier", "autoencoder")
+    )
+    features = {name: load_arrays(find(f"data/features/{name}.npz")) for name in autoencoders}
+    return {
+        **fashion.images(parts["test"], autoencoders, n_images, seed),
+        **fashion.confusion(parts["test"], np.unique(parts["train"].y), classifiers),
+        "codes": fashion.codes(features),
+    }

@@ -12,8 +12,7 @@ from sklearn.metrics import confusion_matrix, silhouette_samples
 
 from mlcore import plotting
 from mlcore.data.splits import FASHION_CLASSES, Part
-from mlcore.plotting import display
-from mlcore.report.pictures import Picture
+from mlcore.plotting import Picture, display
 from mlcore.training.autoencoder import reconstruct
 from mlcore.training.weights import MLPWeights
 
@@ -30,20 +29,17 @@ def losses(part: str, names: Sequence[str], table: pd.DataFrame) -> Picture:
     histories = {name: table[table["run"] == name] for name in names}
     last = {name: h[["train_loss", "val_loss"]].iloc[-1] for name, h in histories.items()}
     told = ", ".join(f"{display(name)} {a:.3g} and {b:.3g}" for name, (a, b) in last.items())
-    return (
-        plotting.loss_panels(histories, unit),
-        f"Training and validation loss after the last epoch: {told}.",
-    )
+    shows = f"Training and validation loss after the last epoch: {told}."
+    return plotting.loss_panels(histories, unit), shows
 
 
 def search(table: pd.DataFrame) -> Picture:
     """Draw the accuracies of the search's candidates."""
     ranked = table.sort_values("rank")
     best, last = ranked.iloc[0], ranked.iloc[-1]
+    title = "Fashion-MNIST: grid search, cross-validated accuracy (%)"
     return (
-        plotting.search_heatmaps(
-            ranked, "Fashion-MNIST: grid search, cross-validated accuracy (%)"
-        ),
+        plotting.search_heatmaps(ranked, title),
         f"{len(ranked)} candidates, from {100 * last['mean_accuracy']:.1f} % to "
         f"{100 * best['mean_accuracy']:.1f} %; the best is {best['solver']} with learning rate "
         f"{best['learning_rate']:g} and batches of {best['batch_size']:g}.",
@@ -52,22 +48,21 @@ def search(table: pd.DataFrame) -> Picture:
 
 def images(test: Part, autoencoders: Models, n_images: int, seed: int) -> dict[str, Picture]:
     """Draw random test images (report, figure 6) and their reconstructions (figure 9)."""
-    shown = np.random.default_rng(seed).choice(len(test.X), n_images, replace=False)
+    chosen = np.random.default_rng(seed).choice(len(test.X), n_images, replace=False)
+    shown, classes = test.X[chosen], [FASHION_CLASSES[label] for label in test.y[chosen]]
     versions, errors = {}, []
     for name, model in autoencoders.items():
-        versions[name] = reconstruct(test.X[shown], *model)
+        versions[name] = reconstruct(shown, *model)
         mse = float(np.mean((reconstruct(test.X, *model) - test.X) ** 2))
         errors.append(f"{display(name)} {mse:.4f}")
-    classes = [FASHION_CLASSES[label] for label in test.y[shown]]
+    title = "Fashion-MNIST: test images and their reconstructions"
     return {
         "samples": (
-            plotting.image_samples(test.X[shown], classes, "Fashion-MNIST: random test images"),
+            plotting.image_samples(shown, classes, "Fashion-MNIST: random test images"),
             f"Images of clothing: {', '.join(classes)}.",
         ),
         "reconstructions": (
-            plotting.reconstructions(
-                test.X[shown], versions, "Fashion-MNIST: test images and their reconstructions"
-            ),
+            plotting.reconstructions(shown, versions, title),
             "The same images as the autoencoders give them back, and the absolute differences. "
             f"Mean squared error on all test images: {', '.join(errors)}.",
         ),
@@ -77,12 +72,7 @@ def images(test: Part, autoencoders: Models, n_images: int, seed: int) -> dict[s
 def confusion(test: Part, labels: Array, classifiers: Models) -> dict[str, Picture]:
     """Draw what the classifiers take for what, and an image of each pair confused most.
 
-    Parameters
-    ----------
-    test : Part
-    labels : ndarray of shape (n_outputs,)
-        What the outputs of the networks stand for.
-    classifiers : mapping of str to MLPWeights
+    `labels`, of shape (n_outputs,), are what the outputs of the networks stand for.
     """
     X, y = test
     counts, examples, titles, sentences = {}, {}, {}, []
@@ -125,10 +115,7 @@ def most_confused(y: Array, predicted: Array) -> list[tuple[int, int]]:
 def codes(features: Mapping[str, Mapping[str, Array]]) -> Picture:
     """Draw the codes of the test images in the plane of their two principal components.
 
-    Parameters
-    ----------
-    features : mapping of str to mapping
-        By autoencoder: arrays "X_train", "X_test" and "y_test".
+    `features` are the arrays "X_train", "X_test" and "y_test" of each autoencoder.
     """
     views, shares, sentences = {}, [], []
     for name, arrays in features.items():

@@ -8,8 +8,7 @@ import pandas as pd
 
 from mlcore import plotting
 from mlcore.nn.diagnostics import explain
-from mlcore.plotting import display
-from mlcore.report.pictures import Picture
+from mlcore.plotting import Picture, display
 
 
 def _pair(cell: str) -> tuple[str, str]:
@@ -52,41 +51,26 @@ def validation(cells: Sequence[str], table: pd.DataFrame) -> Picture:
     """Draw the validation losses of all cells."""
     histories = _by_cell(table, cells)
     last = [f"{_words(c)} {history['val_loss'].iloc[-1]:.3g}" for c, history in histories.items()]
-    return (
-        plotting.grid_curves(
-            {_pair(cell): history for cell, history in histories.items()},
-            "MNIST: validation loss of the grid",
-        ),
-        f"Validation loss after the last epoch: {', '.join(last)}.",
-    )
+    by_pair = {_pair(cell): history for cell, history in histories.items()}
+    shows = f"Validation loss after the last epoch: {', '.join(last)}."
+    return plotting.grid_curves(by_pair, "MNIST: validation loss of the grid"), shows
 
 
 def diagnostics(cells: Sequence[str], table: pd.DataFrame) -> Picture:
     """Draw why cells learn or fail."""
     rows = _by_cell(table, cells)
     reasons = {cell: explain(of_cell.iloc[-1].to_dict()) for cell, of_cell in rows.items()}
-    return (
-        plotting.diagnostic_grid(
-            {_pair(cell): of_cell for cell, of_cell in rows.items()},
-            {_pair(cell): reason for cell, reason in reasons.items()},
-        ),
-        " ".join(f"{_capitalized(_words(cell))}: {reason}." for cell, reason in reasons.items()),
-    )
-
-
-def _capitalized(text: str) -> str:
-    return text[:1].upper() + text[1:]  # str.capitalize makes "Relu" of "ReLU"
+    by_pair = {_pair(cell): of_cell for cell, of_cell in rows.items()}
+    figure = plotting.diagnostic_grid(by_pair, {_pair(c): why for c, why in reasons.items()})
+    told = [f"{_words(cell)}: {reason}." for cell, reason in reasons.items()]
+    # str.capitalize would make "Relu" of "ReLU"
+    return figure, " ".join(sentence[0].upper() + sentence[1:] for sentence in told)
 
 
 def heatmap(ours: Mapping[str, float], summary: Mapping[str, Any]) -> Picture:
-    """Draw the test accuracies of the grid, each above the study's.
+    """Draw the test accuracies of the grid, by cell, each above the study's.
 
-    Parameters
-    ----------
-    ours : mapping of str to float
-        By cell.
-    summary : nested mappings
-        What `study.compare` made.
+    `summary` is what `study.compare` made.
     """
     study = summary["mnist_grid"]["test_accuracy"]
     accuracies, published = pd.DataFrame(), pd.DataFrame()
@@ -96,10 +80,9 @@ def heatmap(ours: Mapping[str, float], summary: Mapping[str, Any]) -> Picture:
         printed = study.get(activation, {}).get(init, {}).get("published", np.nan)
         published.loc[activation, init] = printed
     best, worst = (pick(ours, key=lambda cell: ours[cell]) for pick in (max, min))
+    title = "MNIST test accuracy of the network from scratch (%)"
     return (
-        plotting.accuracy_heatmap(
-            accuracies, published, "MNIST test accuracy of the network from scratch (%)"
-        ),
+        plotting.accuracy_heatmap(accuracies, published, title),
         f"Test accuracies of {len(ours)} networks, each above the study's: from "
         f"{100 * ours[worst]:.2f} % ({_words(worst)}) to {100 * ours[best]:.2f} % "
         f"({_words(best)}).",

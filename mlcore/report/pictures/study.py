@@ -10,8 +10,7 @@ import pandas as pd
 from mlcore import plotting
 from mlcore.judging.parts import GROUPS
 from mlcore.pipeline.dvc_yaml import Stage
-from mlcore.plotting import display
-from mlcore.report.pictures import Picture
+from mlcore.plotting import Picture, display
 
 
 def verdict(table: pd.DataFrame) -> Picture:
@@ -42,21 +41,11 @@ def verdict(table: pd.DataFrame) -> Picture:
 def hyperplanes(worked: Mapping[str, Any]) -> Picture:
     """Draw the two lines of section A that separate points (report, Q1 b and c)."""
     fitted, given = worked["max_margin"], worked["given_hyperplane"]
+    left = fitted["w"], fitted["b"], fitted["support_vectors"], fitted["labels"], np.empty((0, 2))
+    right = given["w"], given["b"], given["samples"], np.sign(given["scores"]), [given["query"]]
     planes = {
-        "Q1 b: the line of maximum margin": plotting.Hyperplane(
-            np.array(fitted["w"]),
-            fitted["b"],
-            np.array(fitted["support_vectors"]),
-            np.array(fitted["labels"]),
-            np.empty((0, 2)),
-        ),
-        "Q1 c: the line that was given": plotting.Hyperplane(
-            np.array(given["w"]),
-            given["b"],
-            np.array(given["samples"]),
-            np.sign(given["scores"]),
-            np.array([given["query"]]),
-        ),
+        "Q1 b: the line of maximum margin": plotting.Hyperplane(*left),
+        "Q1 c: the line that was given": plotting.Hyperplane(*right),
     }
     return (
         plotting.hyperplanes(planes),
