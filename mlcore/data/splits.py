@@ -1,5 +1,6 @@
 """From IDX files to the study's splits."""
 
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -62,10 +63,7 @@ def parse_idx(content: bytes, source: str) -> NDArray[np.uint8]:
         raise RetraceError(f"{source}: the IDX header is cut short or has no dimension")
     shape = [int.from_bytes(content[i : i + 4], "big") for i in range(4, start, 4)]
     values = np.frombuffer(content, np.uint8, offset=start)
-    expected = 1
-    for size in shape:
-        expected *= size  # in Python's integers: a hostile header cannot overflow
-    if len(values) != expected:
+    if len(values) != math.prod(shape):  # of Python's integers: a hostile header cannot overflow
         raise RetraceError(
             f"{source}: the IDX header says {shape}, the file has {len(values)} values"
         )
@@ -76,12 +74,7 @@ def parse_idx(content: bytes, source: str) -> NDArray[np.uint8]:
 
 
 def read_idx_pair(images: Path, labels: Path) -> Part:
-    """Read an image and a label file.
-
-    Returns
-    -------
-    Part
-        X of shape (n_samples, 784), uint8.
+    """Read an image and a label file; X is of shape (n_samples, 784), uint8.
 
     Raises
     ------
@@ -107,21 +100,7 @@ def split_mnist(
     56,000, 7,000 and 7,000 images and 820 ones in the test part, the 11.71 % that the study prints
     for every model that collapsed.
 
-    Parameters
-    ----------
-    train, test : Part
-        The original parts, uint8.
-    n_samples : int
-        Images to use, from the first one on.
-    test_size : float
-        Fraction to hold out for validation and test together.
-    seed : int
-        Of both splits.
-
-    Returns
-    -------
-    dict of str to Part
-        "train", "val" and "test".
+    `seed` is that of both splits. Returns the parts "train", "val" and "test".
     """
     X = np.concatenate([train.X, test.X])[:n_samples]
     y = np.concatenate([train.y, test.y])[:n_samples]
@@ -154,17 +133,13 @@ def subset_fashion(
     Parameters
     ----------
     train, test : Part
-        The original parts, uint8.
-    n_train, n_test : int
-        Images to take of each.
+        The original parts, uint8, of which `n_train` and `n_test` images are taken.
     subset_seed : int or None
         None takes the first images, as the study does; a seed draws them without replacement.
     validation_size : float
-        Fraction of the `n_train` images to validate on.
+        Fraction of the `n_train` images to validate on, drawn with `seed`.
     stratify : bool
         Whether the validation part has the classes in the shares that the `n_train` images have.
-    seed : int
-        Of the validation part.
 
     Returns
     -------

@@ -70,11 +70,7 @@ class Columns(NamedTuple):
         return cls(values, used, reach)
 
     def batch(self, chosen: NDArray[np.intp]) -> tuple[NDArray[np.intp], list[Block]]:
-        """Give the samples `chosen` as blocks, and the order in which these have them.
-
-        Parameters
-        ----------
-        chosen : ndarray of shape (n_samples,), intp
+        """Give the samples `chosen`, by their numbers, as blocks.
 
         Returns
         -------

@@ -33,16 +33,7 @@ def diagnose(
     hidden: Activation,
     loss: Loss,
 ) -> dict[str, float]:
-    """Compute what there is to say about each layer on a probe.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_probe, n_features)
-    y : ndarray of shape (n_probe,) or (n_probe, n_outputs)
-        As `mlcore.nn.training.train` takes it.
-    weights, biases : sequences of ndarrays
-    hidden : Activation
-    loss : Loss
+    """Compute what there is to say about each layer on a probe, `X` and `y` as for a training.
 
     Returns
     -------
@@ -77,13 +68,7 @@ def diagnose(
 
 
 def explain(last: Mapping[str, float]) -> str:
-    """Say in a clause what a network's values after its last epoch mean for its learning.
-
-    Parameters
-    ----------
-    last : mapping
-        What `diagnose` gave.
-    """
+    """Say in a clause what the values that `diagnose` gave last mean for a network's learning."""
     layers = sorted(int(name.rpartition("_")[2]) for name in last if name.startswith("gradient_"))
     hidden = layers[:-1]
     first, output = (last[f"gradient_norm_{layer}"] for layer in (layers[0], layers[-1]))
@@ -92,11 +77,9 @@ def explain(last: Mapping[str, float]) -> str:
     if len(same) == len(hidden):
         return "every hidden layer: all units the same"
     if first < VANISHED * output:
-        return (
-            f"first layer's gradient: 1/{output / first:,.0f} of the output's"
-            if first
-            else ("no gradient reaches the first layer")
-        )
+        if first == 0:
+            return "no gradient reaches the first layer"
+        return f"first layer's gradient: 1/{output / first:,.0f} of the output's"
     if same:
         return f"hidden layers {', '.join(map(str, same))}: all units the same"
     if dead >= MANY_DEAD:
@@ -107,16 +90,8 @@ def explain(last: Mapping[str, float]) -> str:
 def unit_spread(W: Array, b: Array) -> float:
     """Measure how far the units of a layer are from all being the same.
 
-    Parameters
-    ----------
-    W : ndarray of shape (fan_in, n_units)
-    b : ndarray of shape (n_units,)
-
-    Returns
-    -------
-    float
-        Norm of the units' deviations from their mean over the norm of the units, from 0 (all the
-        same) to 1 (their mean is 0). A unit is its incoming weights and its bias.
+    It is the norm of the units' deviations from their mean over the norm of the units, from 0 (all
+    the same) to 1 (their mean is 0). A unit is its incoming weights, a column of `W`, and its bias.
     """
     units = np.vstack((W, b), dtype=np.float64)
     whole = np.linalg.norm(units)

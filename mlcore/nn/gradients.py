@@ -21,20 +21,7 @@ def forward(
     biases: Sequence[Array],
     hidden: Activation,
 ) -> list[Array]:
-    """Compute the output of every layer.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_features)
-    weights, biases : sequences of ndarrays
-    hidden : Activation
-        Applied to every layer but the last.
-
-    Returns
-    -------
-    list of ndarrays
-        `X`, the output of each hidden layer, and the scores of the linear output layer.
-    """
+    """Give `X` of shape (n_samples, n_features), each hidden layer's output, and the scores."""
     return [X, *forward_from(X @ weights[0], weights, biases, hidden)]
 
 
@@ -51,9 +38,6 @@ def forward_from(
     ----------
     z : ndarray of shape (n_samples, fan_out of the first layer)
         ``X @ weights[0]``; becomes the first layer's output in place.
-    weights, biases : sequences of ndarrays
-    hidden : Activation
-        Applied to every layer but the last.
     out : sequence of ndarrays of shape (n_samples, fan_out of the layer), optional
         Buffers for the outputs of the layers after the first; allocated where not given.
 
@@ -86,10 +70,8 @@ def backward(
     ----------
     outputs : sequence of ndarrays
         Of the layers, as `forward_from` returns them.
-    weights : sequence of ndarrays
     delta : ndarray of shape (n_samples, n_outputs)
         dE/d scores.
-    hidden : Activation
     out : sequence of ndarrays of shape (n_samples, fan_out of the layer), optional
         Buffers for the deltas of the hidden layers.
 
@@ -117,23 +99,9 @@ def gradients(
     hidden: Activation,
     loss: Loss,
 ) -> tuple[float, list[Array], list[Array]]:
-    """Compute the loss of a batch and its gradient.
+    """Give the mean loss of a batch, and its gradients in the shapes of `weights` and `biases`.
 
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_features)
-    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-        Class indices for cross-entropy, targets for the squared error.
-    weights, biases : sequences of ndarrays
-    hidden : Activation
-    loss : Loss
-
-    Returns
-    -------
-    loss : float
-        Mean loss of the batch.
-    weight_gradients, bias_gradients : lists of ndarrays
-        In the shapes of `weights` and `biases`.
+    `X` is of shape (n_samples, n_features), `y` as the loss takes it.
     """
     outputs = forward(X, weights, biases, hidden)
     value = loss(outputs[-1], y)

@@ -14,19 +14,10 @@ from mlcore.nn.activations import Array
 
 
 def cross_entropy(scores: Array, labels: NDArray[np.intp]) -> float:
-    """Mean softmax cross-entropy, fused so that no logarithm of a rounded 0 is ever taken.
+    """Mean softmax cross-entropy in nats, -1/n sum_i log softmax(scores_i)[labels_i].
 
-    Parameters
-    ----------
-    scores : ndarray of shape (n_samples, n_classes)
-        Logits; overwritten by (softmax(scores) - one-hot(labels)) / n_samples.
-    labels : ndarray of shape (n_samples,), integer
-        Class indices from 0 to n_classes - 1.
-
-    Returns
-    -------
-    float
-        -1/n sum_i log softmax(scores_i)[labels_i], in nats.
+    Fused, so that no logarithm of a rounded 0 is ever taken. Labels are class indices from 0; the
+    scores are overwritten by (softmax(scores) - one-hot(labels)) / n_samples.
     """
     rows = np.arange(len(labels))
     scores -= scores.max(axis=1, keepdims=True)
@@ -41,18 +32,9 @@ def cross_entropy(scores: Array, labels: NDArray[np.intp]) -> float:
 
 
 def squared_error(scores: Array, targets: Array) -> float:
-    """Mean squared error over samples and outputs.
+    """Mean of (scores - targets)^2 over samples and outputs, as in the report's section A.
 
-    Parameters
-    ----------
-    scores : ndarray of shape (n_samples, n_outputs)
-        Predictions; overwritten by 2 (scores - targets) / (n_samples * n_outputs).
-    targets : ndarray of shape (n_samples, n_outputs)
-
-    Returns
-    -------
-    float
-        mean((scores - targets)^2), as in the report's section A.
+    The scores are overwritten by 2 (scores - targets) / (n_samples * n_outputs).
     """
     scores -= targets
     loss = float(np.mean(scores * scores))

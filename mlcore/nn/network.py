@@ -171,20 +171,8 @@ class NeuralNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def evaluate(self, X: ArrayLike, y: ArrayLike) -> dict[str, float]:
         """Compute the mean cross-entropy (nats) and the accuracy (fraction) on a data set.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        y : array-like of shape (n_samples,)
-
-        Returns
-        -------
-        dict
-            "loss" and "accuracy", as `history_` has them for the validation set.
-
-        Raises
-        ------
-        ValueError
-            For data that is not finite or does not fit, or labels unknown to training.
+        They are "loss" and "accuracy", as `history_` has them for the validation set. Raises
+        ValueError for data that are not finite or do not fit, or labels unknown to training.
         """
         check_is_fitted(self)
         features, labels = self._checked(X, y, self.weights_[0].dtype)
@@ -207,7 +195,7 @@ class NeuralNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Predict the class label of each row of `X`, shape (n_samples,)."""
-        scores = self._scores(X)
+        scores = self._scores(X)  # which checks first that there are classes
         labels: NDArray[Any] = self.classes_[scores.argmax(axis=1)]
         return labels
 
@@ -279,7 +267,8 @@ class NeuralNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         best = None
         self.history_ = []
         for stats in epochs:
-            row = _without_nan(stats)
+            # Validation and accuracies only where there are any
+            row = {name: v for name, v in stats._asdict().items() if not math.isnan(v)}
             if self.diagnostics:
                 row |= diagnose(*probe, self.weights_, self.biases_, hidden, cross_entropy)
             self.history_.append(row)
@@ -341,16 +330,8 @@ def _cast(X: Array, dtype: Any) -> Array:
     return cast
 
 
-def _without_nan(stats: EpochStats) -> EpochRow:
-    """Give an epoch's metrics as a row: validation and accuracies only where there are any."""
-    return {name: value for name, value in stats._asdict().items() if not math.isnan(value)}
-
-
 def _pair(validation: Any) -> tuple[ArrayLike, ArrayLike]:
     """Take a validation set apart."""
     if not isinstance(validation, tuple | list) or len(validation) != 2:
-        given = type(validation).__name__
-        if isinstance(validation, tuple | list):
-            given += f" of length {len(validation)}"
-        raise ValueError(f"validation should be a tuple (X, y), not a {given}")
+        raise ValueError(f"validation should be a tuple (X, y), not a {type(validation).__name__}")
     return validation[0], validation[1]

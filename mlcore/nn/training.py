@@ -77,23 +77,9 @@ def evaluate(
     hidden: Activation,
     loss: Loss,
 ) -> tuple[float, float]:
-    """Compute the loss of a network on a data set, without training.
+    """Compute a network's mean loss on a data set, and its fraction of correct labels.
 
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_features)
-    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-        As `train` takes it.
-    weights, biases : sequences of ndarrays
-    hidden : Activation
-    loss : Loss
-
-    Returns
-    -------
-    loss : float
-        Mean over the samples.
-    accuracy : float
-        Fraction of correct labels; NaN for regression.
+    The arguments are those of `train`. The fraction is NaN for regression.
     """
     total, correct = 0.0, 0.0
     for rows in gen_batches(len(X), EVALUATION_BATCH):
@@ -145,15 +131,19 @@ def train(
     Raises
     ------
     ValueError
-        When `X` is of another dtype, when it, `y` and the first weights do not fit each other, or
-        when a weight or bias could not be updated in place: if it is of another dtype or layout,
-        not aligned or read-only.
+        When `X` is of another dtype, or a weight or bias could not be updated in place.
     FloatingPointError
         When the loss of a batch, a weight or the validation loss is not finite; the message names
         the epoch, and the step if it is known. The weights are of no use then.
     """
-    _check_data(X, y, weights[0])
-    _check_in_place(X.dtype, weights, biases)
+    # Else SciPy would give the BLAS a copy, and the update would be lost
+    if X.dtype not in FLOATS or not all(
+        values.dtype == X.dtype and values.flags.carray for values in (*weights, *biases)
+    ):
+        raise ValueError(
+            "X should be float32 or float64, weights and biases of its dtype, C-contiguous, "
+            "aligned and writeable"
+        )
     columns = Columns.by_use(X)
     first = weights[0][columns.used]
     batch_size = min(batch_size, len(X))
@@ -179,45 +169,11 @@ def _diverged(what: str, learning_rate: float) -> FloatingPointError:
     )
 
 
-def _check_data(X: Array, y: NDArray[Any], W: Array) -> None:
-    """Raise ValueError if a training set and the first weights do not fit each other."""
-    if X.dtype not in FLOATS:
-        raise ValueError(f"X should be float32 or float64, not {X.dtype}")
-    if len(y) != len(X):
-        raise ValueError(f"X has {len(X)} samples, y {len(y)}")
-    if len(W) != X.shape[1]:
-        raise ValueError(f"X has {X.shape[1]} features, the first weights {len(W)} rows")
-
-
-def _check_in_place(
-    dtype: np.dtype[Any], weights: Sequence[Array], biases: Sequence[Array]
-) -> None:
-    """Raise ValueError if an array could not be updated in place.
-
-    SciPy would give the BLAS a copy, and the update would be lost; or write to a read-only array.
-    """
-    for values in (*weights, *biases):
-        if values.dtype != dtype or not values.flags.carray:
-            raise ValueError(
-                f"weights and biases should be C-contiguous {dtype} as X is, aligned and "
-                f"writeable, not {values.dtype} with strides {values.strides} for shape "
-                f"{values.shape}, aligned: {values.flags.aligned}, "
-                f"writeable: {values.flags.writeable}"
-            )
-
-
 class _Descent:
     """Steps of gradient descent, and the arrays that every step uses anew.
 
-    Parameters
-    ----------
-    weights, biases : sequences of ndarrays
-        Updated in place. The first weights have the rows of `Columns.used`, in its order.
-    hidden : Activation
-    loss : Loss
-    learning_rate : float
-    batch_size : int
-        The most samples that a batch has.
+    The first weights have the rows of `Columns.used`, in its order. No batch has more than
+    `batch_size` samples.
     """
 
     def __init__(
@@ -242,23 +198,8 @@ class _Descent:
     ) -> tuple[float, float]:
         """Take a step for every batch of the samples in this order.
 
-        Parameters
-        ----------
-        epoch : int
-            For the message if training diverges.
-        columns : Columns
-        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-        order : ndarray of shape (n_samples,), intp
-
-        Returns
-        -------
-        loss, accuracy : float
-            Means over the samples, each taken before its batch's update.
-
-        Raises
-        ------
-        FloatingPointError
-            When the loss of a batch is not finite.
+        Returns mean loss and accuracy, each taken before its batch's update. Raises
+        FloatingPointError, which names the epoch, when the loss of a batch is not finite.
         """
         total, correct = 0.0, 0.0
         for step, rows in enumerate(gen_batches(len(order), self.batch_size), start=1):
@@ -275,17 +216,7 @@ class _Descent:
     def forward(self, blocks: Sequence[Block], y: NDArray[Any]) -> tuple[float, float]:
         """Take in a batch: compute its mean loss, and how many of its samples are right.
 
-        Parameters
-        ----------
-        blocks : sequence of Block
-        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            Of the samples in the order that the blocks have them.
-
-        Returns
-        -------
-        loss : float
-        n_correct : float
-            NaN for regression.
+        `y` is in the order that the blocks have. The number is NaN for regression.
         """
         self.blocks = blocks
         z, *buffers = (a[: len(y)] for a in self.activations)
@@ -295,7 +226,7 @@ class _Descent:
             self._add_product(z[block.samples], block.values, self.weights[0][block.features])
         self.outputs = forward_from(z, self.weights, self.biases, self.hidden, buffers)
         scores = self.outputs[-1]
-        correct = count_correct(scores, y, self.loss)
+        correct = count_correct(scores, y, self.loss)  # before the loss overwrites the scores
         return self.loss(scores, y), correct
 
     def update(self) -> None:

@@ -17,7 +17,7 @@ SKLEARN_NAMES = {"logistic": "sigmoid"}
 def encode(
     X: Array, weights: Sequence[Array], biases: Sequence[Array], activation: str, layer: int
 ) -> Array:
-    """Compute the output of a hidden layer.
+    """Compute the output of a hidden layer, shape (n_samples, units of the layer).
 
     Parameters
     ----------
@@ -28,10 +28,6 @@ def encode(
         scikit-learn's name for the hidden activation.
     layer : int
         Number of the hidden layer, the first being 1.
-
-    Returns
-    -------
-    ndarray of shape (n_samples, units of the layer)
 
     Raises
     ------
@@ -47,20 +43,6 @@ def encode(
 def reconstruct(
     X: Array, weights: Sequence[Array], biases: Sequence[Array], activation: str
 ) -> Array:
-    """Compute the network's output.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_features)
-    weights, biases : sequences of ndarrays
-        The whole network's.
-    activation : str
-        scikit-learn's name for the hidden activation.
-
-    Returns
-    -------
-    ndarray of shape (n_samples, n_outputs)
-        For an autoencoder the shape of `X`.
-    """
+    """Compute the network's output, shape (n_samples, n_outputs), from what `encode` takes."""
     hidden = ACTIVATIONS[SKLEARN_NAMES.get(activation, activation)]
     return forward(X, weights, biases, hidden)[-1]

@@ -23,14 +23,7 @@ Output = Callable[[str], Path]
 
 @dataclass(frozen=True)
 class Dataset:
-    """Where the data of a training come from.
-
-    Attributes
-    ----------
-    name : str
-    path : Path
-        The file; its MD5, as in dvc.lock, is the digest.
-    """
+    """Where the data of a training come from: a file, whose MD5, as in dvc.lock, is the digest."""
 
     name: str
     path: Path
@@ -38,21 +31,13 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One candidate of a search, a run of its own in the tracker.
-
-    Attributes
-    ----------
-    name : str
-    params : mapping
-    metrics : mapping of str to float
-    started, ended : float
-        Seconds since 1970.
-    """
+    """One candidate of a search, a run of its own in the tracker."""
 
     name: str
     params: Mapping[str, Any]
     metrics: Mapping[str, float]
     started: float
+    """In seconds since 1970, as `ended`."""
     ended: float
 
 

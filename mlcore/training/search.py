@@ -17,26 +17,15 @@ from mlcore.training.mlp import Array, ObservedMLPClassifier, Row, sklearn_argum
 
 
 def longest_first(candidates: Sequence[Mapping[str, Any]]) -> list[int]:
-    """Order the candidates of a grid by the time their fits take, the longest first.
+    """Give the places of a grid's candidates by the time their fits take, the longest first.
 
     Small batches mean more updates, small learning rates later convergence, and adam's update
     costs more than sgd's.
-
-    Parameters
-    ----------
-    candidates : sequence of mappings
-        Each one's parameters.
-
-    Returns
-    -------
-    list of int
-        Their places in `candidates`.
     """
 
     def sort_key(place: int) -> tuple[int, float, bool]:
         candidate = candidates[place]
-        batch_size, learning_rate = candidate["batch_size"], candidate["learning_rate"]
-        return batch_size, learning_rate, candidate["solver"] != "adam"
+        return candidate["batch_size"], candidate["learning_rate"], candidate["solver"] != "adam"
 
     return sorted(range(len(candidates)), key=sort_key)
 
@@ -52,21 +41,17 @@ def _named(part: str, candidate: Mapping[str, Any]) -> Iterator[None]:
 
 
 def _fit_fold(
-    model: Any, X: Array, y: Array, train: Array, test: Array
-) -> tuple[float, float, float]:
-    """Fit on one fold; returns accuracy on the rest, and when the fit started and ended."""
+    task: tuple[int, int], candidate: Mapping[str, Any], model: Any, X: Array, y: Array, fold: Any
+) -> tuple[tuple[int, int], tuple[float, float, float]]:
+    """Fit on one fold; returns the task, for fits end in any order, and what came out.
+
+    That is the accuracy on the rest, and when the fit started and ended.
+    """
+    train, test = fold
     started = time.time()
-    with whole_training():
+    with _named("search", candidate), whole_training():
         model.fit(X[train], y[train])
-    return float(model.score(X[test], y[test])), started, time.time()
-
-
-def _numbered(
-    task: tuple[int, int], candidate: Mapping[str, Any], *arguments: Any
-) -> tuple[tuple[int, int], Any]:
-    """Fit a fold and say which it was: fits end in any order."""
-    with _named("search", candidate):
-        return task, _fit_fold(*arguments)
+    return task, (float(model.score(X[test], y[test])), started, time.time())
 
 
 class GridSearch:
@@ -173,7 +158,7 @@ class GridSearch:
         # A search that runs beside others has its own core alone; joblib would use threads
         beside_others = get_active_backend()[0].nesting_level > 0
         yield from Parallel(1 if beside_others else -1, return_as="generator_unordered")(
-            delayed(_numbered)((i, k), candidates[i], models[i], X, y, *fold)
+            delayed(_fit_fold)((i, k), candidates[i], models[i], X, y, fold)
             for i in longest_first(candidates)
             for k, fold in enumerate(folds)
         )
@@ -186,5 +171,5 @@ class GridSearch:
 
     def evaluate(self, X: Array, y: Array) -> dict[str, float]:
         """Evaluate the refitted model."""
-        figures: dict[str, float] = self.best_.evaluate(X, y)
-        return figures
+        values: dict[str, float] = self.best_.evaluate(X, y)
+        return values
