@@ -34,7 +34,6 @@ def run(config: Config, workspace: Workspace) -> Training:
             "split_seed": config.fashion_mnist.seed,
         },
         save_model=save_mlp,
-        model_suffix=".npz",
     )
 
 

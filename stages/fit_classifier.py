@@ -28,7 +28,6 @@ def run(config: Config, workspace: Workspace) -> Training:
         dataset=Dataset("fashion_mnist", data),
         params=params | {"split_seed": config.fashion_mnist.seed},
         save_model=save_mlp,
-        model_suffix=".npz",
     )
 
 

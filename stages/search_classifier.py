@@ -42,7 +42,6 @@ def run(config: Config, workspace: Workspace) -> Training:
         dataset=Dataset("fashion_mnist", data),
         params=params,
         save_model=_save_best,
-        model_suffix=".npz",
         # The folds are its validation
         extra=lambda search: {"val_accuracy": search.candidates_[0]["mean_accuracy"]},
         tables=lambda search: {"metrics/search.csv": search.candidates_},

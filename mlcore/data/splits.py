@@ -31,17 +31,12 @@ FASHION_CLASSES = (
 
 
 class Part(NamedTuple):
-    """Images and labels of one part of a data set.
-
-    Attributes
-    ----------
-    X : ndarray of shape (n_samples, 784)
-        uint8 in 0..255 as read and stored, float32 in [0, 1] after `scale`.
-    y : ndarray of shape (n_samples,), uint8
-    """
+    """Images and labels of one part of a data set."""
 
     X: NDArray[Any]
+    """Shape (n_samples, 784): uint8 as read and stored, float32 in [0, 1] after `scale`."""
     y: Labels
+    """Shape (n_samples,), uint8."""
 
 
 def parse_idx(content: bytes, source: str) -> NDArray[np.uint8]:

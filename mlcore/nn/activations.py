@@ -17,21 +17,14 @@ LEAKY_SLOPE = 0.01
 
 
 class Activation(NamedTuple):
-    """An elementwise or row-wise function and the back-propagation through it.
-
-    Attributes
-    ----------
-    function : callable
-        ``function(z)`` replaces the pre-activations `z` by the layer's output.
-    gradient : callable
-        ``gradient(output, delta)`` replaces dE/d output by dE/dz, given the layer's output.
-    greatest_derivative : float
-        The greatest slope that `function` has anywhere.
-    """
+    """An elementwise or row-wise function and the back-propagation through it."""
 
     function: Callable[[Array], None]
+    """``function(z)`` replaces the pre-activations `z` by the layer's output."""
     gradient: Callable[[Array, Array], None]
+    """``gradient(output, delta)`` replaces dE/d output by dE/dz, given the layer's output."""
     greatest_derivative: float = 1.0
+    """The greatest slope that `function` has anywhere."""
 
 
 def identity(z: Array) -> None:

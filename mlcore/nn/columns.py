@@ -21,37 +21,24 @@ CHUNK = 256
 
 
 class Block(NamedTuple):
-    """A rectangle of a batch, from one of its samples to its last.
-
-    Attributes
-    ----------
-    samples, features : slice
-        Where it lies in the batch, whose features are those of `Columns.used`.
-    values : ndarray of shape (samples of the block, features of the block)
-        C-ordered.
-    """
+    """A rectangle of a batch, from one of its samples to its last."""
 
     samples: slice
     features: slice
+    """Where it lies in the batch, whose features are those of `Columns.used`."""
     values: Array
+    """C-ordered, of shape (samples of the block, features of the block)."""
 
 
 class Columns(NamedTuple):
-    """A training set, features that are used most first.
-
-    Attributes
-    ----------
-    values : ndarray of shape (n_samples, n_used)
-        C-ordered; without the features that are zero in every sample.
-    used : ndarray of shape (n_used,), intp
-        The feature that each column holds.
-    reach : ndarray of shape (n_samples,), intp
-        Number of leading columns that hold all non-zero values of the sample.
-    """
+    """A training set, features that are used most first."""
 
     values: Array
+    """C-ordered, of shape (n_samples, n_used): without the features that are zero throughout."""
     used: NDArray[np.intp]
+    """The feature that each column holds, shape (n_used,)."""
     reach: NDArray[np.intp]
+    """Number of leading columns that hold all non-zero values of the sample, (n_samples,)."""
 
     @classmethod
     def by_use(cls, X: Array) -> Self:

@@ -1,6 +1,6 @@
 """scikit-learn's multilayer perceptrons, with what the study needs and they do not offer.
 
-Two things: figures after every epoch, which change nothing in the fit; and an end by Ctrl-C or
+Two things: numbers after every epoch, which change nothing in the fit; and an end by Ctrl-C or
 divergence that is an error.
 """
 
@@ -19,7 +19,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 Array = NDArray[Any]
 
 Row = dict[str, float]
-"""Figures of one step, which its first key names and numbers: {"epoch": 3, "train_loss": ...}."""
+"""Numbers of one step, which its first key names and numbers: {"epoch": 3, "train_loss": ...}."""
 
 
 @contextmanager
@@ -54,7 +54,7 @@ def whole_training() -> Iterator[None]:
 
 
 class _Observed:
-    """Give figures after every epoch of an MLP's `fit`.
+    """Give numbers after every epoch of an MLP's `fit`.
 
     `_update_no_improvement_count` is scikit-learn's own per-epoch hook, `_backprop` its pass over
     a batch. Both are private, so a test holds that they are called so and that the fit stays
@@ -71,21 +71,9 @@ class _Observed:
     ) -> Self:
         """Fit as scikit-learn does, and fill `history_`.
 
-        Parameters
-        ----------
-        X : ndarray of shape (n_samples, n_features)
-            float32 stays float32.
-        y : ndarray
-            Labels of shape (n_samples,) or targets of shape (n_samples, n_outputs).
-        validation : tuple (X, y), optional
-            Evaluated after every epoch.
-        on_epoch : callable, optional
-            Called after every epoch with its row of `history_`.
-
-        Raises
-        ------
-        KeyboardInterrupt, FloatingPointError
-            As `whole_training` does.
+        `validation` is evaluated after every epoch, and `on_epoch` called with its row of
+        `history_`. float32 stays float32. Raises KeyboardInterrupt and FloatingPointError as
+        `whole_training` does.
         """
         self.history_: list[Row] = []
         self._n_seen = self._n_correct = 0
@@ -107,10 +95,8 @@ class _Observed:
         self._n_seen = self._n_correct = 0
         if self._validation is not None:
             with np.errstate(over="ignore", invalid="ignore"):  # an error below
-                figures = self.evaluate(*self._validation)
-            row |= {
-                f"val_{name}": figures[name] for name in ("loss", "accuracy") if name in figures
-            }
+                values = self.evaluate(*self._validation)
+            row |= {f"val_{name}": values[name] for name in ("loss", "accuracy") if name in values}
         for name, value in row.items():
             if not math.isfinite(value):
                 raise FloatingPointError(
@@ -122,7 +108,7 @@ class _Observed:
             self._on_epoch(row)
 
     def evaluate(self, X: Array, y: Array) -> dict[str, float]:
-        """Compute the figures that `history_` and the final metrics hold."""
+        """Compute the numbers that `history_` and the final metrics hold."""
         raise NotImplementedError
 
 

@@ -43,73 +43,44 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Training:
-    """What a stage trains.
-
-    Attributes
-    ----------
-    part : str
-        Part of the study: folder of the results, and MLflow experiment.
-    name : str
-        Of the run and of its files.
-    estimator : unfitted estimator
-        With ``fit(X, y, validation=(X, y) or None, on_epoch=callable)``, ``evaluate(X, y)`` and
-        ``history_``.
-    n_steps : int
-        Epochs, or fits of a search, at most.
-    data : mapping of str to (X, y)
-        "train" and "test"; "val" if there is one.
-    dataset : Dataset
-    params : mapping
-        What the tracker records, in the vocabulary that all parts share (metrics/README.md).
-    save_model : callable
-        ``save_model(path, estimator)``.
-    model_suffix : str
-    extra : callable, optional
-        ``extra(estimator)`` gives further final metrics.
-    tables : callable, optional
-        ``tables(estimator)`` gives rows by the path to write them to.
-    candidates : callable, optional
-        ``candidates(estimator)`` gives the candidates of a search.
-    parallel : bool
-        Whether it consists of many fits, which a cluster can share.
-    """
+    """What a stage trains."""
 
     part: str
+    """Part of the study: folder of the results, and MLflow experiment."""
     name: str
+    """Of the run and of its files."""
     estimator: Any
+    """Unfitted, with ``fit(X, y, validation=(X, y) or None, on_epoch=callable)``,
+    ``evaluate(X, y)`` and ``history_``."""
     n_steps: int
+    """Epochs, or fits of a search, at most."""
     data: Mapping[str, tuple[Any, Any]]
+    """(X, y) of "train" and "test", and of "val" if there is one."""
     dataset: Dataset
     params: Mapping[str, Any]
+    """What the tracker records, in the vocabulary that all parts share (metrics/README.md)."""
     save_model: Callable[[Path, Any], None]
-    model_suffix: str
+    model_suffix: str = ".npz"
     extra: Callable[[Any], Mapping[str, float]] = lambda estimator: {}
+    """Gives further final metrics."""
     tables: Callable[[Any], Mapping[str, Sequence[Mapping[str, Any]]]] = lambda estimator: {}
+    """Gives rows by the path to write them to."""
     candidates: Callable[[Any], Sequence[Candidate]] = lambda estimator: ()
+    """Gives the candidates of a search."""
     parallel: bool = False
+    """Whether it consists of many fits, which a cluster can share."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a training left.
-
-    Attributes
-    ----------
-    estimator : fitted estimator
-    metrics : mapping of str to float
-        Final metrics.
-    candidates : sequence of Candidate
-    files : sequence of Path
-        Model, metrics, history and tables, all written.
-    ended : float
-        When `fit` returned, in seconds since 1970.
-    """
+    """What a training left: the fitted estimator, final metrics, and the files, all written."""
 
     estimator: Any
     metrics: Mapping[str, float]
     candidates: Sequence[Candidate]
     files: Sequence[Path]
     ended: float
+    """When `fit` returned, in seconds since 1970."""
 
 
 class Observer:
@@ -150,14 +121,7 @@ class _All:
 
 
 def run(training: Training, output: Output, observers: Sequence[Observer] = ()) -> Result:
-    """Train, evaluate on every part, and write the files.
-
-    Parameters
-    ----------
-    training : Training
-    output : callable
-        Gives the path for each file.
-    observers : sequence of Observer
+    """Train, evaluate on every part, write the files where `output` says, and tell observers.
 
     Returns
     -------

@@ -74,8 +74,7 @@ class GridSearch:
     Attributes
     ----------
     candidates_ : list of dict
-        One row per candidate, the best first: its parameters, "rank", "mean_accuracy",
-        "std_accuracy" and "fold_1" ... of the folds' accuracies.
+        Parameters, "rank", "mean_accuracy", "std_accuracy" and "fold_1" ..., the best first.
     times_ : list of (float, float)
         When the first fit of each candidate started and its last one ended, in seconds since 1970.
     best_ : ObservedMLPClassifier
@@ -99,22 +98,11 @@ class GridSearch:
         validation: None = None,
         on_epoch: Callable[[Row], None] | None = None,
     ) -> Self:
-        """Search, then refit the best candidate.
+        """Search, then refit the best candidate; the folds are its validation.
 
-        Parameters
-        ----------
-        X : ndarray of shape (n_samples, n_features)
-        y : ndarray of shape (n_samples,)
-        validation : None
-            There is none: the folds are.
-        on_epoch : callable, optional
-            Called after every fit with {"fit": number of fits done}, then after every epoch of
-            the refit.
-
-        Raises
-        ------
-        KeyboardInterrupt, FloatingPointError
-            As `whole_training` does; the message names the candidate that diverged.
+        `on_epoch` is called after every fit with {"fit": number of fits done}, then after every
+        epoch of the refit. Raises as `whole_training` does; the message names the candidate that
+        diverged.
         """
         candidates = list(ParameterGrid(self.grid))
         results = np.empty((len(candidates), self.cv, 3))

@@ -17,19 +17,13 @@ if TYPE_CHECKING:
 
 
 class MLPWeights(NamedTuple):
-    """A fitted scikit-learn MLP as plain data.
-
-    Attributes
-    ----------
-    weights : list of ndarrays of shape (fan_in, fan_out)
-    biases : list of ndarrays of shape (fan_out,)
-    activation : str
-        scikit-learn's name for the hidden activation.
-    """
+    """A fitted scikit-learn MLP as plain data."""
 
     weights: list[NDArray[Any]]
+    """Of shape (fan_in, fan_out) each."""
     biases: list[NDArray[Any]]
     activation: str
+    """scikit-learn's name for the hidden activation."""
 
 
 def save_mlp(path: Path, model: MLPClassifier | MLPRegressor) -> None:
@@ -66,11 +60,7 @@ def load_mlp(path: Path) -> MLPWeights:
 def check_layers(weights: Any, biases: Any) -> None:
     """Raise ValueError unless these are the weights and biases of layers that follow each other.
 
-    Parameters
-    ----------
-    weights : list of ndarrays of shape (fan_in, fan_out)
-    biases : list of ndarrays of shape (fan_out,)
-        All of one floating-point type, and finite.
+    They are lists of arrays of one floating-point type, and finite.
     """
     for values, n_axes in ((weights, 2), (biases, 1)):
         if not isinstance(values, list) or not all(
