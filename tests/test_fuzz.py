@@ -56,15 +56,14 @@ def fuzz(n, cases, check):
 
 
 @st.composite
-def damaged(draw, wholes, tokens=()):
+def damaged(draw, wholes):
     """Draw bytes with one to four places changed, cut out, repeated or replaced."""
     content = draw(st.sampled_from(wholes))
     for _ in range(draw(st.integers(1, 4))):
         start = draw(st.integers(0, len(content)))
         stop = draw(st.integers(start, min(len(content), start + 64)))
         part = content[start:stop]
-        changes = ["flip", "cut", "cut off", "repeat", "overwrite", "splice"]
-        match draw(st.sampled_from([*changes, "token"] if tokens else changes)):
+        match draw(st.sampled_from(["flip", "cut", "cut off", "repeat", "overwrite", "splice"])):
             case "flip" if part:
                 part = bytes([part[0] ^ 1 << draw(st.integers(0, 7))]) + part[1:]
             case "cut off":
@@ -79,17 +78,13 @@ def damaged(draw, wholes, tokens=()):
                 other = draw(st.sampled_from(wholes))
                 place = draw(st.integers(0, len(other)))
                 part = other[place : place + draw(st.integers(1, 64))]
-            case "token":
-                part = draw(st.sampled_from(tokens))
         content = content[:start] + part + content[stop:]
     return content
 
 
-def generated(wholes, tokens=()):
+def generated(wholes):
     """Whole, damaged and random bytes."""
-    return st.one_of(
-        damaged(wholes, tokens), damaged(wholes, tokens), st.sampled_from(wholes), st.binary()
-    )
+    return st.one_of(damaged(wholes), damaged(wholes), st.sampled_from(wholes), st.binary())
 
 
 # IDX: the format in five lines, to say what should be read

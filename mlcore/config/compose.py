@@ -18,13 +18,7 @@ from mlcore.errors import RetraceError, one_line
 
 
 def validate(config: DictConfig, source: str) -> Config:
-    """Check a composed configuration against the schema.
-
-    Parameters
-    ----------
-    config : omegaconf.DictConfig
-    source : str
-        Where it came from, for the message.
+    """Check a composed configuration, which came from `source`, against the schema.
 
     Raises
     ------
@@ -47,17 +41,8 @@ def compose_raw(
 ) -> DictConfig:
     """Compose the folder `conf` with Hydra overrides such as ``network.learning_rate=0.05``.
 
-    Parameters
-    ----------
-    conf : Path
-    overrides : sequence of str
-    with_hydra : bool
-        Whether to give Hydra's own section too, unresolved as it is before a run.
-
-    Raises
-    ------
-    RetraceError
-        If the files or the overrides cannot be composed.
+    `with_hydra` gives Hydra's own section too, unresolved as it is before a run. Raises
+    RetraceError if the files or the overrides cannot be composed.
     """
     try:
         with hydra.initialize_config_dir(str(conf), version_base="1.3"):

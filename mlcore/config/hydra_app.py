@@ -32,20 +32,9 @@ def check_jobs(
 ) -> Config:
     """Check the jobs of the command line; returns the configuration of the first.
 
-    Parameters
-    ----------
-    conf : Path
-    stage : str
-    sections : collection of str
-        Of the configuration, that the stage reads.
-    arguments : sequence of str
-        Of the command line.
-
-    Raises
-    ------
-    RetraceError
-        If the overrides of any job are wrong, as far as jobs are known beforehand, or would be
-        recorded with a training that they do not change.
+    `sections` are those of the configuration that the stage reads. Raises RetraceError if the
+    overrides of any job are wrong, as far as jobs are known beforehand, or would be recorded with
+    a training that they do not change.
     """
     args = get_args(list(arguments))
     jobs = jobs_known_beforehand(args.overrides, args.multirun, conf)
@@ -76,19 +65,8 @@ def _refuse_without_effect(
 def run_as_hydra_app(task: Task, name: str, conf: Path, arguments: Sequence[str]) -> None:
     """Run a task as a Hydra application, once or as a multirun.
 
-    Parameters
-    ----------
-    task : callable
-    name : str
-        Module that is being run, as in ``python -m name``; Hydra names the job after it.
-    conf : Path
-    arguments : sequence of str
-        Of the command line.
-
-    Raises
-    ------
-    RetraceError
-        If the overrides of the job are wrong, or results cannot be written.
+    `name` is the module that is being run, as in ``python -m name``; Hydra names the job after it.
+    Raises RetraceError if the overrides of the job are wrong, or results cannot be written.
     """
     args = get_args(list(arguments))
     folder = Path("multirun" if args.multirun else "outputs")  # as conf/config.yaml has it
@@ -123,23 +101,9 @@ def run_as_hydra_app(task: Task, name: str, conf: Path, arguments: Sequence[str]
 def jobs_known_beforehand(arguments: list[str], multirun: bool, conf: Path) -> list[list[str]]:
     """Give the overrides of every job, as far as they are known before the first one runs.
 
-    Parameters
-    ----------
-    arguments : list of str
-        Overrides of the command line.
-    multirun : bool
-    conf : Path
-
-    Returns
-    -------
-    list of list of str
-        For a sweeper that chooses its jobs while it runs, as optimisers do, one job of what is
-        fixed; the others are checked when they start.
-
-    Raises
-    ------
-    RetraceError
-        If the overrides cannot be read, or the sweeper does not offer what they ask for.
+    For a sweeper that chooses its jobs while it runs, as optimisers do, this is one job of what is
+    fixed; the others are checked when they start. Raises RetraceError if the overrides cannot be
+    read, or the sweeper does not offer what they ask for.
     """
     try:
         overrides = _parse(arguments, conf)
@@ -158,21 +122,10 @@ def jobs_known_beforehand(arguments: list[str], multirun: bool, conf: Path) -> l
 
 
 def expand(arguments: list[str], source: str, conf: Path) -> list[list[str]]:
-    """Give the overrides of every job of a sweep, as Hydra's basic sweeper orders them.
+    """Give the overrides of every job of a sweep, the last override varying fastest.
 
-    Parameters
-    ----------
-    arguments : list of str
-        Overrides, of which the last one varies fastest.
-    source : str
-        Where they came from, for the message.
-    conf : Path
-        Folder of the groups that they may choose from.
-
-    Raises
-    ------
-    RetraceError
-        If they cannot be read, or make no job.
+    They may choose from the groups of `conf`. Raises RetraceError, which names `source`, if they
+    cannot be read, or make no job.
     """
     try:
         overrides = _parse(arguments, conf)

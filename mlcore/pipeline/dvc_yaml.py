@@ -15,28 +15,20 @@ from mlcore.files import read_yaml
 class Stage:
     """A stage of dvc.yaml, with all items of its matrix.
 
-    Attributes
-    ----------
-    name : str
-    desc : str
-    needs : list of str
-        Stages whose results it takes.
-    deps, outs : list of str
-        Paths as dvc.yaml has them, with ``${item.name}`` in them. `outs` are all that it makes:
-        outs, metrics and plots.
-    items : dict of str to (str, str)
-        Section and key of the configuration by the matrix item that DVC hands on to them.
-    sections : list of str
-        Of the configuration, that it reads.
+    Paths are as dvc.yaml has them, with ``${item.name}`` in them.
     """
 
     name: str
     desc: str
     needs: list[str]
+    """Stages whose results it takes."""
     deps: list[str] = field(default_factory=list)
     outs: list[str] = field(default_factory=list)
+    """All that it makes: outs, metrics and plots."""
     items: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Section and key of the configuration by the matrix item that DVC hands on to them."""
     sections: list[str] = field(default_factory=list)
+    """Of the configuration, that it reads."""
 
     def filled(self, path: str, config: Any) -> str:
         """Put the matrix items of a configuration into a path."""

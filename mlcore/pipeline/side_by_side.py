@@ -25,40 +25,23 @@ from mlcore.files import atomic_path
 
 
 class Plan(NamedTuple):
-    """What there is to run.
-
-    Attributes
-    ----------
-    graph : dict of str to set of str
-        Each stage that may have to run, with those of them that it waits for.
-    alone : set of str
-        Stages that use all cores: none runs beside them.
-    order : list of str
-        Every stage of the pipeline, in the order in which ``dvc repro`` runs them.
-    targets : tuple of str
-        Stages that were asked for; empty for all.
-    """
+    """What there is to run."""
 
     graph: dict[str, set[str]]
+    """Each stage that may have to run, with those of them that it waits for."""
     alone: set[str]
+    """Stages that use all cores: none runs beside them."""
     order: list[str]
+    """Every stage of the pipeline, in the order in which ``dvc repro`` runs them."""
     targets: tuple[str, ...] = ()
+    """Stages that were asked for; empty for all."""
 
 
 def plan(repo: Repo, targets: Sequence[str] = ()) -> Plan:
     """Find out what is out of date; a stage whose ``meta`` has ``uses_all_cores`` runs alone.
 
-    Parameters
-    ----------
-    repo : Repo
-    targets : sequence of str
-        Stages, or names of a matrix for all its stages: these and what they depend on. Empty for
-        the whole pipeline.
-
-    Raises
-    ------
-    RetraceError
-        If there is no such stage.
+    With targets only these and what they depend on: stages, or names of a matrix for all its
+    stages. Raises RetraceError if there is no such stage.
     """
     order = plan_repro(repo.index.graph)
     graph = nx.relabel_nodes(repo.index.graph, lambda stage: stage.addressing)
@@ -89,14 +72,9 @@ def _stages_of(repo: Repo, target: str) -> list[str]:
 
 
 def stale_stages(root: Path, names: Collection[str]) -> list[str]:
-    """Name what is out of date of some stages and those before them; data may be missing.
+    """Name what is out of date of these stages and those before them; data may be missing.
 
-    Parameters
-    ----------
-    root : Path
-        Top of the checkout.
-    names : collection of str
-        Of stages, or of a matrix for all its stages.
+    The name of a matrix stands for all its stages.
     """
     with Repo(str(root)) as repo, repo.lock:
         wanted = {s for s in repo.index.stages if s.addressing.partition("@")[0] in names}
@@ -110,21 +88,10 @@ def stale_stages(root: Path, names: Collection[str]) -> list[str]:
 async def run_side_by_side(
     plan: Plan, jobs: int, start: Callable[[str], Awaitable[int]]
 ) -> list[str]:
-    """Run stages in the order of their graph, up to `jobs` at a time.
+    """Run stages in the order of their graph, up to `jobs` at a time; returns those that failed.
 
-    Those that run alone come when nothing else is ready.
-
-    Parameters
-    ----------
-    plan : Plan
-    jobs : int
-    start : coroutine function
-        Runs the stage of that name; returns its exit code.
-
-    Returns
-    -------
-    list of str
-        The stages that failed; nothing new is started after the first.
+    `start` runs the stage of a name and gives its exit code. Those that run alone come when nothing
+    else is ready; nothing new is started after the first failure.
     """
     order = TopologicalSorter(plan.graph)
     order.prepare()

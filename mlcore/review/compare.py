@@ -33,14 +33,8 @@ Change = tuple[str, Any, Any]
 def against_noise(change: float, sd: float | None, n: int, level: float = 0.95) -> str:
     """Say whether two single runs with different seeds would differ by as much.
 
-    Parameters
-    ----------
-    change : float
-    sd : float or None
-        Standard deviation of `n` runs with different seeds.
-    n : int
-    level : float
-        Share of the pairs of runs that differ by less than noise.
+    `sd` is the standard deviation of `n` runs with different seeds; `level` is the share of the
+    pairs of runs that differ by less than noise.
     """
     if sd is None or n < 2:
         return UNKNOWN
@@ -51,15 +45,8 @@ def against_noise(change: float, sd: float | None, n: int, level: float = 0.95) 
 def changes(root: Path, revision: str) -> dict[str, list[Change]]:
     """Give what differs between a revision and the working tree.
 
-    Returns
-    -------
-    dict
-        Lists of Change under "params", "numbers" and "words", those of the verdicts.
-
-    Raises
-    ------
-    RetraceError
-        If there is no git repository, or it does not know the revision.
+    Lists of Change under "params", "numbers" and "words", those of the verdicts. Raises
+    RetraceError if there is no git repository, or it does not know the revision.
     """
     try:
         commit = git(root, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}")
@@ -91,11 +78,7 @@ def _of(diff: Mapping[str, Any], file: str) -> list[Change]:
 def number_rows(numbers: Iterable[Change], verdict: Mapping[str, Any]) -> list[list[str]]:
     """Give a row for every number that differs: name, values, difference, spread, what it means.
 
-    Parameters
-    ----------
-    numbers : iterable of Change
-    verdict : mapping
-        The content of metrics/verdict.json.
+    `verdict` is the content of metrics/verdict.json.
     """
     rows = []
     for name, old, new in numbers:
@@ -133,19 +116,15 @@ def markdown(revision: str, changed: Mapping[str, list[Change]], verdict: Mappin
         ("Numbers", ["", "before", "now", "change", "spread of the seeds", ""], numbers),
         ("Parameters", ["", "before", "now"], params),
     ]
-    return "\n".join(
-        [
-            f"## Results against `{revision}`\n",
-            f"Changed: {len(params)} parameters, {len(numbers)} numbers ({moved} by more than "
-            f"noise, which one in twenty would be by chance), {len(words)} verdicts.\n",
-            *(
-                f"### {title}\n\n{tabulate(rows, header, 'github', disable_numparse=True)}\n"
-                if rows
-                else f"### {title}\n\nNone.\n"
-                for title, header, rows in sections
-            ),
-        ]
+    text = (
+        f"## Results against `{revision}`\n\n"
+        f"Changed: {len(params)} parameters, {len(numbers)} numbers ({moved} by more than "
+        f"noise, which one in twenty would be by chance), {len(words)} verdicts.\n"
     )
+    for title, header, rows in sections:
+        table = tabulate(rows, header, "github", disable_numparse=True) if rows else "None."
+        text += f"\n### {title}\n\n{table}\n"
+    return text
 
 
 def main(arguments: list[str], root: Path) -> None:

@@ -42,14 +42,12 @@ DESCRIBED = {
 
 
 def write_crate(root: Path, folder: Path, date: str, ended: str) -> None:
-    """Write the crate of the run that dvc.lock records.
+    """Write the crate of the run that dvc.lock records; an earlier crate is replaced.
 
     Parameters
     ----------
-    root : Path
-        Top of the checkout.
-    folder : Path
-        Where to write it; an earlier crate is replaced.
+    root, folder : Path
+        Top of the checkout, and where to write.
     date, ended : str
         ISO 8601, when this was published, and when the results were.
 

@@ -122,15 +122,7 @@ def flatten(tree: Any, path: str = "") -> dict[str, Any]:
 
 
 def distances(path: str, known: Any, found: Any) -> list[Distance]:
-    """Compare those values of a metrics file for which there is a tolerance.
-
-    Parameters
-    ----------
-    path : str
-        Of the file, in the repository.
-    known, found : mapping
-        Content of the file as committed and as it came out.
-    """
+    """Compare those values of a metrics file, committed and found, that have a tolerance."""
     after = flatten(found)
     result = []
     for name, value in flatten(known).items():
