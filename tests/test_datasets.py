@@ -56,6 +56,14 @@ def test_parse_three_dimensions_in_c_order():
     assert splits.parse_idx(content, "file").tolist() == [[[1, 2, 3]], [[10, 11, 12]]]
 
 
+def test_parse_reads_dimensions_as_big_endian():
+    assert splits.parse_idx(idx(258, values=bytes(258)), "file").shape == (258,)
+
+
+def test_parse_dimension_of_size_zero():
+    assert splits.parse_idx(idx(0), "file").shape == (0,)
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -129,9 +137,29 @@ def test_read_pair_refuses_a_label_above_nine(pair):
     assert str(paths[1]) in str(error.value)
 
 
+def test_read_pair_names_the_damaged_file(pair):
+    paths = pair(b"junk", idx(1, values=b"\x01"))
+    with pytest.raises(RetraceError) as error:
+        splits.read_idx_pair(*paths)
+    assert str(paths[0]) in str(error.value)
+
+
 def split(n_samples=100, test_size=0.2, seed=42):
     train, test = numbered(0, 60), numbered(60, 100)
     return splits.split_mnist(train, test, n_samples=n_samples, test_size=test_size, seed=seed)
+
+
+def test_split_is_80_10_10():
+    assert {name: len(part.y) for name, part in split().items()} == {
+        "train": 80,
+        "val": 10,
+        "test": 10,
+    }
+
+
+def test_split_is_disjoint_and_complete():
+    ids = [i for part in split().values() for i in ids_of(part)]
+    assert sorted(ids) == list(range(100))
 
 
 def test_split_keeps_images_and_labels_together():
@@ -154,6 +182,11 @@ def test_split_equals_scikit_learn_on_train_then_test(seed):
 def test_split_of_fewer_samples_takes_the_first():
     ids = [i for part in split(n_samples=70).values() for i in ids_of(part)]
     assert sorted(ids) == list(range(70))
+
+
+def test_split_test_size_is_what_is_held_out():
+    sizes = {name: len(part.y) for name, part in split(test_size=0.4).items()}
+    assert sizes == {"train": 60, "val": 20, "test": 20}
 
 
 def test_real_mnist_has_820_ones_in_the_test_part():
@@ -185,6 +218,14 @@ def subset(**options):
         "seed": 7,
     }
     return splits.subset_fashion(numbered(0, 90), numbered(1000, 1040), **{**arguments, **options})
+
+
+def test_subset_takes_the_first_images():
+    parts = subset()
+    assert sorted(ids_of(parts["train"]) + ids_of(parts["val"])) == list(range(50))
+    assert ids_of(parts["test"]) == list(range(1000, 1020))
+    for part in parts.values():
+        assert part.y.tolist() == [i % 10 for i in ids_of(part)]
 
 
 def test_subset_equals_scikit_learn():
@@ -257,6 +298,14 @@ def arrays_of(X):
     }
 
 
+def test_arrays_are_named_after_kind_and_part():
+    parts = {name: numbered(i, i + 3) for i, name in enumerate(("train", "val", "test"))}
+    arrays = splits.to_arrays(parts)
+    assert set(arrays) == {"X_train", "y_train", "X_val", "y_val", "X_test", "y_test"}
+    assert arrays["X_val"][:, 0].tolist() == [1, 2, 3]
+    assert arrays["y_test"].tolist() == [2, 3, 4]
+
+
 def test_stored_bytes_come_back_scaled():
     parts = splits.from_arrays(arrays_of(np.array([[0, 51, 255]], np.uint8)), "file")
     assert list(parts) == ["train", "val", "test"]
@@ -264,6 +313,14 @@ def test_stored_bytes_come_back_scaled():
         assert part.X.dtype == np.float32
         assert part.X.tolist() == [[0.0, float(np.float32(0.2)), 1.0]]
         assert part.y.tolist() == [label]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_stored_floats_come_back_as_they_are(dtype):
+    X = np.array([[-3.5, 0.1, 300.0]], dtype)
+    for part in splits.from_arrays(arrays_of(X), "file").values():
+        assert part.X.dtype == dtype
+        assert part.X.tobytes() == X.tobytes()
 
 
 def test_arrays_round_trip():
@@ -281,3 +338,9 @@ def test_lacking_array(lacking):
     del arrays[lacking]
     with pytest.raises(RetraceError, match=f"some file is not a split: it lacks '{lacking}'"):
         splits.from_arrays(arrays, "some file")
+
+
+def test_read_pair_without_images(pair):
+    X, y = splits.read_idx_pair(*pair(idx(0, 28, 28), idx(0)))
+    assert X.shape == (0, 784)
+    assert y.shape == (0,)

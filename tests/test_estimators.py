@@ -95,11 +95,24 @@ def test_history_has_one_row_per_epoch(parts):
     assert all(list(row) == names for row in model.history_)
 
 
+def test_history_ends_where_the_fit_ends(parts):
+    stop = params(max_iter=50, n_iter_no_change=1, tol=0.5)
+    model, _ = fit_and_evaluate(ObservedMLPClassifier(**stop), parts)
+    assert 1 < len(model.history_) == model.n_iter_ < 50
+
+
 def test_history_without_validation(parts):
     with whole_training():
         model = ObservedMLPClassifier(**params()).fit(*parts["train"])
     assert all(set(row) == {"epoch", "train_loss", "train_accuracy"} for row in model.history_)
     assert len(model.history_) == 4
+
+
+def test_validation_data_is_not_kept(parts):
+    model, _ = fit_and_evaluate(ObservedMLPClassifier(**params()), parts)
+    held = [value for value in vars(model).values() if isinstance(value, tuple)]
+    assert all(parts["val"][0] is not item for value in held for item in value)
+    assert not hasattr(model, "_validation")
 
 
 @pytest.mark.parametrize("epoch", [1, 2, 3, 4])
@@ -122,6 +135,16 @@ def test_validation_may_lack_classes(parts):
     assert model.history_[-1]["val_loss"] == pytest.approx(by_hand, rel=1e-5)
 
 
+def test_accuracy_with_labels_that_are_not_indices(parts):
+    shifted = {name: (X, y * 10 + 7) for name, (X, y) in parts.items()}
+    model, metrics = fit_and_evaluate(
+        ObservedMLPClassifier(**params(max_iter=15, learning_rate_init=0.02)), shifted
+    )
+    X, y = shifted["test"]
+    assert metrics["test_accuracy"] == np.mean(model.predict(X) == y)
+    assert metrics["test_accuracy"] > 0.3
+
+
 def test_regressor_losses_are_half_the_mean_squared_error(images):
     model, metrics = fit_and_evaluate(ObservedMLPRegressor(**params()), images)
     assert all(set(row) == {"epoch", "train_loss", "val_loss"} for row in model.history_)
@@ -130,6 +153,13 @@ def test_regressor_losses_are_half_the_mean_squared_error(images):
         assert metrics[f"{name}_mse"] == pytest.approx(mse, rel=1e-6)
         assert metrics[f"{name}_loss"] == pytest.approx(mse / 2, rel=1e-6)
     assert model.history_[-1]["val_loss"] == metrics["val_mse"] / 2
+
+
+def test_regressor_with_a_single_output(parts):
+    targets = {name: (X, y / 10) for name, (X, y) in parts.items()}
+    model, metrics = fit_and_evaluate(ObservedMLPRegressor(**params()), targets)
+    X, y = targets["test"]
+    assert metrics["test_mse"] == pytest.approx(mean_squared_error(y, model.predict(X)), rel=1e-6)
 
 
 @pytest.mark.parametrize("epoch", [2, 3, 4])
@@ -149,6 +179,13 @@ def test_train_accuracy_of_two_classes(parts):
     model = ObservedMLPClassifier(**params(max_iter=30, learning_rate_init=0.02))
     model.fit(X[two], y[two])
     assert model.history_[-1]["train_accuracy"] == 1.0
+
+
+def test_on_epoch_is_given_every_row(parts):
+    rows = []
+    model = ObservedMLPClassifier(**params()).fit(*parts["train"], on_epoch=rows.append)
+    assert rows == model.history_
+    assert len(rows) == 4
 
 
 @pytest.mark.filterwarnings("default")
@@ -178,6 +215,23 @@ def test_interruption_ends_the_fit(monkeypatch, parts):
     interrupt_epoch(monkeypatch, 2)
     with pytest.raises(KeyboardInterrupt):
         fit_and_evaluate(ObservedMLPClassifier(**params()), parts)
+
+
+@pytest.mark.filterwarnings("default")
+def test_interruption_of_the_evaluation_ends_the_fit(monkeypatch, images):
+    def evaluate(self, X, y):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ObservedMLPRegressor, "evaluate", evaluate)
+    with pytest.raises(KeyboardInterrupt):
+        fit_and_evaluate(ObservedMLPRegressor(**params()), images)
+
+
+def test_fits_that_do_not_converge_are_no_news(parts):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fit_and_evaluate(ObservedMLPClassifier(**params()), parts)
+    assert caught == []
 
 
 def test_convergence_is_news_again_afterwards(parts):
@@ -236,6 +290,15 @@ def test_search_scores_as_scikit_learn(searched):
     for row in ours.candidates_:
         figures = {name: value for name, value in row.items() if name not in GRID}
         assert figures == expected[key(row)]
+
+
+def test_search_lists_the_best_first(searched):
+    ours, theirs, _ = searched
+    means = [row["mean_accuracy"] for row in ours.candidates_]
+    assert ours.candidates_[0]["rank"] == 1
+    assert means[0] == pytest.approx(theirs.best_score_, rel=1e-14)
+    assert means == sorted(means, reverse=True)
+    assert len(set(means)) > 2
 
 
 def test_of_equally_good_candidates_the_best_is_scikit_learns(monkeypatch, parts):
@@ -347,6 +410,17 @@ def test_regressor_with_a_single_column(parts):
     X, y = targets["test"]
     expected = mean_squared_error(y[:, 0], model.predict(X))
     assert metrics["test_mse"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_every_parameter_reaches_scikit_learn():
+    section = {
+        "activation": "relu", "hidden_layer_sizes": [5, 4], "solver": "sgd", "learning_rate": 0.3,
+        "batch_size": 7, "max_epochs": 9, "seed": 11,
+    }  # fmt: skip
+    model = MLPClassifier(**sklearn_arguments(section))
+    assert (model.activation, model.hidden_layer_sizes, model.solver) == ("relu", [5, 4], "sgd")
+    assert (model.learning_rate_init, model.batch_size) == (0.3, 7)
+    assert (model.max_iter, model.random_state) == (9, 11)
 
 
 def test_diverging_weights_are_an_error_of_their_own(parts):

@@ -1,8 +1,7 @@
-"""SECURITY.md held to its word: files from others, addresses, secrets, text.
+"""SECURITY.md held to its word: files from others, addresses, secrets, text, commands, packages.
 
 What other tests hold: archives (test_sources.py), pickles of networks (test_network_files.py), the
-server's login and password (test_server.py), secrets in URIs (test_tracking.py), packages
-(test_requirements.py).
+server's login and password (test_server.py), secrets in URIs (test_tracking.py).
 """
 
 import io
@@ -24,6 +23,7 @@ import pandas as pd
 import psutil
 import pytest
 import requests
+from packaging.requirements import Requirement
 
 from mlcore import plotting
 from mlcore.config import compose, compose_raw, load
@@ -38,6 +38,7 @@ from stages import report
 
 ROOT = Path(__file__).parents[1]
 POLICY = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+MIB = 2**20
 
 
 def test_every_test_that_the_policy_names_is_there():
@@ -59,6 +60,14 @@ def path(tmp_path):
 def npy(array):
     file = io.BytesIO()
     np.save(file, array)
+    return file.getvalue()
+
+
+def header(shape):
+    """The beginning of an array of bytes, of whatever size."""
+    file = io.BytesIO()
+    about = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, about)
     return file.getvalue()
 
 
@@ -105,14 +114,78 @@ def test_names_of_arrays_lead_nowhere(path, reader):
     assert sorted(path.parents[1].rglob("*")) == before
 
 
+# Prints what reading a file costs in MiB, or how it is refused, where memory is as given
+READ = """
+import resource, sys
+from pathlib import Path
+from mlcore.files import load_arrays
+from mlcore.errors import RetraceError
+
+def peak():
+    # Of this program alone; getrusage begins with what the one had that started it
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+path, limit = Path(sys.argv[1]), int(sys.argv[2])
+if limit:
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + limit, used + limit))
+before = peak()
+try:
+    load_arrays(path)
+    print("read", end=" ")
+except RetraceError as error:
+    print(error, end=" ")
+print(round(peak() - before))
+"""
+
+
+def cost(path, limit=0):
+    """What comes of reading a file in a process of its own, and what memory that takes."""
+    done = subprocess.run(
+        [sys.executable, "-c", READ, str(path), str(limit)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
+    told, _, mib = done.stdout.strip().rpartition(" ")
+    return told, int(mib)
+
+
+@pytest.fixture
+def bomb(path):
+    """An array of 256 MiB in a file of a thousandth of that."""
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file,
+        file.open("X.npy", "w") as array,
+    ):
+        array.write(header((256 * MIB,)))
+        for _ in range(256):
+            array.write(bytes(MIB))
+    assert path.stat().st_size < MIB
+    return path
+
+
+def test_a_bomb_takes_the_memory_that_it_unpacks_to_and_no_more(bomb):
+    told, mib = cost(bomb)
+    assert told == "read"
+    assert 256 <= mib < 300
+
+
+def test_a_bomb_is_one_clear_line_where_memory_has_a_limit(bomb):
+    told, mib = cost(bomb, limit=128 * MIB)
+    assert told.startswith(f"{bomb} is not a valid array file (.npz): Unable to allocate 256. MiB")
+    assert mib < 100
+
+
 @pytest.mark.parametrize("shape", [(2**36,), (2**62,), (2**40, 2**40), (-1,)])
-def test_a_size_that_is_only_claimed_is_refused(path, shape):
-    header = io.BytesIO()
-    about = {"descr": "|u1", "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(header, about)
-    write_zip(path, {"X.npy": header.getvalue() + b"abc"})
-    with pytest.raises(RetraceError, match="is not a valid array file"):
-        load_arrays(path)
+def test_a_size_that_is_only_claimed_takes_no_memory(path, shape):
+    write_zip(path, {"X.npy": header(shape) + b"abc"})
+    told, mib = cost(path)
+    assert told.startswith(f"{path} is not a valid array file (.npz): ")
+    assert mib < 50
 
 
 # Files from others: YAML
@@ -435,3 +508,52 @@ def test_text_in_the_summary_of_a_change_stays_in_its_cell():
     assert name.strip("` ").count("`") == 0
     assert "<" not in value
     assert re.search(r"(?<!\\)\|", value) is None
+
+
+# Packages
+
+
+def pins(text):
+    """The packages of a lock file, each with its hashes; an error if it has anything else."""
+    found = {}
+    for entry in text.replace("\\\n", " ").splitlines():
+        first, *hashes = re.split(r"\s+--hash=", entry.strip())
+        requirement = Requirement(first)
+        (specifier,) = requirement.specifier
+        assert (specifier.operator, requirement.url) == ("==", None)
+        assert hashes
+        assert all(re.fullmatch("sha256:[0-9a-f]{64}", value) for value in hashes)
+        found.setdefault(requirement.name, []).extend(hashes)
+    return found
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "a==1",
+        f"a>=1 --hash=sha256:{64 * '0'}",
+        f"a==1 --hash=md5:{32 * '0'}",
+        f"a @ file:///a --hash=sha256:{64 * '0'}",
+        "-e .",
+    ],
+)
+def test_a_package_without_version_or_hash_is_found(entry):
+    with pytest.raises((AssertionError, ValueError)):
+        pins(entry)
+
+
+def test_every_package_has_its_version_and_hashes_and_is_installed_by_them():
+    locked = pins((ROOT / "requirements.lock").read_text())
+    wanted = re.findall(r"^[^#\s]+", (ROOT / "requirements.in").read_text(), re.MULTILINE)
+    names = {Requirement(line).name.lower() for line in wanted}
+    assert len(names) > 30
+    assert names <= {name.lower() for name in locked}
+    assert list(pins((ROOT / "requirements.uv.txt").read_text())) == ["uv"]
+    plan = subprocess.run(
+        ["make", "--dry-run", "--always-make", "setup"], cwd=ROOT, capture_output=True, text=True
+    ).stdout
+    installs = re.findall(r"^\S+ -m pip install .*|^\S+/uv pip .*", plan, re.MULTILINE)
+    assert [re.search(r" --require-hashes (?:-r )?(\S+)$", line)[1] for line in installs] == [
+        "requirements.uv.txt",
+        "requirements.lock",
+    ]

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -50,6 +51,12 @@ def test_a_file_that_differs_is_missing_or_is_new_is_a_difference():
         Difference("train", "gone", "3", None),
     ]
     assert differences({}, lock(a="6")) == [Difference("train", "a", None, "6")]
+
+
+def test_what_a_stage_reads_counts_too():
+    known = {"train": {"deps": [{"path": "code.py", "md5": "1"}]}}
+    found = {"train": {"deps": [{"path": "code.py", "md5": "2"}]}}
+    assert differences(known, found) == [Difference("train", "code.py", "1", "2")]
 
 
 def test_values_without_a_tolerance_are_not_compared_and_missing_ones_are_far():
@@ -177,6 +184,16 @@ def test_on_another_kernel_it_says_so_and_compares_values(committed):
 
 
 @pytest.mark.slow
+def test_on_another_kernel_values_too_far_off_do_not_hold(committed):
+    needs_other_kernel()
+    change_result(committed, 4.376)  # it is 4.375
+    committed.commit()
+    done = committed.run("mlcore.review.verify", STAGE, check=False, **OTHER_KERNEL)
+    assert done.returncode == 1
+    assert re.search(rf"{RESULT} +backprop.loss_before +4.376 +4.375 .* too far", done.stdout)
+
+
+@pytest.mark.slow
 def test_code_and_data_are_the_same_on_every_machine(committed):
     needs_other_kernel()
     lock = committed.root / "dvc.lock"
@@ -223,6 +240,15 @@ def test_a_signal_ends_what_runs_and_is_no_traceback(committed, number):
     assert process.returncode == 130
     assert "Traceback" not in said
     assert sleeps() == 0
+
+
+@pytest.mark.slow
+def test_a_stage_that_does_not_exist_is_one_line(committed):
+    committed.commit()
+    done = committed.run("mlcore.review.verify", "train", check=False)
+    assert done.returncode == 1
+    assert "dvc.yaml has no stage train; there are " in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_without_git_it_is_one_line(tmp_path, capsys):

@@ -42,6 +42,18 @@ def test_function_at_extreme_inputs(name, dtype):
     np.testing.assert_allclose(z, expected, rtol=4 * eps, atol=eps)
 
 
+@every_activation
+@both_floats
+def test_function_works_in_place_on_a_view(name, dtype):
+    buffer = samples().astype(dtype)
+    before = buffer.copy()
+    assert ACTIVATIONS[name].function(buffer[:25]) is None
+    assert buffer.dtype == dtype
+    expected = TEXTBOOK[name](before[:25].astype(np.float64))
+    np.testing.assert_allclose(buffer[:25], expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(buffer[25:], before[25:])
+
+
 @every_elementwise
 def test_gradient_is_the_numerical_derivative(name):
     z = samples()
@@ -98,6 +110,17 @@ def test_gradient_at_extreme_inputs(name, dtype):
     np.testing.assert_allclose(delta, 2.0 * np.array([REFERENCES[name].slopes_far_out]), rtol=1e-6)
 
 
+def test_softmax_gradient_is_the_full_jacobian():
+    upstream = samples(seed=1)
+    outputs = TEXTBOOK["softmax"](samples())
+    expected = [
+        (np.diag(s) - np.outer(s, s)) @ row for s, row in zip(outputs, upstream, strict=True)
+    ]
+    delta = upstream.copy()
+    ACTIVATIONS["softmax"].gradient(outputs, delta)
+    np.testing.assert_allclose(delta, expected, rtol=1e-10, atol=1e-14)
+
+
 def test_softmax_gradient_is_the_numerical_derivative(central_differences):
     z, upstream = samples((6, 5)) / 4, samples((6, 5), seed=1)
     expected = central_differences(lambda: np.sum(TEXTBOOK["softmax"](z) * upstream), z)
@@ -106,9 +129,29 @@ def test_softmax_gradient_is_the_numerical_derivative(central_differences):
     np.testing.assert_allclose(delta, expected, rtol=1e-6, atol=1e-9)
 
 
+def test_softmax_gradient_of_a_single_unit_is_zero():
+    delta = samples((4, 1))
+    ACTIVATIONS["softmax"].gradient(np.ones((4, 1)), delta)
+    np.testing.assert_array_equal(delta, np.zeros((4, 1)))
+
+
 @both_floats
 def test_softmax_gradient_at_extreme_inputs(dtype):
     output = np.array([[1.0, 0.0, 0.0], [0.5, 0.5, 0.0]], dtype)
     delta = np.array([[3.0, 5.0, 7.0], [3.0, 5.0, 7.0]], dtype)
     ACTIVATIONS["softmax"].gradient(output, delta)
     np.testing.assert_array_equal(delta, [[0.0, 0.0, 0.0], [-0.5, 0.5, 0.0]])
+
+
+@every_activation
+@both_floats
+def test_gradient_changes_only_the_delta_and_keeps_its_dtype(name, dtype):
+    output = TEXTBOOK[name](samples()).astype(dtype)
+    kept = output.copy()
+    buffer = samples(seed=1).astype(dtype)
+    before = buffer.copy()
+    assert ACTIVATIONS[name].gradient(output[:25], buffer[:25]) is None
+    assert buffer.dtype == dtype
+    np.testing.assert_array_equal(output, kept)
+    np.testing.assert_array_equal(buffer[25:], before[25:])
+    assert (name == "identity") == np.array_equal(buffer[:25], before[:25])

@@ -75,6 +75,27 @@ def test_a_batch_by_hand():
     assert [b.values.tolist() for b in blocks] == [[[8], [6], [5], [7]], [[1], [2]], [[9]]]
 
 
+def test_blank_samples_need_no_features():
+    X = np.array([[0, 0], [3, 0], [0, 0], [4, 5]], float)
+    columns = Columns.by_use(X)
+    assert columns.reach.tolist() == [0, 1, 0, 2]
+    order, blocks = columns.batch(np.arange(4))
+    assert order.tolist() == [0, 2, 1, 3]
+    assert [(b.samples, b.features) for b in blocks] == [
+        (slice(0, 4), slice(0, 0)),
+        (slice(2, 4), slice(0, 1)),
+        (slice(3, 4), slice(1, 2)),
+    ]
+
+
+def test_samples_that_need_as_many_features_keep_their_order():
+    columns = Columns.by_use(images(300) + 1)
+    chosen = np.random.default_rng(1).permutation(300)
+    order, (block,) = columns.batch(chosen)
+    np.testing.assert_array_equal(order, chosen)
+    assert block.features == slice(0, 40)
+
+
 def test_a_batch_is_cut_after_a_half_three_quarters_and_seven_eighths():
     X = np.tril(np.ones((128, 128)))  # every sample needs one feature more than the one before
     columns = Columns.by_use(X)

@@ -151,6 +151,32 @@ def test_unit_spread(W, b, spread, dtype):
     assert found == pytest.approx(spread, rel=1e-6, abs=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("draw", "spread"),
+    [
+        (lambda rng, shape: rng.random(shape), math.sqrt((1 / 12) / (1 / 3))),
+        (lambda rng, shape: rng.normal(size=shape), 1.0),
+        (lambda rng, shape: rng.normal(2.0, 1.0, shape), math.sqrt(1 / 5)),
+    ],
+)
+@pytest.mark.parametrize("factor", [1.0, 1e-150, 1e150])
+def test_unit_spread_of_independent_weights(draw, spread, factor):
+    W = factor * draw(np.random.default_rng(0), (300, 400))
+    assert unit_spread(W, np.zeros(400)) == pytest.approx(spread, rel=0.01)
+
+
+@pytest.mark.parametrize("loss", sorted(LOSSES))
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+def test_diagnose_leaves_data_and_parameters_alone(activation, loss):
+    X, y = data(loss, 9, 3, 2)
+    weights, biases = network([3, 5, 4, 2])
+    arrays = [X, y, *weights, *biases]
+    before = [a.copy() for a in arrays]
+    diagnose(X, y, weights, biases, ACTIVATIONS[activation], LOSSES[loss])
+    for array, kept in zip(arrays, before, strict=True):
+        np.testing.assert_array_equal(array, kept)
+
+
 @both_floats
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
 def test_diagnostics_do_not_change_training(dtype, activation):

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
+from scipy.special import softmax
 from textbook import LOSSES, TEXTBOOK, data, network, reference_loss
 
 from mlcore.nn.activations import ACTIVATIONS
 from mlcore.nn.gradients import backward, forward, forward_from, gradients
-from mlcore.nn.losses import squared_error
+from mlcore.nn.losses import cross_entropy, squared_error
 
 KINKED = {"relu", "leaky_relu"}
 WIDTH = st.integers(1, 6)
@@ -60,6 +61,17 @@ def test_gradients_are_numerical_derivatives(
             np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=2e-9)
 
 
+@pytest.mark.parametrize("loss", sorted(LOSSES))
+def test_gradients_leave_data_and_parameters_alone(loss):
+    X, y = data(loss, 5, 3, 2)
+    weights, biases = network([3, 4, 4, 2])
+    arrays = [X, y, *weights, *biases]
+    before = [a.copy() for a in arrays]
+    gradients(X, y, weights, biases, ACTIVATIONS["tanh"], LOSSES[loss])
+    for array, kept in zip(arrays, before, strict=True):
+        np.testing.assert_array_equal(array, kept)
+
+
 @every_activation
 def test_forward_is_the_composition_of_layers(name):
     X = np.random.default_rng(0).normal(size=(7, 3))
@@ -89,6 +101,13 @@ def test_forward_writes_to_the_buffers(name):
         assert np.isnan(buffer[7:]).all()
 
 
+@pytest.mark.parametrize(("n_weights", "n_biases"), [(3, 2), (2, 3)])
+def test_weights_and_biases_of_different_numbers_are_refused(n_weights, n_biases):
+    weights, biases = network([3, 5, 4, 2])
+    with pytest.raises(ValueError, match=r"longer|shorter"):
+        forward(np.ones((7, 3)), weights[:n_weights], biases[:n_biases], ACTIVATIONS["relu"])
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @every_activation
 def test_passes_keep_the_dtype(name, dtype):
@@ -99,6 +118,15 @@ def test_passes_keep_the_dtype(name, dtype):
     outputs = forward(X, weights, biases, hidden)
     deltas = [delta for _, delta in backward(outputs[1:], weights, outputs[-1].copy(), hidden)]
     assert {a.dtype for a in [*outputs, *deltas]} == {np.dtype(dtype)}
+
+
+def test_backward_goes_from_the_last_layer_to_the_first():
+    X = np.random.default_rng(0).normal(size=(7, 3))
+    weights, biases = network([3, 5, 4, 2])
+    hidden = ACTIVATIONS["tanh"]
+    outputs = forward(X, weights, biases, hidden)[1:]
+    steps = [(layer, d.shape) for layer, d in backward(outputs, weights, outputs[-1], hidden)]
+    assert steps == [(2, (7, 2)), (1, (7, 4)), (0, (7, 5))]
 
 
 @every_activation
@@ -124,6 +152,15 @@ def test_deltas_are_unaffected_by_updates_after_each_yield(name, buffered, centr
         weights[layer][...] = np.nan
         seen.append(layer)
     assert seen == [2, 1, 0]
+
+
+def test_network_without_hidden_layers_is_softmax_regression():
+    X, labels = data("cross_entropy", 6, 4, 3)
+    weights, biases = network([4, 3])
+    residuals = softmax(X @ weights[0] + biases[0], axis=1) - np.eye(3)[labels]
+    _, (dW,), (db,) = gradients(X, labels, weights, biases, ACTIVATIONS["relu"], cross_entropy)
+    np.testing.assert_allclose(dW, X.T @ residuals / 6, rtol=1e-12)
+    np.testing.assert_allclose(db, residuals.mean(axis=0), rtol=1e-12)
 
 
 def test_hand_worked_predictions():

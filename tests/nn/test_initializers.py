@@ -44,6 +44,22 @@ def test_values_follow_the_distribution(name):
 
 
 @every_random
+def test_mean_and_standard_deviation(name):
+    W, expected = draw(name), DISTRIBUTIONS[name]
+    assert W.std() == pytest.approx(expected.std(), rel=0.01)
+    assert W.mean() == pytest.approx(expected.mean(), abs=5 * expected.std() / W.size**0.5)
+
+
+@pytest.mark.parametrize("name", ["random", "xavier"])
+def test_uniform_values_fill_their_bounds_and_stay_within(name):
+    W = draw(name)
+    lowest, highest = DISTRIBUTIONS[name].support()
+    width = highest - lowest
+    assert lowest <= W.min() < lowest + 1e-3 * width
+    assert highest - 1e-3 * width < W.max() < highest
+
+
+@every_random
 def test_values_are_independent_over_rows_and_columns(name):
     W = draw(name)
     limit = 6 / 250**0.5
@@ -55,3 +71,10 @@ def test_values_are_independent_over_rows_and_columns(name):
 def test_the_seed_decides_the_values(name):
     assert draw(name, seed=7).tobytes() == draw(name, seed=7).tobytes()
     assert not np.any(draw(name, seed=7) == draw(name, seed=8))
+
+
+@every_random
+def test_a_generator_is_drawn_from_anew(name):
+    rng = np.random.default_rng(7)
+    first, second = INITIALIZERS[name](rng, 10, 10), INITIALIZERS[name](rng, 10, 10)
+    assert not np.any(first == second)

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
 from sklearn.datasets import load_digits, load_iris
+from sklearn.exceptions import DataConversionWarning, NotFittedError
 from sklearn.metrics import accuracy_score, log_loss
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import scale
 from sklearn.utils._param_validation import InvalidParameterError
@@ -78,6 +79,12 @@ def initial_weights(**changes):
 @both_floats
 def test_same_random_state_same_bits(dtype):
     assert bits(build().fit(X.astype(dtype), y)) == bits(build().fit(X.astype(dtype), y))
+
+
+def test_other_random_state_other_weights():
+    first, second = build().fit(X, y), build(random_state=1).fit(X, y)
+    for a, b in zip(first.weights_, second.weights_, strict=True):
+        assert not np.any(a == b)
 
 
 def test_no_random_state_other_weights_at_every_fit():
@@ -159,6 +166,18 @@ def test_layout_of_the_data_does_not_matter(dtype):
         assert model.predict(same).tolist() == expected.predict(straight).tolist()
 
 
+def test_data_is_left_alone():
+    X, y, X_val, y_val = halves()
+    arrays = [X.copy(), y.copy(), X_val.copy(), y_val.copy()]
+    model = build().fit(arrays[0], arrays[1], validation=(arrays[2], arrays[3]))
+    before = bits(model)
+    model.predict(arrays[0])
+    model.evaluate(arrays[0], arrays[1])
+    assert bits(model) == before
+    for array, kept in zip(arrays, [X, y, X_val, y_val], strict=True):
+        np.testing.assert_array_equal(array, kept)
+
+
 def test_validation_does_not_change_training():
     X, y, X_val, y_val = halves()
     assert bits(build().fit(X, y, validation=(X_val, y_val))) == bits(build().fit(X, y))
@@ -179,6 +198,15 @@ def test_a_float32_network_refuses_values_beyond_its_range(value):
     for method in (model.predict, model.predict_proba, model.predict_log_proba):
         with pytest.raises(ValueError, match="X has values beyond the range of float32"):
             method(beyond)
+
+
+def test_a_float32_network_takes_values_below_its_range_for_zero():
+    model = build().fit(X.astype(np.float32), y)
+    np.testing.assert_array_equal(model.predict(X * 1e-60), model.predict(X * 0))
+
+
+def test_a_batch_beyond_the_data_is_the_whole_data():
+    assert bits(build(batch_size=10**13).fit(X, y)) == bits(build(batch_size=150).fit(X, y))
 
 
 def test_labels_of_any_type():
@@ -238,33 +266,48 @@ def test_further_data_that_do_not_fit(change, message):
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "message"),
+    ("validation", "given"),
     [
-        ("learning_rate", math.inf, "The 'learning_rate' param"),
-        ("activation", "swish", "The 'activation' param"),
-        ("weight_init", "ones", "The 'weight_init' param"),
-        ("max_epochs", True, "The 'max_epochs' param"),
-        ("batch_size", 0, "The 'batch_size' param"),
-        ("restore_best", 1, "The 'restore_best' param"),
-        ("random_state", "x", "The 'random_state' param"),
-        *(
-            ("hidden_layer_sizes", sizes, "must hold positive integers")
-            for sizes in ((), (4, 0), (8.0,), (4, True), [[4], [3, 2]], np.array([[8]]))
-        ),
+        (lambda X, y: (X,), "tuple of length 1"),
+        (lambda X, y: [X, y, y], "list of length 3"),
+        (lambda X, y: X[:2], "ndarray"),
+        (lambda X, y: {"X": X, "y": y}, "dict"),
+        (lambda X, y: "Xy", "str"),
     ],
+)
+def test_a_validation_set_is_a_pair(validation, given):
+    with pytest.raises(
+        ValueError, match=rf"^validation should be a tuple \(X, y\), not a {given}$"
+    ):
+        build().fit(X, y, validation=validation(X, y))
+
+
+INVALID = {
+    "hidden_layer_sizes": [0, 8.0, True, "8", None],
+    "learning_rate": [0, -0.1, math.inf, math.nan, True],
+    "activation": ["swish"],
+    "weight_init": ["ones"],
+    "max_epochs": [0, True],
+    "batch_size": [0, 1.5, True, np.True_],
+    "patience": [0, True],
+    "restore_best": ["yes", 1],
+    "diagnostics": ["yes", 1],
+    "random_state": ["x", True],
+}
+NO_SIZES = [
+    (), (4, 0), (4, -1), (8.0,), (2.7, 3), (math.inf,), (4, None), ("8",), (True,), (4, True),
+    [[8]], [[4, 3], [2, 1]], [[4], [3, 2]], np.array([8.0]), np.array([[8]]), np.array([True]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [(name, value, f"The '{name}' param") for name, values in INVALID.items() for value in values]
+    + [("hidden_layer_sizes", sizes, "must hold positive integers") for sizes in NO_SIZES],
 )
 def test_invalid_parameters(name, value, message):
     with pytest.raises(InvalidParameterError, match=message):
         build(**{name: value}).fit(X, y)
-
-
-@pytest.mark.parametrize(
-    "validation", [(X,), [X, y, y], X[:2], "Xy"], ids=lambda v: type(v).__name__
-)
-def test_a_validation_set_is_a_pair(validation):
-    given = type(validation).__name__
-    with pytest.raises(ValueError, match=rf"should be a tuple \(X, y\), not a {given}$"):
-        build().fit(X, y, validation=validation)
 
 
 def test_history_without_a_validation_set():
@@ -438,7 +481,10 @@ def interrupt(error):
 
 # What makes a fit fail: changed parameters, X and arguments of fit, with the error
 FAILURES = {
+    "parameter": ({"learning_rate": -1.0}, lambda X, y: X, {}, InvalidParameterError),
+    "layer sizes": ({"hidden_layer_sizes": (8.0,)}, lambda X, y: X, {}, InvalidParameterError),
     "data": ({}, lambda X, y: np.full_like(X, np.nan), {}, ValueError),
+    "samples": ({}, lambda X, y: X[1:], {}, ValueError),
     "validation": ({}, lambda X, y: X, {"validation": 5}, ValueError),
     "validation labels": ({}, lambda X, y: X, {"validation": ([[0] * 3], ["?"])}, ValueError),
     "divergence": (
@@ -447,6 +493,7 @@ FAILURES = {
         {},
         FloatingPointError,
     ),
+    "exception": ({}, lambda X, y: X, {"on_epoch": interrupt(OSError())}, OSError),
     "interrupt": (
         {"restore_best": True},
         lambda X, y: X,
@@ -476,6 +523,18 @@ def test_a_failing_fit_leaves_a_fitted_estimator_as_it_was(failure):
     for name, value in vars(model).items():
         np.testing.assert_equal(value, before[name], err_msg=name)
     np.testing.assert_array_equal(model.predict(X), predicted)
+
+
+@every_failure
+def test_a_failing_fit_leaves_an_unfitted_estimator_unfitted(failure):
+    model = build(**FAILURES[failure][0])
+    before = dict(vars(model))
+    fail(model, failure)
+    assert vars(model) == before
+    with pytest.raises(NotFittedError):
+        model.predict(X)
+    with pytest.raises(NotFittedError):
+        model.evaluate(X, y)
 
 
 @pytest.mark.parametrize("activation", ["identity", "sigmoid", "tanh", "relu"])
@@ -513,6 +572,27 @@ def test_log_probabilities_where_probabilities_round_to_zero(dtype):
 
 
 @both_floats
+def test_log_probabilities_of_rows_with_scores_far_apart(dtype):
+    model = build(hidden_layer_sizes=(1,)).fit(X.astype(dtype), y)
+    model.weights_[0][...] = [[1], [0], [0], [0]]
+    model.weights_[1][...] = [[1, 2, 3]]
+    for bias in model.biases_:
+        bias[...] = 0
+    found = model.predict_log_proba([[1, 0, 0, 0], [1e4, 0, 0, 0]])
+    total = math.log(math.exp(1) + math.exp(2) + math.exp(3))
+    expected = [[1 - total, 2 - total, 3 - total], [-2e4, -1e4, 0]]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_predictions_of_many_rows_are_those_of_each_row():
+    model = build().fit(X, y)
+    many = np.tile(X, (17, 1))
+    found = model.predict_proba(many)
+    each = [model.predict_proba(row)[0] for row in X[:, np.newaxis]]
+    np.testing.assert_allclose(found, np.concatenate([each] * 17), rtol=1e-10)
+
+
+@both_floats
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS.keys() - {"softmax"}))
 def test_classifier_learns_digits(activation, dtype):
     X, y = load_digits(return_X_y=True)
@@ -534,6 +614,32 @@ def test_a_feature_that_is_zero_in_training_still_counts_in_scoring(dtype):
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
     padded[:, [1, 4]] = 0
     assert np.abs(found - model.predict_proba(padded)).max() > 0.01
+
+
+def test_a_single_class():
+    model = build().fit([[1.0, 2.0], [3.0, 4.0]], ["only", "only"])
+    assert model.predict([[0.0, 0.0]]).tolist() == ["only"]
+    np.testing.assert_array_equal(model.predict_proba([[0.0, 0.0]]), [[1.0]])
+
+
+def test_in_a_grid_search():
+    grid = {"learning_rate": [1e-9, 0.1], "hidden_layer_sizes": [(4,), (8, 4)]}
+    search = GridSearchCV(build(max_epochs=30), grid, cv=3).fit(X, y)
+    assert search.best_params_["learning_rate"] == 0.1
+    assert search.best_score_ > 0.9
+    assert bits(search.best_estimator_) == bits(
+        build(max_epochs=30, **search.best_params_).fit(X, y)
+    )
+
+
+def test_column_labels_count_as_flat_ones():
+    flat = build().fit(X, y, validation=(X, y))
+    with pytest.warns(DataConversionWarning, match="A column-vector y was passed"):
+        column = build().fit(X, y[:, np.newaxis], validation=(X, y[:, np.newaxis]))
+    with pytest.warns(DataConversionWarning, match="A column-vector y was passed"):
+        values = column.evaluate(X, y[:, np.newaxis])
+    assert column.history_ == flat.history_
+    assert values == flat.evaluate(X, y)
 
 
 def test_divergence_in_the_last_step_is_an_error():

@@ -121,6 +121,32 @@ def test_trajectory_of_a_regressor(activation):
         assert math.isnan(stats.train_accuracy)
 
 
+def test_training_updates_the_given_arrays_and_leaves_the_data_alone():
+    X, y, _ = data()
+    weights, biases = network(CLASSES)
+    before = [a.copy() for a in weights + biases]
+    kept = X.copy(), y.copy()
+    list(start(X, y, weights, biases, cross_entropy, max_epochs=1))
+    assert not any(np.any(a == b) for a, b in zip(weights + biases, before, strict=True))
+    np.testing.assert_array_equal(X, kept[0])
+    np.testing.assert_array_equal(y, kept[1])
+
+
+def test_float32_stays_float32_and_close_to_float64():
+    X, y, _ = data()
+    wide, narrow = network(CLASSES), network(CLASSES)
+    narrow = tuple([a.astype(np.float32) for a in arrays] for arrays in narrow)
+    list(start(X, y, *wide, cross_entropy))
+    list(start(X.astype(np.float32), y, *narrow, cross_entropy))
+    for a, b in zip(wide[0] + wide[1], narrow[0] + narrow[1], strict=True):
+        assert b.dtype == np.float32
+        np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-5)
+
+
+def changed(arrays, position, change):
+    return [change(a) if i == position else a for i, a in enumerate(arrays)]
+
+
 def misaligned(a):
     raw = np.zeros(a.nbytes + 1, np.uint8)
     copy = raw[1:].view(a.dtype).reshape(a.shape)
@@ -134,34 +160,53 @@ def read_only(a):
     return copy
 
 
+@pytest.mark.parametrize("position", [0, 1, 2])
 @pytest.mark.parametrize(
-    "change",
+    ("change_weight", "change_bias"),
     [
-        np.asfortranarray,
-        lambda a: a[::-1],
-        lambda a: a.astype(np.float32),
-        lambda a: a.astype(int),
-        misaligned,
-        read_only,
+        (np.asfortranarray, None),
+        (lambda W: W.repeat(2, axis=1)[:, ::2], lambda b: b.repeat(2)[::2]),
+        (lambda W: W[::-1], lambda b: b[::-1]),
+        (lambda a: a.astype(np.float32),) * 2,
+        (lambda a: a.astype(np.float16),) * 2,
+        (lambda a: a.astype(int),) * 2,
+        (misaligned,) * 2,
+        (read_only,) * 2,
     ],
 )
-@pytest.mark.parametrize("position", [0, 1])
-def test_parameters_that_cannot_be_updated_in_place_are_refused(position, change):
+def test_parameters_that_cannot_be_updated_in_place_are_refused(
+    position, change_weight, change_bias
+):
     X, y, _ = data()
     weights, biases = network(CLASSES)
-    weights[position] = change(weights[position])
-    before = weights[position].copy()
-    with pytest.raises(ValueError, match="weights and biases of its dtype, C-contiguous"):
+    cases = [(changed(weights, position, change_weight), biases)]
+    if change_bias is not None:
+        cases.append((weights, changed(biases, position, change_bias)))
+    for given_weights, given_biases in cases:
+        given = [*given_weights, *given_biases]
+        before = [a.copy() for a in given]
+        with pytest.raises(ValueError, match="weights and biases should be C-contiguous float64"):
+            next(start(X, y, given_weights, given_biases, cross_entropy))
+        for array, kept in zip(given, before, strict=True):
+            np.testing.assert_array_equal(array, kept)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "parameters_dtype", "n_samples", "n_features", "what"),
+    [
+        (np.float32, float, N, FEATURES, r"C-contiguous float32 as X is, .* not float64 with"),
+        (np.float16, np.float16, N, FEATURES, "X should be float32 or float64, not float16"),
+        (int, int, N, FEATURES, "X should be float32 or float64, not int64"),
+        (float, float, N, 3, f"X has 3 features, the first weights {FEATURES} rows"),
+        (float, float, N, 5, f"X has 5 features, the first weights {FEATURES} rows"),
+        (float, float, 19, FEATURES, f"X has 19 samples, y {N}"),
+    ],
+)
+def test_data_that_do_not_fit_are_refused(dtype, parameters_dtype, n_samples, n_features, what):
+    X, y = np.zeros((n_samples, n_features), dtype), np.zeros(N, int)
+    weights, biases = ([a.astype(parameters_dtype) for a in part] for part in network(CLASSES))
+    with pytest.raises(ValueError, match=what):
         next(start(X, y, weights, biases, cross_entropy))
-    np.testing.assert_array_equal(weights[position], before)
-
-
-@pytest.mark.parametrize("dtype", [np.float16, int])
-def test_data_of_other_types_are_refused(dtype):
-    X, y, _ = data()
-    weights, biases = ([a.astype(dtype) for a in part] for part in network(CLASSES))
-    with pytest.raises(ValueError, match="X should be float32 or float64"):
-        next(start(X.astype(dtype), y, weights, biases, cross_entropy))
 
 
 UNUSED = [[0], [2, 5], [1, 2, 3, 4, 6]]
@@ -200,6 +245,20 @@ def test_features_that_are_always_zero_change_nothing(unused, dtype, hidden):
         assert a.val_loss == pytest.approx(b.val_loss, rel=1e-6)
 
 
+@pytest.mark.parametrize("activation", SKLEARN_NAMES)
+def test_trajectory_with_features_that_are_always_zero(activation):
+    X, y, _ = data()
+    weights, biases = network(CLASSES)
+    X, weights, _ = padded(X, weights, [1, 2, 5])
+    X_val = X + 1.0
+    mlp = reference(MLPClassifier, X, y, weights, biases, activation, RATE).set_params(batch_size=7)
+    hidden = ACTIVATIONS[activation]
+    for stats in start(X, y, weights, biases, cross_entropy, hidden=hidden, validation=(X_val, y)):
+        mlp.partial_fit(X, y)
+        assert_same_parameters(weights, biases, mlp)
+        assert stats.val_loss == pytest.approx(log_loss(y, mlp.predict_proba(X_val)), rel=1e-10)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("hidden", [(), HIDDEN])
 def test_data_that_are_all_zero_train_the_biases(dtype, hidden):
@@ -215,6 +274,19 @@ def test_data_that_are_all_zero_train_the_biases(dtype, hidden):
     assert last.train_loss == pytest.approx(-frequencies @ np.log(frequencies), rel=1e-4)
 
 
+def test_an_epoch_is_not_begun_before_it_is_asked_for():
+    X, y, _ = data()
+    weights, biases = network(CLASSES)
+    initial = weights[0].copy()
+    epochs = start(X, y, weights, biases, cross_entropy)
+    np.testing.assert_array_equal(weights[0], initial)
+    next(epochs)
+    after = weights[0].copy()
+    assert np.any(after != initial)
+    next(epochs)
+    assert np.any(weights[0] != after)
+
+
 def test_validation_is_evaluated_after_each_epoch():
     X, y, _ = data()
     X_val, y_val, _ = data(2300, seed=1)
@@ -224,6 +296,12 @@ def test_validation_is_evaluated_after_each_epoch():
         mlp.partial_fit(X, y)
         assert stats.val_loss == pytest.approx(log_loss(y_val, mlp.predict_proba(X_val)), rel=1e-10)
         assert stats.val_accuracy == pytest.approx(mlp.score(X_val, y_val), rel=1e-12)
+
+
+def test_validation_metrics_are_nan_without_a_validation_set():
+    X, y, _ = data()
+    for stats in start(X, y, *network(CLASSES), cross_entropy):
+        assert np.isnan([stats.val_loss, stats.val_accuracy]).all()
 
 
 @pytest.mark.parametrize("n", [1, 255, 256, 257, 600])
@@ -295,3 +373,12 @@ def test_a_loss_of_nan_is_divergence(validated):
     where = "validation loss is nan after epoch 1" if validated else "nan at epoch 1, step 1"
     with pytest.raises(FloatingPointError, match=f"{where};"):
         list(epochs)
+
+
+def test_a_finite_loss_is_no_divergence():
+    X, y = np.ones((2, 1)), np.zeros((2, 1))
+    weights = [np.full((1, 1), 1e150)]
+    epochs = start(X, y, weights, [np.zeros(1)], squared_error, learning_rate=0.25, batch_size=2)
+    first = next(epochs)
+    assert first.train_loss == pytest.approx(1e300)
+    assert weights[0].item() == pytest.approx(0.5e150)
