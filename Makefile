@@ -109,7 +109,7 @@ lock: LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --no-he
 lock: $(READY) ## Pin requirements.in into requirements.lock
 	@$(LOCK) requirements.in -o requirements.lock
 	@echo uv | $(LOCK) - -o requirements.uv.txt
-	@grep -oE '^(numpy|pandas|scikit-learn|scipy)==[^ ]+' requirements.lock > requirements.numeric.txt
+	@grep -oE '^(numpy|pandas|scikit-image|scikit-learn|scipy)==[^ ]+' requirements.lock > requirements.numeric.txt
 
 ##@ Others
 

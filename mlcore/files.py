@@ -130,6 +130,12 @@ def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
         ) from None
 
 
+def sha256_of(path: Path) -> str:
+    """Give the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def md5_of(path: Path) -> str:
     """Give the MD5 of a file, as dvc.lock has it."""
     with path.open("rb") as file:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlcore.data.splits import from_arrays
+from mlcore.data.splits import for_training, from_arrays
 from mlcore.files import load_arrays
 from mlcore.training.mlp import ObservedMLPClassifier, sklearn_arguments
 from mlcore.training.run import Dataset, Training
@@ -17,24 +17,27 @@ if TYPE_CHECKING:
 
 def run(config: Config, workspace: Workspace) -> Training:
     """Declare the training on the codes of one autoencoder."""
-    params = config.feature_classifier.model_dump()
+    params = config.feature_classifier
     source = config.autoencoder.activation
     data = workspace.input(f"data/features/{source}.npz")
+    arrays = load_arrays(data)
+    noisy = from_arrays(arrays, str(data), ("noisy",))["noisy"]
     return Training(
         part="feature_classifier",
         name=source,
-        estimator=ObservedMLPClassifier(**sklearn_arguments(params)),
-        n_steps=config.feature_classifier.max_epochs,
-        data=from_arrays(load_arrays(data), str(data)),
+        estimator=ObservedMLPClassifier(**sklearn_arguments(params.model_dump())),
+        n_steps=params.max_epochs,
+        data=for_training(arrays, str(data), "full"),
         dataset=Dataset(f"features-{source}", data),
-        params=params
+        params=params.model_dump()
         | {
             "autoencoder_activation": source,
+            "features": config.features.by,
             "layer": config.features.layer,
-            "split_seed": config.fashion_mnist.seed,
         },
         save_model=save_mlp,
         model_suffix=".npz",
+        extra=lambda model: {"test_accuracy_noisy": float(model.score(*noisy))},
     )
 
 

@@ -25,8 +25,11 @@ def run(config: Config, workspace: Workspace) -> None:
     best = read_table(workspace.input("metrics/search.csv")).iloc[0]  # ranked, the best first
     ours = our_numbers(published, results, best, grid, config.figures.n_images)
     summary = compare(published, ours)
-    autoencoders = PARTS["autoencoder"].names(grid)
-    errors = {name: float(results(f"autoencoder/{name}.json")["test_mse"]) for name in autoencoders}
+    autoencoders = [n for n in PARTS["autoencoder"].names(grid) if n.endswith("-fit")]
+    errors = {
+        name.removesuffix("-fit"): float(results(f"autoencoder/{name}.json")["test_mse"])
+        for name in autoencoders
+    }
     write_json(workspace.output("metrics/summary.json"), summary)
     write_json(workspace.output("metrics/headline.json"), headline(summary, errors))
     write_json(workspace.output("metrics/environment.json"), fingerprint())

@@ -1,4 +1,4 @@
-"""Fetch the four IDX files of a data set."""
+"""Fetch the files of a data set."""
 
 from __future__ import annotations
 
@@ -21,8 +21,12 @@ def run(config: Config, workspace: Workspace) -> None:
     dataset = config.fetch.dataset
     local = os.environ.get("RETRACE_DATA")
     folder = Path(local).expanduser().resolve() if local else None
-    source = sources.fetch(dataset, workspace.output(f"data/raw/{dataset}"), folder)
-    log.info("%s: complete and verified, from %s", dataset, source)
+    out = workspace.output(f"data/raw/{dataset}")
+    if dataset == "fashion_mnist" and config.fashion_mnist.source == "kaggle":
+        log.info("%s: from %s", dataset, sources.copy_kaggle(out, folder))
+    else:
+        source = sources.fetch(dataset, out, folder)
+        log.info("%s: complete and verified, from %s", dataset, source)
 
 
 if __name__ == "__main__":

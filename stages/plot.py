@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from mlcore import plotting
 from mlcore.files import write_json
-from mlcore.process import derive_seed
 from mlcore.report.pictures import as_images, in_lines
 
 if TYPE_CHECKING:
@@ -18,8 +17,7 @@ def run(config: Config, workspace: Workspace) -> None:
     """Write metrics/figures, metrics/svg and what the figures show, metrics/figures.json."""
     runs, figures = config.grid.model_dump(), config.figures
     lines = in_lines(workspace.input, runs)
-    seed = derive_seed(figures.seed, "figures")
-    images = as_images(workspace.input, runs, figures.n_images, seed)
+    images = as_images(workspace.input, runs, figures.n_images)
     told = {}
     for name, (figure, shows) in (lines | images).items():
         plotting.save(figure, workspace.output(f"metrics/figures/{name}.png"))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlcore.data.splits import from_arrays
+from mlcore.data.splits import for_training
 from mlcore.files import load_arrays
 from mlcore.training.mlp import ObservedMLPClassifier, sklearn_arguments
 from mlcore.training.run import Candidate, Dataset, Training
-from mlcore.training.search import GridSearch
+from mlcore.training.search import GridSearch, n_fits
 from mlcore.training.weights import save_mlp
 
 if TYPE_CHECKING:
@@ -25,8 +25,7 @@ def run(config: Config, workspace: Workspace) -> Training:
     grid = {name: params[name] for name in SEARCHED}
     shared = {k: v for k, v in params.items() if k not in (*SEARCHED, "cv", "fold_seed")}
     data = workspace.input("data/fashion_mnist.npz")
-    full, test = from_arrays(load_arrays(data), str(data), ("full", "test")).values()
-    n_candidates = len(grid["solver"]) * len(grid["learning_rate"]) * len(grid["batch_size"])
+    parts = for_training(load_arrays(data), str(data), "full", dtype=params["dtype"])
     return Training(
         part="search",
         parallel=True,
@@ -37,8 +36,8 @@ def run(config: Config, workspace: Workspace) -> Training:
             cv=params["cv"],
             fold_seed=params["fold_seed"],
         ),
-        n_steps=n_candidates * params["cv"],
-        data={"train": full, "test": test},
+        n_steps=n_fits(grid, params["cv"]),
+        data=parts,
         dataset=Dataset("fashion_mnist", data),
         params=params,
         save_model=_save_best,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlcore.data import sources, splits
+from mlcore.data import splits
+from mlcore.data.images import read_images
 from mlcore.files import save_arrays, write_json
 
 if TYPE_CHECKING:
@@ -15,9 +16,7 @@ if TYPE_CHECKING:
 def run(config: Config, workspace: Workspace) -> None:
     """Write data/mnist.npz and the counts of its parts."""
     raw = workspace.input("data/raw/mnist")
-    train = splits.read_idx_pair(raw / sources.IMAGES_TRAIN, raw / sources.LABELS_TRAIN)
-    test = splits.read_idx_pair(raw / sources.IMAGES_TEST, raw / sources.LABELS_TEST)
-    parts = splits.split_mnist(train, test, **config.mnist.model_dump())
+    parts = splits.split_mnist(*read_images(raw), **config.mnist.model_dump())
     save_arrays(workspace.output("data/mnist.npz"), **splits.to_arrays(parts))
     write_json(workspace.output("metrics/mnist.json"), splits.describe(parts))
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlcore.data import sources, splits
-from mlcore.files import save_arrays, write_json
+from mlcore.data import splits
+from mlcore.data.images import read_images
+from mlcore.files import save_arrays, sha256_of, write_json
 
 if TYPE_CHECKING:
     from mlcore.config import Config
@@ -14,12 +15,15 @@ if TYPE_CHECKING:
 
 def run(config: Config, workspace: Workspace) -> None:
     """Write data/fashion_mnist.npz and the counts of its parts."""
+    params = config.fashion_mnist.model_dump()
+    source = params.pop("source")
     raw = workspace.input("data/raw/fashion_mnist")
-    train = splits.read_idx_pair(raw / sources.IMAGES_TRAIN, raw / sources.LABELS_TRAIN)
-    test = splits.read_idx_pair(raw / sources.IMAGES_TEST, raw / sources.LABELS_TEST)
-    parts = splits.subset_fashion(train, test, **config.fashion_mnist.model_dump())
+    parts = splits.subset_fashion(*read_images(raw, source), **params)
+    files = {path.name: sha256_of(path) for path in sorted(raw.iterdir())}
     save_arrays(workspace.output("data/fashion_mnist.npz"), **splits.to_arrays(parts))
-    write_json(workspace.output("metrics/fashion_mnist.json"), splits.describe(parts))
+    write_json(
+        workspace.output("metrics/fashion_mnist.json"), splits.describe(parts) | {"sha256": files}
+    )
 
 
 if __name__ == "__main__":

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlcore.data.splits import from_arrays
+from mlcore.data.splits import for_training
 from mlcore.files import load_arrays
+from mlcore.training.autoencoder import describe_reconstruction
 from mlcore.training.mlp import ObservedMLPRegressor, sklearn_arguments
 from mlcore.training.run import Dataset, Training
 from mlcore.training.weights import save_mlp
@@ -17,22 +18,27 @@ if TYPE_CHECKING:
 
 def run(config: Config, workspace: Workspace) -> Training:
     """Declare the training of one autoencoder."""
-    params = config.autoencoder.model_dump()
+    params = config.autoencoder
     data = workspace.input("data/fashion_mnist.npz")
-    parts = from_arrays(load_arrays(data), str(data))
-    arguments = sklearn_arguments({k: v for k, v in params.items() if k != "early_stop"})
+    parts = for_training(load_arrays(data), str(data), params.trained_on, dtype=params.dtype)
+    images = {part: X for part, (X, _) in parts.items()}
     # Waiting longer than training lasts switches scikit-learn's stop by tolerance off
-    stop = {} if params["early_stop"] else {"n_iter_no_change": params["max_epochs"]}
+    stop = {} if params.early_stop else {"n_iter_no_change": params.max_epochs}
     return Training(
         part="autoencoder",
-        name=config.autoencoder.activation,
-        estimator=ObservedMLPRegressor(**arguments, **stop),
-        n_steps=config.autoencoder.max_epochs,
-        data={part: (X, X) for part, (X, _) in parts.items()},
+        name=f"{params.activation}-{params.method}",
+        estimator=ObservedMLPRegressor(**sklearn_arguments(params.model_dump()), **stop),
+        n_steps=params.max_epochs,
+        data={part: (X, X) for part, X in images.items()},
         dataset=Dataset("fashion_mnist", data),
-        params=params | {"split_seed": config.fashion_mnist.seed},
+        params=params.model_dump()
+        | {"images": params.trained_on, "split_seed": config.fashion_mnist.seed},
         save_model=save_mlp,
         model_suffix=".npz",
+        extra=lambda model: describe_reconstruction(
+            images["train"], images["test"], (model.coefs_, model.intercepts_, model.activation)
+        ),
+        fit_params={"method": params.method},
     )
 
 

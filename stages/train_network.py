@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from mlcore.data.splits import from_arrays
 from mlcore.files import load_arrays
 from mlcore.nn import NeuralNetwork
+from mlcore.nn.diagnostics import why
 from mlcore.process import derive_seed
 from mlcore.training.models import save_network
 from mlcore.training.run import Dataset, Training
@@ -27,6 +28,8 @@ def run(config: Config, workspace: Workspace) -> Training:
             hidden_layer_sizes=tuple(params.hidden_layer_sizes),
             activation=params.activation,
             weight_init=params.init,
+            bias_init=params.bias_init,
+            init_scale=params.init_scale,
             learning_rate=params.learning_rate,
             batch_size=params.batch_size,
             max_epochs=params.max_epochs,
@@ -36,11 +39,12 @@ def run(config: Config, workspace: Workspace) -> Training:
             random_state=derive_seed(params.seed, "network", params.activation, params.init),
         ),
         n_steps=params.max_epochs,
-        data=from_arrays(load_arrays(data), str(data)),
+        data=from_arrays(load_arrays(data), str(data), dtype=params.dtype),
         dataset=Dataset("mnist", data),
         params=params.model_dump() | {"solver": "sgd", "split_seed": config.mnist.seed},
         save_model=save_network,
         model_suffix=".pkl",
+        extra=lambda network: why(network.history_),
     )
 
 

@@ -54,7 +54,7 @@ def _refuse_without_effect(
     """Raise RetraceError if an override is of a section that the stage does not read."""
     for override in overrides:
         section = override.key_or_group.partition(".")[0]
-        if section in set(Config.model_fields) - {*sections, "seed", "tracking"}:
+        if section in set(Config.model_fields) - {*sections, "seed", "dtype", "tracking"}:
             read = f"reads {', '.join(sections)}" if sections else "has no parameters"
             raise RetraceError(
                 masked(f"command line: {override.input_line} has no effect on {stage}")

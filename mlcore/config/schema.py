@@ -48,6 +48,9 @@ NetworkActivation = Literal["sigmoid", "tanh", "relu", "leaky_relu", "softmax", 
 WeightInit = Literal["zero", "random", "random_normal", "normal", "he", "xavier"]
 MLPActivation = Literal["logistic", "tanh", "relu", "identity"]
 Solver = Literal["adam", "sgd"]
+Dtype = Literal["float32", "float64"]
+Method = Literal["fit", "partial_fit", "warm_start"]
+TrainedOn = Literal["train", "full"]
 
 
 class _Section(BaseModel):
@@ -73,7 +76,9 @@ class FashionMnistConfig(_Section):
 
     n_train: Annotated[int, Field(ge=100, le=60_000)]
     n_test: Annotated[int, Field(ge=20, le=10_000)]
+    source: Literal["idx", "kaggle"]
     subset_seed: Seed | None
+    pooled: bool
     validation_size: Fraction
     stratify: bool
     seed: Seed
@@ -86,6 +91,7 @@ class GridConfig(_Section):
     init: Several[WeightInit]
     classifier_activation: Several[MLPActivation]
     autoencoder_activation: Several[MLPActivation]
+    method: Several[Method]
 
 
 class NetworkConfig(_Section):
@@ -93,18 +99,19 @@ class NetworkConfig(_Section):
 
     activation: NetworkActivation
     init: WeightInit
+    bias_init: WeightInit | Literal["weights"]
+    init_scale: Positive
     hidden_layer_sizes: Layers
     learning_rate: Positive
     batch_size: Count
     max_epochs: Count
-    patience: Count
+    patience: Count | None
     restore_best: bool
+    dtype: Dtype
     seed: Seed
 
 
-class ClassifierConfig(_Section):
-    """scikit-learn's MLPClassifier (report, sections 3.2 and 3.5)."""
-
+class _MLPConfig(_Section):
     activation: MLPActivation
     hidden_layer_sizes: Layers
     solver: Solver
@@ -112,6 +119,27 @@ class ClassifierConfig(_Section):
     batch_size: Count
     max_epochs: Count
     seed: Seed
+
+
+class _ImageModelConfig(_MLPConfig):
+    method: Method
+    images: TrainedOn | None
+    dtype: Dtype
+
+    @property
+    def trained_on(self) -> TrainedOn:
+        """The part that it trains on: unless stated, that of the study's code."""
+        return self.images or ("full" if self.method == "fit" else "train")
+
+
+class ClassifierConfig(_ImageModelConfig):
+    """scikit-learn's MLPClassifier on images (report, section 3.2)."""
+
+    divisor: Positive
+
+
+class FeatureClassifierConfig(_MLPConfig):
+    """scikit-learn's MLPClassifier on codes (report, section 3.5)."""
 
 
 class SearchConfig(_Section):
@@ -119,39 +147,34 @@ class SearchConfig(_Section):
 
     activation: MLPActivation
     hidden_layer_sizes: Layers
-    solver: Several[Solver]
+    solver: Several[Solver | Literal["lbfgs"]]
     learning_rate: Several[Positive]
     batch_size: Several[Count]
     cv: Annotated[int, Field(ge=2)]
     fold_seed: Seed | None
     max_epochs: Count
+    dtype: Dtype
     seed: Seed
 
 
-class AutoencoderConfig(_Section):
+class AutoencoderConfig(_ImageModelConfig):
     """scikit-learn's MLPRegressor as an autoencoder (report, section 3.4)."""
 
-    activation: MLPActivation
-    hidden_layer_sizes: Layers
-    solver: Solver
-    learning_rate: Positive
-    batch_size: Count
-    max_epochs: Count
     early_stop: bool
-    seed: Seed
 
 
 class FeaturesConfig(_Section):
-    """Where the code is read: the number of a hidden layer, the first being 1."""
+    """What the last classifiers are given: `layer` numbers hidden layers, the first being 1."""
 
+    by: Literal["autoencoder", "pca", "projection"]
     layer: Count
+    seed: Seed
 
 
 class FiguresConfig(_Section):
     """The test images that figures show."""
 
     n_images: Annotated[int, Field(ge=1, le=20)]
-    seed: Seed
 
 
 class TrackingConfig(_Section):
@@ -165,6 +188,7 @@ class Config(_Section):
     """Every parameter of the study, by the part that uses it."""
 
     seed: Seed
+    dtype: Dtype
     fetch: FetchConfig
     mnist: MnistConfig
     fashion_mnist: FashionMnistConfig
@@ -174,7 +198,7 @@ class Config(_Section):
     search: SearchConfig
     autoencoder: AutoencoderConfig
     features: FeaturesConfig
-    feature_classifier: ClassifierConfig
+    feature_classifier: FeatureClassifierConfig
     figures: FiguresConfig
     tracking: TrackingConfig
 

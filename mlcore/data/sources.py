@@ -19,6 +19,7 @@ from pooch import HTTPDownloader
 from tqdm import tqdm
 
 from mlcore.errors import RetraceError, one_line
+from mlcore.files import atomic_folder
 
 MIRROR_TIMEOUT = 5, 10
 CLIENT_TIMEOUT = 180
@@ -30,6 +31,9 @@ IMAGES_TEST, LABELS_TEST = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
 SIZES = {IMAGES_TRAIN: 47_040_016, LABELS_TRAIN: 60_008,
          IMAGES_TEST: 7_840_016, LABELS_TEST: 10_008}  # fmt: skip
 """Bytes of each uncompressed file, the same for both data sets."""
+
+KAGGLE = "fashion-mnist_train.csv", "fashion-mnist_test.csv"
+"""Kaggle's files of Fashion-MNIST (zalando-research/fashionmnist): training and test part."""
 
 SHA256 = {
     "mnist": {
@@ -176,6 +180,26 @@ def read_verified(path: Path, name: str, sha256: str) -> bytes:
             f"{found[:12]}..., not {size} of {sha256[:12]}..."
         )
     return content
+
+
+def copy_kaggle(out: Path, local: Path | None) -> str:
+    """Copy Kaggle's files of Fashion-MNIST, which only their reader has, into a folder.
+
+    Raises
+    ------
+    RetraceError
+        If `local` is not given or lacks a file; `out` stays as it was.
+    """
+    missing = [name for name in KAGGLE if local is None or not (local / name).is_file()]
+    if local is None or missing:
+        raise RetraceError(
+            f"fashion_mnist.source=kaggle needs {' and '.join(missing)} in {local or 'DIR'}: "
+            "RETRACE_DATA=DIR make repro"
+        )
+    with atomic_folder(out) as folder:
+        for name in KAGGLE:
+            shutil.copyfile(local / name, folder / name)
+    return f"folder {local}"
 
 
 def fetch(dataset: str, out: Path, local: Path | None = None) -> str:

@@ -1,6 +1,5 @@
-"""From IDX files to the study's splits."""
+"""From the images of a data set to the study's parts of it."""
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,60 +40,6 @@ class Part(NamedTuple):
 
     X: NDArray[Any]
     y: Labels
-
-
-def parse_idx(content: bytes, source: str) -> NDArray[np.uint8]:
-    """Parse an IDX file of unsigned bytes.
-
-    The format: two zero bytes, the type (8: unsigned byte), the number of dimensions, each
-    dimension as a big-endian 32-bit integer, then the values in C order.
-
-    Raises
-    ------
-    RetraceError
-        If the header is not that, or its dimensions and the length of the file disagree.
-    """
-    if len(content) < 4 or content[:3] != b"\x00\x00\x08":
-        raise RetraceError(f"{source} is not an IDX file of unsigned bytes")
-    n_dims = content[3]
-    start = 4 + 4 * n_dims
-    if n_dims == 0 or len(content) < start:
-        raise RetraceError(f"{source}: the IDX header is cut short or has no dimension")
-    shape = [int.from_bytes(content[i : i + 4], "big") for i in range(4, start, 4)]
-    values = np.frombuffer(content, np.uint8, offset=start)
-    expected = 1
-    for size in shape:
-        expected *= size  # in Python's integers: a hostile header cannot overflow
-    if len(values) != expected:
-        raise RetraceError(
-            f"{source}: the IDX header says {shape}, the file has {len(values)} values"
-        )
-    try:
-        return values.reshape(shape)
-    except ValueError as error:
-        raise RetraceError(f"{source}: the IDX header says {shape}: {error}") from None
-
-
-def read_idx_pair(images: Path, labels: Path) -> Part:
-    """Read an image and a label file.
-
-    Returns
-    -------
-    Part
-        X of shape (n_samples, 784), uint8.
-
-    Raises
-    ------
-    RetraceError
-        If either is not IDX, the counts differ, or a label is not a class.
-    """
-    X = parse_idx(images.read_bytes(), str(images))
-    y = parse_idx(labels.read_bytes(), str(labels))
-    if X.shape[1:] != IMAGE_SHAPE or y.shape != X.shape[:1]:
-        raise RetraceError(f"{images} has shape {X.shape}, {labels} {y.shape}: they do not belong")
-    if y.max(initial=0) >= N_CLASSES:
-        raise RetraceError(f"{labels} has the label {y.max()}; labels go from 0 to 9")
-    return Part(X.reshape(len(X), IMAGE_SHAPE[0] * IMAGE_SHAPE[1]), y)
 
 
 def split_mnist(
@@ -145,6 +90,7 @@ def subset_fashion(
     n_train: int,
     n_test: int,
     subset_seed: int | None,
+    pooled: bool,
     validation_size: float,
     stratify: bool,
     seed: int,
@@ -154,11 +100,13 @@ def subset_fashion(
     Parameters
     ----------
     train, test : Part
-        The original parts, uint8.
+        The parts as the files have them, uint8.
     n_train, n_test : int
         Images to take of each.
     subset_seed : int or None
         None takes the first images, as the study does; a seed draws them without replacement.
+    pooled : bool
+        Whether a seed draws from all images, or from each part on its own.
     validation_size : float
         Fraction of the `n_train` images to validate on.
     stratify : bool
@@ -172,8 +120,20 @@ def subset_fashion(
         "full" is the `n_train` training images in their order, "train" and "val" share them;
         "test" is the `n_test` test images.
     """
-    rng = None if subset_seed is None else np.random.default_rng(subset_seed)
-    full = _take(train, n_train, rng)
+    if subset_seed is None:
+        full, tested = _take(train, slice(n_train)), _take(test, slice(n_test))
+    else:
+        rng = np.random.default_rng(subset_seed)
+        if pooled:
+            train = test = Part(*(np.concatenate(pair) for pair in zip(train, test, strict=True)))
+            chosen = rng.choice(len(train.y), n_train + n_test, replace=False)
+            rows = chosen[:n_train], chosen[n_train:]
+        else:
+            rows = (
+                rng.choice(len(train.y), n_train, replace=False),
+                rng.choice(len(test.y), n_test, replace=False),
+            )
+        full, tested = _take(train, rows[0]), _take(test, rows[1])
     X_train, X_val, y_train, y_val = train_test_split(
         full.X,
         full.y,
@@ -185,16 +145,12 @@ def subset_fashion(
         "full": full,
         "train": Part(X_train, y_train),
         "val": Part(X_val, y_val),
-        "test": _take(test, n_test, rng),
+        "test": tested,
     }
 
 
-def _take(part: Part, n_samples: int, rng: np.random.Generator | None) -> Part:
-    """Take the first samples, or a draw without replacement that keeps their order."""
-    if rng is None:
-        return Part(part.X[:n_samples], part.y[:n_samples])
-    chosen = np.sort(rng.choice(len(part.y), n_samples, replace=False))
-    return Part(part.X[chosen], part.y[chosen])
+def _take(part: Part, rows: slice | NDArray[np.intp]) -> Part:
+    return Part(part.X[rows], part.y[rows])
 
 
 def describe(parts: dict[str, Part]) -> dict[str, Any]:
@@ -223,9 +179,9 @@ def describe(parts: dict[str, Part]) -> dict[str, Any]:
     return summary
 
 
-def scale(images: Images) -> NDArray[np.float32]:
-    """Divide pixel values by 255 (report, section 3.1); returns float32 in [0, 1]."""
-    return np.divide(images, 255, dtype=np.float32)
+def scale(images: Images, dtype: str = "float32", divisor: float = 255) -> NDArray[Any]:
+    """Divide pixel values, uint8, by 255 (report, section 3.1); returns floats of `dtype`."""
+    return np.divide(images, divisor, dtype=dtype)
 
 
 def to_arrays(parts: dict[str, Part]) -> dict[str, NDArray[Any]]:
@@ -237,14 +193,59 @@ def to_arrays(parts: dict[str, Part]) -> dict[str, NDArray[Any]]:
     }
 
 
+NOISE = 0.2
+"""Standard deviation of the noise that is added to pixels in [0, 1]."""
+
+
+def with_noise(X: NDArray[Any], seed: int) -> NDArray[Any]:
+    """Add normal noise of standard deviation `NOISE` to features, in their dtype."""
+    noise = np.random.default_rng(seed).normal(0.0, NOISE, X.shape)
+    noisy: NDArray[Any] = X + noise.astype(X.dtype)
+    return noisy
+
+
+def for_training(
+    arrays: dict[str, NDArray[Any]], source: str, trained_on: str, **scaling: Any
+) -> dict[str, Part]:
+    """Read the parts that a training takes: "train", "val" if there is one, and "test".
+
+    Parameters
+    ----------
+    arrays, source
+        As `from_arrays` takes them.
+    trained_on : {'train', 'full'}
+        "full" is all images, none of which validate.
+    **scaling
+        Further arguments of `from_arrays`.
+    """
+    names = ("train", "val", "test") if trained_on == "train" else ("full", "test")
+    parts = from_arrays(arrays, source, names, **scaling)
+    return {"train" if name == "full" else name: part for name, part in parts.items()}
+
+
 def from_arrays(
     arrays: dict[str, NDArray[Any]],
     source: str,
     names: tuple[str, ...] = ("train", "val", "test"),
+    dtype: str = "float32",
+    divisor: float = 255,
 ) -> dict[str, Part]:
     """Read parts of a stored split, pixels scaled to [0, 1].
 
     Values that are floats already, as the autoencoder's codes are, stay as they are.
+
+    Parameters
+    ----------
+    arrays : dict of str to ndarray
+        As `to_arrays` names them.
+    source : str
+        Where they come from, for the error.
+    names : tuple of str
+        The parts to read.
+    dtype : str
+        Of the scaled pixels.
+    divisor : float
+        Of the pixels, which are in 0..255.
 
     Raises
     ------
@@ -256,6 +257,6 @@ def from_arrays(
     except KeyError as error:
         raise RetraceError(f"{source} is not a split: it lacks {error}") from None
     return {
-        name: Part(scale(X), y) if X.dtype == np.uint8 else Part(X, y)
+        name: Part(scale(X, dtype, divisor), y) if X.dtype == np.uint8 else Part(X, y)
         for name, (X, y) in parts.items()
     }

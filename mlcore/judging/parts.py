@@ -38,7 +38,7 @@ PARTS = {
         "fit_classifier",
         "classifier/{}.json",
         ("fashion_mnist", "classifier"),
-        {"classifier.activation": "classifier_activation"},
+        {"classifier.activation": "classifier_activation", "classifier.method": "method"},
     ),
     "candidates": Part("search_classifier", "search.csv", ("fashion_mnist", "search")),
     "search": Part("search_classifier", "search/best.json", ("fashion_mnist", "search")),
@@ -46,7 +46,7 @@ PARTS = {
         "train_autoencoder",
         "autoencoder/{}.json",
         ("fashion_mnist", "autoencoder"),
-        {"autoencoder.activation": "autoencoder_activation"},
+        {"autoencoder.activation": "autoencoder_activation", "autoencoder.method": "method"},
     ),
     "feature_classifier": Part(
         "classify_features",
@@ -64,13 +64,18 @@ class Group:
     """Printed numbers of one kind."""
 
     # Beginning of their paths in published.yaml. Of trainings: section and metric; the rest of a
-    # path is the training's name
+    # path is the training's name, but for the method
     path: str
     part: str  # of `PARTS`
     name: str  # in words, on the page
     # Of trained models alone:
     chart: str = ""  # heading in the picture of the verdict; "%" makes it per cent
     decimals: int = 0  # digits that the study prints after the point
+    method: str = ""  # of the model that they are of, where the study trained two
+
+    def training(self, path: str) -> str:
+        """Name the training that a number is of, by the number's path."""
+        return "-".join([*path.split(".")[2:], *filter(None, [self.method])])
 
 
 GROUPS = (
@@ -82,11 +87,11 @@ GROUPS = (
           "MNIST: test accuracy, %", 4),
     Group("fashion_classifier.subset", "fashion_mnist", "Fashion-MNIST, images"),
     Group("fashion_classifier.test_accuracy", "classifier", "Fashion-MNIST, test accuracy",
-          "Fashion-MNIST: test accuracy, %", 4),
+          "Fashion-MNIST: test accuracy, %", 4, "fit"),
     Group("fashion_classifier.test_loss", "classifier", "Fashion-MNIST, test loss",
-          "Fashion-MNIST: test loss", 4),
+          "Fashion-MNIST: test loss", 4, "partial_fit"),
     Group("fashion_classifier.val_loss", "classifier", "Fashion-MNIST, validation loss",
-          "Fashion-MNIST: validation loss", 4),
+          "Fashion-MNIST: validation loss", 4, "partial_fit"),
     Group("fashion_search.best", "candidates", "Search, best"),
     Group("fashion_search.cv_accuracy", "search", "Search, accuracy over the folds",
           "Grid search: accuracy over the folds, %", 4),

@@ -17,7 +17,7 @@ def source_of(path: str) -> tuple[str, str, Part]:
     if group is None:
         raise ValueError(f"no stage computes {path}")
     part = PARTS[group.part]
-    name = "-".join(path.split(".")[2:])
+    name = group.training(path)
     stage = f"{part.stage}@{name}" if part.varied else part.stage
     return stage, f"metrics/{part.file.format(name)}", part
 
@@ -31,9 +31,10 @@ def provenance(
     lies. Gives "stage"; "file" and its "md5", as in dvc.lock; "params"; "command".
     """
     stage, file, part = source_of(path)
+    item = stage.partition("@")[2]
     chosen = {section: dict(params[section]) for section in part.sections}
     # Under DVC the matrix sets these
-    for key, value in zip(part.varied, path.split(".")[2:], strict=False):
+    for key, value in zip(part.varied, item.split("-"), strict=False):
         section, _, name = key.partition(".")
         chosen[section][name] = value
     return {

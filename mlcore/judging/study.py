@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from mlcore.judging.parts import GROUPS, PARTS
+from mlcore.judging.parts import GROUPS, PARTS, Group
 
 SUBSET = {"train": "full", "test": "test"}
 """Our names, by the published ones, which count what is held out as images to train with."""
@@ -41,7 +41,8 @@ def our_numbers(
         if part.varied:
             section, metric = group.path.split(".")
             known = {name: results(part.file.format(name))[metric] for name in part.names(grid)}
-            ours.setdefault(section, {})[metric] = _laid_out(published[section][metric], known)
+            layout = published[section][metric]
+            ours.setdefault(section, {})[metric] = _laid_out(layout, group, known, group.path)
     return ours
 
 
@@ -64,11 +65,11 @@ def _of_single_files(results: Callable[[str], Any], best: Mapping[str, Any]) -> 
     }
 
 
-def _laid_out(layout: Any, values: Mapping[str, Any], *name: str) -> Any:
+def _laid_out(layout: Any, group: Group, values: Mapping[str, Any], path: str) -> Any:
     """Put values of trainings in a layout whose keys are the parts of their names."""
     if isinstance(layout, Mapping):
-        return {key: _laid_out(inner, values, *name, key) for key, inner in layout.items()}
-    return values.get("-".join(name))
+        return {k: _laid_out(inner, group, values, f"{path}.{k}") for k, inner in layout.items()}
+    return values.get(group.training(path))
 
 
 def gather(histories: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -137,7 +138,7 @@ def headline(
     """Pick the numbers that one would compare between experiments, under short flat names.
 
     From what `compare` gave, and the mean squared errors on the test part by the autoencoder's
-    activation. Accuracies in the test part are by run ("tanh-normal", "fashion-tanh",
+    name. Accuracies in the test part are by run ("tanh-normal", "fashion-tanh",
     "codes-relu"), and the search's is the cross-validated one. What did not run is left out.
     """
     tables = {

@@ -76,6 +76,30 @@ def diagnose(
     return values
 
 
+def why(history: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Give what most explains whether a network learns, of what `diagnose` gave for each epoch.
+
+    Returns
+    -------
+    dict
+        "gradient_ratio": the gradient's norm in the first layer over that in the output layer,
+        after the first epoch, 0 where both vanish; "unit_spread": the smallest of the hidden
+        layers, after the last epoch.
+    """
+    first, last = history[0], history[-1]
+    norms = [first[name] for name in _by_layer(first, "gradient_norm_")]
+    return {
+        "gradient_ratio": norms[0] / norms[-1] if norms[-1] else 0.0,
+        "unit_spread": min(last[name] for name in _by_layer(last, "unit_spread_")),
+    }
+
+
+def _by_layer(values: Mapping[str, float], prefix: str) -> list[str]:
+    """Name the values of each layer, the first layer's first."""
+    names = [name for name in values if name.startswith(prefix)]
+    return sorted(names, key=lambda name: int(name.removeprefix(prefix)))
+
+
 def explain(last: Mapping[str, float]) -> str:
     """Say in a clause what a network's values after its last epoch mean for its learning.
 

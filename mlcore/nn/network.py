@@ -50,11 +50,16 @@ class NeuralNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     activation : {'sigmoid', 'tanh', 'relu', 'leaky_relu', 'softmax', 'identity'}, default='relu'
     weight_init : {'zero', 'random', 'random_normal', 'normal', 'he', 'xavier'}, default='normal'
         See `mlcore.nn.initializers`.
+    bias_init : {'zero', 'random', ..., 'xavier', 'weights'}, default='zero'
+        How the hidden layers' biases begin: as one of `weight_init` does, or 'weights': as the
+        weights do, as in the study's code. The output layer's begin with zero.
+    init_scale : float, default=1.0
+        Initial weights, and biases that begin as they do, are multiplied by it.
     max_epochs : int, default=100
     batch_size : int, default=128
-    patience : int, default=20
+    patience : int or None, default=20
         With a validation set, training stops when its loss has reached no new minimum for this
-        many epochs.
+        many epochs; None never stops it, as in the study's code.
     restore_best : bool, default=False
         End with the weights of the epoch of lowest validation loss instead of the last ones.
     diagnostics : bool, default=False
@@ -88,9 +93,11 @@ class NeuralNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "weight_init": [StrOptions(set(INITIALIZERS))],
+        "bias_init": [StrOptions({*INITIALIZERS, "weights"})],
+        "init_scale": [Interval(Real, 0, None, closed="neither")],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "patience": [Interval(Integral, 1, None, closed="left")],
+        "patience": [Interval(Integral, 1, None, closed="left"), None],
         "restore_best": ["boolean"],
         "diagnostics": ["boolean"],
         "random_state": ["random_state"],
@@ -103,9 +110,11 @@ class NeuralNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         learning_rate: float = 0.02,
         activation: str = "relu",
         weight_init: str = "normal",
+        bias_init: str = "zero",
+        init_scale: float = 1.0,
         max_epochs: int = 100,
         batch_size: int = 128,
-        patience: int = 20,
+        patience: int | None = 20,
         restore_best: bool = False,
         diagnostics: bool = False,
         random_state: int | np.random.RandomState | None = None,
@@ -114,6 +123,8 @@ class NeuralNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.learning_rate = learning_rate
         self.activation = activation
         self.weight_init = weight_init
+        self.bias_init = bias_init
+        self.init_scale = init_scale
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.patience = patience
@@ -298,13 +309,18 @@ class NeuralNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Draw initial weights for layers of these sizes; returns what draws the samples' order."""
         # Separate streams: the initial weights do not depend on how the samples are shuffled
         entropy = check_random_state(self.random_state).randint(2**31, size=4).tolist()
-        init_rng, shuffle_rng = np.random.default_rng(entropy).spawn(2)
+        init_rng, shuffle_rng, bias_rng = np.random.default_rng(entropy).spawn(3)
+        as_weights = self.bias_init == "weights"
         initialize = INITIALIZERS[self.weight_init]
-        self.weights_ = [
-            initialize(init_rng, fan_in, fan_out).astype(dtype, order="C")
-            for fan_in, fan_out in pairwise(sizes)
-        ]
-        self.biases_ = [np.zeros(size, dtype) for size in sizes[1:]]
+        initialize_bias = initialize if as_weights else INITIALIZERS[self.bias_init]
+        layers = list(pairwise(sizes))
+        weights = [initialize(init_rng, *layer) * self.init_scale for layer in layers]
+        # One row of a layer's weights, so that its scale is theirs
+        biases = [initialize_bias(bias_rng, *layer)[0] for layer in layers[:-1]]
+        if as_weights:
+            biases = [b * self.init_scale for b in biases]
+        self.weights_ = [W.astype(dtype, order="C") for W in weights]
+        self.biases_ = [b.astype(dtype) for b in (*biases, np.zeros(sizes[-1]))]
         return shuffle_rng
 
     @one_blas_thread()

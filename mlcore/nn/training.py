@@ -41,12 +41,12 @@ class EarlyStopping:
 
     Parameters
     ----------
-    patience : int
-        Epochs without a new minimum that are waited for.
+    patience : int or None
+        Epochs without a new minimum that are waited for; None waits for ever.
     """
 
-    def __init__(self, patience: int) -> None:
-        self.patience = patience
+    def __init__(self, patience: int | None) -> None:
+        self.patience = math.inf if patience is None else patience
         self.best_epoch = 0
         self.best_loss = math.inf
 

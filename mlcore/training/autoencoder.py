@@ -1,12 +1,21 @@
 """What is done with a trained autoencoder: reconstruct, and read the code off a hidden layer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from math import isqrt
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import sobel
+from skimage.metrics import structural_similarity
+from sklearn.decomposition import PCA
+from sklearn.random_projection import GaussianRandomProjection
 
 from mlcore.nn.activations import ACTIVATIONS
-from mlcore.nn.gradients import forward
+from mlcore.nn.gradients import backward, forward
+
+Model = tuple[Sequence[NDArray[Any]], Sequence[NDArray[Any]], str]
+"""Weights, biases and scikit-learn's name of the hidden activation."""
 
 Array = NDArray[Any]
 
@@ -64,3 +73,94 @@ def reconstruct(
     """
     hidden = ACTIVATIONS[SKLEARN_NAMES.get(activation, activation)]
     return forward(X, weights, biases, hidden)[-1]
+
+
+def encoder(by: str, model: Model, layer: int, X: Array, seed: int) -> Callable[[Array], Array]:
+    """Give the function from images to codes.
+
+    Parameters
+    ----------
+    by : {'autoencoder', 'pca', 'projection'}
+        To compare: the first principal components of `X`, or a random projection, as many as the
+        layer has units.
+    model : tuple
+        The autoencoder's weights, biases and activation.
+    layer : int
+        See `encode`.
+    X : ndarray of shape (n_samples, n_features)
+        Images whose components are found.
+    seed : int
+        Of the random projection.
+    """
+    if by == "autoencoder":
+        return lambda images: encode(images, *model, layer=layer)
+    size = len(model[1][layer - 1])
+    if by == "pca":
+        fitted = principal_components(X, size)
+    else:
+        fitted = GaussianRandomProjection(size, random_state=seed).fit(X)
+    return lambda images: fitted.transform(images).astype(X.dtype)
+
+
+def principal_components(X: Array, size: int) -> PCA:
+    """Fit principal components, as exactly as the covariance matrix gives them."""
+    return PCA(size, svd_solver="covariance_eigh").fit(X)
+
+
+def describe_reconstruction(train: Array, test: Array, model: Model) -> dict[str, float]:
+    """Measure on test images what the report says of reconstructions (section 3.4) in words.
+
+    Parameters
+    ----------
+    train, test : ndarrays of shape (n_samples, n_pixels)
+        Square images in [0, 1].
+    model : tuple
+        The autoencoder's weights, biases and activation.
+
+    Returns
+    -------
+    dict
+        Of the reconstructions against the images: "test_ssim", mean structural similarity (Wang
+        et al., 2004); "test_edges" and "test_variation", their edges (Sobel) and total variation
+        as shares of the images'; "test_intensity_error", mean absolute difference of the images'
+        mean intensities; "test_explained", share of the variance. "test_mse_pca" is the mean
+        squared error of as many principal components of the training images as the code has
+        features; "code_zeros" the share of zeros in the code; "gradient_ratio" the norm of the
+        loss's gradient in the first layer over that in the output layer.
+    """
+    weights, biases, activation = model
+    hidden = ACTIVATIONS[SKLEARN_NAMES.get(activation, activation)]
+    outputs = forward(test, weights, biases, hidden)
+    sizes = [len(b) for b in biases[:-1]]
+    middle, made = sizes.index(min(sizes)) + 1, outputs[-1].copy()
+    error = float(np.mean((made - test) ** 2, dtype=np.float64))
+    pca = principal_components(train, sizes[middle - 1])
+    by_pca = pca.inverse_transform(pca.transform(test))
+    steps = backward(outputs[1:], weights, outputs[-1] - test, hidden)
+    norms = {layer: np.linalg.norm(outputs[layer].T @ delta) for layer, delta in steps}
+    side = isqrt(test.shape[1])
+    images, copies = (X.reshape(-1, side, side).astype(float) for X in (test, made))
+    pairs = list(zip(images, copies, strict=True))
+    ssim = [structural_similarity(a, b, data_range=1.0) for a, b in pairs]
+    intensity = images.mean(axis=(1, 2)) - copies.mean(axis=(1, 2))
+    return {
+        "test_ssim": float(np.mean(ssim)),
+        "test_edges": float(edges(copies) / edges(images)),
+        "test_variation": float(variation(copies) / variation(images)),
+        "test_intensity_error": float(np.abs(intensity).mean()),
+        "test_explained": 1 - error / float(np.mean((test - test.mean(axis=0)) ** 2)),
+        "test_mse_pca": float(np.mean((by_pca - test) ** 2)),
+        "code_zeros": float(np.mean(outputs[middle] == 0)),
+        "gradient_ratio": float(norms[0] / norms[len(weights) - 1]),
+    }
+
+
+def edges(images: Array) -> float:
+    """Compute the mean magnitude of Sobel's gradient of images (n_images, height, width)."""
+    return float(np.hypot(sobel(images, axis=1), sobel(images, axis=2)).mean())
+
+
+def variation(images: Array) -> float:
+    """Compute the mean total variation of images (n_images, height, width), per pixel."""
+    steps = np.abs(np.diff(images, axis=1)).sum() + np.abs(np.diff(images, axis=2)).sum()
+    return float(steps / images.size)

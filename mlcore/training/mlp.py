@@ -1,6 +1,6 @@
 """scikit-learn's multilayer perceptrons, with what the study needs and they do not offer.
 
-Two things: figures after every epoch, which change nothing in the fit; and an end by Ctrl-C or
+Two things: losses after every epoch, which change nothing in the fit; and an end by Ctrl-C or
 divergence that is an error.
 """
 
@@ -19,7 +19,15 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 Array = NDArray[Any]
 
 Row = dict[str, float]
-"""Figures of one step, which its first key names and numbers: {"epoch": 3, "train_loss": ...}."""
+"""Metrics of one step, which its first key names and numbers: {"epoch": 3, "train_loss": ...}."""
+
+METHODS = ("fit", "partial_fit", "warm_start")
+"""Ways to train for `max_iter` epochs.
+
+"fit" is one call. "partial_fit" is a call for each epoch: it keeps adam's state, and from an
+integer random_state draws the same order of the samples in every call. "warm_start" is a call of
+`fit` for each epoch, which begins with a new adam.
+"""
 
 
 @contextmanager
@@ -54,7 +62,7 @@ def whole_training() -> Iterator[None]:
 
 
 class _Observed:
-    """Give figures after every epoch of an MLP's `fit`.
+    """Give metrics after every epoch of an MLP's training.
 
     `_update_no_improvement_count` is scikit-learn's own per-epoch hook, `_backprop` its pass over
     a batch. Both are private, so a test holds that they are called so and that the fit stays
@@ -68,8 +76,9 @@ class _Observed:
         *,
         validation: tuple[Array, Array] | None = None,
         on_epoch: Callable[[Row], None] | None = None,
+        method: str = "fit",
     ) -> Self:
-        """Fit as scikit-learn does, and fill `history_`.
+        """Train as scikit-learn does, and fill `history_`.
 
         Parameters
         ----------
@@ -81,6 +90,8 @@ class _Observed:
             Evaluated after every epoch.
         on_epoch : callable, optional
             Called after every epoch with its row of `history_`.
+        method : {'fit', 'partial_fit', 'warm_start'}
+            See `METHODS`.
 
         Raises
         ------
@@ -92,9 +103,29 @@ class _Observed:
         self._validation, self._on_epoch = validation, on_epoch
         try:
             with whole_training():
-                return super().fit(X, y)  # type: ignore[misc, no-any-return]
+                self._train(X, y, method)
         finally:
             del self._validation, self._on_epoch, self._n_seen, self._n_correct
+        return self
+
+    def _train(self, X: Array, y: Array, method: str) -> None:
+        n_epochs = self.max_iter  # type: ignore[has-type]
+        if method == "fit":
+            super().fit(X, y)  # type: ignore[misc]
+            if not self.history_:  # lbfgs has no epochs
+                self.history_.append({"epoch": self.n_iter_, "train_loss": float(self.loss_)})  # type: ignore[attr-defined]
+        elif method == "partial_fit":
+            classes = {"classes": np.unique(y)} if isinstance(self, MLPClassifier) else {}
+            for epoch in range(n_epochs):
+                self.partial_fit(X, y, **(classes if epoch == 0 else {}))  # type: ignore[attr-defined]
+        else:
+            given = self.max_iter, self.warm_start  # type: ignore[has-type]
+            self.max_iter, self.warm_start = 1, True
+            try:
+                for _ in range(n_epochs):
+                    super().fit(X, y)  # type: ignore[misc]
+            finally:
+                self.max_iter, self.warm_start = given
 
     def _update_no_improvement_count(self, *args: Any) -> None:
         super()._update_no_improvement_count(*args)  # type: ignore[misc]
@@ -107,10 +138,8 @@ class _Observed:
         self._n_seen = self._n_correct = 0
         if self._validation is not None:
             with np.errstate(over="ignore", invalid="ignore"):  # an error below
-                figures = self.evaluate(*self._validation)
-            row |= {
-                f"val_{name}": figures[name] for name in ("loss", "accuracy") if name in figures
-            }
+                values = self.evaluate(*self._validation)
+            row |= {f"val_{name}": values[name] for name in ("loss", "accuracy") if name in values}
         for name, value in row.items():
             if not math.isfinite(value):
                 raise FloatingPointError(
@@ -122,7 +151,7 @@ class _Observed:
             self._on_epoch(row)
 
     def evaluate(self, X: Array, y: Array) -> dict[str, float]:
-        """Compute the figures that `history_` and the final metrics hold."""
+        """Compute the metrics that `history_` and the final metrics hold."""
         raise NotImplementedError
 
 
@@ -176,6 +205,10 @@ SKLEARN_NAMES = {
 """What scikit-learn calls the parameters that go by one name in all parts of the study."""
 
 
+NOT_SKLEARN = ("method", "images", "divisor", "dtype", "early_stop")
+"""Parameters of a training that are not the estimator's."""
+
+
 def sklearn_arguments(params: Mapping[str, Any]) -> dict[str, Any]:
     """Give the parameters of an MLP by the names scikit-learn has for them."""
-    return {SKLEARN_NAMES.get(name, name): value for name, value in params.items()}
+    return {SKLEARN_NAMES.get(k, k): v for k, v in params.items() if k not in NOT_SKLEARN}

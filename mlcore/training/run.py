@@ -7,7 +7,7 @@ from scratch, scikit-learn's MLPs and the grid search.
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,8 @@ class Training:
         ``candidates(estimator)`` gives the candidates of a search.
     parallel : bool
         Whether it consists of many fits, which a cluster can share.
+    fit_params : mapping
+        Further arguments of ``fit``.
     """
 
     part: str
@@ -102,6 +104,7 @@ class Training:
     tables: Callable[[Any], Mapping[str, Sequence[Mapping[str, Any]]]] = lambda estimator: {}
     candidates: Callable[[Any], Sequence[Candidate]] = lambda estimator: ()
     parallel: bool = False
+    fit_params: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -193,6 +196,7 @@ def run(training: Training, output: Output, observers: Sequence[Observer] = ()) 
             *training.data["train"],
             validation=training.data.get("val"),
             on_epoch=lambda row: watch.tell("step", row),
+            **training.fit_params,
         )
         ended = time.time()
         metrics = _final_metrics(training, estimator)

@@ -41,6 +41,20 @@ def longest_first(candidates: Sequence[Mapping[str, Any]]) -> list[int]:
     return sorted(range(len(candidates)), key=sort_key)
 
 
+def distinct(candidates: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Give for each candidate the place of the first that is fitted alike.
+
+    lbfgs takes all samples at once and finds its own steps: its candidates are all the same.
+    """
+    lbfgs = [place for place, c in enumerate(candidates) if c["solver"] == "lbfgs"]
+    return [lbfgs[0] if place in lbfgs else place for place in range(len(candidates))]
+
+
+def n_fits(grid: Mapping[str, Sequence[Any]], cv: int) -> int:
+    """Count the fits of a search."""
+    return len(set(distinct(list(ParameterGrid(grid))))) * cv
+
+
 @contextmanager
 def _named(part: str, candidate: Mapping[str, Any]) -> Iterator[None]:
     """Say in the message of a divergence in the block in which part, and with what parameters."""
@@ -73,7 +87,8 @@ class GridSearch:
     """Cross-validated grid search of MLPClassifier on all cores that joblib may use.
 
     Finds what GridSearchCV finds with the same stratified folds, and tells of every fit as it
-    ends. A candidate that diverges ends the search, where GridSearchCV would rank it last.
+    ends. Candidates that are the same are fitted once. A candidate that diverges ends the search,
+    where GridSearchCV would rank it last.
 
     Parameters
     ----------
@@ -132,11 +147,13 @@ class GridSearch:
             As `whole_training` does; the message names the candidate that diverged.
         """
         candidates = list(ParameterGrid(self.grid))
+        alike = distinct(candidates)
         results = np.empty((len(candidates), self.cv, 3))
         for done, (place, outcome) in enumerate(self._fits(candidates, X, y), start=1):
             results[place] = outcome
             if on_epoch is not None:
                 on_epoch({"fit": done})
+        results = results[alike]
         accuracies = results[..., 0]
         means = accuracies.mean(axis=1)
         ranks = rankdata(-means, method="min")
@@ -170,11 +187,13 @@ class GridSearch:
         shuffle = self.fold_seed is not None
         splitter = StratifiedKFold(self.cv, shuffle=shuffle, random_state=self.fold_seed)
         folds = list(splitter.split(X, y))
+        places = set(distinct(candidates))
         # A search that runs beside others has its own core alone; joblib would use threads
         beside_others = get_active_backend()[0].nesting_level > 0
         yield from Parallel(1 if beside_others else -1, return_as="generator_unordered")(
             delayed(_numbered)((i, k), candidates[i], models[i], X, y, *fold)
             for i in longest_first(candidates)
+            if i in places
             for k, fold in enumerate(folds)
         )
 
@@ -186,5 +205,5 @@ class GridSearch:
 
     def evaluate(self, X: Array, y: Array) -> dict[str, float]:
         """Evaluate the refitted model."""
-        figures: dict[str, float] = self.best_.evaluate(X, y)
-        return figures
+        values: dict[str, float] = self.best_.evaluate(X, y)
+        return values

@@ -20,6 +20,16 @@ from mlcore.training.weights import load_mlp
 
 Grid = Mapping[str, Sequence[str]]
 
+METHODS = {"classifier": "partial_fit", "autoencoder": "partial_fit", "feature_classifier": ""}
+"""Of each part, how the models were trained whose losses the study shows."""
+
+
+def trained(part: str, runs: Grid, method: str) -> dict[str, str]:
+    """Name a part's trainings by one method: by the rest of the name, the whole name."""
+    ending = f"-{method}" if method else ""
+    names = PARTS[part].names(runs)
+    return {name.removesuffix(ending): name for name in names if name.endswith(ending)}
+
 
 def in_lines(find: Callable[[str], Path], runs: Grid) -> dict[str, Picture]:
     """Draw what consists of lines and text, of the runs of a grid."""
@@ -33,8 +43,8 @@ def in_lines(find: Callable[[str], Path], runs: Grid) -> dict[str, Picture]:
     curves = read_curves(find("metrics/replicates_curves.csv"))
     accuracies = {cell: read(f"network/{cell}.json")["test_accuracy"] for cell in cells}
     losses = {
-        part: fashion.losses(part, PARTS[part].names(runs), read(f"history/{part}.csv"))
-        for part in ("classifier", "autoencoder", "feature_classifier")
+        part: fashion.losses(part, trained(part, runs, method), read(f"history/{part}.csv"))
+        for part, method in METHODS.items()
     }
     return losses | {
         "verdict": study.verdict(read("verdict.csv")),
@@ -48,19 +58,20 @@ def in_lines(find: Callable[[str], Path], runs: Grid) -> dict[str, Picture]:
     }
 
 
-def as_images(
-    find: Callable[[str], Path], runs: Grid, n_images: int, seed: int
-) -> dict[str, Picture]:
-    """Draw what consists of dots, too many to be lines; `n_images` are chosen with a seed."""
+def as_images(find: Callable[[str], Path], runs: Grid, n_images: int) -> dict[str, Picture]:
+    """Draw what consists of dots, too many to be lines; the first `n_images` of the test part."""
     data = find("data/fashion_mnist.npz")
     parts = from_arrays(load_arrays(data), str(data))
     classifiers, autoencoders = (
-        {name: load_mlp(find(f"models/{part}/{name}.npz")) for name in PARTS[part].names(runs)}
+        {
+            shown: load_mlp(find(f"models/{part}/{name}.npz"))
+            for shown, name in trained(part, runs, "fit").items()
+        }
         for part in ("classifier", "autoencoder")
     )
     features = {name: load_arrays(find(f"data/features/{name}.npz")) for name in autoencoders}
     return {
-        **fashion.images(parts["test"], autoencoders, n_images, seed),
+        **fashion.images(parts["test"], autoencoders, n_images),
         **fashion.confusion(parts["test"], np.unique(parts["train"].y), classifiers),
         "codes": fashion.codes(features),
     }

@@ -1,7 +1,7 @@
 """scikit-learn's models of Fashion-MNIST: losses, the search, images and codes."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -23,13 +23,19 @@ N_PAIRS = 4
 """Pairs of classes that are confused most, shown for each classifier."""
 
 
-def losses(part: str, names: Sequence[str], table: pd.DataFrame) -> Picture:
-    """Draw the losses of a part's models (report, figures 7 and 8)."""
+def losses(part: str, names: Mapping[str, str], table: pd.DataFrame) -> Picture:
+    """Draw the losses of a part's models (report, figures 7 and 8), by the names to show."""
     unit = "half mean squared error" if part == "autoencoder" else "cross-entropy (nats)"
-    histories = {name: table[table["run"] == name] for name in names}
-    last = {name: h[["train_loss", "val_loss"]].iloc[-1] for name, h in histories.items()}
-    told = ", ".join(f"{display(name)} {a:.3g} and {b:.3g}" for name, (a, b) in last.items())
-    shows = f"Training and validation loss after the last epoch: {told}."
+    histories = {
+        shown: table[table["run"] == name].dropna(axis="columns", how="all")
+        for shown, name in names.items()
+    }
+    last = {shown: history.filter(like="_loss").iloc[-1] for shown, history in histories.items()}
+    told = ", ".join(
+        f"{display(k)} {' and '.join(map('{:.3g}'.format, v))}" for k, v in last.items()
+    )
+    which = "Training loss" if part == "feature_classifier" else "Training and validation loss"
+    shows = f"{which} after the last epoch: {told}."
     return plotting.loss_panels(histories, unit), shows
 
 
@@ -46,10 +52,9 @@ def search(table: pd.DataFrame) -> Picture:
     )
 
 
-def images(test: Part, autoencoders: Models, n_images: int, seed: int) -> dict[str, Picture]:
-    """Draw random test images (report, figure 6) and their reconstructions (figure 9)."""
-    chosen = np.random.default_rng(seed).choice(len(test.X), n_images, replace=False)
-    shown, classes = test.X[chosen], [FASHION_CLASSES[label] for label in test.y[chosen]]
+def images(test: Part, autoencoders: Models, n_images: int) -> dict[str, Picture]:
+    """Draw the first test images (report, figure 6) and their reconstructions (figure 9)."""
+    shown, classes = test.X[:n_images], [FASHION_CLASSES[label] for label in test.y[:n_images]]
     versions, errors = {}, []
     for name, model in autoencoders.items():
         versions[name] = reconstruct(shown, *model)
@@ -58,7 +63,7 @@ def images(test: Part, autoencoders: Models, n_images: int, seed: int) -> dict[s
     title = "Fashion-MNIST: test images and their reconstructions"
     return {
         "samples": (
-            plotting.image_samples(shown, classes, "Fashion-MNIST: random test images"),
+            plotting.image_samples(shown, classes, "Fashion-MNIST: the first test images"),
             f"Images of clothing: {', '.join(classes)}.",
         ),
         "reconstructions": (
@@ -115,11 +120,11 @@ def most_confused(y: Array, predicted: Array) -> list[tuple[int, int]]:
 def codes(features: Mapping[str, Mapping[str, Array]]) -> Picture:
     """Draw the codes of the test images in the plane of their two principal components.
 
-    `features` are the arrays "X_train", "X_test" and "y_test" of each autoencoder.
+    `features` are the arrays "X_full", "X_test" and "y_test" of each autoencoder.
     """
     views, shares, sentences = {}, [], []
     for name, arrays in features.items():
-        pca = PCA(2, svd_solver="full").fit(arrays["X_train"])
+        pca = PCA(2, svd_solver="full").fit(arrays["X_full"])
         views[name], y = pca.transform(arrays["X_test"]), arrays["y_test"]
         shares.append(f"{pca.explained_variance_ratio_.sum():.0%} for {display(name)}")
         apart = pd.Series(silhouette_samples(views[name], y)).groupby(y).mean()
