@@ -102,7 +102,6 @@ def score_network(
     path : Path
         Its pickle.
     activation, init : str
-        That it should have.
     parts : mapping of str to Part
         "train", "val" and "test", pixels in [0, 1], float64.
 
