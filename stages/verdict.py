@@ -1,4 +1,4 @@
-"""Judge every number and claim of the study by the rules in metrics/rules.yaml."""
+"""Judge every number and claim of the study by metrics/rules.yaml and metrics/claims.yaml."""
 
 from __future__ import annotations
 
@@ -6,51 +6,67 @@ import hashlib
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from mlcore.files import read_json, write_json, write_table
-from mlcore.judging import claims, numbers
-from mlcore.judging.curves import MEASURES, with_measures
+from mlcore.judging import claims, discrepancies, joint, numbers, protocols
+from mlcore.judging.curves import with_measures
 from mlcore.judging.provenance import provenance
 from mlcore.judging.replicates import read_curves, read_replicates, read_runs
-from mlcore.judging.rules import read_claims, read_rules
+from mlcore.judging.rules import read_rules
 
 if TYPE_CHECKING:
     from mlcore.config import Config
     from mlcore.workspace import Workspace
 
+PROTOCOLS_ARE_OF = "3.2"
+"""The joint rule whose numbers tell protocols apart."""
+
 
 def run(config: Config, workspace: Workspace) -> None:
-    """Write the verdicts: all about them, a table of the numbers, and the words alone."""
-    rules_file = workspace.input("metrics/rules.yaml")
-    rules = read_rules(rules_file, claims.CLAIMS, MEASURES)
-    texts = read_claims(workspace.input("metrics/claims.yaml"), claims.CLAIMS)
-    mnist = read_json(workspace.input("metrics/mnist.json"))
-    fashion = read_json(workspace.input("metrics/fashion_mnist.json"))
+    """Write the verdicts: all about them, tables of numbers and protocols, and the words alone."""
+    files = [workspace.input(f"metrics/{name}.yaml") for name in ("rules", "claims")]
+    rules, texts = read_rules(files[0]), claims.read_claims(files[1])
     replicates = read_replicates(workspace.input("metrics/replicates.csv"))
     curves = read_curves(workspace.input("metrics/replicates_curves.csv"))
     runs = with_measures(replicates, curves)
-    splits = read_runs(workspace.input("metrics/sensitivity.csv"))
-    sizes = {part: fashion[part]["n_samples"] for part in ("full", "train", "val")}
-    summary = read_json(workspace.input("metrics/summary.json"))
-    on_numbers = numbers.judge(summary, numbers.Evidence(rules, runs, splits, sizes))
-    results = claims.Results(runs, mnist["test"]["majority_class_share"])
-    on_claims = {text.id: claims.judge_claim(text, results, rules) for text in texts}
+    alternatives = read_runs(workspace.input("metrics/sensitivity.csv"))
+    scored = {
+        f"mnist_grid.test_accuracy.{cell.replace('-', '.')}": of["test_accuracy"]["scored"]
+        for cell, of in read_json(workspace.input("metrics/study_models.json"))["networks"].items()
+    }
+    evidence = numbers.Evidence(rules, runs, scored)
+    on_numbers = numbers.judge(read_json(workspace.input("metrics/summary.json")), evidence)
+    verdicts = {number.path: number.verdict for number in on_numbers}
+    results = claims.Results(runs, alternatives, verdicts, rules.level)
+    on_claims = {text.id: claims.judge_claim(text, results) for text in texts}
     by_number: dict[str, Any] = {number.path: asdict(number) for number in on_numbers}
     write_table(workspace.output("metrics/verdict.csv"), [n.as_row() for n in on_numbers])
     for path, number in by_number.items():
         if number["ours"] is not None:
             number["provenance"] = provenance(path, workspace.input, config.model_dump())
+    together = joint.judge_jointly(on_numbers, evidence)
+    judged = [n for n in on_numbers if n.path in together[PROTOCOLS_ARE_OF]["numbers"]]
+    units = pd.Series({n.path: joint.unit_of(n.path, evidence) for n in judged})
+    compared = protocols.compare(rules.protocols, judged, units, results)
+    write_table(workspace.output("metrics/protocols.csv"), compared)
     whole = {
         "level": rules.level,
-        "rules_sha256": hashlib.sha256(rules_file.read_bytes()).hexdigest(),
+        "rules_sha256": hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest(),
         "numbers": numbers.counts(on_numbers),
         "claims": claims.counts([*on_claims.values()]),
         "coverage": numbers.coverage(on_numbers, rules.level),
         "replicates": len(runs),
+        "joint": together,
+        "protocols": compared,
+        "discrepancies": discrepancies.judge(
+            workspace.input("metrics/discrepancies.yaml"), results
+        ),
         "by_number": by_number,
         "by_claim": on_claims,
     }
     write_json(workspace.output("metrics/verdict.json"), whole)
-    words = {name: verdict["verdict"] for name, verdict in (by_number | on_claims).items()}
+    words = verdicts | {name: claim["verdict"] for name, claim in on_claims.items()}
     write_json(workspace.output("metrics/verdict_words.json"), words)
 
 

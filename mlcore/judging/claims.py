@@ -1,375 +1,314 @@
-"""Which of the study's claims hold: one function per claim, from results to statements.
+"""Which of the study's claims hold: statements about runs, written as text in metrics/claims.yaml.
 
-A statement is true or false of each seed. How often it must hold, and by what margin, is in
-metrics/rules.yaml.
+A statement compares two quantities, or one with a number. A quantity is a metric of a training,
+with one value per seed; docs/judging.md has the form.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
-from typing import Any
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal
 
 import pandas as pd
+from pydantic import model_validator
 
-from mlcore.judging.numbers import Candidate, by_seed, search_scores
-from mlcore.judging.rules import ClaimText, Rules
-from mlcore.judging.statistics import Interval, Series, wilson_interval
+from mlcore.errors import RetraceError
+from mlcore.judging.curves import MEASURES
+from mlcore.judging.numbers import VERDICTS, by_seed
+from mlcore.judging.replicates import METRICS
+from mlcore.judging.rules import Section, checked
+from mlcore.judging.statistics import Interval, Series, mean_interval
 
 SUPPORTED, REFUTED, UNDECIDED = "supported", "refuted", "undecided"
+GIVEN, OPINION = "given", "not testable"
 CLAIM_VERDICTS = (SUPPORTED, REFUTED, UNDECIDED)
 
-ACTIVATIONS = ("sigmoid", "tanh", "relu", "leaky_relu")
-OTHER_CELLS = [
-    f"{activation}-{init}"
-    for activation in ACTIVATIONS
-    for init in ("zero", "random", "normal")
-    if (activation, init) != ("tanh", "normal")
-]
-"""Of the grid, but tanh with normal init."""
-STUDY_CANDIDATE = Candidate("adam", 0.001, 64)
-UNTUNED_CANDIDATE = Candidate("adam", 2e-5, 128)
+MIN_RUNS = 3
+"""With fewer runs nothing is said of a statement."""
+
+
+class Variant(Section):
+    """Another threshold or measure that a claim might have been judged by."""
+
+    threshold: float | None = None
+    measure: str | None = None
+
+
+class Claim(Section):
+    """Something that the study says; see metrics/claims.yaml."""
+
+    id: str
+    section: str
+    kind: Literal["number", "claim", "setting", "opinion"]
+    text: str
+    numbers: Sequence[str] = ()
+    statements: Sequence[str] = ()
+    threshold: float | None = None
+    measure: str | None = None
+    also: Sequence[Variant] = ()
+    ours: str | None = None
+    code: str | None = None
+    reason: str | None = None
+
+    @model_validator(mode="after")
+    def _answered(self) -> "Claim":
+        if not (self.numbers or self.statements or self.reason):
+            raise ValueError(f"{self.id}: numbers, statements or a reason is needed")
+        return self
 
 
 @dataclass(frozen=True)
 class Results:
-    """What claims are judged by."""
+    """What claims are judged by.
 
-    # One row per replicate: "part", "name", "seed", its final metrics, and for networks those of
-    # `curves.describe`
+    Attributes
+    ----------
+    runs : DataFrame
+        Replicates: "part", "name", "seed", final metrics, and of networks those of
+        `curves.describe`.
+    alternatives : DataFrame
+        The same of trainings with other parameters, and their "overrides".
+    verdicts : mapping of str to str
+        On numbers, by path.
+    level : float
+        Of intervals.
+    """
+
     runs: pd.DataFrame
-    majority_share: float  # of the most frequent class among MNIST's test images
-
-    def metric(self, part: str, name: str, column: str) -> Series:
-        """Give a metric of all replicates of a training, by seed."""
-        return by_seed(self.runs, part, name, column)
-
-    def accuracy(self, part: str, name: str) -> Series:
-        """Give the accuracies in the test part, by seed."""
-        return self.metric(part, name, "test_accuracy")
+    alternatives: pd.DataFrame
+    verdicts: Mapping[str, str]
+    level: float
 
 
 @dataclass(frozen=True)
 class Statement:
-    """Something that is true or false of each seed."""
+    """A comparison of a quantity with another, or with a number."""
 
     text: str
-    holds: Series  # by seed: 1 true, 0 false, 0.5 a tie
-    detail: str  # the numbers behind it
+    left: str
+    sign: str  # ">", "<" or "="
+    factor: float
+    right: str | None  # a quantity, or None
+    offset: float
+    margin: float  # of an equality
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A statement and how often it holds."""
+    """A statement and what runs say of it.
+
+    Attributes
+    ----------
+    text : str
+    verdict : str
+        One of `CLAIM_VERDICTS`.
+    n : int
+        Runs.
+    left, right : float or None
+        The quantities' means.
+    difference : float or None
+        Mean over the runs of the left side less the right side, paired by seed.
+    interval : Interval or None
+        Of that mean.
+    holds : int
+        Runs of which the statement is true on their own.
+    """
 
     text: str
-    detail: str
-    verdict: str  # one of `CLAIM_VERDICTS`
-    holds: float  # number of seeds; a tie counts half
-    n: int  # seeds
-    interval: Interval | None  # Wilson's, of the share
-    exceptions: list[int]  # seeds of which it is not true
+    verdict: str
+    n: int
+    left: float | None = None
+    right: float | None = None
+    difference: float | None = None
+    interval: Interval | None = None
+    holds: int = 0
 
 
-# What single statements are made of
+NUMBER = r"[+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?"
+QUANTITY = r"(?P<{0}>\w+\([^()]+\))"
+STATEMENT = re.compile(
+    rf"{QUANTITY.format('left')} (?P<sign>[><=]) "
+    rf"(?:(?:(?P<factor>{NUMBER}) \* )?{QUANTITY.format('right')}"
+    rf"(?: (?P<op>[+-]) (?P<by>{NUMBER}))?|(?P<number>{NUMBER}))(?: within (?P<margin>{NUMBER}))?"
+)
+PARTS_OF_QUANTITY = re.compile(r"(\w+)\((\w+)/([^,]+)((?:, *[^,]+)*)\)")
 
 
-def leads(text: str, a: Series, b: Series, by: float, *, at_least: bool = False) -> Statement:
-    """State that `a` exceeds `b` by more than `by`, paired by seed; `at_least` includes `by`."""
-    a, b = a.align(b, join="inner")
-    # Differences of decimals that are not exact in binary
-    lead = (a - b - by).round(12)
-    holds = (lead > 0) + (lead == 0) * (1.0 if at_least else 0.5)
-    return Statement(text, holds, _medians(a, b))
-
-
-def smoother(text: str, a: Series, b: Series, by: float, *, margin: bool = False) -> Statement:
-    """State that `a` is below `b` by a share of `by`, or with `margin` above by no more than it.
-
-    For values that are positive, and may be infinite.
-    """
-    a, b = (series.round(9) for series in a.align(b, join="inner"))
-    if margin:
-        holds = (a <= b * (1 + by)).astype(float)
-    else:
-        holds = (a * (1 + by) < b) + 0.5 * (a * (1 + by) == b)
-    return Statement(text, holds, _medians(a, b))
-
-
-def bounded(text: str, values: Series, bound: float, *, above: bool) -> Statement:
-    """State that values are at or above a bound, or at or below it."""
-    rounded = values.round(12)
-    holds = rounded >= bound if above else rounded <= bound
-    return Statement(text, holds.astype(float), f"median {values.median():.4g}")
-
-
-def _medians(a: Series, b: Series) -> str:
-    return f"medians {a.median():.4g} and {b.median():.4g}"
-
-
-def each_leads(
-    results: Results,
-    part: str,
-    pairs: Iterable[tuple[str, str]],
-    by: float,
-    text: str = "{} above {}",
-) -> list[Statement]:
-    """State of each pair of a part's trainings that the first is more accurate than the second."""
-    return [
-        leads(text.format(a, b), results.accuracy(part, a), results.accuracy(part, b), by)
-        for a, b in pairs
-    ]
-
-
-# The claims
-
-
-def zero_init_is_chance(results: Results, threshold: float) -> list[Statement]:
-    """State that zero init ends at the majority-class rate for every activation."""
-    share = results.majority_share
-    near = f"within {threshold:g} of the majority class's {share:.4f}"
-    distances = {a: (results.accuracy("network", f"{a}-zero") - share).abs() for a in ACTIVATIONS}
-    return [bounded(f"{a}: {near}", d, threshold, above=False) for a, d in distances.items()]
-
-
-def normal_beats_random(results: Results, threshold: float) -> list[Statement]:
-    """State that normal init beats random init for every activation."""
-    accuracy = partial(results.accuracy, "network")
-    return [
-        leads(
-            f"{a}: normal above random", accuracy(f"{a}-normal"), accuracy(f"{a}-random"), threshold
+def parse(text: str) -> Statement:
+    """Take a statement apart; raises RetraceError if it is not one."""
+    found = STATEMENT.fullmatch(text)
+    if found is None or (found["sign"] == "=") != (found["margin"] is not None):
+        raise RetraceError(
+            f"{text!r} is not a statement: it should be like 'test_accuracy(network/tanh-normal) > "
+            "0.9' or 'METRIC(PART/NAME) = METRIC(PART/NAME) within 0.01'"
         )
-        for a in ACTIVATIONS
-    ]
+    offset = float(found["number"] or found["by"] or 0) * (-1 if found["op"] == "-" else 1)
+    return Statement(text, found["left"], found["sign"], float(found["factor"] or 1),
+                     found["right"], offset, float(found["margin"] or 0))  # fmt: skip
 
 
-def random_works_but_sigmoid(results: Results, threshold: float) -> list[Statement]:
-    """State that random init trains tanh, ReLU and leaky ReLU, and fails for sigmoid."""
-    accuracy = partial(results.accuracy, "network")
-    works = [f"{activation}-random" for activation in ("tanh", "relu", "leaky_relu")]
-    fails = "sigmoid-random"
-    return [
-        *(bounded(f"{c} reaches {threshold:g}", accuracy(c), threshold, above=True) for c in works),
-        bounded(f"{fails} stays below {threshold:g}", accuracy(fails), threshold, above=False),
-    ]
+def expand(text: str) -> Iterator[str]:
+    """Give a text for each choice in braces; the same braces twice are one choice."""
+    braces = list(dict.fromkeys(re.findall(r"\{[^{}]*\}", text)))
+    for chosen in product(*(brace[1:-1].split(",") for brace in braces)):
+        filled = text
+        for brace, choice in zip(braces, chosen, strict=True):
+            filled = filled.replace(brace, choice.strip())
+        yield filled
 
 
-def tanh_normal_best(results: Results, threshold: float) -> list[Statement]:
-    """State that tanh with normal init has the highest test accuracy of the twelve."""
-    return each_leads(results, "network", [("tanh-normal", c) for c in OTHER_CELLS], threshold)
+def statements_of(claim: Claim, settings: Mapping[str, Any]) -> list[Statement]:
+    """Give the statements of a claim, with the values of $threshold and $measure."""
+    filled = []
+    for text in claim.statements:
+        for name, value in settings.items():
+            text = text.replace(
+                f"${name}", f"{value:g}" if isinstance(value, float) else str(value)
+            )
+        if "$" in text:
+            raise RetraceError(f"the claim {claim.id} has no value for a $ in {text!r}")
+        filled += [parse(one) for one in expand(text)]
+    return filled
 
 
-def tanh_normal_smoothest(results: Results, threshold: float, measure: str) -> list[Statement]:
-    """State that tanh with normal init has the smoothest convergence of the twelve."""
-    metric = partial(results.metric, "network", column=measure)
-    text, best = "tanh-normal smoother than {} by {}", metric("tanh-normal")
-    return [smoother(text.format(c, measure), best, metric(c), threshold) for c in OTHER_CELLS]
+def values_of(quantity: str, results: Results) -> Series:
+    """Give a quantity's values by seed.
 
-
-def relu_normal_overfits(results: Results, threshold: float, measure: str) -> list[Statement]:
-    """State that ReLU with normal init overfits: its validation loss rises after its minimum."""
-    text = f"relu-normal: validation loss rises by {threshold:g} % after its minimum"
-    rise = results.metric("network", "relu-normal", measure)
-    return [bounded(text, rise, threshold, above=True)]
-
-
-def leaky_no_rougher_than_relu(results: Results, threshold: float, measure: str) -> list[Statement]:
-    """State that leaky ReLU converges at least as smoothly as ReLU."""
-    metric = partial(results.metric, "network", column=measure)
-    text = "{}: leaky ReLU no rougher than ReLU by {}"
-    return [
-        smoother(text.format(init, measure), metric(f"leaky_relu-{init}"), metric(f"relu-{init}"),
-                 threshold, margin=True)
-        for init in ("random", "normal")
-    ]  # fmt: skip
-
-
-def sigmoid_slowest(results: Results, threshold: float) -> list[Statement]:
-    """State that sigmoid with normal init is the least accurate of the four with normal init."""
-    pairs = [(f"{a}-normal", "sigmoid-normal") for a in ("tanh", "relu", "leaky_relu")]
-    return each_leads(results, "network", pairs, threshold)
-
-
-def logistic_poor_on_fashion(results: Results, threshold: float) -> list[Statement]:
-    """State that on Fashion-MNIST, logistic is far behind tanh, ReLU and identity."""
-    pairs = [(activation, "logistic") for activation in ("tanh", "relu", "identity")]
-    text = f"{{}} above {{}} by {threshold:g}"
-    return each_leads(results, "classifier", pairs, threshold, text)
-
-
-def tanh_best_on_fashion(results: Results, threshold: float) -> list[Statement]:
-    """State that on Fashion-MNIST, tanh has the best test accuracy of the four."""
-    pairs = [("tanh", activation) for activation in ("logistic", "relu", "identity")]
-    return each_leads(results, "classifier", pairs, threshold)
-
-
-def others_within_a_point(results: Results, threshold: float) -> list[Statement]:
-    """State that tanh, ReLU and identity are within about one point of each other."""
-    accuracies = pd.concat(
-        [results.accuracy("classifier", name) for name in ("tanh", "relu", "identity")],
-        axis=1,
-        join="inner",
-    )
-    spread = accuracies.max(axis=1) - accuracies.min(axis=1)
-    text = f"tanh, relu and identity within {threshold:g}"
-    return [bounded(text, spread, threshold, above=False)]
-
-
-def search_picks_study(results: Results, threshold: float) -> list[Statement]:
-    """State that the search picks adam, 0.001 and batch 64, and improves on the untuned model.
-
-    "Improves" against the same model with the settings of the report's section 3.2, in the same
-    folds.
+    Raises
+    ------
+    RetraceError
+        If it is not one, or its metric is unknown.
     """
-    scores = search_scores(results.runs)
-    named = {str(Candidate(*settings)): scores[settings] for settings in scores}
-    study, untuned = str(STUDY_CANDIDATE), str(UNTUNED_CANDIDATE)
-    others = sorted(set(named) - {study, untuned})
-    # A candidate that has not been run leaves its statement, and with it the claim, undecided
-    none = pd.Series(dtype=float)
-    return [
-        leads(f"{study} above {other}", named.get(study, none), named.get(other, none), threshold)
-        for other in [*others, untuned]
-    ]
+    found = PARTS_OF_QUANTITY.fullmatch(quantity)
+    if found is None:
+        raise RetraceError(
+            f"{quantity} should be METRIC(PART/NAME) or METRIC(PART/NAME, KEY=VALUE)"
+        )
+    metric, part, name, rest = found.groups()
+    known = (*METRICS, *MEASURES)
+    if metric not in known:
+        near = get_close_matches(metric, known, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise RetraceError(f"{quantity}: there is no metric {metric}{hint}")
+    overrides = frozenset(word.strip() for word in rest.split(",") if word.strip())
+    runs = results.runs
+    if not overrides and ((runs["part"] == part) & (runs["name"] == name)).any():
+        return by_seed(runs, part, name, metric)
+    told = results.alternatives["overrides"].map(differing)
+    return by_seed(results.alternatives[told == overrides], part, name, metric)
 
 
-def identity_reconstructs_better(results: Results, threshold: float) -> list[Statement]:
-    """State that the identity autoencoder reconstructs slightly better than the ReLU one."""
-    error = partial(results.metric, "autoencoder", column="test_mse")
-    text = "identity's mean squared error below relu's"
-    return [smoother(text, error("identity"), error("relu"), threshold)]
+def differing(overrides: str) -> frozenset[str]:
+    """Give the overrides that make an alternative: not what is run over, nor the draw."""
+    return frozenset(
+        word
+        for word in overrides.split()
+        if not re.fullmatch(r"\w+\.(activation|init|method)=.*|.*=\$\{seed\}", word)
+    )
 
 
-def code_keeps_most_accuracy(results: Results, threshold: float) -> list[Statement]:
-    """State that a classifier on the 32-d code stays within about 12 points of one on pixels."""
-    text = f"{{}}'s code within {threshold:g} of the pixels"
-    code = partial(results.accuracy, "feature_classifier")
-    pixels = results.accuracy("classifier", "tanh")
-    return [
-        leads(text.format(name), code(name), pixels, -threshold, at_least=True)
-        for name in ("relu", "identity")
-    ]
-
-
-def identity_code_no_worse(results: Results, threshold: float) -> list[Statement]:
-    """State that the identity code classifies at least as well as the ReLU code."""
-    accuracy = partial(results.accuracy, "feature_classifier")
-    text = "identity's code no worse than relu's"
-    return [leads(text, accuracy("identity"), accuracy("relu"), -threshold, at_least=True)]
-
-
-CLAIMS: dict[str, Callable[..., list[Statement]]] = {
-    "zero_init_is_chance": zero_init_is_chance,
-    "normal_beats_random": normal_beats_random,
-    "random_works_but_sigmoid": random_works_but_sigmoid,
-    "tanh_normal_best": tanh_normal_best,
-    "tanh_normal_smoothest": tanh_normal_smoothest,
-    "relu_normal_overfits": relu_normal_overfits,
-    "leaky_no_rougher_than_relu": leaky_no_rougher_than_relu,
-    "sigmoid_slowest": sigmoid_slowest,
-    "logistic_poor_on_fashion": logistic_poor_on_fashion,
-    "tanh_best_on_fashion": tanh_best_on_fashion,
-    "others_within_a_point": others_within_a_point,
-    "search_picks_adam_1e-3_64": search_picks_study,
-    "identity_reconstructs_better": identity_reconstructs_better,
-    "code_keeps_most_accuracy": code_keeps_most_accuracy,
-    "identity_code_no_worse": identity_code_no_worse,
-}
-"""By the claim's id in metrics/claims.yaml."""
-
-
-# The verdicts
-
-
-def judge_statement(statement: Statement, rules: Rules) -> Judged:
-    """Say how often a statement holds, and what follows."""
-    n, holds = len(statement.holds), float(statement.holds.sum())
-    interval = wilson_interval(holds, n, rules.level) if n else None
-    verdict = UNDECIDED
-    if interval is not None and n >= rules.min_replicates:
-        if interval.low > 0.5 and holds / n >= rules.supported_at_least:
+def judge_statement(statement: Statement, results: Results, level: float) -> Judged:
+    """Compare the two sides, paired by seed."""
+    left = values_of(statement.left, results)
+    if statement.right is None:
+        right = pd.Series(0.0, left.index)
+    else:
+        right = values_of(statement.right, results)
+    left, right = left.align(right, join="inner")
+    difference = (left - statement.factor * right - statement.offset).round(12)
+    n = len(difference)
+    if n < MIN_RUNS:
+        return Judged(statement.text, UNDECIDED, n)
+    interval = mean_interval(difference, level)
+    if statement.sign == "=":
+        # Two one-sided tests: the interval of twice the error must lie within the margin
+        inner, margin = mean_interval(difference, 2 * level - 1), statement.margin
+        verdict = UNDECIDED
+        if -margin <= inner.low and inner.high <= margin:
             verdict = SUPPORTED
-        elif interval.high < 0.5:
+        elif interval.low > margin or interval.high < -margin:
             verdict = REFUTED
-    exceptions = [int(seed) for seed in statement.holds.index[statement.holds < 1]]
-    return Judged(statement.text, statement.detail, verdict, holds, n, interval, sorted(exceptions))
+        holds = int((difference.abs() <= margin).sum())
+    else:
+        towards = 1 if statement.sign == ">" else -1
+        lower, upper = sorted((towards * interval.low, towards * interval.high))
+        verdict = SUPPORTED if lower > 0 else REFUTED if upper <= 0 else UNDECIDED
+        holds = int((towards * difference > 0).sum())
+    means = float(left.mean()), None if statement.right is None else float(right.mean())
+    return Judged(statement.text, verdict, n, *means, float(difference.mean()), interval, holds)
 
 
-def combine(statements: Sequence[Judged]) -> str:
-    """Give the verdict on a claim that is all of these statements."""
-    verdicts = [statement.verdict for statement in statements]
-    if REFUTED in verdicts:
-        return REFUTED
-    return SUPPORTED if set(verdicts) == {SUPPORTED} else UNDECIDED
-
-
-def judge_claim(claim: ClaimText, results: Results, rules: Rules) -> dict[str, Any]:
+def judge_claim(claim: Claim, results: Results) -> dict[str, Any]:
     """Judge one claim.
 
     Returns
     -------
     dict
-        "id", "text"; "verdict"; "evidence", a sentence about the statement that decides, of
-        several the one that holds least often; "counter_evidence", sentences about what speaks
-        against the verdict; "statements", each as `Judged`; "threshold" and "measure";
-        "variants", the verdict by each other threshold or measure.
+        What metrics/claims.yaml says of it, and "verdict"; "statements", each as `Judged`;
+        "verdicts", on its numbers by path; "variants", the verdict by each other threshold or
+        measure.
     """
-
-    def judged_by(settings: Mapping[str, Any]) -> list[Judged]:
-        return [judge_statement(s, rules) for s in CLAIMS[claim.id](results, **settings)]
-
-    rule = rules.claims[claim.id]
-    settings, others = rule.settings(), [variant.settings() for variant in rule.also]
-    statements = judged_by(settings)
-    verdict = combine(statements)
-    variants = [{**other, "verdict": combine(judged_by(settings | other))} for other in others]
-    deciding = min(
-        (statement for statement in statements if statement.verdict == verdict),
-        key=lambda statement: statement.holds / statement.n if statement.n else 0.5,
-    )
+    settings = {k: v for k in ("threshold", "measure") if (v := getattr(claim, k)) is not None}
+    judged = _judge_statements(claim, settings, results)
+    paths = [path for path in results.verdicts if any(fnmatchcase(path, p) for p in claim.numbers)]
+    verdicts = {path: results.verdicts[path] for path in paths}
+    variants = []
+    for variant in claim.also:
+        other = variant.model_dump(exclude_none=True)
+        again = _judge_statements(claim, settings | other, results)
+        variants.append({**other, "verdict": combine(claim, again, verdicts)})
     return {
-        "id": claim.id,
-        "text": claim.text,
-        "verdict": verdict,
-        "evidence": sentence(deciding, rules),
-        "counter_evidence": counter_evidence(verdict, statements, variants),
-        "statements": [asdict(statement) for statement in statements],
-        **settings,
+        **claim.model_dump(exclude_none=True, exclude={"also", "statements", "numbers"}),
+        "verdict": combine(claim, judged, verdicts),
+        "statements": [asdict(statement) for statement in judged],
+        "verdicts": verdicts,
         "variants": variants,
     }
 
 
-def sentence(statement: Judged, rules: Rules) -> str:
-    """Say in one sentence how often a statement holds."""
-    if statement.interval is None:
-        return f"{statement.text}: no replicates."
-    low, high = statement.interval
-    few = ", too few seeds to tell" if statement.n < rules.min_replicates else ""
-    return (
-        f"{statement.text}: in {statement.holds:g} of {statement.n} seeds "
-        f"({100 * rules.level:g} % interval of the share {low:.2f} to {high:.2f}; "
-        f"{statement.detail}){few}."
-    )
+def _judge_statements(claim: Claim, settings: Mapping[str, Any], results: Results) -> list[Judged]:
+    statements = statements_of(claim, settings)
+    first = [judge_statement(s, results, results.level) for s in statements]
+    if len(statements) < 2:
+        return first
+    # One of several refutes the claim if it would be refuted even so (Bonferroni)
+    strict = 1 - (1 - results.level) / len(statements)
+    doubted = [j.verdict == REFUTED for j in first]
+    return [
+        judge_statement(s, results, strict) if doubt else judged
+        for s, judged, doubt in zip(statements, first, doubted, strict=True)
+    ]
 
 
-def counter_evidence(
-    verdict: str, statements: Sequence[Judged], variants: Sequence[Mapping[str, Any]]
-) -> list[str]:
-    """Say what speaks against a verdict: single seeds, other statements, other thresholds."""
-    against = []
-    supported = sum(statement.verdict == SUPPORTED for statement in statements)
-    if verdict == REFUTED and supported:
-        against.append(f"{supported} of its {len(statements)} statements are supported.")
-    for statement in statements:
-        if verdict == SUPPORTED and statement.exceptions:
-            seeds = ", ".join(map(str, statement.exceptions))
-            against.append(f"{statement.text}: not with seed {seeds}.")
-    for variant in variants:
-        if variant["verdict"] != verdict:
-            setting = ", ".join(f"{k} {v}" for k, v in variant.items() if k != "verdict")
-            against.append(f"With {setting} it would be {variant['verdict']}.")
-    return against
+def combine(claim: Claim, judged: Sequence[Judged], verdicts: Mapping[str, str]) -> str:
+    """Give the verdict on a claim that is all of its statements, and its numbers."""
+    if not judged and not verdicts:
+        return GIVEN if claim.kind == "setting" else OPINION
+    found = {statement.verdict for statement in judged}
+    if not judged:
+        return max(verdicts.values(), key=VERDICTS.index)
+    if REFUTED in found:
+        return REFUTED
+    return SUPPORTED if found == {SUPPORTED} else UNDECIDED
+
+
+def read_claims(path: Path) -> list[Claim]:
+    """Read the study's claims; raises RetraceError for what is wrong, or there twice."""
+    claims: list[Claim] = checked(list[Claim], path)
+    ids = [claim.id for claim in claims]
+    if twice := [name for name in ids if ids.count(name) > 1]:
+        raise RetraceError(f"{path}: the claim {twice[0]} is there {ids.count(twice[0])} times")
+    for claim in claims:
+        settings = {"threshold": claim.threshold, "measure": claim.measure}
+        statements_of(claim, {k: v for k, v in settings.items() if v is not None})
+    return claims
 
 
 def counts(judged: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """Count the verdicts."""
-    return {word: sum(claim["verdict"] == word for claim in judged) for word in CLAIM_VERDICTS}
+    words = dict.fromkeys([*CLAIM_VERDICTS, *VERDICTS, GIVEN])
+    return {w: n for w in words if (n := sum(claim["verdict"] == w for claim in judged))}

@@ -10,8 +10,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-SPIKE_HEIGHTS = (5, 10, 20, 50)
+SPIKE_HEIGHTS = (1, 5, 10, 20, 50)
 """In per cent above the lowest loss so far."""
+
+FLAT = 0.001
+"""A curve whose range is below this share of its last value is flat: it has no course."""
+
+LEARNED = 0.9
+"""Validation accuracy from which on a network has learned to tell the classes."""
 
 
 def _losses(curve: ArrayLike) -> NDArray[np.float64]:
@@ -22,13 +28,33 @@ def _losses(curve: ArrayLike) -> NDArray[np.float64]:
 
 
 def roughness(curve: ArrayLike) -> float:
-    """Compute total variation over net fall: 1 for a curve that only falls, more for any rise.
+    """Compute total variation over range: 1 for a curve that only falls, more for any rise.
 
-    Infinity if the curve does not end below its beginning.
+    NaN for a flat curve, which is neither smooth nor rough.
     """
     losses = _losses(curve)
-    fall = losses[0] - losses[-1]
-    return float(np.abs(np.diff(losses)).sum() / fall) if fall > 0 else math.inf
+    if value_range(losses) < FLAT:
+        return math.nan
+    return float(np.abs(np.diff(losses)).sum() / np.ptp(losses))
+
+
+def value_range(curve: ArrayLike) -> float:
+    """Compute the range of a curve as a share of its last value."""
+    losses = _losses(curve)
+    return float(np.ptp(losses) / losses[-1])
+
+
+def early_fall(curve: ArrayLike, n_epochs: int = 5) -> float:
+    """Compute the share of a curve's whole fall from its first value reached after some epochs."""
+    losses = _losses(curve)
+    fall = losses[0] - losses.min()
+    return float((losses[0] - losses[:n_epochs].min()) / fall) if fall > 0 else 1.0
+
+
+def epochs_to(accuracies: ArrayLike, level: float = LEARNED) -> int:
+    """Give the first epoch, from 1, with this accuracy; one more than there are if none has it."""
+    reached = np.flatnonzero(np.asarray(accuracies) >= level)
+    return int(reached[0] if len(reached) else len(np.asarray(accuracies))) + 1
 
 
 def rising_share(curve: ArrayLike) -> float:
@@ -77,8 +103,8 @@ def last_epoch(val_loss: ArrayLike, patience: int) -> int:
     return len(losses)
 
 
-def describe(train: ArrayLike, val: ArrayLike) -> dict[str, float]:
-    """Give every measure of a training's two curves, by name."""
+def describe(train: ArrayLike, val: ArrayLike, val_accuracy: ArrayLike) -> dict[str, float]:
+    """Give every measure of a training's losses and validation accuracies, by name."""
     train, val = _losses(train), _losses(val)
     shorter = last_epoch(val, 10)
     return {
@@ -86,6 +112,10 @@ def describe(train: ArrayLike, val: ArrayLike) -> dict[str, float]:
         "val_roughness": roughness(val),
         "train_rising": rising_share(train),
         "val_rising": rising_share(val),
+        "train_range": value_range(train),
+        "val_range": value_range(val),
+        "train_fall_5": early_fall(train),
+        "epochs_to_90": epochs_to(val_accuracy),
         "generalisation_loss": generalisation_loss(train, val),
         "generalisation_loss_10": generalisation_loss(train[:shorter], val[:shorter]),
         **{f"train_spikes_{height}": n_spikes(train, height) for height in SPIKE_HEIGHTS},
@@ -93,7 +123,7 @@ def describe(train: ArrayLike, val: ArrayLike) -> dict[str, float]:
     }
 
 
-MEASURES = tuple(describe([1.0], [1.0]))
+MEASURES = tuple(describe([1.0], [1.0], [1.0]))
 """The names of the measures."""
 
 
@@ -104,7 +134,7 @@ def with_measures(runs: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
     "train_loss" and "val_loss". Trainings without a curve get NaN.
     """
     described = {
-        params: describe(curve["train_loss"], curve["val_loss"])
+        params: describe(curve["train_loss"], curve["val_loss"], curve["val_accuracy"])
         for params, curve in curves.sort_values("epoch").groupby("params")
     }
     table = pd.DataFrame.from_dict(described, orient="index", columns=list(MEASURES))

@@ -1,86 +1,130 @@
 """Which of the study's numbers hold, by the rules in metrics/rules.yaml.
 
-A printed number is one run of somebody else. Runs of ours with other seeds say where one further
-run falls; whether it falls there, and whether that says anything, is the verdict.
+A printed number is one run of somebody else. Runs of ours, with other seeds or on other images,
+say where one further run falls; whether it falls there, and how small a departure that could have
+shown, is the verdict.
 """
 
-from collections.abc import Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from mlcore.errors import RetraceError
-from mlcore.judging.rules import Choice, Exact, Given, Rules, Score, Trained
+from mlcore.judging.parts import group_of
+from mlcore.judging.rules import Choice, Exact, Given, Rules, Trained
 from mlcore.judging.statistics import (
     Interval,
     Series,
-    prediction_interval,
+    Spread,
+    departure,
+    further_run,
+    pooled,
     rank,
-    redraw_variance,
+    spread_of,
     wilson_interval,
     within,
 )
 
+EXACT = "exact"
 REPRODUCED = "reproduced"
-TOO_NOISY = "compatible, too noisy to tell"
+CONSISTENT = "consistent"
 IMMATERIAL = "differs, immaterially"
 NOT_REPRODUCED = "not reproduced"
 NOT_TESTABLE = "not testable"
-VERDICTS = (REPRODUCED, TOO_NOISY, IMMATERIAL, NOT_REPRODUCED, NOT_TESTABLE)
+VERDICTS = (EXACT, REPRODUCED, CONSISTENT, IMMATERIAL, NOT_REPRODUCED, NOT_TESTABLE)
 
 
 @dataclass(frozen=True)
 class Number:
-    """One printed number and what is known about it."""
+    """One printed number and what is known about it.
 
-    path: str  # in published.yaml, such as "mnist_grid.test_accuracy.tanh.normal"
-    kind: str  # of its rule
-    published: Any  # float or str
-    ours: Any  # of the pipeline's run; None if it did not run
-    verdict: str  # one of `VERDICTS`
-    reason: str  # for the verdict, in one sentence
-    tolerance: float | None = None  # largest difference that would not matter, in its unit
-    difference: float | None = None  # ours less the printed value
-    n: int = 0  # replicates
-    n_used: int = 0  # where runs can collapse, those that ended as the printed one did
-    # Of those used
+    Attributes
+    ----------
+    path : str
+        In published.yaml, such as "mnist_grid.test_accuracy.tanh.normal".
+    kind : str
+        Of its rule.
+    published, ours : float or str
+        Ours is that of the pipeline's run, None if it did not run.
+    verdict : str
+        One of `VERDICTS`.
+    reason : str
+        For the verdict, in one sentence.
+    by_runs : str or None
+        The verdict by our runs alone, where the study's own network decides.
+    tolerance : float or None
+        The largest difference that would not matter, in the number's unit.
+    difference : float or None
+        Ours less the printed value.
+    n : int
+        Replicates.
+    mean, sd, lowest, highest : float or None
+        Of the replicates.
+    interval : Interval or None
+        For one further run, the last digit's half unit included.
+    resolution : float or None
+        The smallest departure from the mean that one printed run could have shown: half of the
+        interval.
+    z, p : float or None
+        By how many standard errors the printed value departs from the mean, and its two-sided p.
+    rank : str or None
+        Of the printed value among the replicates, see `statistics.rank`.
+    spread : str or None
+        What the interval is taken from: "own", "pooled", "range" or "mode".
+    choice : dict or None
+        For what the search chose: by how many draws, and Wilson's interval of their share.
+    values : list of float
+        Of all replicates, by seed.
+    """
+
+    path: str
+    kind: str
+    published: Any
+    ours: Any
+    verdict: str
+    reason: str
+    by_runs: str | None = None
+    tolerance: float | None = None
+    difference: float | None = None
+    n: int = 0
     mean: float | None = None
     sd: float | None = None
     lowest: float | None = None
     highest: float | None = None
-    interval: Interval | None = None  # for one further run, the last digit's half unit included
-    rank: str | None = None  # of the printed value among the replicates, see `statistics.rank`
-    ours_inside: bool | None = None  # whether our run lies in the interval for a run of ours
-    ours_better: bool = False  # than the printed one, which then lies outside the interval
-    # How many runs collapsed, Wilson's interval of their share, and whether the printed one did
-    collapse: dict[str, Any] | None = None
-    # For what the search chose: by how many seeds, and Wilson's interval of their share
+    interval: Interval | None = None
+    resolution: float | None = None
+    z: float | None = None
+    p: float | None = None
+    rank: str | None = None
+    spread: str | None = None
     choice: dict[str, Any] | None = None
-    values: list[float] = field(default_factory=list)  # of all replicates, by seed
+    values: list[float] = field(default_factory=list)
 
     def as_row(self) -> dict[str, Any]:
         """Give all of it that fits into one row of a table."""
         whole = asdict(self)
         low, high = whole.pop("interval") or (None, None)
-        collapse, choice, _ = (whole.pop(name) for name in ("collapse", "choice", "values"))
-        return {
-            **whole,
-            "low": low,
-            "high": high,
-            "collapsed": collapse and collapse["collapsed"],
-            "chosen": choice and choice["chosen"],
-        }
+        choice, _ = (whole.pop(name) for name in ("choice", "values"))
+        return {**whole, "low": low, "high": high, "chosen": choice and choice["chosen"]}
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What numbers are judged by."""
+    """What numbers are judged by.
+
+    Attributes
+    ----------
+    rules : Rules
+    runs : DataFrame
+        One row per replicate: "part", "name", "seed" and its final metrics.
+    scored : mapping of str to float
+        By path, what the study's own networks score.
+    """
 
     rules: Rules
-    runs: pd.DataFrame  # one row per replicate: "part", "name", "seed" and its final metrics
-    splits: pd.DataFrame  # the same of trainings on other splits of the data, and their "sweep"
-    sizes: Mapping[str, int]  # images of Fashion-MNIST: "full", and its parts "train" and "val"
+    runs: pd.DataFrame
+    scored: Mapping[str, float] = field(default_factory=dict)
 
 
 def numbers_of(summary: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -115,26 +159,28 @@ def judge(summary: Any, evidence: Evidence) -> list[Number]:
     Raises
     ------
     RetraceError
-        If no rule fits a number, or its rule asks for what is not known.
+        If no rule fits a number.
     ValueError
         If one of a pair is a number and the other is not.
     """
+    found = list(numbers_of(summary))
+    spreads = spreads_of([path for path, *_ in found], evidence)
     verdicts = []
-    for path, published, ours in numbers_of(summary):
+    for path, published, ours in found:
         rule = evidence.rules.rule_for(path)
         if isinstance(rule, Given):
             continue
         numeric = isinstance(published, int | float), isinstance(ours, int | float)
         if ours is not None and numeric[0] != numeric[1]:
             raise ValueError(f"{path}: ours is {ours!r}, published {published!r}")
-        if ours is None:
+        if isinstance(rule, Trained):
+            number = judge_trained(path, published, ours, rule, evidence, spreads.get(path))
+        elif ours is None:
             number = Number(path, rule.kind, published, ours, NOT_TESTABLE, "it was not run")
         elif isinstance(rule, Exact):
             number = judge_exact(path, published, ours, rule)
-        elif isinstance(rule, Choice):
-            number = judge_choice(path, published, ours, rule, evidence)
         else:
-            number = judge_trained(path, published, ours, rule, evidence)
+            number = judge_choice(path, published, ours, rule, evidence)
         verdicts.append(number)
     return verdicts
 
@@ -143,58 +189,126 @@ def judge_exact(path: str, published: float, ours: float, rule: Exact) -> Number
     """Judge a number that has one right value: it should be the same to the printed digits."""
     tolerance, distance = rule.half_unit, abs(published - ours)
     if within(distance, tolerance):
-        verdict, reason = REPRODUCED, "the same to the digits printed"
+        verdict, reason = EXACT, "the same to the digits printed"
     elif within(distance, rule.tolerance):
         tolerance = rule.tolerance
         verdict, reason = IMMATERIAL, f"the exact value is {ours:.6g}: {rule.rounding}"
     else:
         verdict, reason = NOT_REPRODUCED, f"the exact value is {ours:.6g}"
-    return Number(path, rule.kind, published, ours, verdict, reason, tolerance, ours - published)
+    return Number(path, rule.kind, published, ours, verdict, reason, tolerance=tolerance,
+                  difference=ours - published)  # fmt: skip
+
+
+def replicates(path: str, runs: pd.DataFrame) -> Series:
+    """Give the replicates of a number, one value per seed; none where no training has it."""
+    group = group_of(path)
+    if group is None:
+        return pd.Series(dtype=float)
+    if group.part == "search":
+        return search_scores(runs).max(axis=1)
+    return by_seed(runs, group.part, group.training(path), path.split(".")[1])
+
+
+def spreads_of(paths: Sequence[str], evidence: Evidence) -> dict[str, Spread]:
+    """Pool the spread of the numbers of each rule that says so, where Bartlett's test allows."""
+    together: dict[str, list[str]] = {}
+    for path in paths:
+        rule = evidence.rules.rule_for(path)
+        if isinstance(rule, Trained) and rule.spread == "pooled":
+            together.setdefault(rule.match, []).append(path)
+    spreads: dict[str, Spread] = {}
+    for group in together.values():
+        runs = [replicates(path, evidence.runs) for path in group]
+        shared = pooled([values for values in runs if len(values)], evidence.rules.level)
+        if shared is not None:
+            spreads |= dict.fromkeys(group, shared)
+    return spreads
 
 
 def judge_trained(
-    path: str, published: float, ours: float, rule: Trained | Score, evidence: Evidence
+    path: str,
+    published: float,
+    ours: float | None,
+    rule: Trained,
+    evidence: Evidence,
+    shared: Spread | None = None,
 ) -> Number:
-    """Judge a number that varies from run to run, by runs with other seeds."""
-    rules = evidence.rules
-    everything = replicates(path, rule, evidence.runs)
-    collapse, values = split_modes(published, everything, rule, rules.level)
-    tolerance = rule.tolerance_for(published)
-    number = Number(path, rule.kind, published, ours, NOT_TESTABLE, too_few(everything, rules),
-                    tolerance, ours - published, len(everything), len(values),
-                    collapse=collapse, values=everything.tolist())  # fmt: skip
-    if number.n < rules.min_replicates:
+    """Judge a number that varies from run to run: by our runs, and by the study's own network.
+
+    `shared` is the spread pooled with that of similar numbers, None to take the number's own.
+    """
+    number = _by_runs(path, published, ours, rule, evidence, shared)
+    scored = evidence.scored.get(path)
+    if scored is None:
         return number
-    number = replace(number, rank=rank(everything, published, rule.decimals))
-    if number.n_used < rules.min_replicates:
-        verdict = TOO_NOISY if number.n_used else NOT_REPRODUCED
-        reason = f"{number.n_used} of {number.n} runs ended as the printed one did"
-        return replace(number, verdict=verdict, reason=reason)
-    mean = float(values.mean())
-    variance, unknown = variance_beyond_seed(path, mean, rule, evidence)
-    interval = further_run(values, rules.level, variance, rule.half_unit)
-    verdict, reason = compare_with_interval(published, mean, interval, tolerance)
-    ahead = (mean - published) * (1 if rule.better == "higher" else -1)
-    return replace(
+    if within(abs(scored - published), rule.half_unit):
+        reason = f"the study's own network gives {scored:.{rule.decimals}f} on our images"
+        return replace(
+            number,
+            verdict=EXACT,
+            by_runs=number.verdict,
+            reason=f"{reason}; our runs: {number.verdict}, {number.reason}",
+        )
+    reason = f"the study's own network gives {scored:.{rule.decimals + 2}f} on our images"
+    return replace(number, verdict=NOT_REPRODUCED, by_runs=number.verdict, reason=reason)
+
+
+def _by_runs(
+    path: str,
+    published: float,
+    ours: float | None,
+    rule: Trained,
+    evidence: Evidence,
+    shared: Spread | None,
+) -> Number:
+    values, level = replicates(path, evidence.runs), evidence.rules.level
+    tolerance, n = rule.tolerance_for(published), len(values)
+    difference = None if ours is None else ours - published
+    number = Number(path, rule.kind, published, ours, NOT_TESTABLE, too_few(n, evidence.rules),
+                    tolerance=tolerance, difference=difference, n=n,
+                    values=values.tolist())  # fmt: skip
+    if n < evidence.rules.min_replicates:
+        return number
+    own = spread_of(values)
+    number = replace(
         number,
-        verdict=verdict,
-        reason=reason + unknown,
-        mean=mean,
-        sd=float(values.std(ddof=1)) if values.nunique() > 1 else 0.0,
+        mean=float(values.mean()),
+        sd=own.sd,
         lowest=float(values.min()),
         highest=float(values.max()),
-        interval=interval,
-        ours_inside=further_run(values, rules.level).holds(ours),
-        ours_better=not interval.holds(published) and ahead > 0,
+        rank=rank(values, published, rule.decimals),
+        spread=rule.spread if rule.spread != "pooled" else "pooled" if shared else "own",
     )
+    if rule.spread == "mode":
+        return by_mode(number, values, rule, level)
+    if rule.spread == "range":
+        low, high = float(values.min()), float(values.max())
+    else:
+        low, high = further_run(values, shared or own, level)
+        z_p = departure(published, values, shared or own)
+        number = replace(number, z=z_p and z_p[0], p=z_p and z_p[1])
+    interval = Interval(low - rule.half_unit, high + rule.half_unit)
+    verdict, reason = compare_with_interval(published, float(values.mean()), interval, tolerance)
+    half = (interval.high - interval.low) / 2
+    return replace(number, verdict=verdict, reason=reason, interval=interval, resolution=half)
 
 
-def further_run(
-    values: Series, level: float, variance: float = 0.0, half_unit: float = 0.0
-) -> Interval:
-    """Give the interval for one further run, wider by a variance and, at each end, a half unit."""
-    low, high = prediction_interval(values.tolist(), level, variance)
-    return Interval(low - half_unit, high + half_unit)
+def by_mode(number: Number, values: Series, rule: Trained, level: float) -> Number:
+    """Judge a number that is one value in nearly all runs by how many runs give that value."""
+    rounded = values.round(rule.decimals)
+    mode = float(rounded.mode()[0])
+    same = int((abs(rounded - number.published) <= rule.half_unit).sum())
+    share = wilson_interval(same, len(values), level)
+    reason = f"{same} of {len(values)} runs give {number.published}"
+    if share.low > 0.5:
+        verdict = REPRODUCED
+    elif same:
+        verdict = CONSISTENT
+    elif within(abs(mode - number.published), number.tolerance or 0.0):
+        verdict = IMMATERIAL
+    else:
+        verdict, reason = NOT_REPRODUCED, f"{reason}; most give {mode}"
+    return replace(number, verdict=verdict, reason=reason)
 
 
 def compare_with_interval(
@@ -207,8 +321,8 @@ def compare_with_interval(
     if interval.holds(published):
         if within(half, tolerance):
             return REPRODUCED, f"inside {where}"
-        return TOO_NOISY, (
-            f"inside {where}, whose half-width {half:.4f} is above the tolerance of {tolerance:.4g}"
+        return CONSISTENT, (
+            f"inside {where}; one printed run could have shown a departure of {half:.4f}"
         )
     if within(distance, tolerance):
         return IMMATERIAL, f"outside {where}, but within {tolerance:.4g} of the mean"
@@ -216,11 +330,11 @@ def compare_with_interval(
 
 
 def judge_choice(path: str, published: Any, ours: Any, rule: Choice, evidence: Evidence) -> Number:
-    """Judge a setting that the search chose, by how many seeds choose it too."""
+    """Judge a setting that the search chose, by how many draws of the images choose it too."""
     rules, scores = evidence.rules, search_scores(evidence.runs)
     difference = ours - published if isinstance(ours, int | float) else None
-    number = Number(path, rule.kind, published, ours, NOT_TESTABLE, too_few(scores, rules),
-                    rule.tolerance, difference, n=len(scores))  # fmt: skip
+    number = Number(path, rule.kind, published, ours, NOT_TESTABLE, too_few(len(scores), rules),
+                    tolerance=rule.tolerance, difference=difference, n=len(scores))  # fmt: skip
     if number.n < rules.min_replicates:
         return number
     has_it = scores.columns.get_level_values(path.rpartition(".")[2]) == published
@@ -229,30 +343,16 @@ def judge_choice(path: str, published: Any, ours: Any, rule: Choice, evidence: E
         return replace(number, reason=f"{which} of the candidates that are replicated have it")
     chosen = int(has_it[scores.to_numpy().argmax(axis=1)].sum())
     interval = wilson_interval(chosen, len(scores), rules.level)
-    verdict, reason = NOT_REPRODUCED, f"chosen by {chosen} of {len(scores)} seeds"
+    verdict, reason = NOT_REPRODUCED, f"chosen by {chosen} of {len(scores)} draws"
     lead = scores.max(axis=1).mean() - scores.loc[:, has_it].max(axis=1).mean()
     if interval.low > 0.5:
         verdict = REPRODUCED
     elif chosen:
-        verdict = TOO_NOISY
+        verdict = CONSISTENT
     elif within(lead, rule.tolerance):
         verdict, reason = IMMATERIAL, f"{reason}; the best with it is {lead:.4f} behind"
     choice = {"chosen": chosen, "n": len(scores), "interval": list(interval)}
-    return replace(number, verdict=verdict, reason=reason, n_used=len(scores), choice=choice)
-
-
-def replicates(path: str, rule: Trained | Score, runs: pd.DataFrame) -> Series:
-    """Give the replicates of a number, one value per seed."""
-    if isinstance(rule, Score):
-        return search_scores(runs).max(axis=1)
-    metric, name = metric_and_name(path)
-    return by_seed(runs, rule.part, name, metric)
-
-
-def metric_and_name(path: str) -> tuple[str, str]:
-    """Take apart a path of a training's number, whatever the parts of its name."""
-    _, metric, *name = path.split(".")
-    return metric, "-".join(name)
+    return replace(number, verdict=verdict, reason=reason, choice=choice)
 
 
 def by_seed(runs: pd.DataFrame, part: str, name: str, metric: str) -> Series:
@@ -277,99 +377,45 @@ CANDIDATE = r"(?P<solver>[^-]+)-(?P<learning_rate_init>.+)-(?P<batch_size>\d+)"
 
 
 def search_scores(runs: pd.DataFrame) -> pd.DataFrame:
-    """Give the cross-validated accuracies by seed, with the fields of `Candidate` as columns.
+    """Give the cross-validated accuracies by draw, with the fields of `Candidate` as columns.
 
-    Seeds that lack a candidate are left out.
+    Of the candidates that most draws have; draws that lack one of them are left out.
     """
     search = runs[runs["part"] == "search"]
     settings = search["name"].astype(str).str.extract(CANDIDATE).dropna()
     typed = settings.astype({"learning_rate_init": float, "batch_size": int})
     table = search[["seed", "val_accuracy"]].join(typed, how="inner")
-    return table.pivot_table("val_accuracy", "seed", list(Candidate._fields)).dropna()
+    scores = table.pivot_table("val_accuracy", "seed", list(Candidate._fields))
+    known = scores.notna().sum()
+    return scores.loc[:, known == known.max()].dropna()
 
 
-def split_modes(
-    published: float, values: Series, rule: Trained | Score, level: float
-) -> tuple[dict[str, Any] | None, Series]:
-    """Count the runs that collapsed; give those that ended as the printed one did."""
-    if rule.collapse_below is None or not len(values):
-        return None, values
-    collapsed, as_printed = values < rule.collapse_below, published < rule.collapse_below
-    k, n = int(collapsed.sum()), len(values)
-    collapse = {
-        "collapse_below": rule.collapse_below,
-        "collapsed": k,
-        "n": n,
-        "interval": list(wilson_interval(k, n, level)),
-        "published_is_in": "collapsed" if as_printed else "trained",
-    }
-    return collapse, values[collapsed == as_printed]
-
-
-def variance_beyond_seed(
-    path: str, mean: float, rule: Trained | Score, evidence: Evidence
-) -> tuple[float, str]:
-    """Give the variance of a number that other images than the study's bring with them.
-
-    Returns
-    -------
-    float
-        Of the difference between a number of theirs and one of ours.
-    str
-        What of it is not known, to be said with the verdict.
-    """
-    redrawn = rule.images == "redrawn"
-    of_images = variance_of_images(path, mean, rule, evidence) if redrawn else 0.0
-    if rule.split is None:
-        return of_images, ""
-    metric, name = metric_and_name(path)
-    splits = evidence.splits[evidence.splits["sweep"] == rule.split]
-    chosen = by_seed(splits, rule.part, name, metric)
-    if len(chosen) < evidence.rules.min_replicates:
-        known = "the seed and the images" if redrawn else "the seed"
-        return of_images, f"; of {known} alone: what another split changes has not been run"
-    # Both of us trained on one of these splits, and where images are redrawn, they are part of it
-    return max(of_images, 2 * float(chosen.var(ddof=1))), ""
-
-
-def variance_of_images(path: str, mean: float, rule: Trained | Score, evidence: Evidence) -> float:
-    """Give the variance that comes from evaluating on other images than the study."""
-    metric, name = metric_and_name(path)
-    part = metric.partition("_")[0]
-    if part not in evidence.sizes:
-        sizes = ", ".join(evidence.sizes)
-        raise RetraceError(
-            f"metrics/rules.yaml: {path}: images drawn anew are of {sizes}, not {part}"
-        )
-    if metric.endswith("accuracy"):
-        variance = mean * (1 - mean)
-    else:
-        between = by_seed(evidence.runs, rule.part, name, f"{metric}_sd")
-        variance = float((between**2).mean())
-    return redraw_variance(variance, evidence.sizes[part], evidence.sizes["full"])
-
-
-def too_few(seeds: Sized, rules: Rules) -> str:
+def too_few(n: int, rules: Rules) -> str:
     """Say why replicates say nothing."""
-    return f"too few replicates: {len(seeds)}, where {rules.min_replicates} are needed"
+    return f"too few replicates: {n}, where {rules.min_replicates} are needed"
 
 
 def counts(numbers: Sequence[Number]) -> dict[str, dict[str, int]]:
-    """Count the verdicts: on "exact" numbers, and on those of "trained" models."""
-    exact = [number.verdict for number in numbers if number.kind == "exact"]
-    trained = [number.verdict for number in numbers if number.kind != "exact"]
+    """Count the verdicts on "arithmetic", on "trained" models, and on these "by_runs" alone."""
+    arithmetic = [number.verdict for number in numbers if number.kind == "exact"]
+    trained = [number for number in numbers if number.kind != "exact"]
+    by_runs = [number.by_runs or number.verdict for number in trained]
     return {
         kind: {word: verdicts.count(word) for word in VERDICTS}
-        for kind, verdicts in (("exact", exact), ("trained", trained))
+        for kind, verdicts in (
+            ("arithmetic", arithmetic),
+            ("trained", [number.verdict for number in trained]),
+            ("by_runs", by_runs),
+        )
     }
 
 
 def coverage(numbers: Sequence[Number], level: float) -> dict[str, float]:
     """Say how many intervals miss the printed value, and how many would if all were true.
 
-    Numbers that do not vary at all are left out: their interval cannot miss a true value.
+    Of the intervals by a standard deviation; numbers that do not vary at all are left out.
     """
-    inside = [n.interval.holds(n.published) for n in numbers if n.interval and n.sd]
+    inside = [n.interval.holds(n.published) for n in numbers if n.interval and n.p is not None]
     return {
         "n_intervals": len(inside),
         "expected_outside": round((1 - level) * len(inside), 2),

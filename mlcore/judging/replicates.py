@@ -17,11 +17,20 @@ METRICS = (
     "train_loss",
     "train_accuracy",
     "val_loss",
-    "val_loss_sd",
     "val_accuracy",
     "test_loss",
     "test_accuracy",
+    "test_accuracy_noisy",
     "test_mse",
+    "test_mse_pca",
+    "test_explained",
+    "test_ssim",
+    "test_edges",
+    "test_variation",
+    "test_intensity_error",
+    "code_zeros",
+    "gradient_ratio",
+    "unit_spread",
 )
 """Columns that a training fills, as far as it has them."""
 

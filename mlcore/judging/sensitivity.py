@@ -11,6 +11,9 @@ from mlcore.judging.numbers import numbers_of, search_scores
 from mlcore.judging.parts import GROUPS, group_of
 from mlcore.judging.statistics import Series, rank
 
+METHODS = ("fit", "partial_fit", "warm_start")
+"""Last words of the names of trainings."""
+
 SAME_SCHEME = {"he": "normal", "random_normal": "random"}
 """Other readings of an initialisation, and the study's name for it."""
 
@@ -104,8 +107,8 @@ def _values(runs: pd.DataFrame) -> Iterator[tuple[str, Series]]:
     """Give path and values of every printed number that these trainings have."""
     printed = {(g.part, g.path.rpartition(".")[2]): g for g in GROUPS if g.decimals}
     for (part, name), group in runs.groupby(["part", "name"], sort=False):
-        activation, *init = str(name).split("-")
-        item = ".".join([activation, *(SAME_SCHEME.get(i, i) for i in init)])
+        words = [w for w in str(name).split("-") if w not in METHODS]
+        item = ".".join(SAME_SCHEME.get(word, word) for word in words)
         for metric in group:
             known = printed.get((str(part), str(metric)))
             if known and group[metric].notna().any():
@@ -120,7 +123,7 @@ def without_matrix(overrides: str) -> str:
     return " ".join(kept) or overrides
 
 
-MATRIX = (".activation", "search.learning_rate", "search.batch_size")
+MATRIX = (".activation", ".method", "search.learning_rate", "search.batch_size", "subset_seed")
 """Ends of the names of what is run over: activations, and the candidates of the search."""
 
 

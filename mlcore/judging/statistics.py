@@ -1,4 +1,4 @@
-"""How far runs with other seeds predict one more run, and how often something holds."""
+"""How far runs predict one more run, and what differences between runs mean."""
 
 from collections.abc import Sequence
 from math import sqrt
@@ -7,6 +7,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import pandas as pd
 from scipy import stats
+from sklearn.covariance import LedoitWolf
 
 Series: TypeAlias = "pd.Series[float]"
 
@@ -25,47 +26,95 @@ class Interval(NamedTuple):
         return bool(self.low - ROUNDING <= value <= self.high + ROUNDING)
 
 
-def prediction_interval(
-    values: Sequence[float], level: float, extra_variance: float = 0.0
-) -> Interval:
+class Spread(NamedTuple):
+    """How far single runs lie from their mean: a standard deviation and its degrees of freedom."""
+
+    sd: float
+    df: int
+
+
+def spread_of(values: Series) -> Spread:
+    """Give the spread of runs; raises ValueError for fewer than two."""
+    if len(values) < 2:
+        raise ValueError(f"a spread needs at least 2 values, not {len(values)}")
+    return Spread(float(values.std(ddof=1)) if values.nunique() > 1 else 0.0, len(values) - 1)
+
+
+def pooled(groups: Sequence[Series], level: float) -> Spread | None:
+    """Pool the spreads of similar runs, unless Bartlett's test tells them apart at the level."""
+    if len(groups) < 2 or any(len(g) < 2 or g.nunique() < 2 for g in groups):
+        return None
+    if stats.bartlett(*groups).pvalue < 1 - level:
+        return None
+    df = sum(len(g) - 1 for g in groups)
+    return Spread(sqrt(sum((len(g) - 1) * g.var(ddof=1) for g in groups) / df), df)
+
+
+def further_run(values: Series, spread: Spread, level: float) -> Interval:
     """Give the interval in which one further run falls, if runs are normally distributed.
 
-    The mean, plus or minus t(n - 1) sqrt(s^2 (1 + 1 / n) + v). Runs of ours predict a printed
-    value: Patil, Peng and Leek (2016), turned round.
+    The mean, plus or minus t sd sqrt(1 + 1 / n). Runs of ours predict a printed value: Patil, Peng
+    and Leek (2016), turned round.
 
     Parameters
     ----------
-    values : sequence of float
-        Of n runs with different seeds; raises ValueError for fewer than two.
+    values : Series
+        Of n runs with different seeds, or on different images.
+    spread : Spread
+        Of `values`, or pooled with that of others.
     level : float
         Such as 0.95.
-    extra_variance : float
-        v, what the further run varies by beyond the seed.
     """
-    n = len(values)
-    if n < 2:
-        raise ValueError(f"an interval needs at least 2 values, not {n}")
-    mean, variance = float(np.mean(values)), float(np.var(values, ddof=1))
-    half = stats.t.ppf((1 + level) / 2, n - 1) * sqrt(variance * (1 + 1 / n) + extra_variance)
+    mean = float(values.mean())
+    half = stats.t.ppf((1 + level) / 2, spread.df) * spread.sd * sqrt(1 + 1 / len(values))
     return Interval(mean - half, mean + half)
 
 
-def redraw_variance(variance: float, n_samples: int, n_all: int) -> float:
-    """Give the variance of the difference of two means over parts drawn from the same samples.
+def departure(printed: float, values: Series, spread: Spread) -> tuple[float, float] | None:
+    """Give z, by how many standard errors a printed value departs from runs, and its two-sided p.
 
-    Both parts are drawn without replacement and independently, so each mean has the variance
-    sigma^2 / n (1 - n / N).
+    By Student's t with the spread's degrees of freedom; None where runs do not vary.
+    """
+    if spread.sd == 0:
+        return None
+    z = (printed - float(values.mean())) / (spread.sd * sqrt(1 + 1 / len(values)))
+    return z, float(2 * stats.t.sf(abs(z), spread.df))
+
+
+def mean_interval(values: Series, level: float) -> Interval:
+    """Give Student's interval of the mean of values, a point where they do not vary."""
+    spread = spread_of(values)
+    half = stats.t.ppf((1 + level) / 2, spread.df) * spread.sd / sqrt(len(values))
+    return Interval(float(values.mean()) - half, float(values.mean()) + half)
+
+
+def joint_departure(printed: Series, runs: pd.DataFrame, half_units: Series) -> tuple[float, int]:
+    """Measure how far several printed values together depart from runs that have them all.
+
+    A chi-square with the runs' covariance: d' C^-1 d with d the differences from the means and C
+    the covariance times (1 + 1 / n). The correlations are shrunk towards none (Ledoit and Wolf,
+    2004), as there may be no more runs than values. Roundings of the printed digits widen C.
 
     Parameters
     ----------
-    variance : float
-        sigma^2, between single samples; p (1 - p) for an accuracy p.
-    n_samples : int
-        n, of each part.
-    n_all : int
-        N, that both are drawn from.
+    printed : Series of shape (n_values,)
+    runs : DataFrame of shape (n_runs, n_values)
+    half_units : Series of shape (n_values,)
+        Half a unit of the last digit of each.
+
+    Returns
+    -------
+    chi2 : float
+    df : int
+        The number of values.
     """
-    return 2 * variance / n_samples * (1 - n_samples / n_all)
+    n, sd = len(runs), runs.std(ddof=1)
+    standard = ((runs - runs.mean()) / sd).to_numpy()
+    correlation = LedoitWolf(assume_centered=True).fit(standard).covariance_
+    correlation = correlation / np.sqrt(np.outer(np.diag(correlation), np.diag(correlation)))
+    rounding = np.diag((half_units / sd).to_numpy() ** 2 / 3)
+    d = ((printed - runs.mean()) / sd).to_numpy()
+    return float(d @ np.linalg.solve(correlation * (1 + 1 / n) + rounding, d)), len(d)
 
 
 def wilson_interval(successes: float, n: int, level: float) -> Interval:

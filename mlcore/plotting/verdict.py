@@ -8,11 +8,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mlcore.plotting.style import GREEN, ORANGE, SKY, VERMILION, frameless, new_figure
+from mlcore.plotting.style import BLUE, GREEN, ORANGE, SKY, VERMILION, frameless, new_figure
 
 VERDICT_COLOURS = {
+    "exact": BLUE,
     "reproduced": GREEN,
-    "compatible, too noisy to tell": ORANGE,
+    "consistent": ORANGE,
     "differs, immaterially": SKY,
     "not reproduced": VERMILION,
     "not testable": "#8c8c8c",
@@ -31,7 +32,7 @@ def verdict_chart(groups: Mapping[str, pd.DataFrame], title: str) -> Figure:
     ----------
     groups : mapping of str to DataFrame
         By heading. One row per number: "label", "published", "mean", "low", "high", "tolerance"
-        and "verdict". Without a mean there is no interval, and the verdict is written.
+        and "verdict". Without an interval, the verdict is written.
     title : str
     """
     n_rows = sum(len(table) + 1 for table in groups.values())
@@ -55,7 +56,7 @@ def verdict_chart(groups: Mapping[str, pd.DataFrame], title: str) -> Figure:
         tick.set_fontweight("bold" if is_heading else "normal")
     axes.set_ylim(row - 0.4, -0.6)
     axes.set_xlim(-EDGE, EDGE)
-    axes.set_xlabel("printed figure, in tolerances from the mean of our runs")
+    axes.set_xlabel("printed number, in tolerances from the mean of our runs")
     frameless(axes, "top", "right", "left", ticks="y")
     axes.set_title(title, loc="left")
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize="small")
@@ -64,7 +65,7 @@ def verdict_chart(groups: Mapping[str, pd.DataFrame], title: str) -> Figure:
 
 def _verdict_row(axes: Axes, row: int, entry: Mapping[str, Any]) -> None:
     colour = VERDICT_COLOURS[entry["verdict"]]
-    if pd.isna(entry["mean"]):
+    if pd.isna(entry["low"]):
         axes.text(0, row, entry["verdict"], color=colour, ha="center", va="center")
         return
 

@@ -2,10 +2,10 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
-from mlcore.judging.claims import CLAIM_VERDICTS, CLAIMS
-from mlcore.judging.numbers import VERDICTS
 from mlcore.judging.parts import GROUPS, group_of
 from mlcore.pipeline.dvc_yaml import Stage
 from mlcore.report.strips import Strip, strip
@@ -15,21 +15,6 @@ ORDER = [*INITS, "sigmoid", "logistic", "tanh", "relu", "leaky_relu", "identity"
 """Of initialisations and activations."""
 
 WORDS = {"relu": "ReLU", "leaky_relu": "leaky ReLU", "learning_rate_init": "learning rate"}
-
-CHOICES = {
-    "stopping": "When a training of the grid ends: patience of 10 or 20, last or best weights",
-    "mnist-split": "How MNIST is split",
-    "init-scale": "The scale of normal and random initial weights",
-    "classifier-split": "Which of the 8,000 images validate",
-    "validation-share": "How many validate: 10, 20 or 30 %, stratified",
-    "fashion-subset": "Which 8,000 images are taken",
-    "code-split": "Which images validate the autoencoder and the classifier on its code",
-    "code-layer": "The layer that the code is read from",
-    "autoencoder-stopping": "Whether the autoencoders stop early",
-    "autoencoder-batch": "The autoencoders' batch size: 128",
-    "search-iterations": "The search's epochs: 200",
-}
-"""Sweeps of sweeps/sensitivity.yaml, with what each asks; in the study's order."""
 
 
 def of_page(
@@ -44,17 +29,20 @@ def of_page(
     """
     numbers = in_order(verdict["by_number"])
     return {
-        "counts": {
-            kind: {word: verdict["numbers"][kind][word] for word in VERDICTS}
-            for kind in ("trained", "exact")
-        },
-        "claim_counts": {word: verdict["claims"][word] for word in CLAIM_VERDICTS},
+        "counts": verdict["numbers"],
+        "claim_counts": verdict["claims"],
+        "joint": verdict["joint"],
+        "protocols": verdict["protocols"],
+        "discrepancies": verdict["discrepancies"],
         "coverage": verdict["coverage"],
-        "seeds": min(number["n"] for number in numbers if number["kind"] == "trained"),
+        "seeds": min((n["n"] for n in numbers if n["kind"] == "trained"), default=0),
         "rules_sha256": verdict["rules_sha256"],
         "numbers": numbers,
         "by_path": verdict["by_number"],
-        "claims": [verdict["by_claim"][name] for name in CLAIMS],
+        "claims": [
+            (section, list(entries))
+            for section, entries in groupby(verdict["by_claim"].values(), itemgetter("section"))
+        ],
         "choices": choices(sensitivity, verdict["by_number"]),
         "stages": timed(stages, times["stages"]),
         "times": times,
@@ -97,7 +85,7 @@ def strip_of(number: Mapping[str, Any]) -> Strip | None:
 def choices(
     sensitivity: Mapping[str, Any], numbers: Mapping[str, Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Give the open choices in the study's order, each with the numbers that it moves.
+    """Give the choices that were made otherwise, each with the numbers that it moves.
 
     Of what `stages.sensitivity` wrote, and the verdicts by path.
     """
@@ -110,12 +98,7 @@ def choices(
         picture = strip(values[choice, path], row["published"], row["default"],
                         tolerance=tolerance, what="alternatives")  # fmt: skip
         by_choice[choice].append({**row, "name": name_of(path), "strip": picture})
-    order = [*CHOICES, *sorted(set(by_choice) - set(CHOICES))]
-    return [
-        {"title": CHOICES.get(choice, choice), "choice": choice, "numbers": by_choice[choice]}
-        for choice in order
-        if choice in by_choice
-    ]
+    return [{"title": choice, "numbers": rows} for choice, rows in by_choice.items()]
 
 
 def timed(outline: Sequence[Stage], seconds: Mapping[str, float]) -> list[dict[str, Any]]:

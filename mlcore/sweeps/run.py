@@ -27,7 +27,7 @@ from mlcore.process import pin_threads
 from mlcore.sweeps.cluster import connected, ended_jobs
 from mlcore.sweeps.jobs import SweepFile, SweepJob, jobs_of, read_sweeps, todo
 from mlcore.tracking.observer import Tracker, note_group, session
-from mlcore.training.run import Observer, Result, Row, Training
+from mlcore.training.run import Observer, Row, Training
 from mlcore.training.run import run as run_training
 from mlcore.workspace import Origin, Workspace
 
@@ -101,7 +101,7 @@ class Runner:
         result = run_training(training, workspace.output, [*observers, *keeps])
         # One candidate makes a search of it alone
         row["name"] = result.candidates[0].name if result.candidates else training.name
-        values = {**result.metrics, **_loss_sd(training, result)}
+        values = result.metrics
         outcome.rows.append(row | {name: values[name] for name in METRICS if name in values})
         if keeps:
             outcome.curves += _rounded(curve.rows, row["params"], int(values["n_epochs"]))
@@ -129,16 +129,6 @@ def _rounded(epochs: Sequence[Row], params: str, n_epochs: int) -> list[dict[str
         }
         for epoch in epochs
     ]
-
-
-def _loss_sd(training: Training, result: Result) -> dict[str, float]:
-    """Give the standard deviation of the validation loss between single images."""
-    if "val" not in training.data or not hasattr(result.estimator, "predict_proba"):
-        return {}
-    X, y = training.data["val"]
-    given = np.searchsorted(result.estimator.classes_, y)
-    chances = result.estimator.predict_proba(X)[np.arange(len(y)), given].astype(np.float64)
-    return {"val_loss_sd": float(np.std(-np.log(np.maximum(chances, np.finfo(np.float64).tiny))))}
 
 
 Ended = Generator[Outcome, None, None]

@@ -32,7 +32,7 @@ def verdict(table: pd.DataFrame) -> Picture:
         verdicts.update(rows["verdict"])
     return (
         plotting.verdict_chart(charts, "What the study printed, against runs of ours"),
-        f"{verdicts.total()} printed figures against the intervals that our runs give: "
+        f"{verdicts.total()} printed numbers against the intervals that our runs give: "
         + "; ".join(f"{n} {verdict}" for verdict, n in verdicts.most_common())
         + ". The choices of the search have no interval and are not drawn.",
     )

@@ -1,0 +1,142 @@
+"""Several numbers together: each may look fine where all of them cannot be."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from mlcore.judging.numbers import Evidence, Number, replicates
+from mlcore.judging.rules import Joint
+from mlcore.judging.statistics import (
+    Interval,
+    Series,
+    departure,
+    further_run,
+    half_unit,
+    joint_departure,
+    spread_of,
+)
+
+MIN_JOINT = 6
+"""Runs that a covariance needs."""
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A difference between two printed numbers of one metric, and what our runs say of it.
+
+    Attributes
+    ----------
+    metric : str
+        Beginning of the numbers' paths.
+    first, second : str
+        The difference is that of the first less the second.
+    published, mean : float
+        As printed, and of our runs, each the difference of two on the same images.
+    interval : Interval
+        For one further run, the roundings of both printed numbers included.
+    z, p : float or None
+    """
+
+    metric: str
+    first: str
+    second: str
+    published: float
+    mean: float
+    interval: Interval
+    z: float | None
+    p: float | None
+
+
+def judge_jointly(numbers: Sequence[Number], evidence: Evidence) -> dict[str, dict[str, Any]]:
+    """Judge the numbers of each joint rule together, and the differences between them.
+
+    Returns
+    -------
+    dict
+        By the rule's name: "numbers", the paths taken in; "left_out", paths of numbers that do not
+        vary, or not as a normal distribution does; "chi2", "df" and "p"; for paired numbers
+        "rank", where the printed values' chi-square stands among those of our own runs, each
+        judged by the others; "n", runs that have all numbers; "contrasts", see `Contrast`.
+    """
+    return {
+        name: _judge(joint, [n for n in numbers if _fits(n, joint)], evidence)
+        for name, joint in evidence.rules.joint.items()
+    }
+
+
+def _fits(number: Number, joint: Joint) -> bool:
+    return any(fnmatchcase(number.path, pattern) for pattern in joint.match)
+
+
+def _judge(joint: Joint, numbers: Sequence[Number], evidence: Evidence) -> dict[str, Any]:
+    taken = [number for number in numbers if number.p is not None]
+    result: dict[str, Any] = {
+        "numbers": [number.path for number in taken],
+        "left_out": [number.path for number in numbers if number.p is None],
+        "n": min((number.n for number in taken), default=0),
+        "contrasts": [asdict(c) for c in contrasts(joint, numbers, evidence)],
+    }
+    if not taken:
+        return result | {"chi2": None, "df": 0, "p": None, "rank": None}
+    if not joint.paired:
+        # Each p as the square of a normal deviate
+        chi2 = float(sum(stats.norm.isf(n.p / 2) ** 2 for n in taken if n.p is not None))
+        p = float(stats.chi2.sf(chi2, len(taken)))
+        return result | {"chi2": chi2, "df": len(taken), "p": p, "rank": None}
+    runs = pd.concat({n.path: replicates(n.path, evidence.runs) for n in taken}, axis=1).dropna()
+    units = pd.Series({n.path: unit_of(n.path, evidence) for n in taken})
+    printed = pd.Series({n.path: float(n.published) for n in taken})
+    return result | {"n": len(runs)} | calibrated(printed, runs, units)
+
+
+def calibrated(printed: Series, runs: pd.DataFrame, half_units: Series) -> dict[str, Any]:
+    """Give "chi2", "df", "p" and "rank" of printed values; None for too few runs.
+
+    The p is that of a chi-square distribution, which a covariance from few runs makes too small;
+    the rank, among the chi-squares of our own runs, each judged by the others, does not suppose it.
+    """
+    if len(runs) < MIN_JOINT:
+        return {"chi2": None, "df": len(printed), "p": None, "rank": None}
+    chi2, df = joint_departure(printed, runs, half_units)
+    others = [
+        joint_departure(runs.loc[seed], runs.drop(index=seed), 0 * half_units)[0]
+        for seed in runs.index
+    ]
+    below = sum(other < chi2 for other in others)
+    p = float(stats.chi2.sf(chi2, df))
+    return {"chi2": chi2, "df": df, "p": p, "rank": f"{below + 1} of {len(runs) + 1}"}
+
+
+def unit_of(path: str, evidence: Evidence) -> float:
+    """Give half a unit of the last digit that a number is printed with."""
+    return half_unit(getattr(evidence.rules.rule_for(path), "decimals", 15))
+
+
+def contrasts(joint: Joint, numbers: Sequence[Number], evidence: Evidence) -> list[Contrast]:
+    """Judge the differences between the numbers of each metric, two by two."""
+    found = []
+    by_path = {number.path: number for number in numbers}
+    for metric in dict.fromkeys(path.rpartition(".")[0] for path in by_path):
+        for first, second in combinations(joint.contrasts, 2):
+            one, other = (by_path.get(f"{metric}.{name}") for name in (first, second))
+            if one is None or other is None:
+                continue
+            runs = [replicates(number.path, evidence.runs) for number in (one, other)]
+            differences = (runs[0] - runs[1]).dropna()
+            if len(differences) < evidence.rules.min_replicates:
+                continue
+            published = float(one.published) - float(other.published)
+            spread = spread_of(differences)
+            low, high = further_run(differences, spread, evidence.rules.level)
+            rounding = 2 * unit_of(one.path, evidence)
+            interval = Interval(low - rounding, high + rounding)
+            z, p = departure(published, differences, spread) or (None, None)
+            mean = float(np.mean(differences))
+            found.append(Contrast(metric, first, second, published, mean, interval, z, p))
+    return found
