@@ -58,7 +58,7 @@ def install_timers():
         (training._Descent, "forward", "matrix products, forward"),
         (training._Descent, "_subtract_product", "matrix products, update"),
         (training.Columns, "batch", "gathering the batch"),
-        (training.Columns, "by_use", "ordering the pixels, once"),
+        (training.Columns, "of", "ordering the pixels, once"),
         (network, "validate_data", "checking the inputs, once"),
     ):
         setattr(owner, function, timed(name, getattr(owner, function)))

@@ -47,8 +47,8 @@ def training(results):
         f"Ours is {factors} times the bare products: the 14 matrix products of every batch with "
         "all 784 columns of the images, and nothing else. Ours leaves out about half of the zeros "
         "of the images, so its first layer multiplies less than that; with images that are zero "
-        "nowhere it cannot. Ours and MLPClassifier also compute the epoch's loss, ours its "
-        "accuracy too.",
+        "nowhere, or at random places, it cannot. Ours and MLPClassifier also compute the epoch's "
+        "loss, ours its accuracy too.",
         "## Training: seconds per epoch",
         by_activation(results["fit"], names, lambda entry: f"{entry['seconds']:.3f}"),
         "## Where our time goes",
