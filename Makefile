@@ -126,7 +126,7 @@ $(READY): requirements.lock
 	@touch $@
 
 crate: $(READY) ## Write the run as a research object, a Workflow Run RO-Crate, into build/crate
-	@$(BIN)/python -m mlcore.review.crate build/crate
+	@$(BIN)/python -m mlcore.review.crate
 
 bench: $(BENCH_READY) ## Time the network beside its peers: under 25 minutes, on an idle machine
 	@test -f data/mnist.npz || $(BIN)/python -m dvc repro -q split_mnist

@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 from dvc.utils.hydra import compose_and_dump
 
-from mlcore.config import compose, compose_raw, dump, load, messages
+from mlcore.config import compose, compose_raw, dump, load
 from mlcore.config.hydra_app import check_jobs, expand
 from mlcore.config.schema import FetchConfig, NetworkActivation, WeightInit
 from mlcore.data.sources import SHA256
@@ -181,12 +181,6 @@ def test_a_broken_file_in_conf_is_named(tmp_path):
 )
 def test_the_schema_offers_what_the_code_has(schema, table):
     assert set(get_args(schema)) == set(table)
-
-
-def test_a_section_is_no_parameter():
-    said = messages.unknown(["network"], 5)
-    assert said.startswith("network is a section; name one of ")
-    assert "learning_rate" in said
 
 
 @pytest.mark.parametrize(

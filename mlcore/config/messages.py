@@ -37,10 +37,6 @@ def unknown(location: Sequence[str | int], value: Any) -> str:
         section = section.model_fields[part].annotation
         if not hasattr(section, "model_fields"):
             return f"{'.'.join(above)} holds a value and has no parameters of its own"
-    else:
-        return (
-            f"{'.'.join(above)} is a section; name one of {', '.join(section.model_fields)} in it"
-        )
     key = ".".join(map(str, location))
     near = difflib.get_close_matches(part, section.model_fields, n=1)
     if near:

@@ -36,23 +36,16 @@ def reconstructions(originals: Array, versions: Mapping[str, Array], title: str)
     rows = {"original": originals}
     for name, images in versions.items():
         rows |= {display(name): images, f"{display(name)},\nerror": np.abs(images - originals)}
-    return _labelled_rows(rows, title)
+    return image_rows(rows, title)
 
 
 def image_rows(
-    rows: Mapping[str, Array], titles: Mapping[str, Sequence[str]], title: str
+    rows: Mapping[str, Array], title: str, titles: Mapping[str, Sequence[str]] | None = None
 ) -> Figure:
-    """Draw a row of images per name, each image with its own title.
+    """Draw a row of images per name, each image with its own of `titles` if there are any.
 
     Rows are of shape (n_images, 784), in [0, 1], and may differ in length.
     """
-    return _labelled_rows({display(name): images for name, images in rows.items()}, title,
-                          [titles[name] for name in rows])  # fmt: skip
-
-
-def _labelled_rows(
-    rows: Mapping[str, Array], title: str, titles: Sequence[Sequence[str]] = ()
-) -> Figure:
     longest = max(map(len, rows.values()))
     height = 1.45 if titles else 1.02
     figure = new_figure((1.25 if titles else 0.95) * longest + 0.9, height * len(rows) + 0.4)
@@ -61,11 +54,11 @@ def _labelled_rows(
         axes.set_xticks([])
         axes.set_yticks([])
         axes.spines[:].set_visible(False)
-    for k, ((name, images), line) in enumerate(zip(rows.items(), grid, strict=True)):
+    for (name, images), line in zip(rows.items(), grid, strict=True):
         for j, pixels in enumerate(images):
             image(line[j], pixels)
             if titles:
-                line[j].set_title(titles[k][j], fontsize=8)
+                line[j].set_title(titles[name][j], fontsize=8)
         line[0].set_ylabel(name)
     figure.suptitle(title, x=0.01, ha="left")
     return figure
