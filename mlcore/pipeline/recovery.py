@@ -44,6 +44,7 @@ def alone(root: Path) -> Iterator[None]:
 def clear_unfinished(repo: Repo) -> None:
     """Remove the temporary files of writes that were killed: of outs, dvc.lock and the cache."""
     root = Path(repo.root_dir)
+    hardlink = bool(repo.config["core"].get("hardlink_lock", False))
     with repo.lock:  # DVC copies files and `order_lock` writes under this lock
         stray = [*root.glob(_unfinished(Path("dvc.lock")))]
         own = Path(repo.cache.local.path)
@@ -58,7 +59,7 @@ def clear_unfinished(repo: Repo) -> None:
             if left:
                 with (
                     suppress(LockError),  # a stage at work, which another command started
-                    rwlock(repo.tmp_dir, repo.fs, "python -m stages", [], paths, False),
+                    rwlock(repo.tmp_dir, repo.fs, "python -m stages", [], paths, hardlink),
                 ):
                     _unlink(left)
         _unlink(stray)

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dvc.utils.flatten import flatten
 from rocrate.model.computerlanguage import ComputerLanguage
 from rocrate.model.contextentity import ContextEntity
 from rocrate.rocrate import ROCrate
@@ -169,15 +170,14 @@ KINDS = {bool: "Boolean", int: "Integer", float: "Float"}
 def _parameters(crate: ROCrate, workflow: Any, params: Mapping[str, Any]) -> list[Any]:
     """Add each parameter as the workflow has it, and its value in this run."""
     values = []
-    for section, group in params.items():
-        for key, value in (group if isinstance(group, dict) else {"": group}).items():
-            name, id_ = f"{section}.{key}".strip("."), f"#parameter/{section}.{key}".strip(".")
-            formal = crate.add_formal_parameter(name, KINDS.get(type(value), "Text"), id_)
-            text = value if isinstance(value, bool | int | float | str) else json.dumps(value)
-            actual = _add(crate, f"#value/{name}", "PropertyValue", name=name, value=text)
-            actual["exampleOfWork"], formal["workExample"] = formal, actual
-            workflow.append_to("input", formal)
-            values.append(actual)
+    for name, value in flatten(params).items():
+        kind = KINDS.get(type(value), "Text")
+        formal = crate.add_formal_parameter(name, kind, f"#parameter/{name}")
+        text = value if isinstance(value, bool | int | float | str) else json.dumps(value)
+        actual = _add(crate, f"#value/{name}", "PropertyValue", name=name, value=text)
+        actual["exampleOfWork"], formal["workExample"] = formal, actual
+        workflow.append_to("input", formal)
+        values.append(actual)
     return values
 
 

@@ -18,6 +18,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
+from dvc.utils.flatten import flatten
 from tabulate import tabulate
 
 from mlcore.errors import RetraceError
@@ -111,16 +112,6 @@ def differences(known: Lock, found: Lock) -> list[Difference]:
         for path in before | after
         if before.get(path) != after.get(path)
     ]
-
-
-def flatten(tree: Any, path: str = "") -> dict[str, Any]:
-    """Give the leaves of nested mappings by their dotted paths; a list is a leaf."""
-    if not isinstance(tree, Mapping):
-        return {path: tree}
-    leaves: dict[str, Any] = {}
-    for key, value in tree.items():
-        leaves |= flatten(value, f"{path}.{key}".lstrip("."))
-    return leaves
 
 
 def distances(path: str, known: Any, found: Any) -> list[Distance]:

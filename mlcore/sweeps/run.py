@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -189,11 +188,8 @@ def write_down(table: Table, ended: Iterable[Outcome], session: Path | None) -> 
                 table.add(outcome.rows, outcome.curves)
                 changed |= {group_of(row) for row in outcome.rows}
     finally:  # what is done when it is broken off is summed up, too
-        try:
-            if session is not None:
-                note_groups(session, table, changed)
-        except OSError as error:
-            print(f"warning: the seeds are not summed up: {one_line(error)}", file=sys.stderr)
+        if session is not None:
+            note_groups(session, table, changed)
     return failed
 
 
