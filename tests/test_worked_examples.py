@@ -86,18 +86,18 @@ SAMPLES = [[1, 2], [2, 3], [3, 3], [4, 1]]
     ("line", "samples", "query", "expected"),
     [
         (([-2, 0], 5), SAMPLES, [1, 3], {
-            "boundary": 2.5, "scores": [3, 1, -1, -3], "margin": 1, "distance": 0.5,
+            "crossing": 2.5, "scores": [3, 1, -1, -3], "margin": 1, "distance": 0.5,
             "support_vectors": [[2, 3], [3, 3]], "query_score": 3, "query_label": 1,
         }),
         (([-2, 0], 5), SAMPLES, [4.5, 0], {"query_score": -4, "query_label": -1}),
         # The margin is two over the length of w
         (([3, 4], 0), [[1, 0], [0, 0.25], [-1, 0.5]], [1, 1], {
-            "boundary": 0, "scores": [3, 1, -1], "margin": 0.4, "distance": 0.2,
+            "crossing": 0, "scores": [3, 1, -1], "margin": 0.4, "distance": 0.2,
             "support_vectors": [[0, 0.25], [-1, 0.5]], "query_score": 7, "query_label": 1,
         }),
         # The closest sample need not be on the margin
         (([3, 4], -6), [[0, 0], [2, 1]], [2, 0], {
-            "boundary": 2, "scores": [-6, 4], "distance": 0.8, "support_vectors": [],
+            "crossing": 2, "scores": [-6, 4], "distance": 0.8, "support_vectors": [],
             "query_label": -1,
         }),
     ],

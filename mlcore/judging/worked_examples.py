@@ -87,7 +87,7 @@ def given_hyperplane(
 ) -> dict[str, Any]:
     """Score points against a given hyperplane w x + b = 0 (Q1 c).
 
-    Gives where it crosses the first axis ("boundary"), scores of `samples`, the width 2 / |w| of
+    Gives where it crosses the first axis ("crossing"), scores of `samples`, the width 2 / |w| of
     the margin, the distance of the closest sample, the support vectors (|score| = 1), and score
     and label of `query`.
     """
@@ -96,7 +96,7 @@ def given_hyperplane(
     scores = np.array(samples, float) @ normal + b
     query_score = float(np.array(query, float) @ normal + b)
     return {
-        "boundary": float(-b / normal[0]),
+        "crossing": float(-b / normal[0]),
         "scores": scores.tolist(),
         "margin": float(2.0 / length),
         "distance": float(np.abs(scores).min() / length),
