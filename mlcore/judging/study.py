@@ -45,7 +45,8 @@ def our_numbers(
         part = PARTS[group.part]
         if part.varied:
             section, metric = group.path.split(".")
-            known = {name: results(part.file.format(name))[metric] for name in part.names(grid)}
+            files = {name: results(part.file.format(name)) for name in part.names(grid)}
+            known = {name: of.get(metric) for name, of in files.items()}
             layout = published[section][metric]
             ours.setdefault(section, {})[metric] = _laid_out(layout, group, known, group.path)
     return ours

@@ -24,12 +24,13 @@ from mlcore.pipeline.dvc_yaml import Stage, read_lock, read_stages
 
 
 class Sweep(BaseModel):
-    """One sweep of a file: stages, at least so many seeds, and Hydra's overrides."""
+    """One sweep of a file: stages, at least and at most so many seeds, and Hydra's overrides."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     stages: list[str] = Field(min_length=1)
     seeds: int = Field(default=1, ge=1)
+    most: int | None = Field(default=None, ge=1)
     overrides: list[str] = []
 
 
@@ -88,7 +89,8 @@ def jobs_of(file: SweepFile, root: Path, seeds: int, shared: Sequence[str] = ())
             raise RetraceError(f"sweep {name}: {unknown[0]} should be a stage of dvc.yaml")
         stages = [known[stage] for stage in sweep.stages]
         results = _results(sweep.stages, lock)
-        numbers = range(1, max(seeds, sweep.seeds) + 1)
+        n_seeds = max(seeds, sweep.seeds)
+        numbers = range(1, min(n_seeds, sweep.most or n_seeds) + 1)
         for overrides in expand([*shared, *sweep.overrides], f"sweep {name}", root / "conf"):
             try:
                 configs = compose_for_seeds(root / "conf", overrides, numbers)
