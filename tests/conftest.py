@@ -165,11 +165,10 @@ class Project:
             pytest.fail(f"{arguments} failed:\n{result.stdout}\n{result.stderr}")
         return result
 
-    def train(self, *arguments, store="default", **options):
+    def train(self, *arguments, store=None, **options):
         """Train in this process, as `call`; the notes are left for `sync`. Gives their session."""
-        session = notes.pending(self.root) / f"{time.time_ns()}-test"
-        session.mkdir(parents=True)
-        notes.address(session, store, self.root)
+        session, address = notes.new_session(self.root, store or default_uri(self.root))
+        address.close()
         self.call(*arguments, RETRACE_TRACKING=str(session), **options)
         return session
 

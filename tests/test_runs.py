@@ -48,7 +48,7 @@ def test_a_new_run_of_a_stage_supersedes_the_older_and_deletes_nothing(tracked):
     run_as_dvc(tracked)
     tracked.sync()
     late = run_as_dvc(tracked, "network.learning_rate=0.04")
-    hidden = late.rename(late.with_name(f".{late.name}"))
+    hidden = late.rename(tracked.root / late.name)
     tracked.train("stages.train_network", *CELL, *SMALL)  # by hand: it does not count
     run_as_dvc(tracked, "network.learning_rate=0.05")
     for _ in range(2):
@@ -132,7 +132,7 @@ def test_a_model_whose_registration_was_broken_off_is_registered_once(tracked):
 
 def test_a_sweep_with_many_values_has_a_run_above_it(tmp_path):
     name = "train_network " + " ".join(f"network.batch_size={n}" for n in range(100))
-    note_group(tmp_path, "sweep/1", "", name, {})
+    note_group(tmp_path, "sweep/1", name)
     (folder,) = notes.trainings(tmp_path)
     assert json.loads((folder / notes.EVENTS).read_text())["name"] == name
 

@@ -15,21 +15,19 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 from uuid import uuid4
 
-from filelock import FileLock
-
 from mlcore.errors import RetraceError, one_line
-from mlcore.files import atomic_path, md5_of, save_arrays
+from mlcore.files import atomic_folder, atomic_path, md5_of
 from mlcore.pipeline.dvc_yaml import read_stages
 from mlcore.process import git, git_output
 from mlcore.tracking import notes
-from mlcore.tracking.store import DEFAULT, displayed
+from mlcore.tracking.store import default_uri, displayed
 from mlcore.training.run import Observer, Result, Row, Training
 from mlcore.workspace import Origin, Workspace
 
@@ -40,9 +38,6 @@ log = logging.getLogger(__name__)
 
 N_EXAMPLES = 5
 """Samples that show what the model takes."""
-
-PATIENCE = 60.0
-"""Seconds that a command waits at its end for a recorder without a heartbeat."""
 
 DVC = {
     "dvc.stage": "DVC_STAGE",
@@ -59,18 +54,13 @@ def session(config: Config, root: Path, above: Path | None = None) -> Iterator[P
     Yields the session's folder: `above` if a command that started this one has one; None where
     tracking is off or the notes have no place, which is said. `root` is the top of the checkout.
     """
-    off = config.tracking.backend == "none"
-    if off or above:
-        yield None if off else above
+    if above or config.tracking.backend == "none":
+        yield None if config.tracking.backend == "none" else above
         return
     _warn_of_git(root)
-    folder = notes.pending(root) / f"{time.time_ns()}-{uuid4().hex[:8]}"
-    command = FileLock(folder / notes.COMMAND)
     try:
-        folder.mkdir(parents=True)
-        command.acquire()  # before the address, without which `make sync` leaves it alone
-        notes.address(folder, store_of(config), root)
-        recorder = _start_recorder(folder, root)
+        folder, address = notes.new_session(root, store_of(config, root))
+        recorder = _start_recorder(folder, address, root)
     except OSError as error:
         log.warning("warning: nothing is tracked: %s", error)
         yield None
@@ -78,57 +68,42 @@ def session(config: Config, root: Path, above: Path | None = None) -> Iterator[P
     try:
         yield folder
     finally:
-        wait_for(recorder, folder)
+        _wait_for(recorder)
         if not notes.trainings(folder):
             shutil.rmtree(folder, ignore_errors=True)
-        _tell_of_others(root)
-        command.release()
+        others = [a for a in notes.pending(root).glob(f"*/{notes.ADDRESS}") if not notes.is_held(a)]
+        if left := sum(len(notes.trainings(other.parent)) for other in others):
+            log.warning("warning: not recorded of earlier commands: %d; `make sync` does it", left)
+        address.close()
 
 
-def _tell_of_others(root: Path) -> None:
-    """Say how many trainings have notes that no command at work has."""
-    left = 0
-    for store in notes.pending(root).glob(f"*/{notes.STORE}"):
-        with suppress(OSError), FileLock(store.with_name(notes.COMMAND), timeout=0):
-            left += len(notes.trainings(store.parent))
-    if left:
-        log.warning("warning: not recorded of earlier commands: %d; `make sync` does it", left)
+def store_of(config: Config, root: Path) -> str:
+    """Give the store of a configuration, without secrets: a URI, or "server"."""
+    given = os.environ.get("MLFLOW_TRACKING_URI") or default_uri(root)
+    return config.tracking.uri or displayed(given)
 
 
-def store_of(config: Config) -> str:
-    """Give the store of a configuration, as notes name it: `DEFAULT`, or without secrets."""
-    given = os.environ.get("MLFLOW_TRACKING_URI")
-    return config.tracking.uri or (displayed(given) if given else DEFAULT)
-
-
-def _start_recorder(folder: Path, root: Path) -> subprocess.Popen[bytes]:
-    # In a session of its own: Ctrl-C ends the training, the recorder has that to write down
+def _start_recorder(folder: Path, address: TextIO, root: Path) -> subprocess.Popen[bytes]:
+    # In a session of its own: Ctrl-C ends the training, the recorder has that to write down.
+    # Should this process be killed, the recorder holds the address on
     return subprocess.Popen(
         [sys.executable, "-m", "mlcore.tracking.recorder", "--follow", str(folder)],
         cwd=root,
         stdin=subprocess.PIPE,
         start_new_session=True,
+        pass_fds=[address.fileno()],
     )
 
 
-def wait_for(recorder: subprocess.Popen[bytes], folder: Path) -> None:
-    """Wait for a recorder to end, as long as its heart beats."""
+def _wait_for(recorder: subprocess.Popen[bytes]) -> None:
+    """Wait for a recorder to end, which it does by itself when it hangs, or for Ctrl-C."""
     assert recorder.stdin is not None
     recorder.stdin.close()  # the sign to finish
-    began, beat = time.monotonic(), 0.0
     try:
-        while recorder.poll() is None and time.monotonic() - began < PATIENCE:
-            time.sleep(0.05)
-            with suppress(OSError):
-                before, beat = beat, (folder / notes.RECORDER).stat().st_mtime
-                if beat != before:  # not by how much: the clock may be set meanwhile
-                    began = time.monotonic()
-    except KeyboardInterrupt:
-        pass
-    if recorder.poll() is None:
-        recorder.kill()
         recorder.wait()
-    if recorder.returncode not in (0, 1):  # with 1 it has said why
+    except KeyboardInterrupt:
+        recorder.kill()
+    if recorder.wait():  # else it has said what is left
         log.warning("warning: runs are kept in mlruns/pending for `make sync`")
 
 
@@ -147,30 +122,25 @@ class Tracker(Observer):
     group: str = ""
 
     def started(self, training: Training) -> None:
-        """Make the notes' folder, held by a lock as long as this process lives."""
-        self.training = training
-        identity = uuid4().hex
-        hidden = self.session / f".{identity}"
-        hidden.mkdir(parents=True)
-        self.folder = self.session / f"{time.time_ns()}-{training.part}-{training.name}"
-        self.lock = FileLock(hidden / notes.LOCK)
-        self.lock.acquire()
-        self.events = (hidden / notes.EVENTS).open("a", encoding="utf-8")
-        code, changes = _code(self.workspace.root)
+        """Make the notes' folder, whose events this process holds as long as it lives."""
+        self.training, root = training, self.workspace.root
+        code, changes = _code(root)
         sizes = {f"n_{part}": len(X) for part, (X, _) in training.data.items()}
-        if changes:
-            (hidden / notes.DIFF).write_bytes(changes)
-        self._note(
-            "started",
-            id=identity,
-            part=training.part,
-            name=self._run_name(training.name),
-            params=_text({**training.params, **sizes}),
-            tags=self._tags() | code,
-            dataset={"name": training.dataset.name, "digest": md5_of(training.dataset.path)},
-            path=os.path.relpath(training.dataset.path, self.workspace.root),
-        )
-        hidden.rename(self.folder)  # seen by the recorder from now on
+        self.folder = notes.new_training(self.session, f"{training.part}-{training.name}")
+        with atomic_folder(self.folder) as new:  # seen by the recorder at the end of the block
+            self.events = notes.hold_new(new / notes.EVENTS)
+            if changes:
+                (new / notes.DIFF).write_bytes(changes)
+            self._note(
+                "started",
+                id=uuid4().hex,
+                part=training.part,
+                name=self._run_name(training.name),
+                params=_text({**training.params, **sizes}),
+                tags=self._tags() | code,
+                dataset={"name": training.dataset.name, "digest": md5_of(training.dataset.path)},
+                path=os.path.relpath(training.dataset.path, root),
+            )
 
     def step(self, row: Row) -> None:
         """Note an epoch."""
@@ -182,44 +152,34 @@ class Tracker(Observer):
         try:
             self._keep(result)
         finally:  # a training without its model is still a finished one
-            self._note(
-                "finished",
-                ended=result.ended,
-                metrics=dict(result.metrics),
-                outputs={
-                    os.path.relpath(file, self.workspace.out): md5_of(file) for file in result.files
-                },
-                candidates=[vars(c) | {"params": _text(c.params)} for c in result.candidates],
-            )
-            self._close()
+            outputs = {os.path.relpath(f, self.workspace.out): md5_of(f) for f in result.files}
+            candidates = [vars(c) | {"params": _text(c.params)} for c in result.candidates]
+            told = {"ended": result.ended, "metrics": dict(result.metrics)}
+            self._note("finished", **told, outputs=outputs, candidates=candidates)
+            self.events.close()
 
     def _keep(self, result: Result) -> None:
-        for file in result.files:
-            with atomic_path(self.folder / notes.FILES / file.name) as temporary:
-                shutil.copy2(file, temporary)
-        save_arrays(self.folder / notes.EXAMPLE, X=self.training.data["train"][0][:N_EXAMPLES])
+        with atomic_folder(self.folder / notes.FILES) as copies:
+            for file in result.files:
+                shutil.copy2(file, copies)
         model = getattr(result.estimator, "best_", result.estimator)
         with atomic_path(self.folder / notes.MODEL) as temporary:
-            temporary.write_bytes(pickle.dumps(model))
+            example = self.training.data["train"][0][:N_EXAMPLES]
+            temporary.write_bytes(pickle.dumps((model, example)))
 
     def failed(self, error: BaseException) -> None:
         """Note why there is no outcome."""
         killed = isinstance(error, KeyboardInterrupt)
         self._note("failed", status="KILLED" if killed else "FAILED", error=one_line(error))
-        self._close()
+        self.events.close()
 
     def _note(self, event: str, **content: Any) -> None:
         try:
-            line = json.dumps({"event": event, "time": time.time(), **content}, allow_nan=False)
-            self.events.write(line + "\n")
-            self.events.flush()
+            note = {"event": event, "time": time.time(), **content}
+            print(json.dumps(note, allow_nan=False), file=self.events, flush=True)
         except (OSError, ValueError):  # no room, or no number: this is told nothing further
-            self.lock.release()
+            self.events.close()
             raise
-
-    def _close(self) -> None:
-        self.events.close()
-        self.lock.release()
 
     def _run_name(self, name: str) -> str:
         """Tell runs with other parameters apart by what was set of the stage's own."""
@@ -254,19 +214,18 @@ class Tracker(Observer):
         }
 
 
-def note_group(session: Path, group: str, part: str, name: str, about: Mapping[str, Any]) -> None:
+def note_group(session: Path, group: str, name: str, **about: Mapping[str, Any]) -> None:
     """Note that there is a run above those of a group; a later note brings it up to date.
 
-    `part` is its experiment, empty for that of the group's runs; `about` has its "params",
-    "metrics" and "tags".
+    `about` may have its params, metrics and tags.
     """
-    hidden = session / f".{uuid4().hex}"
-    hidden.mkdir(parents=True)
-    note = {"event": "group", "time": time.time(), "id": group, "part": part, "name": name}
-    note |= {"params": {}, "metrics": {}, "tags": {"origin": "sweep"}} | dict(about)
-    (hidden / notes.EVENTS).write_text(json.dumps(note, allow_nan=False) + "\n", encoding="utf-8")
+    empty = {"params": {}, "metrics": {}, "tags": {"origin": "sweep"}}
+    note = {"event": "group", "time": time.time(), "id": group, "name": name, **empty, **about}
     # A file's name has 255 bytes at most
-    hidden.rename(session / f"{time.time_ns()}-{part or 'sweep'}-{name.replace('/', '_')[:50]}")
+    folder = notes.new_training(session, f"sweep-{name.replace('/', '_')[:50]}")
+    with atomic_folder(folder) as new:
+        text = json.dumps(note, allow_nan=False)
+        (new / notes.EVENTS).write_text(f"{text}\n", encoding="utf-8")
 
 
 @contextmanager
@@ -281,9 +240,9 @@ def sweep_parent(session: Path | None, stage: str, arguments: Sequence[str]) -> 
         yield group
     finally:
         name = " ".join([stage.rpartition(".")[2], *told])
-        about = {"tags": {"origin": "sweep", "overrides": " ".join(told)}}
+        tags = {"origin": "sweep", "overrides": " ".join(told)}
         try:
-            note_group(session, group, "", name, about)
+            note_group(session, group, name, tags=tags)
         except OSError as error:
             log.warning("warning: the sweep has no run that sums it up: %s", error)
 

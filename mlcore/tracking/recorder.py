@@ -6,6 +6,7 @@ are sent are deleted. However often the sending is broken off, a training become
 """
 
 import argparse
+import fcntl
 import json
 import os
 import select
@@ -15,21 +16,20 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import suppress
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from mlcore.errors import RetraceError, one_line
-from mlcore.files import atomic_path, read_table
+from mlcore.errors import RetraceError
+from mlcore.files import read_table
 from mlcore.plotting import loss_curves, save, sweep_dots
 from mlcore.process import checkout
 from mlcore.tracking import notes, summary
 from mlcore.tracking.registry import log_model, promote, supersede
 from mlcore.tracking.server import logged_in, reach
-from mlcore.tracking.store import Store, StoreError, displayed, milliseconds, without_secrets
+from mlcore.tracking.store import Store, StoreError, displayed, milliseconds
 
 INTERVAL = 3.0
 """Seconds between two batches of epochs."""
@@ -37,25 +37,16 @@ INTERVAL = 3.0
 POLL = 0.25
 """Seconds between two looks at the notes."""
 
+PATIENCE = 120
+"""Seconds without a step forward, after which a recorder that follows a command is ended."""
+
 ATTEMPTS = 3
 """Times that a training is tried to be sent before it is left for `make sync`."""
 
 IDENTITY = "retrace.id"
 """Tag that ties a run to the notes it was made of, so that it is made once."""
 
-MODEL_SENT = "model.sent"
-"""Holds in a training's notes, once its model is in the store, the URI of that."""
-
 Note = dict[str, Any]
-
-
-def is_held(training: Path) -> bool:
-    """Whether the process that trains is alive: the system frees its lock when it ends."""
-    try:
-        with FileLock(training / notes.LOCK, timeout=0):
-            return False
-    except Timeout:
-        return True
 
 
 class Run:
@@ -69,7 +60,8 @@ class Run:
 
     def advance(self) -> None:
         """Read what is new and send it, if it is time to."""
-        alive = is_held(self.folder)  # before reading: what was noted last must be seen
+        # Asked before reading: what was noted last must be seen
+        alive = notes.is_held(self.folder / notes.EVENTS)
         with (self.folder / notes.EVENTS).open("rb") as file:
             file.seek(self.offset)
             new = file.read()
@@ -83,20 +75,15 @@ class Run:
             error = "its end was not noted: it was killed, or notes had no room"
             self._failed({"time": time.time(), "status": "KILLED", "error": error})
 
-    def _beat(self) -> None:
-        """Show the command, which waits at its end, that there is progress."""
-        os.utime(self.folder.parent / notes.RECORDER)
-
     def _started(self, note: Note) -> None:
-        of = self.store.mlflow.entities
+        of, client = self.store.mlflow.entities, self.store.client
         self.part, self.tags, self.identity = note["part"], note["tags"], note["id"]
-        self.digest = note["dataset"]["digest"]
         self.run_id = self._create(self.identity, note["name"], note["time"])
         self.store.log(self.run_id, params=note["params"])
         source = json.dumps({"uri": note["path"]})
-        dataset = of.Dataset(**note["dataset"], source_type="local", source=source)
+        self.data = of.Dataset(**note["dataset"], source_type="local", source=source)
         tag = of.InputTag("mlflow.data.context", "training")
-        self.store.client.log_inputs(self.run_id, [of.DatasetInput(dataset, [tag])])
+        client.log_inputs(self.run_id, [of.DatasetInput(self.data, [tag])])
 
     def _create(self, identity: str, name: str, started: float, parent: str = "") -> str:
         """Create a run; or find it, if a recorder that was broken off has."""
@@ -119,7 +106,6 @@ class Run:
     def _send(self) -> None:
         self.store.log(self.run_id, metrics=self.metrics)
         self.metrics, self.sent = [], time.monotonic()
-        self._beat()
 
     def _finished(self, note: Note) -> None:
         # Without the prefix they would be mixed up with the epochs' metrics of that name.
@@ -153,7 +139,6 @@ class Run:
 
     def _add(self, file: Path, folder: str) -> None:
         self.store.client.log_artifact(self.run_id, str(file), folder)
-        self._beat()
 
     def _draw(self, history: Path) -> None:
         rows = read_table(history)
@@ -168,51 +153,39 @@ class Run:
         if "dvc.stage" in self.tags and "dvc.experiment" not in self.tags:
             place = (self.store, self.part, self.run_id, self.tags["dvc.stage"])
             own = bool(self._try("it is not known for the newest", supersede, *place))
-        if not (self.folder / notes.MODEL).exists():
-            return
-        if uri := self._try("its model is not recorded", self._model):
-            about = {"val_accuracy": val_accuracy, "data": self.digest}
-            model = (self.store, self.part, uri, self.run_id, about, own)
-            self._try("its model is not registered", promote, *model)
-
-    def _model(self) -> str:
-        """Add the model, once; returns its URI."""
-        sent = self.folder / MODEL_SENT
-        if not sent.exists():
-            uri = log_model(self.store, self.run_id, self.folder)
-            with atomic_path(sent) as temporary:
-                temporary.write_text(uri, encoding="utf-8")
-        self._beat()
-        return sent.read_text(encoding="utf-8")
+        if (self.folder / notes.MODEL).exists():
+            model = (self.store, self.run_id, self.folder)
+            uri = self._try("its model is not recorded", log_model, *model)
+            about = {"val_accuracy": val_accuracy, "data": self.data.digest}
+            if uri and val_accuracy is not None:
+                best = (self.store, self.part, uri, self.run_id, about, own)
+                self._try("its model is not registered", promote, *best)
 
     def _try(self, failure: str, step: Callable[..., Any], *arguments: Any) -> Any:
         """Do what a run can be without, and say so where it fails; raises if the store is gone."""
         try:
             return step(*arguments)
         except Exception as error:  # whatever people wrote into the store, the run ends
-            self.store.within_deadline(self.store.check)
-            reason = without_secrets(one_line(error), self.store.uri)
+            reason = self.store.reason(error)
             print(f"warning: {notes.title(self.folder)}: {failure}: {reason}", file=sys.stderr)
 
     def _group(self, note: Note) -> None:
         """Make the run above those of a group, or bring it up to date."""
         wanted = f"tags.`{notes.GROUP}` = '{note['id']}' and attributes.status = 'FINISHED'"
-        members = self.store.runs(wanted, note["part"], "start_time ASC")
+        members = self.store.runs(wanted, order="start_time ASC")
         self.done = not members
         if self.done:
             return
-        client = self.store.client
-        experiment = client.get_experiment(members[0].info.experiment_id).name
-        self.part, self.tags = note["part"] or experiment, note["tags"]
-        started = members[0].info.start_time / 1000
-        self.run_id = self._create(note["id"], note["name"], started)
+        first = members[0].info
+        self.part = self.store.client.get_experiment(first.experiment_id).name
+        self.tags = note["tags"]
+        self.run_id = self._create(note["id"], note["name"], first.start_time / 1000)
         metrics = note["metrics"] or summary.spread(members)
         points = [(name, value, note["time"], 0) for name, value in metrics.items()]
         self.store.log(self.run_id, note["params"], points)
         self._try("it is not summed up", self._summarise, members)
         for member in members:
-            client.set_tag(member.info.run_id, "mlflow.parentRunId", self.run_id)
-            self._beat()
+            self.store.log(member.info.run_id, tags={"mlflow.parentRunId": self.run_id})
         self._end(self.run_id, "FINISHED", note["time"])
         self.done = True
 
@@ -226,140 +199,119 @@ class Run:
                 self.store.log(self.run_id, tags=best | {"best_by": metric})
                 values = {m.info.run_name: m.data.metrics.get(metric) for m in members}
                 save(sweep_dots(values, metric), Path(folder) / "runs.png")
-            for file in sorted(Path(folder).iterdir()):
-                self._add(file, "sweep")
+            self.store.client.log_artifacts(self.run_id, folder, "sweep")
 
     def _failed(self, note: Note) -> None:
         if self.run_id:
             self._send()
-            self.store.client.set_tag(self.run_id, "error", note["error"])
+            self.store.log(self.run_id, tags={"error": note["error"]})
             self._end(self.run_id, note["status"], note["time"])
         self.done = True
 
     def _end(self, run_id: str, status: str, when: float) -> None:
         self.store.client.set_terminated(run_id, status, end_time=milliseconds(when))
-        self._beat()
 
 
-class Sender:
-    """Sends the trainings of one session; one that cannot be sent does not hold up the others.
+def record(session: Path, root: Path, told: set[str], follow: bool = False) -> int:
+    """Send a session's notes; returns how many trainings are recorded.
 
-    `told` are reasons that were told, of other sessions, too: each is told once. A session of
-    another checkout raises RetraceError.
+    With `follow`, until standard input and all trainings have ended; else those that have. One that
+    cannot be sent does not hold up the others; why is told once, and added to `told`. Raises
+    RetraceError if the notes are of another checkout.
     """
+    uri, login = _address(session, root)
+    connect = cache(partial(Store, uri, root, PATIENCE if follow else 0))
+    runs, attempts = dict[Path, Run](), Counter[Path]()
+    recorded, over = 0, not follow
 
-    def __init__(self, session: Path, root: Path, told: set[str]) -> None:
-        self.session, self.root, self.told = session, root, told
-        named, _, home = (session / notes.STORE).read_text(encoding="utf-8").partition("\n")
-        home = home.strip()
-        if home != str(notes.checkout_root(root).resolve()):
-            raise RetraceError(
-                f"notes in {session} are of the checkout {home or 'of an earlier version'}: "
-                "`make sync` there records them; here they can be deleted"
-            )
-        self.uri, self.login = reach(named, root)
-        self.store: Store | None = None
-        self.runs: dict[Path, Run] = {}
-        self.attempts: Counter[Path] = Counter()
+    def left() -> list[Path]:
+        known = [t for t in notes.trainings(session) if attempts[t] < ATTEMPTS]
+        return [t for t in known if follow or not notes.is_held(t / notes.EVENTS)]
 
-    def waiting(self) -> list[Path]:
-        """Give the trainings that are still to be sent, without those that cannot be."""
-        return [t for t in notes.trainings(self.session) if self.attempts[t] < ATTEMPTS]
-
-    def send(self) -> list[str]:
-        """Send what is new; returns the titles of the trainings that are complete now.
-
-        Raises StoreError if the store does not answer.
-        """
-        complete = []
-        with logged_in(self.login):
-            for folder in self.waiting():
-                self.store = self.store or Store(self.uri, self.root)
-                run = self.runs.setdefault(folder, Run(folder, self.store))
-                try:
-                    run.advance()
-                    self.attempts.pop(folder, None)
-                except Exception as error:  # whatever it is, the training is done or goes on
-                    self.store.within_deadline(self.store.check)  # unless it is the store's fault
-                    self._refused(folder, without_secrets(one_line(error), self.uri))
-                if run.done:
-                    complete.append(notes.title(folder))
-                    gone = folder.with_name(f".{folder.name}")
-                    folder.rename(gone)  # recorded, whatever breaks off the deletion
-                    shutil.rmtree(gone)
-                    del self.runs[folder]
-        return complete
-
-    def _refused(self, folder: Path, reason: str) -> None:
-        """Leave a training for another try, or set it aside."""
-        self.attempts[folder] += 1
-        if self.attempts[folder] >= ATTEMPTS and reason not in self.told:
-            self.told.add(reason)
-            warn(f"{notes.title(folder)} is not recorded in {displayed(self.uri)}: {reason}")
+    try:
+        with logged_in(login):
+            while uri not in told and (left() or not over):
+                if follow:
+                    time.sleep(POLL)
+                    signal.alarm(PATIENCE)
+                    over = bool(select.select([sys.stdin], [], [], 0)[0])
+                for folder in left():
+                    run = runs.get(folder) or runs.setdefault(folder, Run(folder, connect()))
+                    reason = _advance(run)
+                    attempts[folder] = attempts[folder] + 1 if reason else 0
+                    if attempts[folder] == ATTEMPTS and reason not in told:
+                        told.add(reason)
+                        title = notes.title(folder)
+                        _warn(f"{title} is not recorded in {displayed(uri)}: {reason}")
+                    if run.done:
+                        _forget(folder, displayed(uri), follow)
+                        recorded += 1
+    except StoreError as error:
+        told.add(uri)  # it is not tried again
+        _warn(f"runs are not recorded in {displayed(uri)}: {error}")
+    return recorded
 
 
-def warn(what: str) -> None:
-    """Say that notes are kept."""
+def _address(session: Path, root: Path) -> tuple[str, dict[str, str]]:
+    """Give the URI and the login of a session's store."""
+    named, home = (session / notes.ADDRESS).read_text(encoding="utf-8").splitlines()
+    if home != str(notes.checkout_root(root).resolve()):
+        raise RetraceError(
+            f"notes in {session} are of the checkout {home}: `make sync` there records them; "
+            "here they can be deleted"
+        )
+    return reach(named, root)
+
+
+def _advance(run: Run) -> str:
+    """Send what is new of a training; returns why that failed, if it did."""
+    try:
+        run.advance()
+    except Exception as error:  # whatever it is, the others go on
+        return run.store.reason(error)
+    return ""
+
+
+def _forget(training: Path, store: str, quietly: bool) -> None:
+    if not quietly:
+        print(f"recorded {notes.title(training)} in {store}")
+    (training / notes.EVENTS).unlink()  # recorded, whatever breaks off the deletion
+    shutil.rmtree(training)
+
+
+def _warn(what: str) -> None:
     print(f"warning: {what}; kept in mlruns/pending for `make sync`", file=sys.stderr)
 
 
 def follow(session: Path, root: Path) -> int:
-    """Send a session's notes while they grow; returns the exit code."""
+    """Send a session's notes while they grow; returns 0: what is left it has told."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the end of standard input is the sign
-    sender = Sender(session, root, set())
-    with FileLock(session / notes.RECORDER):
-        try:
-            over = False
-            while not over or sender.waiting():
-                if over:
-                    time.sleep(POLL)
-                else:
-                    over = bool(select.select([sys.stdin], [], [], POLL)[0])
-                sender.send()
-        except StoreError as error:
-            warn(f"runs are not recorded in {displayed(sender.uri)}: {error}")
-    return int(bool(notes.trainings(session)))
+    record(session, root, set(), follow=True)
+    return 0
 
 
 def sync(root: Path) -> int:
     """Send what is left of all sessions that are over; returns the exit code."""
     recorded, left, told = 0, 0, set[str]()
-    for session in sorted(notes.pending(root).glob("[!.]*")):
-        with ExitStack() as locks:
+    for path in sorted(notes.pending(root).glob(f"*/{notes.ADDRESS}")):
+        # Else a command is at work there, or has just taken it away
+        with suppress(BlockingIOError, FileNotFoundError), path.open("r+") as address:
+            fcntl.flock(address, fcntl.LOCK_EX | fcntl.LOCK_NB)
             try:
-                for name in (notes.COMMAND, notes.RECORDER):
-                    locks.enter_context(FileLock(session / name, timeout=0))
-                recorded += _send_all(Sender(session, root, told))
-            except (Timeout, OSError):
-                continue  # a command is still at work there, or has just taken it away
+                recorded += record(path.parent, root, told)
             except RetraceError as error:
                 print(f"warning: {error}", file=sys.stderr)
-            kept = notes.trainings(session)
-            for training in filter(is_held, kept):
-                print(f"{notes.title(training)} is still at work")
+            kept = notes.trainings(path.parent)
+            for training in kept:
+                if notes.is_held(training / notes.EVENTS):
+                    print(f"{notes.title(training)} is still at work")
             left += len(kept)
             if not kept:
-                shutil.rmtree(session, ignore_errors=True)
+                shutil.rmtree(path.parent)
     if not recorded and not left:
         print("nothing to record")
     return int(bool(left))
-
-
-def _send_all(sender: Sender) -> int:
-    """Send what is left of a session; returns how many trainings."""
-    recorded = 0
-    # A training whose command was killed may still be at work
-    while sender.uri not in sender.told and not all(map(is_held, sender.waiting())):
-        try:
-            titles = sender.send()
-        except StoreError as error:
-            sender.told.add(sender.uri)  # it is not tried again
-            warn(f"runs are not recorded in {displayed(sender.uri)}: {error}")
-            break
-        recorded += len(titles)
-        print("".join(f"recorded {t} in {displayed(sender.uri)}\n" for t in titles), end="")
-    return recorded
 
 
 def main(argv: Sequence[str], root: Path) -> int:

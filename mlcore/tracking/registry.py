@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from mlcore.files import load_arrays
 from mlcore.tracking import notes
 
 if TYPE_CHECKING:
@@ -56,12 +55,17 @@ def supersede(store: Store, experiment: str, run_id: str, stage: str) -> bool:
 
 
 def log_model(store: Store, run_id: str, training: Path) -> str:
-    """Log a training's model for `mlflow.pyfunc.load_model` and `mlflow models serve`; its URI."""
+    """Log a training's model for `mlflow.pyfunc.load_model` and `mlflow models serve`; its URI.
+
+    Once: one that a recorder has logged before it was broken off is found.
+    """
+    for made in store.client.get_run(run_id).outputs.model_outputs:
+        if store.client.get_logged_model(made.model_id).status == "READY":
+            return f"models:/{made.model_id}"
     from mlcore.nn import NeuralNetwork
     from mlcore.training.models import save_network
 
-    model = pickle.loads((training / notes.MODEL).read_bytes())  # noqa: S301 - our own note
-    example = load_arrays(training / notes.EXAMPLE)["X"]
+    model, example = pickle.loads((training / notes.MODEL).read_bytes())  # noqa: S301 - our own
     mlflow, root = store.mlflow, store.root
     pins = (root / "requirements.numeric.txt").read_text(encoding="utf-8").split()
     about: dict[str, Any] = {

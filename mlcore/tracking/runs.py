@@ -61,7 +61,7 @@ def main(argv: Sequence[str], root: Path) -> None:
         sys.exit(f"error: {argv[0]}: this takes no arguments")
     try:
         lock = read_lock(root)
-        uri, login = reach(store_of(load(root / "params.yaml")), root)
+        uri, login = reach(store_of(load(root / "params.yaml"), root), root)
         with logged_in(login):
             found = rows(Store(uri, root), lock)
     except StoreError as error:

@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import signal
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -11,11 +12,12 @@ from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock
 
-from mlcore.errors import RetraceError
+from mlcore.errors import RetraceError, one_line
+from mlcore.files import atomic_path
 from mlcore.tracking.notes import checkout_root
 
-DEFAULT, SERVER = "default", "server"
-"""Stores of this checkout, wherever it lies, in parameters and notes: its mlflow.db, its server."""
+SERVER = "server"
+"""This checkout's own server, in parameters and notes; its address is in server/login.env."""
 
 PASSWORD, TOKEN = "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"
 
@@ -69,10 +71,11 @@ def without_secrets(text: str, uri: str) -> str:
 class Store:
     """A connection; making it imports mlflow, which takes seconds.
 
-    Raises StoreError if the store does not answer in time, or cannot be used.
+    With `patience`, in seconds, this process is ended if as long as that nothing is logged. Raises
+    StoreError if the store does not answer in time, or cannot be used.
     """
 
-    def __init__(self, uri: str, root: Path) -> None:
+    def __init__(self, uri: str, root: Path, patience: int = 0) -> None:
         if uri == SERVER:
             raise StoreError("it was never started; `make server` does that")
         os.environ |= SETTINGS | os.environ | FIXED
@@ -80,7 +83,7 @@ class Store:
 
         for chatty in ("mlflow", "alembic"):
             logging.getLogger(chatty).setLevel(logging.ERROR)
-        self.mlflow, self.uri, self.root = mlflow, uri, root
+        self.mlflow, self.uri, self.root, self.patience = mlflow, uri, root, patience
         self.over_http = urlsplit(displayed(uri)).scheme in ("http", "https")
         self.experiments: dict[str, str] = {}
         self.within_deadline(self._connect)
@@ -113,22 +116,20 @@ class Store:
         with FileLock(checkout_root(self.root) / ".mlflow.lock"):
             database = checkout_root(self.root) / "mlflow.db"
             if self.uri == default_uri(self.root) and not database.exists():
-                self._make_whole(database)
+                with atomic_path(database) as new:  # MLflow cannot use one that it made in part
+                    self.mlflow.MlflowClient(f"sqlite:///{new}").search_experiments(max_results=1)
             self.mlflow.set_tracking_uri(self.uri)
             self.client = self.mlflow.MlflowClient(self.uri)
             self.check()
 
-    def _make_whole(self, database: Path) -> None:
-        """Make a new database under another name: MLflow cannot use one that it made in part."""
-        new = database.with_name("mlflow.db.new")
-        for left in database.parent.glob(f"{new.name}*"):  # of a process that was killed
-            left.unlink()
-        self.mlflow.MlflowClient(f"sqlite:///{new}").search_experiments(max_results=1)
-        new.replace(database)
-
     def check(self) -> None:
         """Raise if the store does not answer."""
         self.client.search_experiments(max_results=1)
+
+    def reason(self, error: Exception) -> str:
+        """Give why a step failed, without secrets; raises StoreError if the store is gone."""
+        self.within_deadline(self.check)
+        return without_secrets(one_line(error), self.uri)
 
     def experiment(self, name: str) -> str:
         """Give the id of an experiment, which is made if it is not there.
@@ -187,6 +188,7 @@ class Store:
         words = [of.Param(*param) for param in (params or {}).items()]
         marks = [of.RunTag(*tag) for tag in (tags or {}).items()]
         for start in range(0, len(points) or 1, BATCH):
+            signal.alarm(self.patience)  # there is progress
             self.client.log_batch(run_id, points[start : start + BATCH], words, marks)
 
 
