@@ -1,7 +1,4 @@
-"""Where the notes of trainings lie until MLflow has them (README.md says the flow).
-
-A command has a folder in mlruns/pending, its session; in it each training has one.
-"""
+"""Notes of trainings until MLflow has them: a folder a training in mlruns/pending/SESSION."""
 
 import fcntl
 import time
@@ -9,21 +6,15 @@ from pathlib import Path
 from typing import TextIO
 from uuid import uuid4
 
+from mlcore.errors import RetraceError
 from mlcore.files import atomic_folder
 
-SESSION = "RETRACE_TRACKING"
-"""Environment variable that names the session's folder to what the command starts."""
-
-ADDRESS = "address"
-"""In a session: its store, without secrets, and its checkout, in two lines. Its command and its
-recorder hold this file as long as they live."""
-
+SESSION = "RETRACE_TRACKING"  # names a session's folder, in the environment of what it starts
+ADDRESS = "address"  # in it: store and checkout, in two lines; its command and recorder hold it
+GROUP = "retrace.group"  # tag of runs that have a parent: of one sweep, or alike but for the seed
 EVENTS, DIFF, MODEL, FILES = "events.jsonl", "changes.diff", "model.pkl", "files"
-"""In a training's folder: what happened, a file that is held while it trains; what the code differs
-by from its commit; the model, with samples that it takes; copies of the results."""
-
-GROUP = "retrace.group"
-"""Tag of runs that have a parent: those of a sweep, or those that differ by their seed alone."""
+"""Of a training: what happened, held while it trains; what the code differs by from its commit; the
+model, with samples that it takes; copies of the results."""
 
 
 def checkout_root(root: Path) -> Path:
@@ -62,9 +53,15 @@ def new_session(root: Path, store: str) -> tuple[Path, TextIO]:
     return folder, address
 
 
-def new_training(session: Path, title: str) -> Path:
-    """Give the place for a training's folder, after those that began before."""
-    return session / f"{time.time_ns()}-{title}"
+def store_of(session: Path, root: Path) -> str:
+    """Give the store of a session; raises RetraceError if it is not one of this checkout."""
+    store, home = (session / ADDRESS).read_text(encoding="utf-8").splitlines()
+    if home != str(checkout_root(root).resolve()):
+        raise RetraceError(
+            f"notes in {session} are of the checkout {home}: `make sync` there records them; "
+            "here they can be deleted"
+        )
+    return store
 
 
 def trainings(session: Path) -> list[Path]:

@@ -1,9 +1,4 @@
-"""Tracking, where it happens: a training's events are noted in a file, as README.md tells.
-
-The training waits for nobody: noting a step takes microseconds, whatever the MLflow store does.
-"""
-
-from __future__ import annotations
+"""Notes what happens in trainings, in microseconds, whatever the MLflow store does (README.md)."""
 
 import json
 import logging
@@ -15,13 +10,16 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 from uuid import uuid4
 
+import numpy as np
+
+from mlcore.config import Config
 from mlcore.errors import RetraceError, one_line
 from mlcore.files import atomic_folder, atomic_path, md5_of
 from mlcore.pipeline.dvc_yaml import read_stages
@@ -31,33 +29,28 @@ from mlcore.tracking.store import default_uri, displayed
 from mlcore.training.run import Observer, Result, Row, Training
 from mlcore.workspace import Origin, Workspace
 
-if TYPE_CHECKING:
-    from mlcore.config import Config
-
 log = logging.getLogger(__name__)
 
-N_EXAMPLES = 5
-"""Samples that show what the model takes."""
-
-DVC = {
-    "dvc.stage": "DVC_STAGE",
-    "dvc.experiment": "DVC_EXP_NAME",
-    "dvc.baseline": "DVC_EXP_BASELINE_REV",
-}
-"""Tags by the variables of DVC's that they are of."""
+DVC = {"DVC_STAGE": "stage", "DVC_EXP_NAME": "experiment", "DVC_EXP_BASELINE_REV": "baseline"}
+CODE = ("stages", "mlcore", "conf", "hydra_plugins")  # new files there are changes of the code, too
+DIFF = (  # what `git apply` takes, whatever the user's settings
+    *("diff", "HEAD", "--binary", "-U3", "--no-color", "--no-ext-diff", "--no-textconv"),
+    # Results that the pipeline is just writing are no change of the code
+    *("--src-prefix=a/", "--dst-prefix=b/", "--", ".", ":!metrics", ":!dvc.lock"),
+)
 
 
 @contextmanager
 def session(config: Config, root: Path, above: Path | None = None) -> Iterator[Path | None]:
     """Have a recorder at work while the block runs; at its end, wait until it has sent everything.
 
-    Yields the session's folder: `above` if a command that started this one has one; None where
-    tracking is off or the notes have no place, which is said. `root` is the top of the checkout.
+    Gives the session's folder: `above`, if a command that started this one has one; None where
+    tracking is off or the notes have no place, which is said.
     """
     if above or config.tracking.backend == "none":
-        yield None if config.tracking.backend == "none" else above
+        yield above if config.tracking.backend != "none" else None
         return
-    _warn_of_git(root)
+    _code(root, tell=True)
     try:
         folder, address = notes.new_session(root, store_of(config, root))
         recorder = _start_recorder(folder, address, root)
@@ -84,8 +77,8 @@ def store_of(config: Config, root: Path) -> str:
 
 
 def _start_recorder(folder: Path, address: TextIO, root: Path) -> subprocess.Popen[bytes]:
-    # In a session of its own: Ctrl-C ends the training, the recorder has that to write down.
-    # Should this process be killed, the recorder holds the address on
+    # Ctrl-C ends the training, the recorder has that to write down; and it holds the address on
+    # when this process is killed
     return subprocess.Popen(
         [sys.executable, "-m", "mlcore.tracking.recorder", "--follow", str(folder)],
         cwd=root,
@@ -99,10 +92,9 @@ def _wait_for(recorder: subprocess.Popen[bytes]) -> None:
     """Wait for a recorder to end, which it does by itself when it hangs, or for Ctrl-C."""
     assert recorder.stdin is not None
     recorder.stdin.close()  # the sign to finish
-    try:
+    with suppress(KeyboardInterrupt):
         recorder.wait()
-    except KeyboardInterrupt:
-        recorder.kill()
+    recorder.kill()  # if it is still there
     if recorder.wait():  # else it has said what is left
         log.warning("warning: runs are kept in mlruns/pending for `make sync`")
 
@@ -126,7 +118,7 @@ class Tracker(Observer):
         self.training, root = training, self.workspace.root
         code, changes = _code(root)
         sizes = {f"n_{part}": len(X) for part, (X, _) in training.data.items()}
-        self.folder = notes.new_training(self.session, f"{training.part}-{training.name}")
+        self.folder = self.session / f"{time.time_ns()}-{training.part}-{training.name}"
         with atomic_folder(self.folder) as new:  # seen by the recorder at the end of the block
             self.events = notes.hold_new(new / notes.EVENTS)
             if changes:
@@ -136,7 +128,7 @@ class Tracker(Observer):
                 id=uuid4().hex,
                 part=training.part,
                 name=self._run_name(training.name),
-                params=_text({**training.params, **sizes}),
+                params={**training.params, **sizes},
                 tags=self._tags() | code,
                 dataset={"name": training.dataset.name, "digest": md5_of(training.dataset.path)},
                 path=os.path.relpath(training.dataset.path, root),
@@ -153,9 +145,12 @@ class Tracker(Observer):
             self._keep(result)
         finally:  # a training without its model is still a finished one
             outputs = {os.path.relpath(f, self.workspace.out): md5_of(f) for f in result.files}
-            candidates = [vars(c) | {"params": _text(c.params)} for c in result.candidates]
-            told = {"ended": result.ended, "metrics": dict(result.metrics)}
-            self._note("finished", **told, outputs=outputs, candidates=candidates)
+            told: Any = {"ended": result.ended, "metrics": dict(result.metrics), "outputs": outputs}
+            told["candidates"] = [vars(candidate) for candidate in result.candidates]
+            _, y = self.training.data.get("val", self.training.data["train"])
+            # The accuracy of naming the commonest class throughout; none of images and their codes
+            told["chance"] = y.ndim == 1 and np.unique(y, return_counts=True)[1].max() / len(y)
+            self._note("finished", **told)
             self.events.close()
 
     def _keep(self, result: Result) -> None:
@@ -164,8 +159,7 @@ class Tracker(Observer):
                 shutil.copy2(file, copies)
         model = getattr(result.estimator, "best_", result.estimator)
         with atomic_path(self.folder / notes.MODEL) as temporary:
-            example = self.training.data["train"][0][:N_EXAMPLES]
-            temporary.write_bytes(pickle.dumps((model, example)))
+            temporary.write_bytes(pickle.dumps((model, self.training.data["train"][0][:5])))
 
     def failed(self, error: BaseException) -> None:
         """Note why there is no outcome."""
@@ -186,19 +180,15 @@ class Tracker(Observer):
         if self.origin == Origin.PIPELINE:
             return name
         stage = read_stages(self.workspace.root).get(self.stage.removeprefix("stages."))
-        told = dict(o.split("=", 1) for o in self.overrides if "=" in o)
-        settings = {
-            key: value
-            for key, value in told.items()
+        settings = [
+            (key, key.rpartition(".")[2], value)
+            for key, value in (o.split("=", 1) for o in _told(self.overrides))
             if value not in name
-            and not key.startswith(("hydra", "tracking"))
             and ("." not in key or not stage or key.partition(".")[0] in stage.sections)
-        }
-        times = Counter(key.rpartition(".")[2] for key in settings)
-        for key, value in settings.items():
-            short = key.rpartition(".")[2]
-            name += f" {short if times[short] == 1 else key}={value}"
-        return name
+        ]
+        times = Counter(short for _, short, _ in settings)
+        words = [f"{short if times[short] == 1 else key}={v}" for key, short, v in settings]
+        return " ".join([name, *words])
 
     def _tags(self) -> dict[str, str]:
         root, inputs = self.workspace.root, sorted(self.workspace.inputs.items())
@@ -209,23 +199,18 @@ class Tracker(Observer):
             "mlflow.source.name": self.stage,
             "mlflow.source.type": "LOCAL",
             **({notes.GROUP: self.group} if self.group else {}),
-            **{tag: os.environ[name] for tag, name in DVC.items() if os.environ.get(name)},
+            **{f"dvc.{tag}": os.environ[name] for name, tag in DVC.items() if name in os.environ},
             **{f"input.{name}": md5_of(path) for name, path in inputs if path.is_file()},
         }
 
 
 def note_group(session: Path, group: str, name: str, **about: Mapping[str, Any]) -> None:
-    """Note that there is a run above those of a group; a later note brings it up to date.
-
-    `about` may have its params, metrics and tags.
-    """
+    """Note the run above those of a group: params, metrics, tags. A later note updates it."""
     empty = {"params": {}, "metrics": {}, "tags": {"origin": "sweep"}}
     note = {"event": "group", "time": time.time(), "id": group, "name": name, **empty, **about}
-    # A file's name has 255 bytes at most
-    folder = notes.new_training(session, f"sweep-{name.replace('/', '_')[:50]}")
-    with atomic_folder(folder) as new:
-        text = json.dumps(note, allow_nan=False)
-        (new / notes.EVENTS).write_text(f"{text}\n", encoding="utf-8")
+    short = name.replace("/", "_")[:50]  # a file's name has 255 bytes at most
+    with atomic_folder(session / f"{time.time_ns()}-sweep-{short}") as new:
+        (new / notes.EVENTS).write_text(json.dumps(note, allow_nan=False) + "\n")
 
 
 @contextmanager
@@ -234,58 +219,33 @@ def sweep_parent(session: Path | None, stage: str, arguments: Sequence[str]) -> 
     if session is None or not {"-m", "--multirun"} & set(arguments):
         yield ""
         return
-    told = [a for a in arguments if "=" in a and not a.startswith(("hydra", "tracking"))]
-    group = f"sweep/{uuid4().hex}"
+    group, told = f"sweep/{uuid4().hex}", _told(arguments)
     try:
         yield group
     finally:
-        name = " ".join([stage.rpartition(".")[2], *told])
-        tags = {"origin": "sweep", "overrides": " ".join(told)}
         try:
-            note_group(session, group, name, tags=tags)
+            tags = {"origin": "sweep", "overrides": " ".join(told)}
+            note_group(session, group, " ".join([stage.rpartition(".")[2], *told]), tags=tags)
         except OSError as error:
             log.warning("warning: the sweep has no run that sums it up: %s", error)
 
 
-def _text(params: Mapping[str, Any]) -> dict[str, str]:
-    return {name: str(value) for name, value in params.items()}
+def _told(overrides: Sequence[str]) -> list[str]:
+    return [o for o in overrides if "=" in o and not o.startswith(("hydra", "tracking"))]
 
 
-CODE = ("stages", "mlcore", "conf", "hydra_plugins")
-"""Folders whose new files are changes of the code, too."""
-
-DIFF = (
-    *("diff", "HEAD", "--binary", "-U3", "--no-color", "--no-ext-diff", "--no-textconv"),
-    *("--src-prefix=a/", "--dst-prefix=b/"),
-    # Results that the pipeline is just writing are no change of the code
-    *("--", ".", ":!metrics", ":!dvc.lock"),
-)
-"""What `git apply` takes, whatever the user's settings."""
-
-
-def _code(root: Path) -> tuple[dict[str, str], bytes]:
-    """Give tags of the code and what it differs by from its commit; nothing where there is no git.
-
-    New files are added to a copy of the index: the user's own stays as it is.
-    """
+def _code(root: Path, tell: bool = False) -> tuple[dict[str, str], bytes]:
+    """Give tags of the code and what it differs by; nothing where git fails, which `tell` tells."""
     try:
         commit = git(root, "rev-parse", "HEAD")
         index = root / git(root, "rev-parse", "--git-path", "index")
-        with TemporaryDirectory() as folder:
-            copy = shutil.copyfile(index, Path(folder) / "index")
-            variables = {"GIT_INDEX_FILE": str(copy)}
+        with TemporaryDirectory() as folder:  # new files are added to a copy of the user's index
+            copy = {"GIT_INDEX_FILE": str(shutil.copyfile(index, Path(folder) / "index"))}
             present = [name for name in CODE if (root / name).is_dir()]
-            git_output(root, "add", "--intent-to-add", "--", *present, **variables)
-            changes = git_output(root, *DIFF, **variables)
-    except RetraceError:  # which the command has told
+            git_output(root, "add", "--intent-to-add", "--", *present, **copy)
+            changes = git_output(root, *DIFF, **copy)
+    except RetraceError as error:
+        if tell and (root / ".git").exists():
+            log.warning("warning: runs are recorded without the code's commit: %s", error)
         return {}, b""
     return {"mlflow.source.git.commit": commit, "git.dirty": str(bool(changes)).lower()}, changes
-
-
-def _warn_of_git(root: Path) -> None:
-    """Say why the commit of a checkout is not known, if it is one."""
-    if (root / ".git").exists():
-        try:
-            git(root, "rev-parse", "HEAD")
-        except RetraceError as error:
-            log.warning("warning: runs are recorded without the code's commit: %s", error)
