@@ -407,9 +407,7 @@ def test_the_projects_sweeps_compose(path):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning", "ignore::ResourceWarning")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.mlflow
 @pytest.mark.usefixtures("up_to_date")
 def test_runs_of_a_group_have_a_parent_with_mean_and_spread(project):
     import mlflow

@@ -189,11 +189,9 @@ def note_groups(session: Path, table: Table, changed: set[str]) -> None:
         first = rows.iloc[0]
         group = group_of(first)
         if group in changed:
-            about = {
-                "params": {"sweep": str(first["sweep"]), "overrides": str(first["overrides"])},
-                "metrics": summary(rows),
-            }
-            note_group(session, group, str(first["part"]), f"{first['name']}, all seeds", about)
+            params = {"sweep": str(first["sweep"]), "overrides": str(first["overrides"])}
+            name = f"{first['name']}, all seeds"
+            note_group(session, group, name, params=params, metrics=summary(rows))
 
 
 def run_again(jobs: list[SweepJob], table: Table, run: Callable[[list[SweepJob]], Ended]) -> None:
