@@ -260,14 +260,14 @@ def test_a_cluster_that_does_not_fit_is_refused_in_one_line(project, other, tmp_
     write_sweeps(project)
 
     ways = [
+        lambda: project.call("mlcore.sweeps", "s.yaml", OFF, "--address", cluster.address,
+                             check=False),
         lambda: project.run(
             *["stages.search_classifier", *SEARCH, OFF, "hydra.run.dir=a/b"],
             check=False,
             RETRACE_DASK_ADDRESS=cluster.address,
         ),
         lambda: project.run(*STAGE, *SMALL, OFF, *on(cluster, "there/a"), check=False),
-        lambda: project.call("mlcore.sweeps", "s.yaml", OFF, "--address", cluster.address,
-                             check=False),
     ]  # fmt: skip
 
     def refused(ways):
