@@ -38,12 +38,15 @@ def blocks(language):
 
 
 def cut_sweeps():
-    """Leave of every sweep one seed and of every list of values the first."""
+    """Leave one sweep for each list of stages, of it one seed, and of lists of values the first."""
     for path in Path("sweeps").glob("*.yaml"):
         content = yaml.safe_load(path.read_text())
-        for sweep in content["sweeps"].values():
+        kept = {}
+        for name, sweep in content["sweeps"].items():
             sweep["seeds"] = 1
             sweep["overrides"] = [cut(override) for override in sweep["overrides"]]
+            kept.setdefault(tuple(sweep["stages"]), {name: sweep})
+        content["sweeps"] = {name: s for one in kept.values() for name, s in one.items()}
         path.write_text(yaml.safe_dump(content))
 
 

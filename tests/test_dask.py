@@ -26,6 +26,7 @@ SEARCH = [
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.usefixtures("unmeasured"),
     pytest.mark.xdist_group("dask"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # of Dask's own connections
 ]
@@ -66,7 +67,7 @@ class Cluster:
             process = subprocess.Popen(
                 [sys.executable, "-m", "dask", *arguments, *HERE],
                 cwd=project.root,
-                env=project.environment(),
+                env=project.environment(COVERAGE_PROCESS_CONFIG=""),  # it outlives a test
                 stdout=log,
                 stderr=log,
                 start_new_session=True,

@@ -21,7 +21,7 @@ import yaml
 
 from mlcore.tracking import observer
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unmeasured")]
 
 NOBODY = 65534
 SMALL = ["network.max_epochs=2", "network.hidden_layer_sizes=[8,6]"]
@@ -329,7 +329,6 @@ def read_only(project):
     ],
     ids=["training", "pipeline", "sweep"],
 )
-@pytest.mark.usefixtures("unmeasured")
 def test_a_folder_that_may_not_be_written_to_is_said_in_one_line(read_only, command, message):
     result = as_another(read_only, *command)
     assert result.returncode == 1

@@ -236,6 +236,7 @@ def start(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unmeasured")
 def test_make_ui_serves_this_machine_and_no_other_page(project, start):
     (project.root / ".venv").symlink_to(Path(sys.executable).parents[1])
     port = free_port()
@@ -279,6 +280,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unmeasured")
 def test_workers_that_a_command_starts_take_no_connection_of_others(tmp_path, start):
     script = tmp_path / "script.py"
     script.write_text(LOCAL_CLUSTER)
@@ -313,6 +315,7 @@ def test_workers_that_a_command_starts_take_no_connection_of_others(tmp_path, st
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unmeasured")
 def test_the_cluster_of_the_documentation_listens_to_this_machine(tmp_path, start):
     text, port = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8"), str(free_port())
     commands = re.findall(r"^python (-m dask .*) &$", text, re.MULTILINE)
@@ -354,6 +357,7 @@ def contents(folder):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("store", ["its own", "one with a password"])
 def test_no_secret_of_the_environment_is_written_or_said(project, store):
     secrets = SECRETS | {"HTTPS_PROXY": "http://me:hunter-proxy@127.0.0.1:9"}

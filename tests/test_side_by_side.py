@@ -112,6 +112,7 @@ def test_only_what_was_asked_for_runs_in_the_runners_own_interpreter(project):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unmeasured")
 def test_the_lock_is_that_of_plain_dvc_repro(project):
     lock = project.root / "dvc.lock"
     small_pipeline(
@@ -242,6 +243,7 @@ def mark():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])  # SIGINT comes below
 def test_a_signal_ends_the_stages_too(project, mark, number, start):
     small_pipeline(
@@ -257,6 +259,7 @@ def test_a_signal_ends_the_stages_too(project, mark, number, start):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unmeasured")
 def test_a_signal_after_a_failure_ends_what_still_runs(project, mark, start):
     failed = project.root / "failed"
     small_pipeline(
@@ -289,6 +292,7 @@ def test_further_signals_do_not_break_the_stopping(project, mark, start):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unmeasured")
 def test_under_nohup_a_hangup_changes_nothing(project, start):
     small_pipeline(project, {n: (f"sleep 3; echo > {n}", ["params.yaml"]) for n in ("one", "two")})
     process = start("nohup")
@@ -299,6 +303,7 @@ def test_under_nohup_a_hangup_changes_nothing(project, start):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unmeasured")
 def test_an_interrupted_run_leaves_the_committed_lock_and_ends_clean_when_run_again(
     project, mark, start
 ):

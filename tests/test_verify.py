@@ -107,6 +107,7 @@ def test_a_run_inherits_no_setting_but_the_data(monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unmeasured")
 def test_what_comes_out_again_holds(committed):
     committed.commit()
     (committed.root / RESULT).write_text("{}")  # not committed, so no part of it
