@@ -154,8 +154,8 @@ WORKFLOW = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(
 @pytest.mark.parametrize(
     ("command", "targets"),
     [
-        (CI, ["lint", "coverage", "smoke", "verify"]),
-        (("bash", "-c", STEP), ["lint", "coverage", "smoke", "verify"]),
+        (CI, ["lint", "coverage", "-j2", "-O", "smoke", "verify"]),
+        (("bash", "-c", STEP), ["lint", "coverage", "-j2", "-O", "smoke", "verify"]),
         (("pre-commit", "run", "--all-files"), ["lint", "contracts"]),
     ],
     ids=["by hand", "workflow", "before a commit"],
