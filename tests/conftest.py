@@ -293,7 +293,11 @@ def pytest_terminal_summary(terminalreporter, config):
 
 @pytest.fixture
 def unmeasured(monkeypatch):
-    """Start processes without coverage: other code than the checkout's, or nowhere to write."""
+    """Start processes without coverage, which makes each half as slow again.
+
+    For those that run other code than the checkout's, have nowhere to write, or are killed, and
+    for those that only do what other tests do under coverage.
+    """
     monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
 
 

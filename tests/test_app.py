@@ -3,7 +3,6 @@
 import json
 import re
 import signal
-import subprocess
 import sys
 from hashlib import sha256
 from types import ModuleType
@@ -216,34 +215,6 @@ def test_a_stage_may_make_metrics_or_plots_alone(project, monkeypatch, kind):
     (project.root / "s.yaml").write_text(yaml.safe_dump(sweeps))
     done = project.call("mlcore.sweeps", "s.yaml", "--jobs", "1", "tracking=off")
     assert "a seed=1: done" in done.stdout
-
-
-@pytest.mark.slow
-def test_dvc_exp_run_composes_overrides_into_the_stages(project):
-    study = project.root / "conf" / "network" / "study.yaml"
-    text = study.read_text()
-    study.write_text(text.replace(": 100", ": 2").replace("[256, 128, 64, 32]", "[8, 6]"))
-    # Only the stage at hand: the made-up data come from no stage
-    pipeline = project.root / "dvc.yaml"
-    stages = yaml.safe_load(pipeline.read_text())["stages"]
-    pipeline.write_text(yaml.dump({"stages": {"train_network": stages["train_network"]}}))
-    for command in ("init -q", "add -A", "-c user.name=t -c user.email=t@t commit -qm t"):
-        subprocess.run(["git", *command.split()], cwd=project.root, check=True)
-
-    overrides = ("network.learning_rate=0.05", "grid.init=[normal]", "grid.activation=[relu,tanh]")
-    settings = [word for override in (*overrides, "tracking=off") for word in ("-S", override)]
-    project.run("dvc", "exp", "run", *settings)
-
-    assert "learning_rate: 0.05" in (project.root / "params.yaml").read_text()
-    lock = yaml.safe_load((project.root / "dvc.lock").read_text())["stages"]
-    epochs = {
-        name: stage.get("params", {}).get("params.yaml", {}).get("network.max_epochs")
-        for name, stage in lock.items()
-    }
-    fresh = {name for name, value in epochs.items() if value == 2}
-    assert fresh == {"train_network@relu-normal", "train_network@tanh-normal"}
-    metrics = project.root / "metrics" / "network" / "relu-normal.json"
-    assert json.loads(metrics.read_text())["n_epochs"] == 2
 
 
 def test_ctrl_c_while_a_stage_imports_its_libraries_is_one_line(project, tmp_path):

@@ -26,6 +26,7 @@ SEARCH = [
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.usefixtures("unmeasured"),
     pytest.mark.xdist_group("dask"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # of Dask's own connections
 ]
@@ -66,7 +67,7 @@ class Cluster:
             process = subprocess.Popen(
                 [sys.executable, "-m", "dask", *arguments, *HERE],
                 cwd=project.root,
-                env=project.environment(),
+                env=project.environment(COVERAGE_PROCESS_CONFIG=""),  # it outlives a test
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -260,14 +261,14 @@ def test_a_cluster_that_does_not_fit_is_refused_in_one_line(project, other, tmp_
     write_sweeps(project)
 
     ways = [
+        lambda: project.call("mlcore.sweeps", "s.yaml", OFF, "--address", cluster.address,
+                             check=False),
         lambda: project.run(
             *["stages.search_classifier", *SEARCH, OFF, "hydra.run.dir=a/b"],
             check=False,
             RETRACE_DASK_ADDRESS=cluster.address,
         ),
         lambda: project.run(*STAGE, *SMALL, OFF, *on(cluster, "there/a"), check=False),
-        lambda: project.call("mlcore.sweeps", "s.yaml", OFF, "--address", cluster.address,
-                             check=False),
     ]  # fmt: skip
 
     def refused(ways):

@@ -42,11 +42,13 @@ def ids_of(part):
     return part.X[:, 0].tolist()
 
 
-def test_parse_one_dimension():
-    content = b"\x00\x00\x08\x01\x00\x00\x00\x03\x05\x00\xff"
-    array = splits.parse_idx(content, "file")
+@pytest.mark.parametrize(
+    ("n", "size"), [(3, b"\0\0\0\x03"), (258, b"\0\0\x01\x02"), (0, b"\0" * 4)]
+)
+def test_parse_one_dimension(n, size):
+    array = splits.parse_idx(b"\x00\x00\x08\x01" + size + (bytes(range(250, 256)) * 43)[:n], "file")
     assert array.dtype == np.uint8
-    assert array.tolist() == [5, 0, 255]
+    assert array.tolist() == [250 + i % 6 for i in range(n)]
 
 
 def test_parse_three_dimensions_in_c_order():
@@ -54,14 +56,6 @@ def test_parse_three_dimensions_in_c_order():
         b"\x00\x00\x08\x03\x00\x00\x00\x02\x00\x00\x00\x01\x00\x00\x00\x03\x01\x02\x03\x0a\x0b\x0c"
     )
     assert splits.parse_idx(content, "file").tolist() == [[[1, 2, 3]], [[10, 11, 12]]]
-
-
-def test_parse_reads_dimensions_as_big_endian():
-    assert splits.parse_idx(idx(258, values=bytes(258)), "file").shape == (258,)
-
-
-def test_parse_dimension_of_size_zero():
-    assert splits.parse_idx(idx(0), "file").shape == (0,)
 
 
 @pytest.mark.parametrize(
@@ -113,35 +107,24 @@ def test_read_pair(pair):
 
 
 @pytest.mark.parametrize(
-    ("images", "labels"),
+    ("images", "labels", "said"),
     [
-        (idx(2, 28, 28, values=bytes(2 * 784)), idx(3, values=bytes(3))),
-        (idx(2, 28, 27, values=bytes(2 * 28 * 27)), idx(2, values=bytes(2))),
-        (idx(2, 784, values=bytes(2 * 784)), idx(2, values=bytes(2))),
-        (idx(2, values=bytes(2)), idx(2, 28, 28, values=bytes(2 * 784))),
-        (idx(2, 28, 28, values=bytes(2 * 784)), idx(2, 1, values=bytes(2))),
+        (idx(2, 28, 28, values=bytes(2 * 784)), idx(3, values=bytes(3)), "they do not belong"),
+        (idx(2, 28, 27, values=bytes(2 * 756)), idx(2, values=bytes(2)), "they do not belong"),
+        (idx(2, 784, values=bytes(2 * 784)), idx(2, values=bytes(2)), "they do not belong"),
+        (idx(2, 28, 28, values=bytes(2 * 784)), idx(2, 1, values=bytes(2)), "they do not belong"),
+        (idx(1, 28, 28, values=bytes(784)), idx(1, values=b"\x0a"),
+         "has the label 10; labels go from 0 to 9"),
+        (b"junk", idx(1, values=b"\x01"), "is not an IDX file"),
     ],
-    ids=["counts", "image shape", "flat images", "exchanged", "label shape"],
-)
-def test_read_pair_refuses_files_that_do_not_belong(pair, images, labels):
+    ids=["counts", "image shape", "flat images", "label shape", "label", "no images"],
+)  # fmt: skip
+def test_read_pair_refuses_files_that_do_not_belong(pair, images, labels, said):
     paths = pair(images, labels)
-    with pytest.raises(RetraceError, match="they do not belong") as error:
+    with pytest.raises(RetraceError, match=said) as error:
         splits.read_idx_pair(*paths)
-    assert all(str(path) in str(error.value) for path in paths)
-
-
-def test_read_pair_refuses_a_label_above_nine(pair):
-    paths = pair(idx(2, 28, 28, values=bytes(2 * 784)), idx(2, values=bytes([3, 10])))
-    with pytest.raises(RetraceError, match="has the label 10; labels go from 0 to 9") as error:
-        splits.read_idx_pair(*paths)
-    assert str(paths[1]) in str(error.value)
-
-
-def test_read_pair_names_the_damaged_file(pair):
-    paths = pair(b"junk", idx(1, values=b"\x01"))
-    with pytest.raises(RetraceError) as error:
-        splits.read_idx_pair(*paths)
-    assert str(paths[0]) in str(error.value)
+    at_fault = {"has": paths[1:], "is": paths[:1]}.get(said.split()[0], paths)
+    assert all(str(path) in str(error.value) for path in at_fault)
 
 
 def split(n_samples=100, test_size=0.2, seed=42):
@@ -149,44 +132,22 @@ def split(n_samples=100, test_size=0.2, seed=42):
     return splits.split_mnist(train, test, n_samples=n_samples, test_size=test_size, seed=seed)
 
 
-def test_split_is_80_10_10():
-    assert {name: len(part.y) for name, part in split().items()} == {
-        "train": 80,
-        "val": 10,
-        "test": 10,
-    }
-
-
-def test_split_is_disjoint_and_complete():
-    ids = [i for part in split().values() for i in ids_of(part)]
-    assert sorted(ids) == list(range(100))
-
-
-def test_split_keeps_images_and_labels_together():
-    for part in split().values():
+def held_as_drawn(parts):
+    """The numbers of the images by part; each image should have its own label."""
+    for part in parts.values():
         assert part.y.tolist() == [i % 10 for i in ids_of(part)]
+    return {name: ids_of(part) for name, part in parts.items()}
 
 
-@pytest.mark.parametrize("seed", [0, 42])
-def test_split_equals_scikit_learn_on_train_then_test(seed):
-    train, held = train_test_split(list(range(100)), test_size=0.2, random_state=seed)
-    val, test = train_test_split(held, test_size=0.5, random_state=seed)
-    parts = split(seed=seed)
-    assert {name: ids_of(part) for name, part in parts.items()} == {
-        "train": train,
-        "val": val,
-        "test": test,
-    }
-
-
-def test_split_of_fewer_samples_takes_the_first():
-    ids = [i for part in split(n_samples=70).values() for i in ids_of(part)]
-    assert sorted(ids) == list(range(70))
-
-
-def test_split_test_size_is_what_is_held_out():
-    sizes = {name: len(part.y) for name, part in split(test_size=0.4).items()}
-    assert sizes == {"train": 60, "val": 20, "test": 20}
+@pytest.mark.parametrize(
+    ("n_samples", "test_size", "seed"),
+    [(100, 0.2, 42), (100, 0.2, 0), (70, 0.2, 42), (100, 0.4, 1)],
+)
+def test_split_equals_scikit_learn_on_the_first_of_train_then_test(n_samples, test_size, seed):
+    drawn = train_test_split(list(range(n_samples)), test_size=test_size, random_state=seed)
+    val, test = train_test_split(drawn[1], test_size=0.5, random_state=seed)
+    parts = held_as_drawn(split(n_samples, test_size, seed))
+    assert parts == {"train": drawn[0], "val": val, "test": test}
 
 
 def test_real_mnist_has_820_ones_in_the_test_part():
@@ -220,19 +181,11 @@ def subset(**options):
     return splits.subset_fashion(numbered(0, 90), numbered(1000, 1040), **{**arguments, **options})
 
 
-def test_subset_takes_the_first_images():
-    parts = subset()
-    assert sorted(ids_of(parts["train"]) + ids_of(parts["val"])) == list(range(50))
-    assert ids_of(parts["test"]) == list(range(1000, 1020))
-    for part in parts.values():
-        assert part.y.tolist() == [i % 10 for i in ids_of(part)]
-
-
-def test_subset_equals_scikit_learn():
+def test_subset_equals_scikit_learn_on_the_first_images():
     train, val = train_test_split(list(range(50)), test_size=0.2, random_state=7)
-    parts = subset()
-    assert ids_of(parts["train"]) == train
-    assert ids_of(parts["val"]) == val
+    parts = held_as_drawn(subset())
+    assert (parts["train"], parts["val"]) == (train, val)
+    assert parts["test"] == list(range(1000, 1020))
 
 
 def test_a_stratified_validation_part_has_the_shares_of_the_classes():
@@ -252,22 +205,7 @@ def test_a_subset_seed_draws_images_without_replacement_and_keeps_their_order():
         assert ids != list(everything)[:size]
         assert ids != ids_of(other[name])
     assert sorted(ids_of(first["train"]) + ids_of(first["val"])) == ids_of(first["full"])
-    for part in first.values():
-        assert part.y.tolist() == [i % 10 for i in ids_of(part)]
-
-
-def test_describe_counts_images_per_class():
-    X = np.arange(15, dtype=np.uint8).reshape(5, 3)
-    summary = splits.describe({"train": Part(X, np.array([0, 9, 9, 9, 4], np.uint8))})
-    assert summary == {
-        "train": {
-            "n_samples": 5,
-            "class_counts": [1, 0, 0, 0, 1, 0, 0, 0, 0, 3],
-            "constant_images": 0,
-            "repeated_images": 0,
-            "majority_class_share": 0.6,
-        }
-    }
+    held_as_drawn(first)
 
 
 def test_describe_counts_images_that_should_not_be_there():
@@ -275,6 +213,8 @@ def test_describe_counts_images_that_should_not_be_there():
     summary = splits.describe({"val": Part(X, np.array([1, 2, 1, 1, 1, 1], np.uint8))})
     assert summary["val"]["constant_images"] == 2
     assert summary["val"]["repeated_images"] == 2
+    assert summary["val"]["n_samples"] == 6
+    assert summary["val"]["class_counts"] == [0, 5, 1, 0, 0, 0, 0, 0, 0, 0]
     assert summary["val"]["majority_class_share"] == pytest.approx(5 / 6, abs=1e-15)
 
 
@@ -298,38 +238,25 @@ def arrays_of(X):
     }
 
 
-def test_arrays_are_named_after_kind_and_part():
-    parts = {name: numbered(i, i + 3) for i, name in enumerate(("train", "val", "test"))}
-    arrays = splits.to_arrays(parts)
-    assert set(arrays) == {"X_train", "y_train", "X_val", "y_val", "X_test", "y_test"}
-    assert arrays["X_val"][:, 0].tolist() == [1, 2, 3]
-    assert arrays["y_test"].tolist() == [2, 3, 4]
-
-
-def test_stored_bytes_come_back_scaled():
-    parts = splits.from_arrays(arrays_of(np.array([[0, 51, 255]], np.uint8)), "file")
+@pytest.mark.parametrize(
+    ("stored", "read"),
+    [
+        (np.array([[0, 51, 255]], np.uint8), np.array([[0.0, 0.2, 1.0]], np.float32)),
+        (np.array([[-3.5, 0.1, 300.0]], np.float32),) * 2,
+        (np.array([[-3.5, 0.1, 300.0]], np.float64),) * 2,
+    ],
+)
+def test_stored_bytes_come_back_scaled_and_floats_as_they_are(stored, read):
+    arrays = arrays_of(stored)
+    parts = splits.from_arrays(arrays, "file")
     assert list(parts) == ["train", "val", "test"]
     for label, part in enumerate(parts.values()):
-        assert part.X.dtype == np.float32
-        assert part.X.tolist() == [[0.0, float(np.float32(0.2)), 1.0]]
+        assert part.X.dtype == read.dtype
+        assert part.X.tobytes() == read.tobytes()
         assert part.y.tolist() == [label]
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_stored_floats_come_back_as_they_are(dtype):
-    X = np.array([[-3.5, 0.1, 300.0]], dtype)
-    for part in splits.from_arrays(arrays_of(X), "file").values():
-        assert part.X.dtype == dtype
-        assert part.X.tobytes() == X.tobytes()
-
-
-def test_arrays_round_trip():
-    parts = {name: numbered(i, i + 3) for i, name in enumerate(("train", "val", "test"))}
-    floats = {name: Part(X.astype(float), y) for name, (X, y) in parts.items()}
-    back = splits.from_arrays(splits.to_arrays(floats), "file")
-    for name, part in floats.items():
-        assert back[name].X.tolist() == part.X.tolist()
-        assert back[name].y.tolist() == part.y.tolist()
+    back = splits.to_arrays(parts)
+    assert back.keys() == arrays.keys()
+    assert all(back[f"X_{name}"] is part.X for name, part in parts.items())
 
 
 @pytest.mark.parametrize("lacking", ["X_train", "y_val", "X_test"])
@@ -338,9 +265,3 @@ def test_lacking_array(lacking):
     del arrays[lacking]
     with pytest.raises(RetraceError, match=f"some file is not a split: it lacks '{lacking}'"):
         splits.from_arrays(arrays, "some file")
-
-
-def test_read_pair_without_images(pair):
-    X, y = splits.read_idx_pair(*pair(idx(0, 28, 28), idx(0)))
-    assert X.shape == (0, 784)
-    assert y.shape == (0,)

@@ -11,6 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 WIDTH = 160
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
+
 
 def dvc(folder, *arguments):
     return subprocess.run(

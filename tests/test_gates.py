@@ -55,7 +55,9 @@ def test_a_pin_without_a_hash_is_found(clone, monkeypatch):
     append(clone / "requirements.lock", "planted==1.0\n")
     monkeypatch.setattr(test_requirements, "ROOT", clone)
     with pytest.raises(AssertionError, match="planted"):
-        test_requirements.test_the_lock_holds_nothing_but_exact_versions_with_hashes()
+        test_requirements.test_the_lock_holds_nothing_but_exact_versions_with_hashes(
+            "requirements.lock"
+        )
 
 
 # Lint, coverage and what checks leave behind: the command, in a copy with a fault in it
@@ -152,8 +154,8 @@ WORKFLOW = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(
 @pytest.mark.parametrize(
     ("command", "targets"),
     [
-        (CI, ["lint", "coverage", "smoke", "verify"]),
-        (("bash", "-c", STEP), ["lint", "coverage", "smoke", "verify"]),
+        (CI, ["lint", "coverage", "-j2", "-O", "smoke", "verify"]),
+        (("bash", "-c", STEP), ["lint", "coverage", "-j2", "-O", "smoke", "verify"]),
         (("pre-commit", "run", "--all-files"), ["lint", "contracts"]),
     ],
     ids=["by hand", "workflow", "before a commit"],

@@ -30,10 +30,11 @@ def pins():
     return versions
 
 
-def test_the_lock_holds_nothing_but_exact_versions_with_hashes():
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements.uv.txt"])
+def test_the_lock_holds_nothing_but_exact_versions_with_hashes(name):
     """An option, such as an index, or an address would let something else in."""
     pin = r"[a-z0-9-]+==[^ ;@]+( +; [^@]+?)?( +--hash=sha256:[0-9a-f]{64})+"
-    assert [line for line in lines("requirements.lock") if not re.fullmatch(pin, line)] == [], STALE
+    assert [line for line in lines(name) if not re.fullmatch(pin, line)] == [], STALE
 
 
 def test_every_requirement_is_pinned_at_a_version_that_it_admits(pins):

@@ -121,12 +121,6 @@ def test_given_folder_is_binding_and_its_subfolder_goes_first(use, tmp_path, out
     assert fetched(out, folder) == f"folder {folder / 'mnist'}"
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_missing_file(out, folder, name):
-    (folder / name).unlink()
-    assert f"it has neither {name} nor {name}.gz" in refusal(out, folder)
-
-
 @pytest.mark.parametrize(
     "change",
     [
@@ -199,10 +193,12 @@ def test_falls_over_to_the_next_source_which_has_all(use, tmp_path, out, folder,
     assert fetched(out) == f"folder {folder}"
 
 
-def test_error_lists_every_source_and_the_way_out(use, out):
-    use(raising(RetraceError("gone")), raising(OSError("disk\non fire"), 2))
+def test_error_lists_every_source_and_the_way_out(use, out, folder):
+    (folder / NAMES[2]).unlink()
+    use(raising(RetraceError("gone")), raising(OSError("disk\non fire"), 2), folder)
     text = refusal(out)
     assert text.startswith("no source has mnist: test 0 : gone; test 1 : disk on fire; ")
+    assert f"it has neither {NAMES[2]} nor {NAMES[2]}.gz" in text
     assert all(word in text for word in ("RETRACE_DATA=DIR", "DIR/mnist", *NAMES))
 
 

@@ -400,9 +400,13 @@ def test_an_interrupted_sweep_keeps_what_is_done_and_goes_on(project, number, jo
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", sorted((ROOT / "sweeps").glob("*.yaml")), ids=lambda p: p.stem)
-def test_the_projects_sweeps_compose(path):
-    """Every job's overrides fit the schema, and no two jobs are the same."""
-    digests = [job.params[-1] for job in jobs_of(read_sweeps(path), ROOT, 1)]
+def test_the_projects_sweeps_compose(path, tmp_path):
+    """Every job's overrides fit the schema, and of one seed no two jobs are the same."""
+    content = yaml.safe_load(path.read_text())
+    for sweep in content["sweeps"].values():
+        sweep.pop("seeds", None)
+    (tmp_path / path.name).write_text(yaml.safe_dump(content))
+    digests = [job.params[-1] for job in jobs_of(read_sweeps(tmp_path / path.name), ROOT, 1)]
     assert len(set(digests)) == len(digests)
 
 

@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
-from scipy.special import softmax
 from textbook import LOSSES, TEXTBOOK, data, network, reference_loss
 
 from mlcore.nn.activations import ACTIVATIONS
 from mlcore.nn.gradients import backward, forward, forward_from, gradients
-from mlcore.nn.losses import cross_entropy, squared_error
+from mlcore.nn.losses import squared_error
 
 KINKED = {"relu", "leaky_relu"}
 WIDTH = st.integers(1, 6)
@@ -34,7 +33,8 @@ def hand_worked_network():
 @every_activation
 @pytest.mark.parametrize("loss", sorted(LOSSES))
 @settings(deadline=None, max_examples=12, derandomize=True)
-@given(st.lists(WIDTH, min_size=1, max_size=6), WIDTH, WIDTH, st.integers(1, 9), st.integers(0, 99))
+@given(st.lists(WIDTH, max_size=6), WIDTH, WIDTH, st.integers(1, 9), st.integers(0, 99))
+@example([], 4, 3, 6, 0)
 @example([4], 3, 5, 8, 0)
 @example([5, 4], 6, 3, 9, 1)
 @example([3, 4, 3, 5, 2, 4], 4, 3, 5, 2)
@@ -50,26 +50,20 @@ def test_gradients_are_numerical_derivatives(
 
     if name in KINKED:
         layers = pre_activations(X, weights, biases, function)[:-1]
-        assume(min(np.abs(z).min() for z in layers) > 1e-3)
+        assume(min((np.abs(z).min() for z in layers), default=1.0) > 1e-3)
+    arrays = [X, y, *weights, *biases]
+    before = [a.copy() for a in arrays]
     mean_loss, weight_gradients, bias_gradients = gradients(
         X, y, weights, biases, ACTIVATIONS[name], LOSSES[loss]
     )
+    assert type(mean_loss) is float
     assert mean_loss == pytest.approx(value(), rel=1e-12)
+    for array, kept in zip(arrays, before, strict=True):
+        np.testing.assert_array_equal(array, kept)
     for parameters, computed in ((weights, weight_gradients), (biases, bias_gradients)):
         for parameter, gradient in zip(parameters, computed, strict=True):
             expected = central_differences(value, parameter)
             np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=2e-9)
-
-
-@pytest.mark.parametrize("loss", sorted(LOSSES))
-def test_gradients_leave_data_and_parameters_alone(loss):
-    X, y = data(loss, 5, 3, 2)
-    weights, biases = network([3, 4, 4, 2])
-    arrays = [X, y, *weights, *biases]
-    before = [a.copy() for a in arrays]
-    gradients(X, y, weights, biases, ACTIVATIONS["tanh"], LOSSES[loss])
-    for array, kept in zip(arrays, before, strict=True):
-        np.testing.assert_array_equal(array, kept)
 
 
 @every_activation
@@ -120,15 +114,6 @@ def test_passes_keep_the_dtype(name, dtype):
     assert {a.dtype for a in [*outputs, *deltas]} == {np.dtype(dtype)}
 
 
-def test_backward_goes_from_the_last_layer_to_the_first():
-    X = np.random.default_rng(0).normal(size=(7, 3))
-    weights, biases = network([3, 5, 4, 2])
-    hidden = ACTIVATIONS["tanh"]
-    outputs = forward(X, weights, biases, hidden)[1:]
-    steps = [(layer, d.shape) for layer, d in backward(outputs, weights, outputs[-1], hidden)]
-    assert steps == [(2, (7, 2)), (1, (7, 4)), (0, (7, 5))]
-
-
 @every_activation
 @pytest.mark.parametrize("buffered", [False, True])
 def test_deltas_are_unaffected_by_updates_after_each_yield(name, buffered, central_differences):
@@ -152,22 +137,6 @@ def test_deltas_are_unaffected_by_updates_after_each_yield(name, buffered, centr
         weights[layer][...] = np.nan
         seen.append(layer)
     assert seen == [2, 1, 0]
-
-
-def test_network_without_hidden_layers_is_softmax_regression():
-    X, labels = data("cross_entropy", 6, 4, 3)
-    weights, biases = network([4, 3])
-    residuals = softmax(X @ weights[0] + biases[0], axis=1) - np.eye(3)[labels]
-    _, (dW,), (db,) = gradients(X, labels, weights, biases, ACTIVATIONS["relu"], cross_entropy)
-    np.testing.assert_allclose(dW, X.T @ residuals / 6, rtol=1e-12)
-    np.testing.assert_allclose(db, residuals.mean(axis=0), rtol=1e-12)
-
-
-def test_hand_worked_predictions():
-    X, _, weights, biases = hand_worked_network()
-    outputs = forward(X, weights, biases, ACTIVATIONS["relu"])
-    np.testing.assert_array_equal(outputs[1], [[1.5], [2.0], [2.5]])
-    np.testing.assert_array_equal(outputs[2], [[1.75], [2.0], [2.25]])
 
 
 @pytest.mark.parametrize(

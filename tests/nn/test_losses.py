@@ -64,11 +64,6 @@ def test_cross_entropy_at_extreme_logits(dtype):
     np.testing.assert_allclose(scores, expected, rtol=1e-6)
 
 
-@both_floats
-def test_cross_entropy_of_a_certain_and_right_answer_is_zero(dtype):
-    assert cross_entropy(np.array([[1e4, -1e4]], dtype), np.array([0])) == 0.0
-
-
 def test_cross_entropy_keeps_the_digits_that_a_rounded_probability_loses():
     scores, labels = np.array([[0.0, -50.0]]), np.array([1])
     assert cross_entropy(scores, labels) == pytest.approx(50.0, rel=1e-14)
@@ -90,9 +85,3 @@ def test_squared_error_overwrites_the_scores_by_the_gradient(dtype):
     assert scores.dtype == dtype
     np.testing.assert_array_equal(scores, [[-1.0, 0.5], [0.0, -1.0]])
     np.testing.assert_array_equal(targets, [[3.0, 4.0], [2.0, 1.0]])
-
-
-@pytest.mark.parametrize("loss", [cross_entropy, squared_error])
-def test_loss_is_a_python_float(loss):
-    y = np.array([0]) if loss is cross_entropy else np.zeros((1, 2))
-    assert type(loss(np.ones((1, 2), np.float32), y)) is float
