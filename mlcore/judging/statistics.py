@@ -41,7 +41,11 @@ def spread_of(values: Series) -> Spread:
 
 
 def pooled(groups: Sequence[Series], level: float) -> Spread | None:
-    """Pool the spreads of similar runs, unless Bartlett's test tells them apart at the level."""
+    """Pool the spreads of similar runs, unless Bartlett's test tells them apart at the level.
+
+    Both suppose that groups are independent. Where they share images, the degrees of freedom are
+    fewer than told here.
+    """
     if len(groups) < 2 or any(len(g) < 2 or g.nunique() < 2 for g in groups):
         return None
     if stats.bartlett(*groups).pvalue < 1 - level:
