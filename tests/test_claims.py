@@ -34,11 +34,12 @@ SHAPE = np.array([-1, 1] * 5) * np.sqrt(9 / 10)  # mean 0, standard deviation 1
 
 def runs_of(**values):
     """Runs of networks by name, one per seed."""
-    return pd.DataFrame(
-        {"part": "network", "name": name.replace("__", "-"), "seed": seed, "test_accuracy": value,
-         "val_roughness": value}
-        for name, column in values.items() for seed, value in enumerate(column, start=1)
-    )  # fmt: skip
+    rows = [
+        ("network", name.replace("__", "-"), seed, value, value)
+        for name, column in values.items()
+        for seed, value in enumerate(column, start=1)
+    ]
+    return pd.DataFrame(rows, columns=["part", "name", "seed", "test_accuracy", "val_roughness"])
 
 
 def other_runs(*rows):
