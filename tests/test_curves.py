@@ -51,11 +51,6 @@ def test_a_spike_stands_above_the_lowest_so_far_and_is_recovered_from(curve, hei
     assert curves.n_spikes(curve, height) == expected
 
 
-def test_losses_of_half_the_digits_are_reckoned_with_all():
-    curve = np.array([1.0, 0.5, 0.7, 0.4], np.float32)
-    assert curves.roughness(curve) == curves.roughness([float(loss) for loss in curve])
-
-
 @pytest.mark.parametrize(
     ("curve", "expected"),
     [([0.5] * 6, 4), ([0.5, 0.4, 0.5, 0.5, 0.3], 5), ([0.5, 0.6, 0.7, 0.8, 0.1], 4), ([0.5], 1)],

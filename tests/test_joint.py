@@ -31,10 +31,10 @@ def draws(n=20, *, method="fit", metric="test_accuracy", mean=0.8, **columns):
     )  # fmt: skip
 
 
-def judged(runs, printed, section="fashion_classifier", metric="test_accuracy"):
+def judged(runs, printed):
     pairs = {name: {"published": value, "ours": None} for name, value in printed.items()}
     evidence = Evidence(RULES, runs)
-    numbers = judge({section: {metric: pairs}}, evidence)
+    numbers = judge({"fashion_classifier": {"test_accuracy": pairs}}, evidence)
     return joint.judge_jointly(numbers, evidence), numbers, evidence
 
 

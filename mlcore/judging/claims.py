@@ -226,11 +226,15 @@ def values_of(quantity: str, results: Results) -> Series:
     if not overrides and ((runs["part"] == part) & (runs["name"] == name)).any():
         return by_seed(runs, part, name, metric)
     others = results.alternatives
-    if metric not in others:
-        raise RetraceError(f"{quantity}: trainings with other parameters keep no curves")
+    others = others[(others["part"] == part) & (others["name"] == name)]
     alike = [differing(told) == overrides for told in others["overrides"]]
+    others = others[np.array(alike, dtype=bool)]
+    if metric not in others:
+        if overrides or len(others):
+            raise RetraceError(f"{quantity}: trainings with other parameters keep no curves")
+        return pd.Series(dtype=float)
     # Two sweeps may have the same training
-    values = by_seed(others[np.array(alike, dtype=bool)], part, name, metric)
+    values = by_seed(others, part, name, metric)
     if (values.groupby(level=0).nunique() > 1).any():
         raise RetraceError(f"{quantity}: sweeps have several such trainings that differ")
     return values[~values.index.duplicated()]
