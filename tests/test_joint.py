@@ -149,11 +149,9 @@ def test_a_discrepancy_has_its_differences(tmp_path):
     path = written(tmp_path, [POINT, silent])
     results = Results(runs, draws(0, overrides=""), {}, 0.95)
     point, other = discrepancies.judge(path, results)
-    assert [row["text"] for row in point["differences"]] == [
-        f"test_accuracy(classifier/{a}-fit) against test_accuracy(classifier/{a}-partial_fit)"
-        for a in ("tanh", "relu")
-    ]
-    row = point["differences"][0]
+    row, relu = point["differences"]
+    text = "test_accuracy(classifier/relu-fit) against test_accuracy(classifier/relu-partial_fit)"
+    assert relu["text"] == text
     assert (row["n"], row["difference"]) == (20, pytest.approx(0.1, abs=0.01))
     assert row["interval"].low < row["difference"] < row["interval"].high
     assert row["left"] - row["right"] == pytest.approx(row["difference"])
@@ -165,13 +163,10 @@ def test_a_discrepancy_has_its_differences(tmp_path):
 
 @pytest.mark.parametrize(
     ("point", "says"),
-    [
-        ({**POINT, "id": 1}, "0.id=1: "),
-        ({k: v for k, v in POINT.items() if k != "code"}, "0.code is missing"),
-        ({**POINT, "difference": [{"left": "a"}]}, "0.difference.0.right is missing"),
-        ({**POINT, "difference": [{"left": "a", "right": "b"}]}, "'a > b' is not a statement"),
-    ],
-)
+    [({k: v for k, v in POINT.items() if k != "code"}, "0.code is missing"),
+     ({**POINT, "difference": [{"left": "a"}]}, "0.difference.0.right is missing"),
+     ({**POINT, "difference": [{"left": "a", "right": "b"}]}, "'a > b' is not a statement")],
+)  # fmt: skip
 def test_what_is_wrong_in_a_discrepancy_is_named(tmp_path, point, says):
     with pytest.raises(RetraceError) as refusal:
         discrepancies.judge(written(tmp_path, [point]), Results(draws(), draws(), {}, 0.95))

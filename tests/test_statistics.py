@@ -41,22 +41,16 @@ def test_impossible_counts_are_refused(k, n):
 
 @pytest.mark.parametrize(
     ("values", "level", "mean", "t", "sd"),
-    [
-        # t(2) and t(1) at 97.5 %, t(2) at 95 % in printed tables
-        ([1.0, 2.0, 3.0], 0.95, 2, 4.3027, 1),
-        ([0.0, 2.0], 0.95, 1, 12.706, 2**0.5),
-        ([1.0, 2.0, 3.0], 0.9, 2, 2.9200, 1),
-        ([0.5] * 10, 0.95, 0.5, 2.2622, 0),
-    ],
-)
+    # t(2) and t(1) at 97.5 %, t(2) at 95 % in printed tables
+    [([1.0, 2.0, 3.0], 0.95, 2, 4.3027, 1), ([0.0, 2.0], 0.95, 1, 12.706, 2**0.5),
+     ([1.0, 2.0, 3.0], 0.9, 2, 2.9200, 1), ([0.5] * 10, 0.95, 0.5, 2.2622, 0)],
+)  # fmt: skip
 def test_intervals_by_hand(values, level, mean, t, sd):
     runs, n = pd.Series(values), len(values)
     spread = spread_of(runs)
     assert spread == (pytest.approx(sd), n - 1)
-    for (low, high), factor in (
-        (further_run(runs, spread, level), (1 + 1 / n) ** 0.5),
-        (mean_interval(runs, level), n**-0.5),
-    ):
+    for (low, high), factor in ((further_run(runs, spread, level), (1 + 1 / n) ** 0.5),
+                                (mean_interval(runs, level), n**-0.5)):  # fmt: skip
         assert (mean - low, high - mean) == (pytest.approx(t * sd * factor, rel=1e-4),) * 2
 
 
@@ -146,16 +140,12 @@ SPREAD = np.arange(960, 970) / 1000
 
 @pytest.mark.parametrize(
     ("values", "printed", "expected"),
-    [
-        *((SPREAD, 0.9625, "4 of 11"), (SPREAD, 0.95, "1 of 11"), (SPREAD, 0.98, "11 of 11")),
-        (SPREAD, 0.962, "3.5 of 11"),
-        # Eight of 820 in 7,000 round to 0.1171; one of 821 is above, one of 818 below
-        (np.array([820] * 8 + [821, 818]) / 7000, 0.1171, "6 of 11"),
-    ],
-)
-def test_rank_counts_the_runs_below_and_half_of_those_that_print_the_same(
-    values, printed, expected
-):
+    # Eight of 820 in 7,000 round to 0.1171; one of 821 is above, one of 818 below
+    [(SPREAD, 0.9625, "4 of 11"), (SPREAD, 0.95, "1 of 11"), (SPREAD, 0.98, "11 of 11"),
+     (SPREAD, 0.962, "3.5 of 11"),
+     (np.array([820] * 8 + [821, 818]) / 7000, 0.1171, "6 of 11")],
+)  # fmt: skip
+def test_rank_counts_runs_below_and_half_of_those_that_print_the_same(values, printed, expected):
     assert rank(pd.Series(values), printed, 4) == expected
 
 

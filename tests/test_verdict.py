@@ -158,9 +158,9 @@ OTHER = NOT_REPRODUCED, "the exact value is "
         ("worked_examples.backprop.loss_before", 4.375, 4.3754, SAME, 0.0005),
         ("worked_examples.backprop.loss_before", 4.375, 4.376, OTHER, 0.0005),
         ("worked_examples.backprop.loss_after", 3.30, 3.2872,
-         (IMMATERIAL, "the exact value is 3.2872: the study computes it from "), 0.0173),
+         (IMMATERIAL, "the exact value is 3.2872: the study computes it from "), 0.0346),
         ("worked_examples.backprop.loss_after", 3.30, 3.2952, SAME, 0.005),
-        ("worked_examples.backprop.loss_after", 3.30, 3.28, OTHER, 0.005),
+        ("worked_examples.backprop.loss_after", 3.30, 3.26, OTHER, 0.005),
     ],
 )  # fmt: skip
 def test_exact_numbers_match_to_the_printed_digits(path, published, ours, expected, tolerance):

@@ -61,11 +61,9 @@ def made_up(summary):
     )
     runs = runs.assign(sweep="made-up", overrides="", results="0" * 16)
     runs["params"] = [f"{number:016x}" for number in runs.index]
-    curves = pd.DataFrame(
-        {"params": params, "epoch": epoch, **dict.fromkeys(CURVES, 1 / epoch)}
-        for params in runs[runs["part"] == "network"]["params"]
-        for epoch in (1, 2, 3)
-    )
+    networks = runs[runs["part"] == "network"]["params"]
+    curves = pd.DataFrame({"params": params, "epoch": epoch, **dict.fromkeys(CURVES, 1 / epoch)}
+                          for params in networks for epoch in (1, 2, 3))  # fmt: skip
     return runs.reindex(columns=[*KEY, *DIGESTS, *METRICS]), curves
 
 
@@ -104,10 +102,8 @@ def test_every_number_and_claim_gets_a_word(workspace):
     judged = whole["by_number"] | whole["by_claim"]
     assert words == {name: about["verdict"] for name, about in judged.items()}
     assert [words[name] for name in ("B1", "B3")] == [claims.SUPPORTED, claims.OPINION]
-    assert words["B2"] == max(
-        (words[path] for path in table.index if path.startswith("mnist")),
-        key=numbers.VERDICTS.index,
-    )
+    cells = [words[path] for path in table.index if path.startswith("mnist")]
+    assert words["B2"] == max(cells, key=numbers.VERDICTS.index)
     assert words["mnist_grid.test_accuracy.relu.normal"] == numbers.EXACT
     for path, number in whole["by_number"].items():
         assert table.loc[path, "verdict"] == number["verdict"]
