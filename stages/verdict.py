@@ -6,8 +6,6 @@ import hashlib
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from mlcore.files import read_json, write_json, write_table
 from mlcore.judging import claims, discrepancies, joint, numbers, protocols
 from mlcore.judging.curves import with_measures
@@ -18,9 +16,6 @@ from mlcore.judging.rules import read_rules
 if TYPE_CHECKING:
     from mlcore.config import Config
     from mlcore.workspace import Workspace
-
-PROTOCOLS_ARE_OF = "3.2"
-"""The joint rule whose numbers tell protocols apart."""
 
 
 def run(config: Config, workspace: Workspace) -> None:
@@ -45,10 +40,7 @@ def run(config: Config, workspace: Workspace) -> None:
     for path, number in by_number.items():
         if number["ours"] is not None:
             number["provenance"] = provenance(path, workspace.input, config.model_dump())
-    together = joint.judge_jointly(on_numbers, evidence)
-    judged = [n for n in on_numbers if n.path in together[PROTOCOLS_ARE_OF]["numbers"]]
-    units = pd.Series({n.path: joint.unit_of(n.path, evidence) for n in judged})
-    compared = protocols.compare(rules.protocols, judged, units, results)
+    compared = protocols.compare(on_numbers, evidence, results)
     write_table(workspace.output("metrics/protocols.csv"), compared)
     whole = {
         "level": rules.level,
@@ -57,7 +49,7 @@ def run(config: Config, workspace: Workspace) -> None:
         "claims": claims.counts([*on_claims.values()]),
         "coverage": numbers.coverage(on_numbers, rules.level),
         "replicates": len(runs),
-        "joint": together,
+        "joint": joint.judge_jointly(on_numbers, evidence),
         "protocols": compared,
         "discrepancies": discrepancies.judge(
             workspace.input("metrics/discrepancies.yaml"), results

@@ -17,14 +17,15 @@ FALLING = [1.0, 0.5, 0.4, 0.3]
         (FALLING, 1, 0),
         ([1.0, 0.5, 0.7, 0.4], 1.0 / 0.6, 1 / 3),  # down 0.5, up 0.2, down 0.3: 1.0 for 0.6
         ([1.0, 0.5, 0.7, 0.4, 0.4], 1.0 / 0.6, 1 / 4),
-        # What does not fall is endlessly rough
-        ([0.4, 0.5], math.inf, 1),
-        ([0.4, 0.6, 0.4], math.inf, 0.5),
-        ([0.4], math.inf, 0),
+        *(([0.4, 0.5], 1, 1), ([0.4, 0.6, 0.4], 2, 0.5)),
+        # Flat: the range is below a thousandth of the last loss
+        ([2.3, 2.302, 2.3], math.nan, 0.5),
+        ([2.3, 2.303, 2.3], 2, 0.5),
+        ([0.4], math.nan, 0),
     ],
 )
 def test_how_smoothly_a_curve_falls(curve, roughness, rising):
-    assert curves.roughness(curve) == pytest.approx(roughness)
+    assert curves.roughness(curve) == pytest.approx(roughness, nan_ok=True)
     assert curves.rising_share(curve) == pytest.approx(rising)
 
 
@@ -49,32 +50,32 @@ def test_a_spike_stands_above_the_lowest_so_far_and_is_recovered_from(curve, hei
     assert curves.n_spikes(curve, height) == expected
 
 
-def test_losses_of_half_the_digits_are_reckoned_with_all():
-    curve = np.array([1.0, 0.5, 0.7, 0.4], np.float32)
-    assert curves.roughness(curve) == curves.roughness([float(loss) for loss in curve])
+@pytest.mark.parametrize(
+    ("train", "val", "expected"),
+    # No overfitting where the training loss does not fall
+    [([1.0, 0.5, 0.3, 0.2], [1.0, 0.4, 0.44, 0.5], 25), ([1.0, 0.5], [1.0, 0.4], 0),
+     ([1.0, 0.5, 0.6], [1.0, 0.4, 0.5], 0), ([1.0, 0.5, 0.5], [1.0, 0.4, 0.5], 0)],
+)  # fmt: skip
+def test_generalisation_loss_by_hand(train, val, expected):
+    assert curves.generalisation_loss(train, val) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
     ("curve", "expected"),
-    [([0.5] * 6, 4), ([0.5, 0.4, 0.5, 0.5, 0.3], 5), ([0.5, 0.6, 0.7, 0.8, 0.1], 4), ([0.5], 1)],
-    ids=["the same again is no new minimum", "new minimum in time", "too late", "short"],
-)
-def test_a_patience_of_three_epochs(curve, expected):
-    assert curves.last_epoch(curve, 3) == expected
-
-
-@pytest.mark.parametrize(
-    ("train", "val", "expected"),
     [
-        ([1.0, 0.5, 0.3, 0.2], [1.0, 0.4, 0.44, 0.5], 25),
-        ([1.0, 0.5, 0.3, 0.2], [1.0, 0.6, 0.5, 0.4], 0),
-        # No overfitting where the training loss does not fall
-        ([1.0, 0.5, 0.6], [1.0, 0.4, 0.5], 0),
-        ([1.0, 0.5, 0.5], [1.0, 0.4, 0.5], 0),
+        ([1.0, 0.8, 0.6], 1),
+        ([1.0, 0.8, 0.7, 0.6, 0.55, 0.5], 0.9),
+        ([1.0, 0.5, 0.6, 0.7, 0.8, 0.4], 5 / 6),  # the lowest so far counts
+        ([0.4, 0.5, 0.6, 0.7, 0.8, 0.9], math.nan),  # never falls
+        ([2.3010, 2.3009, 2.3, 2.3, 2.3, 2.2999], math.nan),  # flat
     ],
 )
-def test_generalisation_loss_by_hand(train, val, expected):
-    assert curves.generalisation_loss(train, val) == pytest.approx(expected)
+def test_the_share_of_the_fall_that_five_epochs_reach(curve, expected):
+    assert curves.early_fall(curve) == pytest.approx(expected, nan_ok=True)
+
+
+def test_the_first_epoch_that_reaches_an_accuracy():
+    assert [curves.epochs_to(a) for a in ([0.8, 0.9, 0.8], [0.95], [0.1] * 100)] == [2, 1, 101]
 
 
 @pytest.mark.parametrize("curve", [[], [[1.0]], [1.0, 0.0], [1.0, math.nan]])
@@ -85,9 +86,10 @@ def test_what_is_no_curve_is_refused(curve):
 
 def test_describe_gives_each_of_them():
     train, val = np.array([1.0, 0.5, 0.45]), np.array([0.9, 0.6, 0.72])
-    assert curves.describe(train, val) == {
-        "train_roughness": pytest.approx(1), "val_roughness": pytest.approx(0.42 / 0.18),
-        "train_rising": 0, "val_rising": 0.5,
+    assert curves.describe(train, val, [0.5, 0.92, 0.91]) == {
+        "train_roughness": pytest.approx(1), "val_roughness": pytest.approx(0.42 / 0.3),
+        "train_rising": 0, "val_rising": 0.5, "train_fall_5": 1, "epochs_to_90": 2,
+        "train_range": pytest.approx(0.55 / 0.45), "val_range": pytest.approx(0.3 / 0.72),
         "generalisation_loss": pytest.approx(20), "generalisation_loss_10": pytest.approx(20),
         # The rise does not come back
         **{f"{part}_spikes_{h}": 0 for part in ("train", "val") for h in curves.SPIKE_HEIGHTS},
@@ -97,7 +99,7 @@ def test_describe_gives_each_of_them():
 def test_overfitting_is_judged_with_a_shorter_patience_too():
     train = 1 / np.arange(1, 26)
     val = np.concatenate([[1.0, 0.5, 0.4], np.linspace(0.41, 0.62, 22)])
-    described = curves.describe(train, val)
+    described = curves.describe(train, val, val)
     assert described["generalisation_loss"] == pytest.approx(100 * (0.62 / 0.4 - 1))
     # Ten epochs after the third
     assert described["generalisation_loss_10"] == pytest.approx(100 * (0.50 / 0.4 - 1))
@@ -108,14 +110,16 @@ def test_each_training_gets_the_measures_of_its_own_curve():
     # As smooth as can be, and down 0.5, up 0.2, down 0.3; epochs and trainings in no order
     losses = {"a": [1.0, 0.5, 0.4, 0.3], "b": [1.0, 0.5, 0.7, 0.4]}
     rows = [
-        {"params": params, "epoch": epoch, "train_loss": 1 / epoch, "val_loss": losses[params][i]}
+        {"params": params, "epoch": epoch, "train_loss": 1 / epoch, "val_loss": losses[params][i],
+         "val_accuracy": epoch / 4}
         for i, epoch in reversed([*enumerate(range(1, 5))])
         for params in ("b", "a")
-    ]
+    ]  # fmt: skip
     table = curves.with_measures(runs, pd.DataFrame(rows))
     assert table[["params", "seed"]].equals(runs)
     assert table["val_roughness"].tolist() == pytest.approx([1 / 0.6, math.nan, 1], nan_ok=True)
     assert table["val_rising"].tolist() == pytest.approx([1 / 3, math.nan, 0], nan_ok=True)
+    assert table["epochs_to_90"].tolist() == pytest.approx([4, math.nan, 4], nan_ok=True)
     # Without any curve every measure is missing
     table = curves.with_measures(runs, pd.DataFrame(rows)[:0])
     assert list(table) == ["params", "seed", *curves.MEASURES]

@@ -1,18 +1,12 @@
 """Other choices beside the default, on tables made by hand."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from mlcore.judging import sensitivity
 from mlcore.judging.curves import last_epoch
-from mlcore.judging.replicates import read_curves, read_replicates, read_runs
 from mlcore.nn.training import EarlyStopping, EpochStats
-
-METRICS = Path(__file__).parents[1] / "metrics"
 
 
 def network(name, seed, params="", **metrics):
@@ -81,20 +75,33 @@ def test_an_alternative_stands_beside_the_printed_number_and_the_default():
 
 @pytest.mark.parametrize(
     ("values", "sd", "expected"),
-    [
-        ([0.9729, 0.9731], 0.0001, "nearer"),
-        ([0.9690, 0.9692], 0.0001, "farther"),
-        ([0.9730], 0.0001, "nearer"),
-        ([0.9703, 0.9701], 0.001, "no telling"),
-        ([0.9712], 0.001, "no telling"),
-        ([0.9730], None, "no telling"),  # one run says nothing about the spread
-    ],
-)
+    # One run of the default says nothing about the spread
+    [([0.9729, 0.9731], 0.0001, "nearer"), ([0.9690, 0.9692], 0.0001, "farther"),
+     ([0.9730], 0.0001, "nearer"), ([0.9703, 0.9701], 0.001, "no telling"),
+     ([0.9712], 0.001, "no telling"), ([0.9730], None, "no telling")],
+)  # fmt: skip
 def test_nearer_means_by_more_than_the_seeds_vary(values, sd, expected):
     """The default has a mean of 0.9705, 0.0025 off the printed 0.973."""
     shape = np.array([-1, 1] * 5) * np.sqrt(9 / 10)
     default = pd.Series(0.9705 + sd * shape if sd else [0.9705])
     assert sensitivity.nearer(pd.Series(values), default, 0.973) == expected
+
+
+@pytest.mark.parametrize(
+    ("methods", "loss"),
+    [(("fit", "partial_fit"), 0.44), (("partial_fit", "fit"), 0.44), (("fit",), 0.33)],
+)
+def test_where_two_models_were_trained_a_number_is_of_its_own(methods, loss):
+    """A validation loss is of partial_fit, unless that was not run."""
+    losses = {"fit": 0.33, "partial_fit": 0.44}
+    runs = pd.DataFrame(
+        {"part": "classifier", "name": f"tanh-{method}", "seed": seed, "val_loss": losses[method],
+         "sweep": "pooled", "overrides": f"classifier.method={method} fashion_mnist.pooled=false"}
+        for method in methods for seed in (1, 2)
+    )  # fmt: skip
+    (row,) = sensitivity.summarise(runs, runs, SUMMARY)
+    assert (row["alternative"], row["n"]) == ("fashion_mnist.pooled=false", 2)
+    assert (row["mean"], row["default"]) == (loss, loss)
 
 
 def test_the_search_is_judged_by_the_best_of_its_candidates():
@@ -111,25 +118,15 @@ def test_the_search_is_judged_by_the_best_of_its_candidates():
     assert row["mean"] == pytest.approx((0.86 + 0.87) / 2)
 
 
-def test_without_alternatives_of_printed_numbers_there_is_nothing_to_say():
-    rows = pd.DataFrame([network("tanh-xavier", 1, test_accuracy=0.9, sweep="a", overrides="b=1")])
-    assert sensitivity.summarise(rows, rows[:0], SUMMARY) == []
-    assert sensitivity.how_ordinary([]) == []
-
-
 @pytest.mark.parametrize(
     ("losses", "rank"),
-    [
-        ([0.43, 0.45, 0.46, 0.50], "2 of 5"),
-        # What rounds to the printed 0.4400 is a tie
-        ([0.43, 0.44006, 0.43994, 0.50], "3 of 5"),
-        ([0.43, 0.44004, 0.44004, 0.50], "3 of 5"),
-    ],
+    # What rounds to the printed 0.4400 is a tie
+    [([0.43, 0.45, 0.46, 0.50], "2 of 5"), ([0.43, 0.44004, 0.44004, 0.50], "3 of 5")],
 )
 def test_how_ordinary_a_printed_value_is_among_the_alternatives(losses, rank):
     alternatives = pd.DataFrame(
-        {"part": "classifier", "name": "tanh", "seed": 1, "val_loss": loss, "sweep": "split",
-         "overrides": f"fashion_mnist.seed={number}"}
+        {"part": "classifier", "name": "tanh-partial_fit", "seed": 1, "val_loss": loss,
+         "sweep": "split", "overrides": f"fashion_mnist.seed={number}"}
         for number, loss in enumerate(losses)
     )  # fmt: skip
     rows = sensitivity.summarise(alternatives, alternatives[:0], SUMMARY)
@@ -144,26 +141,3 @@ def test_every_alternative_of_a_number_is_kept_apart():
         "classifier.activation=tanh fashion_mnist.seed=1 fashion_mnist.stratify=true"
     ) == "fashion_mnist.seed=1 fashion_mnist.stratify=true"  # fmt: skip
     assert sensitivity.without_matrix("network.activation=tanh") == "network.activation=tanh"
-
-
-def test_the_committed_replicates_end_where_their_patience_ends_them():
-    """By curves of six digits as by the whole ones, but where less than that moves."""
-    runs = read_replicates(METRICS / "replicates.csv").set_index("params")
-    curves = read_curves(METRICS / "replicates_curves.csv")
-    for params, curve in curves.groupby("params"):
-        if not runs.loc[params, "name"].endswith("-zero"):
-            assert last_epoch(curve["val_loss"], 20) == runs.loc[params, "n_epochs"]
-
-
-def test_every_alternative_that_was_run_is_told():
-    told = json.loads((METRICS / "sensitivity.json").read_text(encoding="utf-8"))
-    runs = read_runs(METRICS / "sensitivity.csv")
-    choices = {row["choice"] for row in told["alternatives"]}
-    assert choices == {"stopping", *runs["sweep"]}
-    rules = {row["alternative"] for row in told["alternatives"] if row["choice"] == "stopping"}
-    assert len(rules) == len(sensitivity.STOPPING)
-    default = "network.patience=20 network.restore_best=false"
-    usual = [row for row in told["alternatives"] if row["alternative"] == default]
-    assert len({row["number"] for row in usual}) == len(usual) == 12
-    for row in usual:
-        assert row["mean"] == pytest.approx(row["default"], abs=1e-6)

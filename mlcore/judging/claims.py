@@ -13,12 +13,14 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 from pydantic import model_validator
 
 from mlcore.errors import RetraceError
 from mlcore.judging.curves import MEASURES
-from mlcore.judging.numbers import VERDICTS, by_seed
+from mlcore.judging.numbers import NOT_REPRODUCED, NOT_TESTABLE, VERDICTS, by_seed
+from mlcore.judging.parts import PARTS
 from mlcore.judging.replicates import METRICS
 from mlcore.judging.rules import Section, checked
 from mlcore.judging.statistics import Interval, Series, mean_interval
@@ -56,9 +58,18 @@ class Claim(Section):
 
     @model_validator(mode="after")
     def _answered(self) -> "Claim":
-        if not (self.numbers or self.statements or self.reason):
-            raise ValueError(f"{self.id}: numbers, statements or a reason is needed")
+        if self.kind in ("setting", "opinion"):
+            if not self.reason:
+                raise ValueError(f"{self.id}: a reason is needed")
+        elif not (self.numbers or self.statements):
+            raise ValueError(f"{self.id}: numbers or statements are needed")
         return self
+
+    def settings(self) -> list[dict[str, Any]]:
+        """Give what $threshold and $measure stand for: first as judged, then in other ways."""
+        own = {"threshold": self.threshold, "measure": self.measure}
+        others = [variant.model_dump(exclude_none=True) for variant in self.also]
+        return [{k: v for k, v in (own | o).items() if v is not None} for o in ({}, *others)]
 
 
 @dataclass(frozen=True)
@@ -71,7 +82,7 @@ class Results:
         Replicates: "part", "name", "seed", final metrics, and of networks those of
         `curves.describe`.
     alternatives : DataFrame
-        The same of trainings with other parameters, and their "overrides".
+        Final metrics of trainings with other parameters, and their "overrides".
     verdicts : mapping of str to str
         On numbers, by path.
     level : float
@@ -113,7 +124,8 @@ class Judged:
     difference : float or None
         Mean over the runs of the left side less the right side, paired by seed.
     interval : Interval or None
-        Of that mean.
+        Of that mean, at the level of all intervals; wider (Bonferroni) where one of several
+        statements would refute the claim.
     holds : int
         Runs of which the statement is true on their own.
     """
@@ -135,20 +147,44 @@ STATEMENT = re.compile(
     rf"(?:(?:(?P<factor>{NUMBER}) \* )?{QUANTITY.format('right')}"
     rf"(?: (?P<op>[+-]) (?P<by>{NUMBER}))?|(?P<number>{NUMBER}))(?: within (?P<margin>{NUMBER}))?"
 )
-PARTS_OF_QUANTITY = re.compile(r"(\w+)\((\w+)/([^,]+)((?:, *[^,]+)*)\)")
+PARTS_OF_QUANTITY = re.compile(r"(\w+)\((\w+)/([^,\s]+)((?:, *[^,\s]+)*)\)")
 
 
 def parse(text: str) -> Statement:
-    """Take a statement apart; raises RetraceError if it is not one."""
+    """Take a statement apart; raises RetraceError if it is not one, or a metric is unknown."""
     found = STATEMENT.fullmatch(text)
     if found is None or (found["sign"] == "=") != (found["margin"] is not None):
         raise RetraceError(
             f"{text!r} is not a statement: it should be like 'test_accuracy(network/tanh-normal) > "
             "0.9' or 'METRIC(PART/NAME) = METRIC(PART/NAME) within 0.01'"
         )
+    for quantity in filter(None, (found["left"], found["right"])):
+        parse_quantity(quantity)
     offset = float(found["number"] or found["by"] or 0) * (-1 if found["op"] == "-" else 1)
     return Statement(text, found["left"], found["sign"], float(found["factor"] or 1),
                      found["right"], offset, float(found["margin"] or 0))  # fmt: skip
+
+
+def parse_quantity(text: str) -> tuple[str, str, str, frozenset[str]]:
+    """Give metric, part, name and overrides of a quantity.
+
+    Raises
+    ------
+    RetraceError
+        If it is not one, or its metric or part is unknown.
+    """
+    found = PARTS_OF_QUANTITY.fullmatch(text)
+    if found is None:
+        raise RetraceError(f"{text!r} should be METRIC(PART/NAME) or METRIC(PART/NAME, KEY=VALUE)")
+    metric, part, name, rest = found.groups()
+    for kind, word, known in (("metric", metric, (*METRICS, *MEASURES)), ("part", part, PARTS)):
+        if word not in known:
+            near = get_close_matches(word, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise RetraceError(f"{text}: there is no {kind} {word}{hint}")
+    # A comma within a list is not followed by a key
+    overrides = re.split(r",\s*(?=[^,\s]+=)", rest)
+    return metric, part, name, frozenset(word for word in overrides if word)
 
 
 def expand(text: str) -> Iterator[str]:
@@ -163,12 +199,13 @@ def expand(text: str) -> Iterator[str]:
 
 def statements_of(claim: Claim, settings: Mapping[str, Any]) -> list[Statement]:
     """Give the statements of a claim, with the values of $threshold and $measure."""
-    filled = []
+    filled: list[Statement] = []
+    for name in settings:
+        if not any(f"${name}" in text for text in claim.statements):
+            raise RetraceError(f"the claim {claim.id} has a {name} that no statement uses")
     for text in claim.statements:
         for name, value in settings.items():
-            text = text.replace(
-                f"${name}", f"{value:g}" if isinstance(value, float) else str(value)
-            )
+            text = text.replace(f"${name}", f"{value:.12g}" if isinstance(value, float) else value)
         if "$" in text:
             raise RetraceError(f"the claim {claim.id} has no value for a $ in {text!r}")
         filled += [parse(one) for one in expand(text)]
@@ -181,25 +218,26 @@ def values_of(quantity: str, results: Results) -> Series:
     Raises
     ------
     RetraceError
-        If it is not one, or its metric is unknown.
+        If it is not one, its metric is unknown or of curves that are not kept, or one seed has
+        several values.
     """
-    found = PARTS_OF_QUANTITY.fullmatch(quantity)
-    if found is None:
-        raise RetraceError(
-            f"{quantity} should be METRIC(PART/NAME) or METRIC(PART/NAME, KEY=VALUE)"
-        )
-    metric, part, name, rest = found.groups()
-    known = (*METRICS, *MEASURES)
-    if metric not in known:
-        near = get_close_matches(metric, known, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise RetraceError(f"{quantity}: there is no metric {metric}{hint}")
-    overrides = frozenset(word.strip() for word in rest.split(",") if word.strip())
+    metric, part, name, overrides = parse_quantity(quantity)
     runs = results.runs
     if not overrides and ((runs["part"] == part) & (runs["name"] == name)).any():
         return by_seed(runs, part, name, metric)
-    told = results.alternatives["overrides"].map(differing)
-    return by_seed(results.alternatives[told == overrides], part, name, metric)
+    others = results.alternatives
+    others = others[(others["part"] == part) & (others["name"] == name)]
+    alike = [differing(told) == overrides for told in others["overrides"]]
+    others = others[np.array(alike, dtype=bool)]
+    if metric not in others:
+        if overrides or len(others):
+            raise RetraceError(f"{quantity}: trainings with other parameters keep no curves")
+        return pd.Series(dtype=float)
+    # Two sweeps may have the same training
+    values = by_seed(others, part, name, metric)
+    if (values.groupby(level=0).nunique() > 1).any():
+        raise RetraceError(f"{quantity}: sweeps have several such trainings that differ")
+    return values[~values.index.duplicated()]
 
 
 def differing(overrides: str) -> frozenset[str]:
@@ -243,7 +281,7 @@ def judge_statement(statement: Statement, results: Results, level: float) -> Jud
 
 
 def judge_claim(claim: Claim, results: Results) -> dict[str, Any]:
-    """Judge one claim.
+    """Judge one claim; raises RetraceError if no number fits one of its patterns.
 
     Returns
     -------
@@ -252,15 +290,17 @@ def judge_claim(claim: Claim, results: Results) -> dict[str, Any]:
         "verdicts", on its numbers by path; "variants", the verdict by each other threshold or
         measure.
     """
-    settings = {k: v for k in ("threshold", "measure") if (v := getattr(claim, k)) is not None}
-    judged = _judge_statements(claim, settings, results)
-    paths = [path for path in results.verdicts if any(fnmatchcase(path, p) for p in claim.numbers)]
-    verdicts = {path: results.verdicts[path] for path in paths}
-    variants = []
-    for variant in claim.also:
-        other = variant.model_dump(exclude_none=True)
-        again = _judge_statements(claim, settings | other, results)
-        variants.append({**other, "verdict": combine(claim, again, verdicts)})
+    verdicts: dict[str, str] = {}
+    for pattern in claim.numbers:
+        found = {p: v for p, v in results.verdicts.items() if fnmatchcase(p, pattern)}
+        if not found:
+            raise RetraceError(f"the claim {claim.id}: no number that is judged fits {pattern}")
+        verdicts |= found
+    judged, *again = (_judge_statements(claim, each, results) for each in claim.settings())
+    variants = [
+        {**variant.model_dump(exclude_none=True), "verdict": combine(claim, other, verdicts)}
+        for variant, other in zip(claim.also, again, strict=True)
+    ]
     return {
         **claim.model_dump(exclude_none=True, exclude={"also", "statements", "numbers"}),
         "verdict": combine(claim, judged, verdicts),
@@ -285,15 +325,19 @@ def _judge_statements(claim: Claim, settings: Mapping[str, Any], results: Result
 
 
 def combine(claim: Claim, judged: Sequence[Judged], verdicts: Mapping[str, str]) -> str:
-    """Give the verdict on a claim that is all of its statements, and its numbers."""
+    """Give the verdict on a claim: that all of its statements hold, and its numbers.
+
+    The worst verdict of its numbers where it has no statements.
+    """
     if not judged and not verdicts:
         return GIVEN if claim.kind == "setting" else OPINION
-    found = {statement.verdict for statement in judged}
     if not judged:
         return max(verdicts.values(), key=VERDICTS.index)
-    if REFUTED in found:
+    found = {statement.verdict for statement in judged}
+    if REFUTED in found or NOT_REPRODUCED in verdicts.values():
         return REFUTED
-    return SUPPORTED if found == {SUPPORTED} else UNDECIDED
+    certain = found == {SUPPORTED} and NOT_TESTABLE not in verdicts.values()
+    return SUPPORTED if certain else UNDECIDED
 
 
 def read_claims(path: Path) -> list[Claim]:
@@ -303,8 +347,8 @@ def read_claims(path: Path) -> list[Claim]:
     if twice := [name for name in ids if ids.count(name) > 1]:
         raise RetraceError(f"{path}: the claim {twice[0]} is there {ids.count(twice[0])} times")
     for claim in claims:
-        settings = {"threshold": claim.threshold, "measure": claim.measure}
-        statements_of(claim, {k: v for k, v in settings.items() if v is not None})
+        for settings in claim.settings():
+            statements_of(claim, settings)
     return claims
 
 

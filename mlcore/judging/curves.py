@@ -28,7 +28,7 @@ def _losses(curve: ArrayLike) -> NDArray[np.float64]:
 
 
 def roughness(curve: ArrayLike) -> float:
-    """Compute total variation over range: 1 for a curve that only falls, more for any rise.
+    """Compute total variation over range: 1 for a curve that only falls, or only rises.
 
     NaN for a flat curve, which is neither smooth nor rough.
     """
@@ -45,10 +45,15 @@ def value_range(curve: ArrayLike) -> float:
 
 
 def early_fall(curve: ArrayLike, n_epochs: int = 5) -> float:
-    """Compute the share of a curve's whole fall from its first value reached after some epochs."""
+    """Compute how much of a curve's fall, from its first value to its lowest, some epochs reach.
+
+    As a share; NaN for a flat curve, and one that never falls.
+    """
     losses = _losses(curve)
     fall = losses[0] - losses.min()
-    return float((losses[0] - losses[:n_epochs].min()) / fall) if fall > 0 else 1.0
+    if value_range(losses) < FLAT or fall == 0:
+        return math.nan
+    return float((losses[0] - losses[:n_epochs].min()) / fall)
 
 
 def epochs_to(accuracies: ArrayLike, level: float = LEARNED) -> int:
@@ -131,7 +136,7 @@ def with_measures(runs: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
     """Give the measures of every training's curves beside its final metrics.
 
     `runs` has a row per training, with its "params"; `curves` one per epoch: "params", "epoch",
-    "train_loss" and "val_loss". Trainings without a curve get NaN.
+    "train_loss", "val_loss" and "val_accuracy". Trainings without a curve get NaN.
     """
     described = {
         params: describe(curve["train_loss"], curve["val_loss"], curve["val_accuracy"])

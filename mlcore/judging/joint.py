@@ -98,8 +98,9 @@ def _judge(joint: Joint, numbers: Sequence[Number], evidence: Evidence) -> dict[
 def calibrated(printed: Series, runs: pd.DataFrame, half_units: Series) -> dict[str, Any]:
     """Give "chi2", "df", "p" and "rank" of printed values; None for too few runs.
 
-    The p is that of a chi-square distribution, which a covariance from few runs makes too small;
-    the rank, among the chi-squares of our own runs, each judged by the others, does not suppose it.
+    The p is that of a chi-square distribution, and rough: with few runs the covariance makes it
+    too small for many values, its shrinkage too large for strong correlations. The rank, among the
+    chi-squares of our own runs, each judged by the others, does not suppose the distribution.
     """
     if len(runs) < MIN_JOINT:
         return {"chi2": None, "df": len(printed), "p": None, "rank": None}

@@ -1,45 +1,43 @@
 """How strongly the printed numbers alone point to how the study was run."""
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from mlcore.judging.claims import Results, values_of
-from mlcore.judging.joint import calibrated
-from mlcore.judging.numbers import Number
+from mlcore.judging.joint import calibrated, unit_of
+from mlcore.judging.numbers import Evidence, Number
+from mlcore.judging.parts import group_of
 from mlcore.judging.rules import Protocol
 from mlcore.judging.statistics import Series
 
 PART = "classifier"
+"""Whose numbers tell protocols apart."""
 
 
-def compare(
-    protocols: Mapping[str, Protocol],
-    numbers: Sequence[Number],
-    half_units: Series,
-    results: Results,
-) -> list[dict[str, Any]]:
-    """Judge all numbers of a part jointly by the runs of each protocol.
+def compare(numbers: list[Number], evidence: Evidence, results: Results) -> list[dict[str, Any]]:
+    """Judge all numbers of the classifiers jointly by the runs of each protocol of the rules.
 
     Parameters
     ----------
-    protocols : mapping of str to Protocol
-    numbers : sequence of Number
-        Of the classifiers, with paths like "fashion_classifier.test_loss.tanh".
-    half_units : Series
-        Half a unit of the last printed digit, by path.
+    numbers : list of Number
+        Those of other parts are left out.
+    evidence : Evidence
     results : Results
 
     Returns
     -------
     list of dict
-        "protocol"; "n", its draws; "chi2", "df", "p"; "rank" as `joint.judge_jointly` has it. The
-        most likely first; protocols that have not been run last, with None.
+        "protocol"; "n", its draws; "chi2", "df", "p" and "rank" as `joint.calibrated` has them.
+        The one that the numbers depart from least comes first; protocols that have not been run
+        come last, with None.
     """
-    printed = pd.Series({number.path: float(number.published) for number in numbers})
+    groups = {number.path: group_of(number.path) for number in numbers}
+    ours = [n for n in numbers if (g := groups[n.path]) is not None and g.part == PART]
+    printed = pd.Series({number.path: float(number.published) for number in ours})
+    half_units = pd.Series({number.path: unit_of(number.path, evidence) for number in ours})
     rows = []
-    for name, protocol in protocols.items():
+    for name, protocol in evidence.rules.protocols.items():
         runs = pd.concat({p: _values(p, protocol, results) for p in printed.index}, axis=1).dropna()
         row: dict[str, Any] = {"protocol": name, "n": len(runs)}
         rows.append(row | calibrated(printed, runs, half_units))

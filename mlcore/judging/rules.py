@@ -70,7 +70,6 @@ class Trained(Printed):
     kind: Literal["trained"]
     tolerance: Tolerance | None = None
     relative_tolerance: Tolerance | None = None
-    better: Literal["higher", "lower"]
     spread: Literal["own", "pooled", "range", "mode"] = "own"
 
     @model_validator(mode="after")

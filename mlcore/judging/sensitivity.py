@@ -104,15 +104,24 @@ def nearer(values: Series, default: Series, printed: float) -> str:
 
 
 def _values(runs: pd.DataFrame) -> Iterator[tuple[str, Series]]:
-    """Give path and values of every printed number that these trainings have."""
+    """Give path and values of every printed number that these trainings have.
+
+    Where the study trained two models, of the one that the number is of; of another if these
+    trainings are of that alone.
+    """
+    names = set(zip(runs["part"], runs["name"], strict=True))
     printed = {(g.part, g.path.rpartition(".")[2]): g for g in GROUPS if g.decimals}
     for (part, name), group in runs.groupby(["part", "name"], sort=False):
         words = [w for w in str(name).split("-") if w not in METHODS]
         item = ".".join(SAME_SCHEME.get(word, word) for word in words)
         for metric in group:
             known = printed.get((str(part), str(metric)))
-            if known and group[metric].notna().any():
-                yield f"{known.path}.{item}", group[metric].dropna()
+            if known is None or group[metric].isna().all():
+                continue
+            path = f"{known.path}.{item}"
+            own = known.training(path)
+            if name == own or (part, own) not in names:
+                yield path, group[metric].dropna()
     if (runs["part"] == "search").any():  # one number of all its candidates
         yield "fashion_search.cv_accuracy", search_scores(runs).max(axis=1)
 

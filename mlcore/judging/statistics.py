@@ -41,7 +41,11 @@ def spread_of(values: Series) -> Spread:
 
 
 def pooled(groups: Sequence[Series], level: float) -> Spread | None:
-    """Pool the spreads of similar runs, unless Bartlett's test tells them apart at the level."""
+    """Pool the spreads of similar runs, unless Bartlett's test tells them apart at the level.
+
+    Both suppose that groups are independent. Where they share images, the degrees of freedom are
+    fewer than told here.
+    """
     if len(groups) < 2 or any(len(g) < 2 or g.nunique() < 2 for g in groups):
         return None
     if stats.bartlett(*groups).pvalue < 1 - level:
@@ -93,14 +97,15 @@ def joint_departure(printed: Series, runs: pd.DataFrame, half_units: Series) -> 
 
     A chi-square with the runs' covariance: d' C^-1 d with d the differences from the means and C
     the covariance times (1 + 1 / n). The correlations are shrunk towards none (Ledoit and Wolf,
-    2004), as there may be no more runs than values. Roundings of the printed digits widen C.
+    2004), as there may be no more runs than values: a departure across a strong correlation counts
+    for less than it should. Roundings of the printed digits, uniform within half a unit, widen C.
 
     Parameters
     ----------
     printed : Series of shape (n_values,)
     runs : DataFrame of shape (n_runs, n_values)
     half_units : Series of shape (n_values,)
-        Half a unit of the last digit of each.
+        Half a unit of the last digit of each; 0 for values that are not rounded.
 
     Returns
     -------

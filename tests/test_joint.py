@@ -1,0 +1,174 @@
+"""Several numbers together, protocols and disagreements of report and code, on made-up runs."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from scipy.stats import chi2 as chi_square
+from scipy.stats import norm
+
+from mlcore.errors import RetraceError
+from mlcore.judging import discrepancies, joint, protocols
+from mlcore.judging.claims import Results
+from mlcore.judging.numbers import Evidence, judge
+from mlcore.judging.rules import read_rules
+
+RULES = read_rules(Path(__file__).parents[1] / "metrics" / "rules.yaml")
+ACTIVATIONS = ["logistic", "tanh", "relu", "identity"]
+ACCURACY = "fashion_classifier.test_accuracy"
+
+
+def draws(n=20, *, method="fit", metric="test_accuracy", mean=0.8, **columns):
+    """Draws of images, which make all activations better or worse alike."""
+    rng = np.random.default_rng(len(method))
+    alike = 0.01 * rng.normal(size=n)
+    return pd.concat(
+        pd.DataFrame({"part": "classifier", "name": f"{activation}-{method}", "seed": range(n),
+                      metric: mean + alike + 0.001 * rng.normal(size=n), **columns})
+        for activation in ACTIVATIONS
+    )  # fmt: skip
+
+
+def judged(runs, printed):
+    pairs = {name: {"published": value, "ours": None} for name, value in printed.items()}
+    evidence = Evidence(RULES, runs)
+    numbers = judge({"fashion_classifier": {"test_accuracy": pairs}}, evidence)
+    return joint.judge_jointly(numbers, evidence), numbers, evidence
+
+
+def test_numbers_of_one_draw_go_up_and_down_together():
+    up = dict.fromkeys(ACTIVATIONS, 0.82)
+    together, *_ = judged(draws(), up)
+    across, *_ = judged(draws(), up | {"tanh": 0.78, "identity": 0.78})
+    assert together["3.2"]["numbers"] == [f"{ACCURACY}.{name}" for name in ACTIVATIONS]
+    assert (together["3.2"]["df"], together["3.2"]["n"]) == (4, 20)
+    assert together["3.2"]["p"] > 0.05 > across["3.2"]["p"]
+    assert across["3.2"]["rank"] == "21 of 21"
+    assert int(together["3.2"]["rank"].split()[0]) < 20
+    assert together["3.2"]["p"] == pytest.approx(chi_square.sf(together["3.2"]["chi2"], 4))
+    assert together["2.4"] == {"numbers": [], "left_out": [], "n": 0, "contrasts": [],
+                               "chi2": None, "df": 0, "p": None, "rank": None}  # fmt: skip
+
+
+def test_the_joint_rank_is_that_among_the_runs_each_judged_by_the_others():
+    """A run that is taken for the printed one stands where it does among all."""
+    table = pd.DataFrame(np.random.default_rng(3).normal(size=(12, 2)))
+    table.loc[5] = [30.0, -30.0]
+    units = pd.Series([0.0, 0.0])
+    ordinary = joint.calibrated(table.mean(), table, units)
+    assert (ordinary["rank"], ordinary["chi2"], ordinary["df"]) == ("1 of 13", 0, 2)
+    others = table.drop(index=5)
+    assert joint.calibrated(table.loc[5], others, units)["rank"] == "12 of 12"
+    few = joint.calibrated(table.loc[5], others[:5], units)
+    assert few == {"chi2": None, "df": 2, "p": None, "rank": None}
+
+
+def test_unpaired_numbers_add_their_deviates():
+    """Cells of the grid, with a p each; what has none is left out."""
+    shape = 0.001 * np.array([-1, 1] * 5)
+    runs = pd.concat(
+        pd.DataFrame({"part": "network", "name": name, "seed": range(10), "test_accuracy": values})
+        for name, values in (("tanh-normal", 0.97 + shape), ("relu-normal", 0.96 + shape),
+                             ("tanh-zero", [0.1171] * 10))
+    )  # fmt: skip
+    cells = {"tanh": {"normal": 0.972, "zero": 0.1171}, "relu": {"normal": 0.963}}
+    summary = {name: {init: {"published": v, "ours": None} for init, v in of.items()}
+               for name, of in cells.items()}  # fmt: skip
+    evidence = Evidence(RULES, runs)
+    numbers = judge({"mnist_grid": {"test_accuracy": summary}}, evidence)
+    found = joint.judge_jointly(numbers, evidence)["2.4"]
+    assert found["left_out"] == ["mnist_grid.test_accuracy.tanh.zero"]
+    # t with 9 + 9 pooled degrees of freedom: 1.8091 and 2.7136, p 0.0872 and 0.0142
+    expected = norm.isf(0.0872 / 2) ** 2 + norm.isf(0.0142 / 2) ** 2
+    assert found["chi2"] == pytest.approx(expected, rel=0.002)
+    assert (found["df"], found["rank"]) == (2, None)
+
+
+def test_contrasts_are_of_the_same_images():
+    runs = draws()
+    together, *_ = judged(runs, {"tanh": 0.83, "relu": 0.829, "identity": 0.82})
+    contrasts = {(c["first"], c["second"]): c for c in together["3.2"]["contrasts"]}
+    assert list(contrasts) == [("tanh", "relu"), ("tanh", "identity"), ("relu", "identity")]
+    found = contrasts["tanh", "identity"]
+    tanh, identity = (
+        runs[runs["name"] == f"{a}-fit"]["test_accuracy"] for a in ("tanh", "identity")
+    )
+    d = tanh.to_numpy() - identity.to_numpy()
+    half = 2.0930 * d.std(ddof=1) * 1.05**0.5 + 2 * 0.00005  # t(19) at 97.5 %
+    assert found["interval"] == pytest.approx((d.mean() - half, d.mean() + half), abs=1e-6)
+    assert found["published"] == pytest.approx(0.01)
+    assert found["p"] < 0.001 < 0.05 < contrasts["tanh", "relu"]["p"]
+
+
+def test_protocols_are_sorted_and_what_was_not_run_comes_last():
+    runs = draws()
+    partial = draws(method="partial_fit", mean=0.7)
+    others = draws(mean=0.75, overrides="classifier.method=fit classifier.images=train "
+                   "fashion_mnist.subset_seed=${seed}")  # fmt: skip
+    _, numbers, evidence = judged(pd.concat([runs, partial]), dict.fromkeys(ACTIVATIONS, 0.75))
+    results = Results(evidence.runs, others, {}, 0.95)
+    rows = protocols.compare(numbers, evidence, results)
+    names = list(RULES.protocols)
+    assert sorted(row["protocol"] for row in rows) == sorted(names)
+    assert [row["protocol"] for row in rows[:3]] == [
+        "one model, fit, 90:10", "the study's code", "one model, partial_fit, 90:10"
+    ]  # fmt: skip
+    assert rows[0]["chi2"] < 4 < rows[1]["chi2"] <= rows[2]["chi2"]
+    assert (rows[0]["n"], rows[0]["df"]) == (20, 4)
+    assert all((row["n"], row["chi2"], row["rank"]) == (0, None, None) for row in rows[3:])
+
+
+@pytest.mark.parametrize("n", [0, 5])
+def test_with_few_draws_no_protocol_is_told_from_another(n):
+    _, numbers, evidence = judged(draws(n), dict.fromkeys(ACTIVATIONS, 0.75))
+    rows = protocols.compare(
+        numbers, evidence, Results(evidence.runs, draws(0, overrides=""), {}, 0.95)
+    )
+    assert {row["chi2"] for row in rows} == {None}
+    assert rows[0]["n"] == n
+
+
+POINT = {
+    "id": "D1", "section": "3.2", "report": "One model.", "code": "Two models.",
+    "difference": [{"left": "test_accuracy(classifier/{tanh,relu}-fit)",
+                    "right": "test_accuracy(classifier/{tanh,relu}-partial_fit)"}],
+}  # fmt: skip
+
+
+def written(folder, points):
+    path = folder / "discrepancies.yaml"
+    path.write_text(yaml.safe_dump(points), encoding="utf-8")
+    return path
+
+
+def test_a_discrepancy_has_its_differences(tmp_path):
+    runs = pd.concat([draws(mean=0.8), draws(method="partial_fit", mean=0.7)])
+    silent = {**POINT, "id": "D2", "difference": [], "reason": "No number depends on it."}
+    path = written(tmp_path, [POINT, silent])
+    results = Results(runs, draws(0, overrides=""), {}, 0.95)
+    point, other = discrepancies.judge(path, results)
+    row, relu = point["differences"]
+    text = "test_accuracy(classifier/relu-fit) against test_accuracy(classifier/relu-partial_fit)"
+    assert relu["text"] == text
+    assert (row["n"], row["difference"]) == (20, pytest.approx(0.1, abs=0.01))
+    assert row["interval"].low < row["difference"] < row["interval"].high
+    assert row["left"] - row["right"] == pytest.approx(row["difference"])
+    assert (point["report"], point["code"]) == ("One model.", "Two models.")
+    assert (other["differences"], other["reason"]) == ([], "No number depends on it.")
+    few = Results(runs[runs["seed"] < 2], results.alternatives, {}, 0.95)
+    assert discrepancies.judge(path, few)[0]["differences"][0]["interval"] is None
+
+
+@pytest.mark.parametrize(
+    ("point", "says"),
+    [({k: v for k, v in POINT.items() if k != "code"}, "0.code is missing"),
+     ({**POINT, "difference": [{"left": "a"}]}, "0.difference.0.right is missing"),
+     ({**POINT, "difference": [{"left": "a", "right": "b"}]}, "'a > b' is not a statement")],
+)  # fmt: skip
+def test_what_is_wrong_in_a_discrepancy_is_named(tmp_path, point, says):
+    with pytest.raises(RetraceError) as refusal:
+        discrepancies.judge(written(tmp_path, [point]), Results(draws(), draws(), {}, 0.95))
+    assert says in str(refusal.value)
+    assert "\n" not in str(refusal.value)
