@@ -47,11 +47,11 @@ def value_range(curve: ArrayLike) -> float:
 def early_fall(curve: ArrayLike, n_epochs: int = 5) -> float:
     """Compute how much of a curve's fall, from its first value to its lowest, some epochs reach.
 
-    As a share; NaN for a flat curve, and one that never falls.
+    As a share, however small the fall is; NaN for a curve that never falls.
     """
     losses = _losses(curve)
     fall = losses[0] - losses.min()
-    if value_range(losses) < FLAT or fall == 0:
+    if fall == 0:
         return math.nan
     return float((losses[0] - losses[:n_epochs].min()) / fall)
 
