@@ -302,7 +302,7 @@ def judge_claim(claim: Claim, results: Results) -> dict[str, Any]:
         for variant, other in zip(claim.also, again, strict=True)
     ]
     return {
-        **claim.model_dump(exclude_none=True, exclude={"also", "statements", "numbers"}),
+        **claim.model_dump(exclude={"also", "statements", "numbers"}),
         "verdict": combine(claim, judged, verdicts),
         "statements": [asdict(statement) for statement in judged],
         "verdicts": verdicts,
