@@ -14,6 +14,7 @@ from mlcore.config import compose
 from mlcore.data.splits import Part
 from mlcore.errors import RetraceError
 from mlcore.files import read_json, save_arrays, write_json, write_table
+from mlcore.judging.replicates import read_curves, read_runs
 from mlcore.report.pictures import fashion
 from mlcore.training.mlp import ObservedMLPClassifier, ObservedMLPRegressor
 from mlcore.training.weights import MLPWeights, save_mlp
@@ -50,9 +51,12 @@ def workspace(tmp_path_factory):
     """Results of all stages before evaluate and plot, made up."""
     root = tmp_path_factory.mktemp("stages")
     workspace = Workspace(root, root)
-    ignored = shutil.ignore_patterns("figures", "history", "svg")
+    ignored = shutil.ignore_patterns("figures", "history", "svg", "replicates*.csv")
     shutil.copytree(ROOT / "metrics", root / "metrics", ignore=ignored)
     config = compose(CONF)
+    for name, read in (("replicates", read_runs), ("replicates_curves", read_curves)):
+        path = root / "metrics" / f"{name}.csv"
+        read(path).to_csv(path, index=False)  # empty
     worked_examples.run(config, workspace)
     for file, parts in (("mnist", PARTS), ("fashion_mnist", ("full", "test"))):
         counts = {part: {"n_samples": 10} for part in parts}
