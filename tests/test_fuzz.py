@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mlcore.data import sources
-from mlcore.data.splits import parse_idx, read_idx_pair
+from mlcore.data.images import parse_idx, read_idx_pair
 from mlcore.errors import RetraceError
 
 TIMES = float(os.environ.get("RETRACE_FUZZ", "1"))
