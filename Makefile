@@ -35,10 +35,10 @@ report: $(READY) ## Write the page, metrics/report.html: the study and its verdi
 	@echo "metrics/report.html"
 
 replicate: $(READY) ## Train everything with SEEDS=10 other seeds: two hours, and it can be interrupted (AGAIN=n: compare some)
-	@$(BIN)/python -m mlcore.sweeps sweeps/replicates.yaml --seeds $(or $(SEEDS),10) --jobs $(or $(JOBS),-1) $(AGAIN:%=--again %)
+	@$(BIN)/python -m mlcore.sweeps sweeps/replicates.yaml --seeds $(or $(SEEDS),10) $(JOBS:%=--jobs %) $(AGAIN:%=--again %)
 
 sensitivity: $(READY) ## Train with other choices than ours where the study leaves them open: an hour and a half
-	@$(BIN)/python -m mlcore.sweeps sweeps/sensitivity.yaml --jobs $(or $(JOBS),-1) $(AGAIN:%=--again %)
+	@$(BIN)/python -m mlcore.sweeps sweeps/sensitivity.yaml $(JOBS:%=--jobs %) $(AGAIN:%=--again %)
 
 verify: $(READY) ## Run the last commit again in a clean clone, compare every hash (STAGES="a b" for some)
 	@$(BIN)/python -m mlcore.review.verify $(JOBS:%=--jobs %) $(STAGES)
@@ -126,9 +126,9 @@ $(READY): requirements.lock
 	@touch $@
 
 crate: $(READY) ## Write the run as a research object, a Workflow Run RO-Crate, into build/crate
-	@$(BIN)/python -m mlcore.review.crate build/crate
+	@$(BIN)/python -m mlcore.review.crate
 
-bench: $(BENCH_READY) ## Time the network beside its peers: 25 minutes, on an idle machine
+bench: $(BENCH_READY) ## Time the network beside its peers: under 25 minutes, on an idle machine
 	@test -f data/mnist.npz || $(BIN)/python -m dvc repro -q split_mnist
 	@.venv-bench/bin/python -m benchmarks
 

@@ -3,7 +3,6 @@
 Writes results.json and results.md.
 """
 
-import argparse
 import os
 import platform
 import sys
@@ -13,6 +12,11 @@ from benchmarks import measures
 from benchmarks.report import markdown
 from mlcore.files import atomic_path, read_json, write_json
 from mlcore.process import checkout, fingerprint, pin_threads
+
+ROUNDS = 5
+EPOCHS = 15
+"""Of each training in a round: those of the study take 25 to 100; in a few, what a fit does once
+weighs too much."""
 
 
 def machine():
@@ -25,32 +29,24 @@ def machine():
 def main():
     """Measure and write."""
     root = checkout()
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    # The trainings of the study take 25 to 100; in a few, what a fit does once weighs too much
-    parser.add_argument("--epochs", type=int, default=15, help="of each training in a round")
-    parser.add_argument("--out", type=Path, default=root / "benchmarks", help="folder to write to")
-    options = parser.parse_args()
-    data = root / "data" / "mnist.npz"
+    data, out = root / "data" / "mnist.npz", root / "benchmarks"
     if not hasattr(os, "sched_setaffinity"):
         sys.exit("error: the benchmark pins processes to cores, which needs Linux")
     if not data.is_file():
         sys.exit(f"error: there is no {data}; `make bench` makes it")
     pin_threads()  # here, for the processes that are started
-    plan = measures.Plan(data, max(os.sched_getaffinity(0)), options.rounds, options.epochs)
+    plan = measures.Plan(data, max(os.sched_getaffinity(0)), ROUNDS, EPOCHS)
     results = {
         # First, because it is what a mistake elsewhere in the project would break
         "peak_memory_mib": measures.peak_memory(root),
         "machine": machine(),
-        "settings": {"rounds": options.rounds, "epochs": options.epochs},
+        "settings": {"rounds": ROUNDS, "epochs": EPOCHS},
         **measures.contest(plan),
-        "profile": measures.where_time_goes(plan),
-        "growth": measures.growth(plan),
         "grid": measures.grid(plan),
     }
-    write_json(options.out / "results.json", results)
-    with atomic_path(options.out / "results.md") as temporary:
-        page = markdown(read_json(options.out / "results.json"))
+    write_json(out / "results.json", results)
+    with atomic_path(out / "results.md") as temporary:
+        page = markdown(read_json(out / "results.json"))
         temporary.write_text(page, encoding="utf-8")
     measures.say("wrote results.json and results.md")
 

@@ -11,7 +11,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from itertools import pairwise, product
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
@@ -19,23 +19,14 @@ from typing import NamedTuple
 
 import joblib
 
-from benchmarks import contestants, profile
-from benchmarks.contestants import CONTESTANTS, HIDDEN, SIZES
+from benchmarks import contestants
+from benchmarks.contestants import CONTESTANTS
 from mlcore.process import pin_threads
 
 OURS, FLOOR = "ours", "bare products"
 ACTIVATIONS = ("relu", "tanh", "sigmoid")
 SCORING = (OURS, "JAX jit", "PyTorch eager", "MLPClassifier float32")
 CELLS = list(product(("sigmoid", "tanh", "relu", "leaky_relu"), ("zero", "random", "normal")))
-STUDY = "the study's"
-SHAPES = {  # hidden layers, share of the samples
-    STUDY: (HIDDEN, 1.0),
-    "half the width": ((128, 64, 32, 16), 1.0),
-    "twice the width": ((512, 256, 128, 64), 1.0),
-    "one hidden layer": ((256,), 1.0),
-    "eight hidden layers": ((256, 128, 64, 32, 32, 32, 32, 32), 1.0),
-    "half the samples": (HIDDEN, 0.5),
-}
 STARTED = time.monotonic()
 
 
@@ -68,9 +59,8 @@ def started(plan, names):
     workers, status = {}, {}
     with ExitStack() as stack:
         for name in names:
-            pool = stack.enter_context(
-                ProcessPoolExecutor(1, get_context("spawn"), contestants.pin, (plan.core,))
-            )
+            pool = ProcessPoolExecutor(1, get_context("spawn"), contestants.pin, (plan.core,))
+            stack.enter_context(pool)
 
             def ask(function, *arguments, pool=pool, name=name):
                 return pool.submit(function, name, plan.data, *arguments).result()
@@ -158,10 +148,8 @@ def contest(plan, names=tuple(CONTESTANTS), activations=ACTIVATIONS):
         n_samples = len(contestants.training_part(plan.data)[0])
         for activation in activations:
             say(f"{activation}: {plan.rounds} rounds")
-            train = contestants.time_training
-            fit = interleave(
-                workers, plan.rounds, train, plan.epochs, activation, warm=(1, activation)
-            )
+            train, warm = contestants.time_training, (1, activation)
+            fit = interleave(workers, plan.rounds, train, plan.epochs, activation, warm=warm)
             results["fit"][activation] = summarize(fit, OURS, plan.epochs)
             results["ours_over_floor"][activation] = summarize(fit, FLOOR)[OURS]["ratio"]
             score = summarize(interleave(scoring, plan.rounds, contestants.time_scoring), OURS)
@@ -176,11 +164,8 @@ def twelve_cells(processes, plan):
     """Train the twelve cells in new processes of one thread each; returns the seconds."""
     began = time.perf_counter()
     with ProcessPoolExecutor(processes, get_context("spawn"), pin_threads) as pool:
-        list(
-            pool.map(
-                partial(contestants.train_cell, plan.data, plan.epochs), *zip(*CELLS, strict=True)
-            )
-        )
+        train = partial(contestants.train_cell, plan.data, plan.epochs)
+        list(pool.map(train, *zip(*CELLS, strict=True)))
     return time.perf_counter() - began
 
 
@@ -202,57 +187,6 @@ def grid(plan):
     return {"cores": cores, "seconds": summarize(seconds, "all cores")}
 
 
-def flops(sizes, n_samples):
-    """Count the floating point operations of the matrix products of an epoch.
-
-    Parameters
-    ----------
-    sizes : sequence of int
-        Units of each layer, from the inputs to the outputs.
-    n_samples : int
-
-    Returns
-    -------
-    int
-        A multiplication and an addition for every weight and sample in the forward pass, as many
-        for the gradient, and as many for the deltas, which the first layer does not need.
-    """
-    n_weights = [a * b for a, b in pairwise(sizes)]
-    return 2 * n_samples * (3 * sum(n_weights) - n_weights[0])
-
-
-def growth(plan):
-    """Time other widths, depths and numbers of samples, against the work they are.
-
-    Returns
-    -------
-    dict of str to dict
-        Summaries relative to the study's network, with "gflop" per epoch, "gflop_ratio" to the
-        study's and "gflop_per_second".
-    """
-    seconds = {name: [] for name in SHAPES}
-    with started(plan, [OURS]) as (workers, _):
-        ask = workers[OURS]
-        n_all = len(contestants.training_part(plan.data)[0])
-        n_samples = {name: round(share * n_all) for name, (_, share) in SHAPES.items()}
-        for number in range(plan.rounds + 1):
-            for name, (hidden, _) in SHAPES.items():
-                spent = ask(contestants.time_shape, plan.epochs, hidden, n_samples[name])
-                if number:  # the first round warms up
-                    seconds[name].append(spent)
-            say(f"growth, round {number} of {plan.rounds}")
-    results = summarize(seconds, STUDY, plan.epochs)
-    work = {
-        name: flops([SIZES[0], *hidden, SIZES[-1]], n_samples[name])
-        for name, (hidden, _) in SHAPES.items()
-    }
-    for name, entry in results.items():
-        entry["gflop"] = work[name] / 1e9
-        entry["gflop_ratio"] = work[name] / work[STUDY]
-        entry["gflop_per_second"] = work[name] / entry["seconds"] / 1e9
-    return results
-
-
 def peak_memory(root):
     """Run one training as the pipeline does, in its environment; returns its peak in MiB.
 
@@ -263,9 +197,3 @@ def peak_memory(root):
     mebibytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024  # Linux: in KiB
     say(f"peak memory of a training: {mebibytes:.0f} MiB")
     return mebibytes
-
-
-def where_time_goes(plan):
-    """Profile trainings of ours with each activation (`benchmarks.profile`)."""
-    with started(plan, [OURS]) as (workers, _):
-        return workers[OURS](profile.measure, plan.epochs, ACTIVATIONS)

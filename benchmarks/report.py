@@ -1,7 +1,7 @@
 """The results as a page of Markdown."""
 
 from benchmarks.contestants import CONTESTANTS
-from benchmarks.measures import ACTIVATIONS, SCORING, SHAPES
+from benchmarks.measures import ACTIVATIONS, SCORING
 
 
 def in_order(entries, names):
@@ -26,16 +26,10 @@ def by_activation(entries, names, cell):
 
 
 def training(results):
-    """Give the parts of the page on training: ratios, seconds and the profile."""
+    """Give the parts of the page on training: ratios and seconds."""
     settings, names = results["settings"], in_order(results["contestants"], CONTESTANTS)
     over_floor = in_order(results["ours_over_floor"], ACTIVATIONS)
     factors = ", ".join(f"{value:.2f} ({a})" for a, value in over_floor.items())
-    profiles = in_order(results["profile"], ACTIVATIONS)
-    fractions = {a: entry["fractions"] for a, entry in profiles.items()}
-    first = next(iter(fractions.values()))
-    overheads = ", ".join(
-        f"{100 * entry['diagnostics_overhead']:.1f} % ({a})" for a, entry in profiles.items()
-    )
     return [
         "Written by `make bench`. All train the 784-256-128-64-32-10 network in float32 (but for "
         "MLPClassifier float64) by plain gradient descent, batches of 128, each in a process "
@@ -47,36 +41,10 @@ def training(results):
         f"Ours is {factors} times the bare products: the 14 matrix products of every batch with "
         "all 784 columns of the images, and nothing else. Ours leaves out about half of the zeros "
         "of the images, so its first layer multiplies less than that; with images that are zero "
-        "nowhere it cannot. Ours and MLPClassifier also compute the epoch's loss, ours its "
-        "accuracy too.",
+        "nowhere, or at random places, it cannot. Ours and MLPClassifier also compute the epoch's "
+        "loss, ours its accuracy too.",
         "## Training: seconds per epoch",
         by_activation(results["fit"], names, lambda entry: f"{entry['seconds']:.3f}"),
-        "## Where our time goes",
-        "In % of the time:",
-        by_activation(
-            fractions,
-            sorted(first, key=first.get, reverse=True),
-            lambda share: f"{100 * share:.1f}",
-        ),
-        "Diagnostics (norms of the gradients, dead and saturated units, spread of the units, after "
-        f"every epoch) add {overheads} to the time of the rest.",
-    ]
-
-
-def growth(results):
-    """Give the parts of the page on other shapes of the network."""
-    columns = {"seconds": ".3f", "gflop": ".1f", "ratio": ".2f", "gflop_ratio": ".2f",
-               "gflop_per_second": ".0f"}  # fmt: skip
-    rows = [
-        [name, *(format(entry[key], digits) for key, digits in columns.items())]
-        for name, entry in in_order(results["growth"], SHAPES).items()
-    ]
-    header = ["network", "s per epoch", "Gflop per epoch", "time ratio", "work ratio", "Gflop/s"]
-    return [
-        "## Growth",
-        "Ours with relu. Time grows as the work does where the two ratios agree. The work counts "
-        "what is left out, too:",
-        table(header, rows),
     ]
 
 
@@ -89,7 +57,6 @@ def markdown(results):
     parts = [
         "# Benchmark",
         *training(results),
-        *growth(results),
         "## Scoring: thousand images per second",
         "`predict_proba` of the training images:",
         by_activation(results["images_per_second"], SCORING, lambda value: f"{value / 1000:.0f}"),

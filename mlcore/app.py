@@ -27,7 +27,7 @@ from mlcore.sweeps.cluster import ADDRESS, connected
 from mlcore.tracking.notes import SESSION
 from mlcore.tracking.observer import Tracker, session, sweep_parent
 from mlcore.training.progress import NO_LIVE_LINE, Progress
-from mlcore.training.run import Observer, Output, Training
+from mlcore.training.run import Observer, Training
 from mlcore.training.run import run as run_training
 from mlcore.workspace import Origin, Workspace
 
@@ -39,45 +39,17 @@ INTERRUPTED = "interrupted: what is finished is kept, of what was not nothing is
 """Said after Ctrl-C."""
 
 
-def checked(output: Output, check: Callable[[], None]) -> Output:
-    """Give a function like `output` that makes a check before the first file is written."""
-    check_once = cache(check)
-
-    def path_of(name: str) -> Path:
-        check_once()
-        return output(name)
-
-    return path_of
-
-
 @dataclass(frozen=True)
 class Task:
-    """A stage as a job runs it, also in another process.
-
-    Attributes
-    ----------
-    run : callable
-    module : str
-        As in ``python -m``.
-    root : Path
-        Top of the checkout.
-    session : Path or None
-        Folder of the command's notes for the tracker; None where nothing is tracked.
-    group : str
-        Of the trainings of one sweep, whose run becomes the parent of theirs.
-    cluster : str or None
-        Address of the Dask scheduler whose workers do a search's fits.
-    live : bool
-        Whether progress is one live line in the terminal.
-    """
+    """A stage as a job runs it, also in another process."""
 
     run: Stage
-    module: str
-    root: Path
-    session: Path | None = None
-    group: str = ""
-    cluster: str | None = None
-    live: bool = False
+    module: str  # as in ``python -m``
+    root: Path  # top of the checkout
+    session: Path | None = None  # the command's notes for the tracker, where trainings are tracked
+    group: str = ""  # of the trainings of one sweep, whose run becomes the parent of theirs
+    cluster: str | None = None  # address of the Dask scheduler whose workers do a search's fits
+    live: bool = False  # whether progress is one live line in the terminal
 
     def __call__(self, config: Config, out: Path, origin: Origin, overrides: list[str]) -> None:
         """Run the stage, and train what it declares.
@@ -116,13 +88,19 @@ class Task:
             observers.append(
                 Tracker(self.session, workspace, self.module, origin, overrides, self.group)
             )
+        check_once = cache(check)
+
+        def output(path: str) -> Path:
+            check_once()  # before the first file is written
+            return workspace.output(path)
+
         with ExitStack() as stack:
             # On a worker of a sweep the search has its own core alone
             beside_others = get_active_backend()[0].nesting_level > 0
             if self.cluster and training.parallel and not beside_others:
                 client = stack.enter_context(connected(self.cluster, self.root))
                 stack.enter_context(parallel_config("dask", client=client))
-            run_training(training, checked(workspace.output, check), observers)
+            run_training(training, output, observers)
 
     def _unchanged(self, config: Config, overrides: list[str]) -> Callable[[], None]:
         """Give a check that what the stage comes from is as it is now.

@@ -58,14 +58,11 @@ async def bring_up_to_date(
         return code
 
     try:
-        if plan.graph:
-            failed = await run_side_by_side(plan, jobs, timed)
-            if failed:
-                print(
-                    f"error: failed: {', '.join(failed)}; their reasons stand above",
-                    file=sys.stderr,
-                )
-                return 1
+        failed = await run_side_by_side(plan, jobs, timed)
+        if failed:
+            reasons = "their reasons stand above"
+            print(f"error: failed: {', '.join(failed)}; {reasons}", file=sys.stderr)
+            return 1
         code = await processes.run(*REPRO, *plan.targets, env=env)
         if code == 0:
             with Repo() as repo:
@@ -145,17 +142,16 @@ def main(arguments: Sequence[str], root: Path) -> int:
         "--times", type=Path, help="write there, as JSON, the seconds that stages side by side took"
     )
     given = parser.parse_args(arguments)
-    jobs = given.jobs
-    if jobs < 1:
-        parser.error(f"--jobs should be at least 1, not {jobs}")
     times = given.times and given.times.resolve()
     os.chdir(root)
     try:
+        if given.jobs < 1:
+            raise RetraceError(f"--jobs={given.jobs}: should be 1 or more")
         config = load(root / "params.yaml")
         if warning := warn_of_change(root / "conf", root / "params.yaml"):
             print(warning, file=sys.stderr)
         with alone(root):
-            return run(config, root, given.stages, jobs, times)
+            return run(config, root, given.stages, given.jobs, times)
     except (RetraceError, DvcException, OSError) as error:  # OSError: a full disk, no rights
         sys.exit(f"error: {error}")
 

@@ -23,8 +23,8 @@ def run(config: Config, workspace: Workspace) -> None:
     grid = config.grid.model_dump()
     published = read_yaml(workspace.input("metrics/published.yaml"))
     del published["notebook"]  # see mlcore.review.study_models
-    best = read_table(workspace.input("metrics/search.csv")).iloc[0]  # ranked, the best first
-    ours = our_numbers(published, results, best, grid, config.figures.n_images)
+    candidates = read_table(workspace.input("metrics/search.csv"))
+    ours = our_numbers(published, results, candidates, grid, config.figures.n_images)
     summary = compare(published, ours)
     autoencoders = [n for n in PARTS["autoencoder"].names(grid) if n.endswith("-fit")]
     errors = {

@@ -165,13 +165,17 @@ class Project:
             pytest.fail(f"{arguments} failed:\n{result.stdout}\n{result.stderr}")
         return result
 
-    def train(self, *arguments, store="default", **options):
+    def train(self, *arguments, store=None, **options):
         """Train in this process, as `call`; the notes are left for `sync`. Gives their session."""
-        session = notes.pending(self.root) / f"{time.time_ns()}-test"
-        session.mkdir(parents=True)
-        notes.address(session, store, self.root)
+        session, address = notes.new_session(self.root, store or default_uri(self.root))
+        address.close()
         self.call(*arguments, RETRACE_TRACKING=str(session), **options)
         return session
+
+    def record(self, *arguments, **options):
+        """Train, and send what is left; gives what is said of the latter."""
+        self.train(*arguments, **options)
+        return self.sync()
 
     def sync(self, code=0):
         """Send in this process what is left; gives what it says."""
@@ -194,12 +198,16 @@ class Project:
         return client.search_runs(ids, filter_string, max_results=100) if ids else []
 
 
+def free_port():
+    """A port of this machine that nobody uses."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return taken.getsockname()[1]
+
+
 @contextmanager
 def serving(project, *arguments, **variables):
     """Run ``python -m`` with what serves on ``--port``; gives its URL once it answers /health."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", *arguments, "--host", "127.0.0.1", "--port", str(port),
          "--workers", "1"],
@@ -221,6 +229,22 @@ def serving(project, *arguments, **variables):
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait(30)
+
+
+@pytest.fixture(scope="session")
+def wait_for():
+    """Waits until a condition gives what is true; gives that."""
+
+    def wait_for(condition, seconds=150):
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            with suppress(OSError):  # of requests, too
+                if value := condition():
+                    return value
+            time.sleep(0.2)
+        return pytest.fail("it did not happen")
+
+    return wait_for
 
 
 @pytest.fixture(scope="session")
@@ -247,9 +271,17 @@ def browser():
         browser.close()
 
 
+OF_MLFLOW = ("DeprecationWarning", "FutureWarning", "PendingDeprecationWarning", "UserWarning",
+             "ResourceWarning", "pytest.PytestUnraisableExceptionWarning")  # fmt: skip
+
+
 @pytest.hookimpl(trylast=True)  # after they were put in random order
 def pytest_collection_modifyitems(items):
-    """Start with the tests that run on one worker together: they take the longest."""
+    """Start with the tests that run on one worker together, the longest; hear no MLflow warn."""
+    for item in items:
+        if item.get_closest_marker("mlflow"):
+            for kind in OF_MLFLOW:
+                item.add_marker(pytest.mark.filterwarnings(f"ignore::{kind}"))
     items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
 
 

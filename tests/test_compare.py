@@ -17,7 +17,7 @@ CHANGED = {
     ],
     "words": [("grid.tanh", "reproduced", "not reproduced")],
 }
-VERDICT = {"by_number": {name: {"sd": 0.001, "n_used": 10} for name in ("grid.tanh", "grid.relu")}}
+VERDICT = {"by_number": {name: {"sd": 0.001, "n": 10} for name in ("grid.tanh", "grid.relu")}}
 
 
 def rows(text, title):
@@ -69,7 +69,7 @@ def test_noise_without_replicates_is_unknown_and_without_spread_is_none(change, 
 
 
 def test_an_exact_number_has_no_noise():
-    verdict = {"by_number": {"split": {"kind": "exact", "sd": None, "n_used": 0}}}
+    verdict = {"by_number": {"split": {"kind": "exact", "sd": None, "n": 0}}}
     (row,) = compare.number_rows([("split", 56000, 56001)], verdict)
     assert row[-1] == compare.MORE
 

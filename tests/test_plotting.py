@@ -148,8 +148,8 @@ def test_samples_and_reconstructions_show_the_images_given(images):
 
 
 def test_rows_of_images_may_differ_in_length(images):
-    titles = {"tanh": ["a", "b", "c"], "relu": ["d"]}
-    figure = plotting.image_rows({"tanh": images[:3], "relu": images[3:4]}, titles, "rows")
+    titles = {"tanh": ["a", "b", "c"], "ReLU": ["d"]}
+    figure = plotting.image_rows({"tanh": images[:3], "ReLU": images[3:4]}, "rows", titles)
     assert [axes.get_title() for axes in figure.axes] == ["a", "b", "c", "d", "", ""]
     assert [len(axes.images) for axes in figure.axes] == [1, 1, 1, 1, 0, 0]
     assert figure.axes[3].get_ylabel() == "ReLU"

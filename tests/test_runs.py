@@ -4,6 +4,7 @@ import hashlib
 import json
 import urllib.request
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -15,22 +16,14 @@ from mlcore.tracking import notes, runs, summary
 from mlcore.tracking.observer import note_group
 from mlcore.tracking.registry import promote
 from mlcore.tracking.store import Store, default_uri
-from mlcore.training.models import load_network
 
-pytestmark = [
-    pytest.mark.filterwarnings(f"ignore::{kind}")
-    for kind in ("DeprecationWarning", "FutureWarning", "PendingDeprecationWarning", "UserWarning",
-                 "ResourceWarning", "pytest.PytestUnraisableExceptionWarning")
-]  # fmt: skip
+pytestmark = pytest.mark.mlflow
 
 STAGE = "train_network@relu-normal"
 CELL = ["network.activation=relu", "network.init=normal"]
 SMALL = ["network.max_epochs=3", "network.hidden_layer_sizes=[8,6]"]
-CLASSIFIER = [
-    "stages.fit_classifier",
-    "classifier.activation=tanh",
-    "classifier.learning_rate=0.01",
-]
+TANH = ["stages.fit_classifier", "classifier.activation=tanh"]
+CLASSIFIER = [*TANH, "classifier.learning_rate=0.01"]
 
 
 def run_as_dvc(project, *overrides):
@@ -48,7 +41,7 @@ def test_a_new_run_of_a_stage_supersedes_the_older_and_deletes_nothing(tracked):
     run_as_dvc(tracked)
     tracked.sync()
     late = run_as_dvc(tracked, "network.learning_rate=0.04")
-    hidden = late.rename(late.with_name(f".{late.name}"))
+    hidden = late.rename(tracked.root / late.name)
     tracked.train("stages.train_network", *CELL, *SMALL)  # by hand: it does not count
     run_as_dvc(tracked, "network.learning_rate=0.05")
     for _ in range(2):
@@ -74,8 +67,7 @@ def test_the_champion_is_the_best_on_validation_among_those_on_the_same_data(tra
     client = tracked.client()
 
     def trained(*arguments, **options):
-        tracked.train(*arguments, **options)
-        tracked.sync()
+        tracked.record(*arguments, **options)
         return champion(client)
 
     first = trained(*CLASSIFIER, "classifier.max_epochs=1")
@@ -89,21 +81,29 @@ def test_the_champion_is_the_best_on_validation_among_those_on_the_same_data(tra
 
     data = tracked.root / "data" / "fashion_mnist.npz"
     arrays = load_arrays(data)
-    arrays["y_val"] = arrays["y_val"][::-1].copy()  # hardly anything is right now
+    arrays["y_val"][:30] = arrays["y_val"][29::-1]  # much is wrong now
     save_arrays(data, **arrays)
     # Not to be compared
     assert trained(*CLASSIFIER, "classifier.max_epochs=1").version == best.version
-    tracked.call("mlcore.config", "classifier.max_epochs=1")
-    own = trained(*CLASSIFIER[:2], dvc="fit_classifier@tanh")
+    tracked.call("mlcore.config", "classifier.max_epochs=1", "classifier.learning_rate=0.01")
+    own = trained(*TANH, dvc="fit_classifier@tanh")
     assert own.version != best.version  # the pipeline's data changed
     assert own.tags["data"] == md5(data)
+
+
+def test_a_collapsed_network_is_no_champion(tracked):
+    zero = ["network.init=zero", "network.max_epochs=1"]
+    assert "warning" not in tracked.record("stages.train_network", *CELL[:1], *zero)
+    (run,) = tracked.runs("network")
+    assert run.data.metrics["final_val_accuracy"] == 0.1  # one of ten classes
+    assert run.outputs.model_outputs
+    assert not tracked.client().search_model_versions("name = 'mnist-network'")
 
 
 def test_a_model_whose_registration_was_broken_off_is_registered_once(tracked):
     from mlflow.exceptions import MlflowException
 
-    tracked.train(*CLASSIFIER, "classifier.max_epochs=1")
-    tracked.sync()
+    tracked.record(*CLASSIFIER, "classifier.max_epochs=1")
     store = Store(default_uri(tracked.root), tracked.root)
     client, first = store.client, champion(store.client)
     (run,) = tracked.runs("classifier")
@@ -111,18 +111,13 @@ def test_a_model_whose_registration_was_broken_off_is_registered_once(tracked):
     better = client.create_run(run.info.experiment_id).info.run_id
 
     def promote_with(**replaced):
-        names = ("get_model_version_by_alias", "create_registered_model", "search_model_versions",
-                 "create_model_version", "set_registered_model_alias")  # fmt: skip
-        store.client = SimpleNamespace(**{n: getattr(client, n) for n in names} | replaced)
+        store.client = Mock(wraps=client, **replaced)
         return promote(store, "classifier", first.source, better, about, own=False)
 
-    def no_answer(*args, **kwargs):
-        raise MlflowException("no answer")
-
     # A store that does not answer is not one without a champion
-    for call in ("get_model_version_by_alias", "set_registered_model_alias"):
+    for call in ("search_registered_models", "set_registered_model_alias"):
         with pytest.raises(MlflowException, match="no answer"):
-            promote_with(**{call: no_answer})
+            promote_with(**{f"{call}.side_effect": MlflowException("no answer")})
         assert champion(client).version == first.version
     assert promote_with()
     assert champion(client).run_id == better
@@ -132,25 +127,22 @@ def test_a_model_whose_registration_was_broken_off_is_registered_once(tracked):
 
 def test_a_sweep_with_many_values_has_a_run_above_it(tmp_path):
     name = "train_network " + " ".join(f"network.batch_size={n}" for n in range(100))
-    note_group(tmp_path, "sweep/1", "", name, {})
+    note_group(tmp_path, "sweep/1", name)
     (folder,) = notes.trainings(tmp_path)
     assert json.loads((folder / notes.EVENTS).read_text())["name"] == name
 
 
 def test_the_jobs_of_a_sweep_have_a_parent_that_sums_them_up(tracked):
-    tracked.train("stages.train_network", "-m", *SMALL, "network.activation=relu,tanh",
-                  "network.seed=1,2")  # fmt: skip
-    tracked.sync()
+    jobs = ["network.activation=relu,tanh", "network.seed=1,2"]
+    tracked.record("stages.train_network", "-m", *SMALL, *jobs)
     client = tracked.client()
     (parent,) = tracked.runs("network", "tags.best_by = 'final_val_accuracy'")
     assert parent.info.run_name.startswith("train_network network.max_epochs=3")
     assert "network.activation=relu,tanh" in parent.data.tags["overrides"]
     children = tracked.runs("network", f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
-    assert {child.info.run_name for child in children} == {
-        f"{name}-normal max_epochs=3 hidden_layer_sizes=[8,6] seed={seed}"
-        for name in ("relu", "tanh")
-        for seed in (1, 2)
-    }
+    names = [f"{name}-normal max_epochs=3 hidden_layer_sizes=[8,6]" for name in ("relu", "tanh")]
+    expected = {f"{name} seed={seed}" for name in names for seed in (1, 2)}
+    assert {child.info.run_name for child in children} == expected
     assert {child.data.tags["origin"] for child in children} == {"sweep"}
     accuracies = [c.data.metrics["final_val_accuracy"] for c in children]
     assert parent.data.metrics["n"] == 4
@@ -163,9 +155,8 @@ def test_the_jobs_of_a_sweep_have_a_parent_that_sums_them_up(tracked):
     assert set(table["run_id"]) == {c.info.run_id for c in children}
     assert {"activation", "seed", "final_val_accuracy"} <= set(table)
     assert "max_epochs" not in table  # the same in all
-    assert [a.path for a in client.list_artifacts(parent.info.run_id, "sweep")] == [
-        "sweep/runs.csv", "sweep/runs.png",
-    ]  # fmt: skip
+    files = client.list_artifacts(parent.info.run_id, "sweep")
+    assert [file.path for file in files] == ["sweep/runs.csv", "sweep/runs.png"]
 
 
 def a_run(name, params, metrics, tags=None):
@@ -174,12 +165,10 @@ def a_run(name, params, metrics, tags=None):
 
 
 def test_a_sweep_is_summed_up_by_what_differs_and_by_validation():
-    made = [
-        a_run("a", {"rate": "1", "n": "3"},
-              {"final_val_loss": 0.5, "test_accuracy": 0.9, "train_loss": 1.0}),
-        a_run("b", {"rate": "2", "n": "3"},
-              {"final_val_loss": 0.4, "test_accuracy": 0.7, "train_loss": 1.0}),
-    ]  # fmt: skip
+    metrics = {"train_loss": 1.0}
+    first = metrics | {"final_val_loss": 0.5, "test_accuracy": 0.9}
+    other = metrics | {"final_val_loss": 0.4, "test_accuracy": 0.7}
+    made = [a_run("a", {"rate": "1", "n": "3"}, first), a_run("b", {"rate": "2", "n": "3"}, other)]
     table = summary.table(made)
     assert list(table) == ["run", "run_id", "rate", "final_val_loss", "test_accuracy"]
     # Not the better one on test images
@@ -192,24 +181,23 @@ def test_a_sweep_is_summed_up_by_what_differs_and_by_validation():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("served", ["network", "classifier"])
-def test_a_logged_model_answers_over_http(project, served, serve):
+@pytest.mark.parametrize(
+    ("part", "data", "stage"),
+    [
+        ("network", "mnist", ["stages.train_network", *CELL, *SMALL]),
+        ("classifier", "fashion_mnist", [*CLASSIFIER, "classifier.max_epochs=2"]),
+    ],
+)
+def test_a_logged_model_answers_over_http(project, serve, part, data, stage):
     """Ten images posted to `mlflow models serve` come back with the labels that the model gives."""
-    if served == "network":
-        project.run("stages.train_network", *CELL, *SMALL)
-        data = "mnist.npz"
-    else:
-        project.run(*CLASSIFIER, "classifier.max_epochs=2")
-        data = "fashion_mnist.npz"
-    (run,) = project.runs(served)
-    (logged,) = run.outputs.model_outputs
     import mlflow
 
-    images = (load_arrays(project.root / "data" / data)["X_test"][:10] / 255).astype(np.float32)
+    project.run(*stage)
+    (run,) = project.runs(part)
+    (logged,) = run.outputs.model_outputs
+    arrays = load_arrays(project.root / "data" / f"{data}.npz")
+    images = (arrays["X_test"][:10] / 255).astype(np.float32)
     expected = mlflow.pyfunc.load_model(f"models:/{logged.model_id}").predict(images)
-    if served == "network":
-        (file,) = (project.root / "outputs").rglob("*.pkl")
-        np.testing.assert_array_equal(expected, load_network(file).predict(images))
     model = ["mlflow", "models", "serve", "-m", f"models:/{logged.model_id}"]
     uri = default_uri(project.root)
     with serve(project, *model, "--env-manager", "local", MLFLOW_TRACKING_URI=uri) as url:
@@ -235,23 +223,24 @@ def test_the_runs_of_the_lock_are_listed_missing_and_stale_ones_too(tracked):
     run_as_dvc(tracked)
     tracked.sync()
     (run,) = tracked.runs("network")
-    outs = [
-        {"path": path, "md5": md5(tracked.root / path)}
-        for path in ("models/network/relu-normal.pkl", "metrics/network/relu-normal.json")
-    ]
-    fetch = {"outs": [{"path": "data/raw", "md5": "1.dir"}]}
-    lock = {"schema": "2.0", "stages": {STAGE: {"outs": outs}, "fetch": fetch}}
-    (tracked.root / "dvc.lock").write_text(yaml.safe_dump(lock))
-    listed = tracked.call("mlcore.tracking.runs").stdout
-    assert f"{STAGE}  recorded  network       {run.info.run_id}" in listed
-    assert "1 of 1 trainings are recorded" in listed
+    paths = ("models/network/relu-normal.pkl", "metrics/network/relu-normal.json")
+    outs = [{"path": path, "md5": md5(tracked.root / path)} for path in paths]
+    stages = {STAGE: {"outs": outs}, "fetch": {"outs": [{"path": "data/raw", "md5": "1.dir"}]}}
+
+    def listed():
+        lock = yaml.safe_dump({"schema": "2.0", "stages": stages})
+        (tracked.root / "dvc.lock").write_text(lock)
+        return tracked.call("mlcore.tracking.runs").stdout
+
+    told = listed()
+    assert f"{STAGE}  recorded  network       {run.info.run_id}" in told
+    assert "1 of 1 trainings are recorded" in told
     outs[1]["md5"] = "0"
-    lock["stages"]["other@x"] = {"outs": [{"path": "models/x", "md5": "1"}]}
-    (tracked.root / "dvc.lock").write_text(yaml.safe_dump(lock))
-    listed = tracked.call("mlcore.tracking.runs").stdout
-    assert f"{STAGE}  stale" in listed
-    assert "other@x                    missing" in listed
-    assert "0 of 2 trainings are recorded" in listed
+    stages["other@x"] = {"outs": [{"path": "models/x", "md5": "1"}]}
+    told = listed()
+    assert f"{STAGE}  stale" in told
+    assert "other@x                    missing" in told
+    assert "0 of 2 trainings are recorded" in told
 
 
 def test_without_a_lock_or_a_store_it_says_so_in_one_line(project):

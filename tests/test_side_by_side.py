@@ -160,6 +160,7 @@ WRONG = {  # what is asked for, edits, and the lines that are said
     "damaged conf": (
         ["n"], {"conf/network/study.yaml": ("patience: null", "patience: [")},
         ["warning: conf/: while parsing a flow sequence", NO]),
+    "jobs": (["--jobs", "0"], {}, ["error: --jobs=0: should be 1 or more"]),
     "value": (
         ["--jobs", "2"], {"params.yaml": ("patience: null", "patience: -1")},
         ["error: params.yaml: network.patience=-1: should be greater than or equal to 1"]),

@@ -59,7 +59,7 @@ def workspace(tmp_path_factory):
         read(path).to_csv(path, index=False)  # empty
     worked_examples.run(config, workspace)
     for file, parts in (("mnist", PARTS), ("fashion_mnist", ("full", "test"))):
-        counts = {part: {"n_samples": 10} for part in parts}
+        counts = {part: {"n_samples": 10, "class_counts": [1] * 10} for part in parts}
         write_json(workspace.output(f"metrics/{file}.json"), counts)
     for i, activation in enumerate(config.grid.activation):
         for j, init in enumerate([*config.grid.init, "he"]):

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
 from mlcore.judging.numbers import numbers_of
-from mlcore.judging.study import compare
+from mlcore.judging.study import compare, our_numbers
 
 PUBLISHED = yaml.safe_load((Path(__file__).parents[1] / "metrics" / "published.yaml").read_text())
 
@@ -74,3 +75,67 @@ def test_every_published_number_is_there_once(ours):
     compared = list(numbers_of(compare(PUBLISHED, ours)))
     assert len({path for path, _, _ in compared}) == len(compared) == count_numbers(PUBLISHED) > 40
     assert all(value == (published if ours else None) for _, published, value in compared)
+
+
+GRID = {
+    "activation": ["tanh", "relu"],
+    "init": ["zero", "normal", "he"],
+    "classifier_activation": ["relu"],
+    "autoencoder_activation": ["relu"],
+    "method": ["fit", "partial_fit"],
+}
+FILES = {
+    "worked_examples.json": {"by hand": 1},
+    "mnist.json": {
+        "train": {"n_samples": 5, "class_counts": [2, 3, 0]},
+        "val": {"n_samples": 4, "class_counts": [0, 3, 0]},  # one without a label
+        "test": {"n_samples": 2, "class_counts": [1, 1, 0]},
+    },
+    "fashion_mnist.json": {
+        "full": {"n_samples": 9, "class_counts": [4, 5, 0]},
+        "train": {"n_samples": 8, "class_counts": [4, 4, 0]},  # of those above
+        "val": {"n_samples": 1, "class_counts": [0, 1, 0]},
+        "test": {"n_samples": 3, "class_counts": [1, 1, 1]},
+    },
+    "search/best.json": {"val_accuracy": 0.75},
+}
+CANDIDATES = pd.DataFrame(
+    {
+        "solver": ["sgd", "adam", "adam"],
+        "learning_rate": [0.5, 0.25, 0.5],
+        "batch_size": [7, 8, 9],
+        "fold_1": 0.5,
+        "fold_2": 0.75,
+    }
+)
+
+
+@pytest.fixture
+def ours():
+    def results(file):
+        return FILES.get(file) or dict.fromkeys(
+            ("train_accuracy", "test_accuracy", "test_loss", "val_loss"), 0.5
+        )
+
+    return our_numbers(PUBLISHED, results, CANDIDATES, GRID, 4)
+
+
+def test_sizes_are_counted(ours):
+    assert ours["mnist_grid"]["data"] == {"images": 11, "classes": 2, "missing": 1}
+    assert ours["mnist_grid"]["split"] == {"train": 5, "val": 4, "test": 2}
+    assert ours["mnist_grid"]["configurations"] == 6
+    assert ours["fashion_classifier"]["data"] == {"classes": 3, "missing": 0}
+    assert ours["fashion_classifier"]["subset"] == {"train": 9, "test": 3}
+    assert ours["fashion_search"]["size"] == {"candidates": 3, "folds": 2, "fits": 6}
+    best = {"solver": "sgd", "learning_rate_init": 0.5, "batch_size": 7}
+    assert ours["fashion_search"]["best"] == best
+    assert ours["autoencoder"] == {"shown_samples": 4}
+
+
+def test_what_the_report_repeats_is_compared_with_what_it_said_before(ours):
+    assert ours["bottleneck_probe"]["compared"] == {
+        "tanh": 0.8355,
+        "relu": 0.834,
+        "identity": 0.825,
+    }
+    assert ours["bottleneck_probe"]["test_accuracy"] == {"relu": 0.5, "identity": None}

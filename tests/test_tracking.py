@@ -1,5 +1,6 @@
 """What becomes of a training's notes: true runs, each once, and never in the way of a result."""
 
+import fcntl
 import hashlib
 import json
 import shutil
@@ -8,16 +9,14 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
+from itertools import count
 from pathlib import Path
-from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
-from filelock import FileLock
 
 from mlcore.config import compose
 from mlcore.errors import RetraceError
@@ -29,18 +28,16 @@ from mlcore.tracking.store import Store, default_uri, displayed, without_secrets
 from mlcore.training.models import load_network
 from mlcore.workspace import Origin, Workspace
 
-pytestmark = [
-    pytest.mark.filterwarnings(f"ignore::{kind}")
-    for kind in ("DeprecationWarning", "FutureWarning", "PendingDeprecationWarning", "UserWarning",
-                 "ResourceWarning", "pytest.PytestUnraisableExceptionWarning")
-]  # fmt: skip
+pytestmark = pytest.mark.mlflow
 
 ROOT = Path(__file__).parents[1]
 
 NETWORK = ["stages.train_network", "network.max_epochs=3", "network.hidden_layer_sizes=[8,6]"]
 ENDLESS = ["network.max_epochs=1000000", "network.patience=1000000", "network.batch_size=1"]
-CLASSIFIER = ["stages.fit_classifier", "classifier.max_epochs=2"]
+QUICK = ["classifier.max_epochs=2", "classifier.learning_rate=0.01"]
+CLASSIFIER = ["stages.fit_classifier", *QUICK]
 SEARCH = ["stages.search_classifier", "search.max_epochs=1", "search.learning_rate=[0.01,0.1]"]
+AS_DVC = {"dvc": "fit_classifier@tanh"}
 NAMES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 NOWHERE = "sqlite:////dev/null/no.db"
 
@@ -50,12 +47,9 @@ def stored(project_at, empty_store, tmp_path_factory):
     """One recorded training of each kind."""
     project = project_at(tmp_path_factory.mktemp("ü x") / "project")
     shutil.copy(empty_store, project.root)
-    for stage in (
-        [*NETWORK, "network.activation=relu"],
-        [*CLASSIFIER, "classifier.activation=tanh"],
-        [*SEARCH, "search.batch_size=[32,64]"],
-    ):
-        project.train(*stage)
+    project.train(*NETWORK, "network.activation=relu")
+    project.train(*CLASSIFIER, "classifier.activation=tanh")
+    project.train(*SEARCH, "search.batch_size=[32,64]")
     project.told = project.sync()
     return project
 
@@ -77,10 +71,8 @@ def test_a_network_run_holds_all_that_is_needed_to_compare_and_reuse_it(stored):
     (run,) = stored.runs("network")
     kind = store.get_experiment(run.info.experiment_id).tags["mlflow.experimentKind"]
     assert kind == "custom_model_development"
-    assert (run.info.run_name, run.info.status) == (
-        "relu-normal max_epochs=3 hidden_layer_sizes=[8,6]",
-        "FINISHED",
-    )
+    assert run.info.run_name == "relu-normal max_epochs=3 hidden_layer_sizes=[8,6]"
+    assert run.info.status == "FINISHED"
     expected = {
         "activation": "relu", "init": "normal", "hidden_layer_sizes": "[8, 6]", "solver": "sgd",
         "learning_rate": "0.02", "batch_size": "128", "max_epochs": "3", "seed": "42",
@@ -92,9 +84,8 @@ def test_a_network_run_holds_all_that_is_needed_to_compare_and_reuse_it(stored):
     for name in (*NAMES, "gradient_norm_1", "unit_spread_2"):
         points = store.get_metric_history(run.info.run_id, name)
         assert [point.step for point in points] == [1, 2, 3]
-        stamps = [point.timestamp for point in points]
-        assert stamps == sorted(stamps)
-        assert run.info.start_time <= stamps[0] <= stamps[-1] <= run.info.end_time
+        times = [run.info.start_time, *(point.timestamp for point in points), run.info.end_time]
+        assert times == sorted(times)
     # Three epochs of 300 images: the training alone, not what was around it
     assert run.info.end_time - run.info.start_time < 3000
     tags = run.data.tags
@@ -111,10 +102,10 @@ def test_a_network_run_holds_all_that_is_needed_to_compare_and_reuse_it(stored):
     assert entry.dataset.name == "mnist"
     assert entry.dataset.digest == hashlib.md5(data.read_bytes()).hexdigest()
     assert tags["input.data/mnist.npz"] == entry.dataset.digest
-    folders = [store.list_artifacts(run.info.run_id, name) for name in ("results", "figures")]
-    assert {artifact.path for folder in folders for artifact in folder} == {"figures/loss.png"} | {
-        f"results/relu-normal.{suffix}" for suffix in ("csv", "json", "pkl")
-    }
+    folders = [store.list_artifacts(run.info.run_id, name) for name in ("figures", "results")]
+    assert [artifact.path for folder in folders for artifact in folder] == [
+        "figures/loss.png", *(f"results/relu-normal.{kind}" for kind in ("csv", "json", "pkl"))
+    ]  # fmt: skip
 
     (logged,) = run.outputs.model_outputs
     model = mlflow.pyfunc.load_model(f"models:/{logged.model_id}")
@@ -166,8 +157,7 @@ def test_the_candidates_of_a_search_are_children_with_their_own_times(stored):
 
 
 def test_a_diverging_training_is_a_failed_run_that_says_why(tracked):
-    tracked.train(*NETWORK, "network.learning_rate=1e30", check=False)
-    tracked.sync()
+    tracked.record(*NETWORK, "network.learning_rate=1e30", check=False)
     (run,) = tracked.runs("network")
     assert run.info.status == "FAILED"
     assert run.data.tags["error"].startswith("training diverged: ")
@@ -201,47 +191,31 @@ def test_what_a_store_misses_is_recorded_later_once(project, empty_store):
     assert len(project.runs("network")) == 1
 
 
-@pytest.fixture
-def silent_server():
-    """A server that takes connections and never answers."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        kept = []
-        threading.Thread(
-            target=lambda: [kept.append(server.accept()) for _ in range(100)], daemon=True
-        ).start()
-        yield server.getsockname()[1]
-
-
-def test_what_one_store_misses_is_not_sent_to_another(tracked, silent_server):
-    uri = f"http://127.0.0.1:{silent_server}"
-    for store in (uri, NOWHERE):
-        tracked.train(*NETWORK, store=store)
-    told = tracked.sync(code=1)
+def test_what_one_store_misses_is_not_sent_to_another(tracked):
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, never answers
+        uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        for store in (uri, NOWHERE):
+            tracked.train(*NETWORK, store=store)
+        told = tracked.sync(code=1)
     assert f"not recorded in {uri}: no answer within 5 s" in told
     assert f"not recorded in {NOWHERE}: " in told
     assert len(pending(tracked)) == 2
     assert not tracked.runs("network")
 
 
-def failing_at(client, number):
+class Failing:
     """A client whose call of that number fails."""
-    count = iter(range(1000))
 
-    def failing(method):
+    def __init__(self, client, number):
+        self.client, self.calls = client, count(-number)
+
+    def __getattr__(self, name):
         def call(*arguments, **options):
-            if next(count) == number:
+            if name != "search_experiments" and next(self.calls) == 0:
                 raise ConnectionError("the store is gone")
-            return method(*arguments, **options)
+            return getattr(self.client, name)(*arguments, **options)
 
         return call
-
-    calls = ("log_batch", "log_inputs", "create_run", "set_terminated", "log_artifact", "set_tag")
-    others = ("search_experiments", "get_run", "update_run", "delete_tag",
-              "get_experiment_by_name", "create_experiment")  # fmt: skip
-    return SimpleNamespace(
-        **{name: failing(getattr(client, name)) for name in calls},
-        **{name: getattr(client, name) for name in others},
-    )
 
 
 def test_a_recorder_that_is_broken_off_makes_each_run_once(tracked, monkeypatch):
@@ -251,14 +225,13 @@ def test_a_recorder_that_is_broken_off_makes_each_run_once(tracked, monkeypatch)
     store = Store(default_uri(tracked.root), tracked.root)
     monkeypatch.setattr(recorder, "log_model", lambda *_: "models:/m")
     client = store.client
-    for number in range(60):
-        store.client = failing_at(client, number)
+    for number in range(100):
+        store.client = Failing(client, number)
         run = recorder.Run(events.parent, store)
-        try:
+        with suppress(ConnectionError):
             run.advance()
-        except ConnectionError:
-            continue
-        break
+        if run.done:
+            break
     assert run.done
     assert number > 10
     runs = tracked.runs("search")
@@ -275,24 +248,30 @@ def test_a_run_that_ended_early_and_finished_later_bears_no_error(tracked):
     (events,) = pending(tracked)
     whole = events.read_text()
     events.write_text(whole.splitlines(keepends=True)[0])
-    store = Store(default_uri(tracked.root), tracked.root)
-    recorder.Run(events.parent, store).advance()
+    recorder.Run(events.parent, Store(default_uri(tracked.root), tracked.root)).advance()
     (run,) = tracked.runs("network")
-    assert run.info.status == "KILLED"
-    assert run.data.tags["error"] == "its end was not noted: it was killed, or notes had no room"
+    why = "its end was not noted: it was killed, or notes had no room"
+    assert (run.info.status, run.data.tags["error"]) == ("KILLED", why)
     events.write_text(whole)
     tracked.sync()
     (run,) = tracked.runs("network")
-    assert run.info.status == "FINISHED"
-    assert "error" not in run.data.tags
+    assert (run.info.status, run.data.tags.get("error")) == ("FINISHED", None)
+
+
+@contextmanager
+def held(path):
+    """Hold a file as a process at work does."""
+    with path.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def test_sync_leaves_alone_what_is_at_work(tracked):
     session = tracked.train(*NETWORK)
-    with FileLock(session / notes.COMMAND):
+    with held(session / notes.ADDRESS):
         assert tracked.sync() == "nothing to record\n"
     (events,) = pending(tracked)
-    with FileLock(events.with_name(notes.LOCK)):  # its command was killed, it was not
+    with held(events):  # its command was killed, it was not
         assert tracked.sync(code=1) == "network-tanh-normal is still at work\n"
     assert pending(tracked) == [events]
     assert "recorded network-tanh-normal" in tracked.sync()
@@ -301,60 +280,45 @@ def test_sync_leaves_alone_what_is_at_work(tracked):
 # What people do to a store
 
 
-def registered(project):
-    return project.client().search_model_versions("name = 'fashion-mnist-classifier'")
-
-
 @pytest.mark.parametrize("tags", [{}, {"val_accuracy": "n/a", "data": "same"}])
 def test_a_champion_that_was_set_by_hand_does_not_hold_up_runs(tracked, tags):
     client, name = tracked.client(), "fashion-mnist-classifier"
-    tracked.train(*CLASSIFIER)
-    tracked.sync()
-    (first,) = registered(tracked)
+    tracked.record(*CLASSIFIER)
+    (first,) = client.search_model_versions(f"name = '{name}'")
     if tags:
         tags["data"] = first.tags["data"]
     client.delete_registered_model_alias(name, "champion")
     by_hand = client.create_model_version(name, first.source, first.run_id, tags=tags)
     client.set_registered_model_alias(name, "champion", by_hand.version)
-    tracked.train(*CLASSIFIER, "seed=5")
-    assert "warning" not in tracked.sync()
+    assert "warning" not in tracked.record(*CLASSIFIER, "seed=5")
     assert {run.info.status for run in tracked.runs("classifier")} == {"FINISHED"}
     assert client.get_model_version_by_alias(name, "champion").version == by_hand.version
-    tracked.call("mlcore.config", "classifier.max_epochs=1")
-    tracked.train(CLASSIFIER[0], "classifier.activation=tanh", dvc="fit_classifier@tanh")
-    tracked.sync()
+    tracked.call("mlcore.config", *QUICK)
+    tracked.record(CLASSIFIER[0], "classifier.activation=tanh", **AS_DVC)
     assert client.get_model_version_by_alias(name, "champion").version != by_hand.version
 
 
-@pytest.mark.parametrize(
-    ("step", "failure"),
-    [
-        ("promote", "its model is not registered"),
-        ("log_model", "its model is not recorded"),
-        ("loss_curves", "its losses are not drawn"),
-        ("supersede", "it is not known for the newest"),
-    ],
-)
-def test_a_step_that_a_run_can_be_without_does_not_hold_it_up(tracked, monkeypatch, step, failure):
-    def refuse(*_, **__):
-        raise RuntimeError("not here")
+DISPENSABLE = {
+    "promote": "its model is not registered",
+    "log_model": "its model is not recorded",
+    "loss_curves": "its losses are not drawn",
+    "supersede": "it is not known for the newest",
+}
 
-    monkeypatch.setattr(recorder, step, refuse)
-    tracked.call("mlcore.config", "classifier.max_epochs=1")
-    tracked.train(CLASSIFIER[0], "classifier.activation=tanh", dvc="fit_classifier@tanh")
-    told = tracked.sync()
-    assert f"warning: classifier-tanh: {failure}: not here\n" in told
+
+@pytest.mark.parametrize("step", DISPENSABLE)
+def test_a_step_that_a_run_can_be_without_does_not_hold_it_up(tracked, monkeypatch, step):
+    monkeypatch.setattr(recorder, step, Mock(side_effect=RuntimeError("not here")))
+    tracked.call("mlcore.config", *QUICK)
+    told = tracked.record(CLASSIFIER[0], "classifier.activation=tanh", **AS_DVC)
+    assert f"warning: classifier-tanh: {DISPENSABLE[step]}: not here\n" in told
     (run,) = tracked.runs("classifier")
     assert run.info.status == "FINISHED"
     assert not pending(tracked)
 
 
 def test_a_store_that_goes_before_a_model_is_registered_gets_it_later(tracked, monkeypatch):
-    logged, promoted = [], []
-
-    def log_model(*arguments):
-        logged.append(arguments)
-        return "models:/m-1"
+    promoted = []
 
     def promote(store, part, uri, *_):
         promoted.append(uri)
@@ -363,7 +327,6 @@ def test_a_store_that_goes_before_a_model_is_registered_gets_it_later(tracked, m
             raise ConnectionError("no answer")
 
     tracked.train(*CLASSIFIER)
-    monkeypatch.setattr(recorder, "log_model", log_model)
     monkeypatch.setattr(recorder, "promote", promote)
     with monkeypatch.context() as gone:
         gone.setattr(Store, "check", Store.check)  # restored at the end
@@ -371,13 +334,13 @@ def test_a_store_that_goes_before_a_model_is_registered_gets_it_later(tracked, m
     assert len(pending(tracked)) == 1
     monkeypatch.setattr(Store, "check", lambda self: None)
     tracked.sync()
-    assert promoted == ["models:/m-1"] * 2
-    assert len(logged) == 1
+    (run,) = tracked.runs("classifier")
+    (logged,) = run.outputs.model_outputs  # once
+    assert promoted == [f"models:/{logged.model_id}"] * 2
 
 
 def test_a_deleted_experiment_is_named_with_its_remedy(tracked):
-    tracked.train(*NETWORK)
-    tracked.sync()
+    tracked.record(*NETWORK)
     client = tracked.client()
     number = client.get_experiment_by_name("network").experiment_id
     client.delete_experiment(number)
@@ -395,8 +358,7 @@ def test_a_deleted_experiment_is_named_with_its_remedy(tracked):
 
 
 def test_a_copy_of_a_checkout_never_writes_into_the_original(tracked, project_at, tmp_path):
-    tracked.train(*NETWORK)
-    tracked.sync()
+    tracked.record(*NETWORK)
     session = tracked.train(*NETWORK, "seed=2")  # not sent yet
     before = {p: p.stat().st_mtime_ns for p in tracked.root.rglob("*")}
     copy = project_at(tmp_path / "copy")
@@ -418,31 +380,28 @@ def test_a_copy_of_a_checkout_never_writes_into_the_original(tracked, project_at
 # What a command says
 
 
-def session_of(project, monkeypatch, *overrides):
-    """Open a session whose recorder does nothing."""
-    monkeypatch.setattr(
-        observer, "_start_recorder",
-        lambda *_: subprocess.Popen(["/bin/true"], stdin=subprocess.PIPE),
-    )  # fmt: skip
-    return observer.session(compose(project.root / "conf", list(overrides)), project.root)
+def session_of(project, monkeypatch, recorder=lambda folder: "pass"):
+    """Open a session with this code, of its folder, in place of the recorder's."""
+
+    def start(folder, *_):
+        command = [sys.executable, "-c", recorder(folder)]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, cwd=project.root)
+
+    monkeypatch.setattr(observer, "_start_recorder", start)
+    return observer.session(compose(project.root / "conf", []), project.root)
 
 
 def test_what_earlier_commands_could_not_record_is_mentioned_until_it_is(
     tracked, monkeypatch, caplog
 ):
-    def says():
+    for done, left in (lambda: None, 0), (lambda: tracked.train(*NETWORK), 1), (tracked.sync, 0):
+        done()
         caplog.clear()
         with session_of(tracked, monkeypatch) as session:
             assert session.is_dir()
         assert not session.exists()  # nothing was trained
-        return caplog.messages
-
-    assert not says()
-    tracked.train(*NETWORK)
-    (line,) = says()
-    assert "not recorded of earlier commands: 1;" in line
-    tracked.sync()
-    assert not says()
+        told = f"warning: not recorded of earlier commands: {left}; `make sync` does it"
+        assert caplog.messages == [told] * left
 
 
 def test_where_notes_have_no_place_training_goes_on(project, monkeypatch, caplog):
@@ -453,52 +412,60 @@ def test_where_notes_have_no_place_training_goes_on(project, monkeypatch, caplog
     assert "nothing is tracked" in line
 
 
+HANGS = """
+import time
+from mlcore.tracking import recorder
+recorder.PATIENCE, recorder.Run.advance = 1, lambda run: time.sleep(300)
+recorder.main(["--follow", "{}"], recorder.checkout())
+"""
+
+
+def test_a_recorder_that_hangs_is_given_up(tracked, monkeypatch, caplog):
+    with session_of(tracked, monkeypatch, HANGS.format) as folder:
+        tracked.call(*NETWORK, RETRACE_TRACKING=str(folder))
+    assert caplog.messages == ["warning: runs are kept in mlruns/pending for `make sync`"]
+    assert len(pending(tracked)) == 1
+
+
 SECRET = "hunter-two"
 
 
-@pytest.mark.parametrize(
-    "override",
-    [
-        f"tracking.uri='http://me:{SECRET}@host/store'",
-        f"tracking.uri='http://host/store?token={SECRET}'",
-        f"tracking.uri='https://{SECRET}@host'",
-        f"tracking.uri='postgresql://host/db?user=me&password={SECRET}'",
-        f"tracking.uri='http://me:{SECRET}@[host'",
-        f"tracking.url='http://me:{SECRET}@host'",
-        f"tracking='http://me:{SECRET}@host'",
-    ],
-)
-def test_a_secret_in_the_parameters_is_refused_unseen(override):
-    for overrides in ([override], [override, "experiment=nope"], [override, "network.seed=["]):
+URIS = (f"http://me:{SECRET}@host/store", f"http://host/store?token={SECRET}",
+        f"https://{SECRET}@host", f"postgresql://host/db?user=me&password={SECRET}",
+        f"http://me:{SECRET}@[host")  # fmt: skip
+
+
+@pytest.mark.parametrize("uri", URIS)
+@pytest.mark.parametrize("key", ["tracking.uri", "tracking.url", "tracking"])
+def test_a_secret_in_the_parameters_is_refused_unseen(key, uri):
+    for more in ([], ["experiment=nope"], ["network.seed=["]):
         with pytest.raises(RetraceError) as error:
-            compose(ROOT / "conf", overrides)
+            compose(ROOT / "conf", [f"{key}='{uri}'", *more])
         assert SECRET not in str(error.value)
-    if override.startswith("tracking.uri"):
-        with pytest.raises(RetraceError, match="should be a URI without password and query"):
-            compose(ROOT / "conf", [override])
+        if key == "tracking.uri" and not more:
+            assert "should be a URI without password and query" in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("uri", "shown"),
+    ("uri", "shown", "text", "masked"),
     [
-        ("postgresql://me:s3cret@host:5/db?x=1", "postgresql://host:5/db"),
-        ("http://me:a/b@[::1]:9/x", "http://[::1]:9/x"),
-        ("https://host", "https://host"),
-        ("sqlite:////a/b.db?mode=ro", "sqlite:////a/b.db?mode=ro"),
-        ("mlruns", "mlruns"),
+        ("postgresql://me:s3cret@host:5/db?x=1", "postgresql://host:5/db", "s3cret", "***"),
+        ("http://me:a/b@[::1]:9/x", "http://[::1]:9/x", "a/b", "***"),
+        ("https://host", "https://host", "host", "host"),
+        ("sqlite:////a.db?mode=ro", "sqlite:////a.db?mode=ro", "an error", "an error"),
+        ("mlruns", "mlruns", "mlruns", "mlruns"),
+        ("http://host?a&b=t0ken", "http://host", "a&t0ken", "a&***"),
+        ("http://t0ken@host", "http://host", "t0ken!", "***!"),
+        ("http://me:p%40ss@host/db?token=t0ken&x=1", "http://host/db",
+         "no http://me:p%40ss@host/db?token=t0ken&x=1 here: p@ss, p%40ss, /db?token=t0ken\nmore",
+         "no http://host/db here: ***, ***, /db?token=***"),
     ],
-)
-def test_what_is_shown_of_a_uri_has_no_secret(uri, shown):
+)  # fmt: skip
+def test_what_is_shown_of_a_uri_and_of_the_messages_of_others_has_no_secret(
+    uri, shown, text, masked
+):
     assert displayed(uri) == shown
-
-
-def test_messages_of_others_lose_their_secrets():
-    uri = "http://me:p%40ss@host/db?token=t0ken&x=1"
-    text = f"no {uri} here: p@ss, p%40ss, url: /db?token=t0ken\nmore"
-    assert without_secrets(text, uri) == "no http://host/db here: ***, ***, url: /db?token=***"
-    assert without_secrets("a&t0ken", "http://host?a&b=t0ken") == "a&***"
-    assert without_secrets("t0ken!", "http://t0ken@host") == "***!"
-    assert without_secrets("an error", "sqlite:///a.db?mode=ro") == "an error"
+    assert without_secrets(text, uri) == masked
 
 
 # What a run is told of the code
@@ -521,8 +488,8 @@ CHANGED = {
 OLD = {"mlcore/crlf.py": b"a\r\nb\r\n", "mlcore/unended.py": b"a\nb", "conf/binary.bin": b"\0\1"}
 
 
-def test_what_the_code_differs_by_can_be_applied_to_its_commit(project, tmp_path):
-    root = project.root
+def test_what_the_code_differs_by_can_be_applied_to_its_commit(tracked, tmp_path):
+    root = tracked.root
     for name, content in OLD.items():
         (root / name).write_bytes(content)
     (root / ".gitattributes").write_text("* -text\n")  # a commit keeps the ends of lines
@@ -534,8 +501,8 @@ def test_what_the_code_differs_by_can_be_applied_to_its_commit(project, tmp_path
     clone = tmp_path / "clone"
     git(root, "clone", "-q", ".", str(clone))
 
-    for setting in ("diff.noprefix", "color.ui", "diff.mnemonicPrefix"):
-        git(root, "config", setting, "true" if setting != "color.ui" else "always")
+    for setting in ("diff.noprefix true", "color.ui always", "diff.mnemonicPrefix true"):
+        git(root, "config", *setting.split())
     for name, content in CHANGED.items():
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_bytes(content)
@@ -543,67 +510,60 @@ def test_what_the_code_differs_by_can_be_applied_to_its_commit(project, tmp_path
     (root / "metrics" / "summary.json").write_text("{}")  # a result, not code
     (root / "notes.txt").write_text("no code either")
     index = (root / ".git" / "index").read_bytes()
-    tags, changes = observer._code(root)
-    assert tags["git.dirty"] == "true"
+    tracked.train(*CLASSIFIER)
     assert (root / ".git" / "index").read_bytes() == index
+    tracked.sync()
+    (run,) = tracked.runs("classifier")
+    assert run.data.tags["git.dirty"] == "true"
+    diff = tracked.client().download_artifacts(run.info.run_id, "code/changes.diff")
+    changes = Path(diff).read_bytes()
     assert b"a/metrics/summary.json" not in changes
     assert b"notes.txt" not in changes
-    (tmp_path / "changes.diff").write_bytes(changes)
-    git(clone, "apply", str(tmp_path / "changes.diff"))
+    git(clone, "apply", diff)
     for name, content in CHANGED.items():
         assert (clone / name).read_bytes() == content
     assert not (clone / "README.md").exists()
 
 
-def test_a_dirty_run_keeps_what_differs(tracked):
-    git(tracked.root, "init", "-q")
-    git(tracked.root, "add", "-A")
-    git(tracked.root, "commit", "-qm", "t")
-    (tracked.root / "stages" / "new.py").write_bytes(b"new\xff")
-    tracked.train(*NETWORK)
-    tracked.sync()
-    (run,) = tracked.runs("network")
-    assert run.data.tags["git.dirty"] == "true"
-    diff = tracked.client().download_artifacts(run.info.run_id, "code/changes.diff")
-    assert b"+new\xff\n\\ No newline at end of file\n" in Path(diff).read_bytes()
-
-
-@pytest.mark.parametrize("reason", ["dubious ownership", "No such file or directory"])
+@pytest.mark.parametrize(
+    ("reason", "variables"),
+    [
+        ("dubious ownership",
+         {"GIT_TEST_ASSUME_DIFFERENT_OWNER": "1", "GIT_CONFIG_GLOBAL": "/dev/null"}),
+        ("No such file or directory", {"PATH": "/nowhere"}),
+    ],
+)  # fmt: skip
 def test_git_that_fails_is_named_once_where_there_is_a_checkout(
-    project, monkeypatch, caplog, tmp_path, reason
+    project, monkeypatch, caplog, reason, variables
 ):
-    with session_of(project, monkeypatch):
-        assert observer._code(project.root) == ({}, b"")
+    def open_session():
+        with session_of(project, monkeypatch):
+            assert observer._code(project.root) == ({}, b"")
+
+    open_session()
     assert not caplog.messages
     git(project.root, "init", "-q")
-    if reason == "dubious ownership":
-        monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
-        monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
-    else:
-        monkeypatch.setenv("PATH", str(tmp_path))
-    with session_of(project, monkeypatch):
-        assert observer._code(project.root) == ({}, b"")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    open_session()
     (line,) = caplog.messages
     assert line.startswith("warning: runs are recorded without the code's commit: git")
     assert reason in line
 
 
-@pytest.mark.parametrize(
-    ("stage", "overrides", "name"),
-    [
-        ("train_network", ["seed=1", "network.max_epochs=1", "classifier.max_epochs=2"],
-         "relu seed=1 max_epochs=1"),
-        ("classify_features", ["feature_classifier.seed=1", "network.seed=2", "tracking=off"],
-         "relu seed=1"),
-        ("extract_features", ["autoencoder.activation=relu", "experiment=smoke"],
-         "relu experiment=smoke"),
-        ("of_a_user", ["a.seed=1", "b.seed=2", "b.size=3"], "relu a.seed=1 b.seed=2 size=3"),
-    ],
-)  # fmt: skip
-def test_a_run_is_named_by_what_was_set_of_its_own_stage(stage, overrides, name):
-    workspace = Workspace(ROOT, ROOT)
-    tracker = Tracker(ROOT, workspace, f"stages.{stage}", Origin.SWEEP, overrides)
-    assert tracker._run_name("relu") == name
+NAMED = {
+    "train_network seed=1 network.max_epochs=1 classifier.max_epochs=2": "relu seed=1 max_epochs=1",
+    "classify_features feature_classifier.seed=1 network.seed=2 tracking=off": "relu seed=1",
+    "extract_features autoencoder.activation=relu experiment=smoke": "relu experiment=smoke",
+    "of_a_user a.seed=1 b.seed=2 b.size=3": "relu a.seed=1 b.seed=2 size=3",
+}
+
+
+@pytest.mark.parametrize("command", NAMED)
+def test_a_run_is_named_by_what_was_set_of_its_own_stage(command):
+    stage, *overrides = command.split()
+    tracker = Tracker(ROOT, Workspace(ROOT, ROOT), f"stages.{stage}", Origin.SWEEP, overrides)
+    assert tracker._run_name("relu") == NAMED[command]
 
 
 def test_experiments_in_a_temporary_copy_share_the_checkouts_store():
@@ -621,34 +581,25 @@ def endless(project):
     """A training that does not end by itself."""
     process = subprocess.Popen(
         [sys.executable, "-m", "stages.train_network", *ENDLESS],
-        cwd=project.root,
-        env=project.environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+        cwd=project.root, env=project.environment(),
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
     yield process
     process.kill()
     process.wait(60)
 
 
-def wait_for(condition, seconds=150):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        with suppress(sqlite3.OperationalError):  # no database or no table yet
-            if value := condition():
-                return value
-        time.sleep(0.2)
-    pytest.fail("it did not happen")
-
-
 def has_a_run(database):
     """Look without MLflow, whose client would make the schema that is just being made."""
-    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+    with (
+        suppress(sqlite3.OperationalError),
+        closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection,
+    ):
         return connection.execute("select count(*) from runs").fetchone()[0]
 
 
 @pytest.mark.slow
-def test_a_training_is_seen_while_it_runs_and_ends_killed_by_ctrl_c(project, endless):
+def test_a_training_is_seen_while_it_runs_and_ends_killed_by_ctrl_c(project, endless, wait_for):
     wait_for(lambda: has_a_run(project.root / "mlflow.db"))
     store = project.client()
     (run,) = project.runs("network")

@@ -8,15 +8,7 @@ from playwright.sync_api import expect
 
 from mlcore.tracking.store import default_uri
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.xdist_group("browser"),
-    *(
-        pytest.mark.filterwarnings(f"ignore::{kind}")
-        for kind in ("DeprecationWarning", "FutureWarning", "UserWarning", "ResourceWarning",
-                     "PendingDeprecationWarning")
-    ),
-]  # fmt: skip
+pytestmark = [pytest.mark.slow, pytest.mark.mlflow, pytest.mark.xdist_group("browser")]
 
 GRID = [
     "network.activation=sigmoid,tanh,relu,leaky_relu",
@@ -68,9 +60,8 @@ def test_users_find_their_runs_compare_them_and_open_a_sweep(project, page, serv
         page.goto(f"{url}/#/experiments/{experiment}/runs/{run}/model-metrics")
         expect(page.get_by_text("val_loss").first).to_be_visible()
         page.goto(f"{url}/#/experiments/{experiment}/runs/{run}/artifacts/figures/loss.png")
-        picture = page.locator(
-            "img[src*='blob:'], .image-container img, img[src*='loss.png']"
-        ).first
+        pictures = "img[src*='blob:'], .image-container img, img[src*='loss.png']"
+        picture = page.locator(pictures).first
         expect(picture).to_be_visible()
         assert picture.evaluate("image => image.naturalWidth") > 300
 

@@ -15,18 +15,28 @@ def near(value):
     ("start", "points", "learning_rate", "expected"),
     [
         ({"w1": 0.5, "b1": 1.0, "w2": 0.5, "b2": 1.0}, POINTS, 0.01, {
+            "hidden": [1.5, 2.0, 2.5],
             "predictions": [1.75, 2.0, 2.25],
             "loss_before": 4.375,  # ((1.75 - 3)^2 + (2 - 4)^2 + (2.25 - 5)^2) / 3
+            "grad_output": -4.0,  # 2 / 3 x (-1.25 - 2 - 2.75)
             "grad": {"w1": -4.5, "b1": -2.0, "w2": -8.5, "b2": -4.0},
             "updated": {"w1": 0.545, "b1": 1.02, "w2": 0.585, "b2": 1.04},
+            "hidden_after": [1.565, 2.11, 2.655],  # 0.545 x + 1.02
+            "predictions_after": [1.955525, 2.27435, 2.593175],
+            "errors_after": [1.044475, 1.72565, 2.406825],
             "loss_after": sum(((0.545 * x + 1.02) * 0.585 + 1.04 - y) ** 2 for x, y in POINTS) / 3,
         }),
         # An inactive hidden unit passes no gradient
         ({"w1": -1.0, "b1": 0.0, "w2": 2.0, "b2": 0.5}, [[1, 3]], 0.1, {
+            "hidden": [0.0],
             "predictions": [0.5],
             "loss_before": 6.25,
+            "grad_output": -5.0,
             "grad": {"w1": 0.0, "b1": 0.0, "w2": 0.0, "b2": -5.0},
             "updated": {"w1": -1.0, "b1": 0.0, "w2": 2.0, "b2": 1.0},
+            "hidden_after": [0.0],
+            "predictions_after": [1.0],
+            "errors_after": [2.0],
             "loss_after": 4.0,
         }),
         # Whole numbers are numbers
@@ -49,23 +59,24 @@ SQUARE = [[1, 0], [0, 1], [1, 1], [2, 0]]
 
 
 @pytest.mark.parametrize(
-    ("points", "labels", "supporting", "w", "b"),
+    ("points", "labels", "supporting", "w", "b", "scores"),
     [
-        (SQUARE, [1, 1, -1, -1], SQUARE, [-2, -2], 3),
+        (SQUARE, [1, 1, -1, -1], SQUARE, [-2, -2], 3, [1, 1, -1, -1]),
         # A point behind the margin is left out
         *(
-            ([far, *SQUARE], [label, 1, 1, -1, -1], SQUARE, [-2, -2], 3)
+            ([far, *SQUARE], [label, 1, 1, -1, -1], SQUARE, [-2, -2], 3, [1, 1, -1, -1])
             for far, label in (([5, 5], -1), ([-4, 0], 1), ([1, 1.5], -1))
         ),
         # At twice the distance the normal is half as long
         ([[2, 0], [0, 2], [2, 2], [4, 0]], [1, 1, -1, -1], [[2, 0], [0, 2], [2, 2], [4, 0]],
-         [-1, -1], 3),
-        ([[0, 0], [4, 0], [-3, 1]], [-1, 1, -1], [[0, 0], [4, 0]], [0.5, 0], -1),
+         [-1, -1], 3, [1, 1, -1, -1]),
+        ([[0, 0], [4, 0], [-3, 1]], [-1, 1, -1], [[0, 0], [4, 0]], [0.5, 0], -1, [-1, 1]),
     ],
 )  # fmt: skip
-def test_the_line_of_maximum_margin(points, labels, supporting, w, b):
+def test_the_line_of_maximum_margin(points, labels, supporting, w, b, scores):
     found = max_margin(points, labels)
-    assert found == {"support_vectors": supporting, "w": near(w), "b": near(b)}
+    line = {"w": near(w), "b": near(b), "scores": near(scores)}
+    assert found == {"support_vectors": supporting, **line}
 
 
 SAMPLES = [[1, 2], [2, 3], [3, 3], [4, 1]]
@@ -75,14 +86,19 @@ SAMPLES = [[1, 2], [2, 3], [3, 3], [4, 1]]
     ("line", "samples", "query", "expected"),
     [
         (([-2, 0], 5), SAMPLES, [1, 3], {
-            "scores": [3, 1, -1, -3], "margin": 1, "support_vectors": [[2, 3], [3, 3]],
-            "query_score": 3, "query_label": 1,
+            "crossing": 2.5, "scores": [3, 1, -1, -3], "margin": 1, "distance": 0.5,
+            "support_vectors": [[2, 3], [3, 3]], "query_score": 3, "query_label": 1,
         }),
         (([-2, 0], 5), SAMPLES, [4.5, 0], {"query_score": -4, "query_label": -1}),
         # The margin is two over the length of w
         (([3, 4], 0), [[1, 0], [0, 0.25], [-1, 0.5]], [1, 1], {
-            "scores": [3, 1, -1], "margin": 0.4, "support_vectors": [[0, 0.25], [-1, 0.5]],
-            "query_score": 7, "query_label": 1,
+            "crossing": 0, "scores": [3, 1, -1], "margin": 0.4, "distance": 0.2,
+            "support_vectors": [[0, 0.25], [-1, 0.5]], "query_score": 7, "query_label": 1,
+        }),
+        # The closest sample need not be on the margin
+        (([3, 4], -6), [[0, 0], [2, 1]], [2, 0], {
+            "crossing": 2, "scores": [-6, 4], "distance": 0.8, "support_vectors": [],
+            "query_label": -1,
         }),
     ],
 )  # fmt: skip

@@ -113,12 +113,11 @@ def jobs_known_beforehand(arguments: list[str], multirun: bool, conf: Path) -> l
         sweeper = compose_raw(conf, hydras, with_hydra=True).hydra.sweeper
         if sweeper._target_ != f"{BasicSweeper.__module__}.{BasicSweeper.__qualname__}":
             return [[o.input_line or "" for o in overrides if not o.is_sweep_override()]]
-        configured = [f"{key}={value}" for key, value in (sweeper.params or {}).items()]
     except RetraceError:
         raise
     except Exception as error:  # Hydra and OmegaConf can raise nearly anything
         raise RetraceError(masked(f"command line: {one_line(error)}")) from None
-    return expand(configured + arguments, "command line", conf)
+    return expand(arguments, "command line", conf)
 
 
 def expand(arguments: list[str], source: str, conf: Path) -> list[list[str]]:

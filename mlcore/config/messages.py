@@ -4,7 +4,7 @@ import difflib
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 from mlcore.config.schema import Config
 from mlcore.errors import one_line
@@ -18,9 +18,6 @@ def describe(problem: Any) -> str:
             return f"{key} is missing"
         case "extra_forbidden":
             return unknown(problem["loc"], problem["input"])
-        case "too_short":
-            choices = _choices(problem["loc"])
-            return f"{key}={problem['input']}: should hold at least one value{choices}"
         case "secret":
             return f"{key} {problem['msg']}"
         case "value_error" if not key:  # a check across sections, which names its own keys
@@ -40,23 +37,11 @@ def unknown(location: Sequence[str | int], value: Any) -> str:
         section = section.model_fields[part].annotation
         if not hasattr(section, "model_fields"):
             return f"{'.'.join(above)} holds a value and has no parameters of its own"
-    else:
-        return (
-            f"{'.'.join(above)} is a section; name one of {', '.join(section.model_fields)} in it"
-        )
     key = ".".join(map(str, location))
     near = difflib.get_close_matches(part, section.model_fields, n=1)
     if near:
         return f"unknown parameter {key}={value}; did you mean {'.'.join([*above, near[0]])}?"
     return f"unknown parameter {key}={value}; known here are {', '.join(section.model_fields)}"
-
-
-def _choices(location: Sequence[str | int]) -> str:
-    """Give the values that a list of names may hold, if they are few."""
-    section, name = Config.model_fields[str(location[0])].annotation, str(location[1])
-    inner = get_args(section.model_fields[name].annotation)  # type: ignore[union-attr]
-    names = get_args(inner[0]) if inner and get_origin(inner[0]) is Literal else ()
-    return f" of {', '.join(names)}" if names else ""
 
 
 def masked(text: str) -> str:

@@ -1,6 +1,5 @@
 """The schema of every parameter: its type, its range, and what parameters demand of each other."""
 
-import math
 from typing import Annotated, Literal, TypeVar
 from urllib.parse import urlsplit
 
@@ -8,9 +7,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from pydantic_core import PydanticCustomError
 
 T = TypeVar("T")
-
-N_CLASSES = 10
-"""Of both data sets."""
 
 
 def _distinct(values: list[T]) -> list[T]:
@@ -209,36 +205,6 @@ class Config(_Section):
     feature_classifier: FeatureClassifierConfig
     figures: FiguresConfig
     tracking: TrackingConfig
-
-    @model_validator(mode="after")
-    def _parts_have_images(self) -> "Config":
-        for key, share, n_samples, n_parts in (
-            ("mnist.test_size", self.mnist.test_size, self.mnist.n_samples, 2),
-            (
-                "fashion_mnist.validation_size",
-                self.fashion_mnist.validation_size,
-                self.fashion_mnist.n_train,
-                1,
-            ),
-        ):
-            held_out = math.ceil(share * n_samples)  # as train_test_split rounds
-            if not n_parts <= held_out < n_samples:
-                raise ValueError(
-                    f"{key}={share}: should hold out {n_parts} to {n_samples - 1} of "
-                    f"{n_samples} images, not {held_out}"
-                )
-        return self
-
-    @model_validator(mode="after")
-    def _folds_have_every_class(self) -> "Config":
-        most = self.fashion_mnist.n_train // N_CLASSES
-        if self.search.cv > most:
-            raise ValueError(
-                f"search.cv={self.search.cv}: should be at most {most}: of "
-                f"fashion_mnist.n_train={self.fashion_mnist.n_train} images the rarest of "
-                f"{N_CLASSES} classes has no more"
-            )
-        return self
 
     @model_validator(mode="after")
     def _layer_exists(self) -> "Config":

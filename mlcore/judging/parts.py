@@ -55,6 +55,8 @@ PARTS = {
         {"autoencoder.activation": "autoencoder_activation"},
     ),
     "figures": Part("evaluate", "summary.json", ("figures",)),
+    "grid": Part("evaluate", "summary.json", ("grid",)),
+    "report": Part("evaluate", "summary.json"),
 }
 """By name: that of the folders of trainings, and of the rows in replicates.csv."""
 
@@ -82,9 +84,12 @@ GROUPS = (
     Group("worked_examples.backprop", "worked_examples", "Q1 a"),
     Group("worked_examples.max_margin", "worked_examples", "Q1 b"),
     Group("worked_examples.given_hyperplane", "worked_examples", "Q1 c"),
+    Group("mnist_grid.data", "mnist", "MNIST, data"),
+    Group("mnist_grid.configurations", "grid", "MNIST, configurations"),
     Group("mnist_grid.split", "mnist", "MNIST, images"),
     Group("mnist_grid.test_accuracy", "network", "MNIST, test accuracy",
           "MNIST: test accuracy, %", 4),
+    Group("fashion_classifier.data", "fashion_mnist", "Fashion-MNIST, data"),
     Group("fashion_classifier.subset", "fashion_mnist", "Fashion-MNIST, images"),
     Group("fashion_classifier.test_accuracy", "classifier", "Fashion-MNIST, test accuracy",
           "Fashion-MNIST: test accuracy, %", 4, "fit"),
@@ -92,6 +97,7 @@ GROUPS = (
           "Fashion-MNIST: test loss", 4, "partial_fit"),
     Group("fashion_classifier.val_loss", "classifier", "Fashion-MNIST, validation loss",
           "Fashion-MNIST: validation loss", 4, "partial_fit"),
+    Group("fashion_search.size", "candidates", "Search, size"),
     Group("fashion_search.best", "candidates", "Search, best"),
     Group("fashion_search.cv_accuracy", "search", "Search, accuracy over the folds",
           "Grid search: accuracy over the folds, %", 4),
@@ -100,6 +106,7 @@ GROUPS = (
           "32-d codes: training accuracy, %", 3),
     Group("bottleneck_probe.test_accuracy", "feature_classifier", "32-d codes, test accuracy",
           "32-d codes: test accuracy, %", 3),
+    Group("bottleneck_probe.compared", "report", "32-d codes, compared with"),
 )  # fmt: skip
 """In the study's order."""
 

@@ -16,7 +16,7 @@ LOSSES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 def our_numbers(
     published: Mapping[str, Any],
     results: Callable[[str], Any],
-    best: Mapping[str, Any],
+    candidates: pd.DataFrame,
     grid: Mapping[str, Sequence[str]],
     n_images: int,
 ) -> dict[str, Any]:
@@ -27,35 +27,50 @@ def our_numbers(
     published : nested mappings
     results : callable
         From the file of a part, see `parts.PARTS`, to what it holds.
-    best : mapping
-        Settings of the search's best candidate.
+    candidates : pandas.DataFrame
+        Of the search, the best first: settings, and a column "fold_{i}" for each fold.
     grid : mapping of str to sequence of str
         What was run over.
     n_images : int
         That are shown of the autoencoders.
     """
-    ours = _of_single_files(results, best)
+    ours = _of_single_files(results, candidates)
+    ours["mnist_grid"]["configurations"] = len(PARTS["network"].names(grid))
     ours["autoencoder"] = {"shown_samples": n_images}
+    # The report repeats numbers of its own
+    earlier = published["fashion_classifier"]["test_accuracy"]
+    compared = published["bottleneck_probe"]["compared"]
+    ours["bottleneck_probe"] = {"compared": {name: earlier[name] for name in compared}}
     for group in GROUPS:
         part = PARTS[group.part]
         if part.varied:
             section, metric = group.path.split(".")
-            # A model of all images has nothing to validate on
-            known = {n: results(part.file.format(n)).get(metric) for n in part.names(grid)}
+            files = {name: results(part.file.format(name)) for name in part.names(grid)}
+            known = {name: of.get(metric) for name, of in files.items()}
             layout = published[section][metric]
             ours.setdefault(section, {})[metric] = _laid_out(layout, group, known, group.path)
     return ours
 
 
-def _of_single_files(results: Callable[[str], Any], best: Mapping[str, Any]) -> dict[str, Any]:
+def _of_single_files(results: Callable[[str], Any], candidates: pd.DataFrame) -> dict[str, Any]:
     mnist, fashion = results("mnist.json"), results("fashion_mnist.json")
+    best, n_folds = candidates.iloc[0], candidates.columns.str.startswith("fold_").sum()
     return {
         "worked_examples": results("worked_examples.json"),
-        "mnist_grid": {"split": {part: about["n_samples"] for part, about in mnist.items()}},
+        "mnist_grid": {
+            "data": {"images": sum(part["n_samples"] for part in mnist.values()), **_labels(mnist)},
+            "split": {part: about["n_samples"] for part, about in mnist.items()},
+        },
         "fashion_classifier": {
-            "subset": {part: fashion[whole]["n_samples"] for part, whole in SUBSET.items()}
+            "data": _labels({part: fashion[part] for part in SUBSET.values()}),
+            "subset": {part: fashion[whole]["n_samples"] for part, whole in SUBSET.items()},
         },
         "fashion_search": {
+            "size": {
+                "candidates": len(candidates),
+                "folds": int(n_folds),
+                "fits": len(candidates) * int(n_folds),
+            },
             "best": {
                 "solver": str(best["solver"]),
                 "learning_rate_init": float(best["learning_rate"]),
@@ -64,6 +79,13 @@ def _of_single_files(results: Callable[[str], Any], best: Mapping[str, Any]) -> 
             "cv_accuracy": results("search/best.json")["val_accuracy"],
         },
     }
+
+
+def _labels(parts: Mapping[str, Any]) -> dict[str, int]:
+    """Count the classes that parts of a data set have, and the images that are of none."""
+    of_class = pd.DataFrame([part["class_counts"] for part in parts.values()]).sum()
+    n_images = sum(part["n_samples"] for part in parts.values())
+    return {"classes": int((of_class > 0).sum()), "missing": n_images - int(of_class.sum())}
 
 
 def _laid_out(layout: Any, group: Group, values: Mapping[str, Any], path: str) -> Any:

@@ -6,6 +6,7 @@ of a sample that are not zero are among its first few; with the samples of a bat
 order of how many those are, rectangles cover them: all samples with the first features, fewer and
 fewer samples with the rarer ones. Of MNIST's 784 pixels 68 are zero in all 56,000 training images;
 of a batch of 128 one half needs no more than the first 413 or so, the image that needs most 632.
+Where zeros are few or scattered the rectangles would cover nearly all: a batch stays as it is.
 """
 
 from typing import NamedTuple, Self
@@ -18,6 +19,10 @@ from mlcore.nn.activations import Array
 
 CHUNK = 256
 """Rows looked through at a time: they stay in the cache."""
+
+
+WORTHWHILE = 0.85
+"""The most of a batch that rectangles may cover: beyond it they cost more than they leave out."""
 
 
 class Block(NamedTuple):
@@ -37,21 +42,31 @@ class Block(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """A training set, features that are used most first.
+    """A training set: features that are used most first, or as it is.
 
     Attributes
     ----------
     values : ndarray of shape (n_samples, n_used)
-        C-ordered; without the features that are zero in every sample.
+        C-ordered; without the features that are zero in every sample, unless it is as it was.
     used : ndarray of shape (n_used,), intp
         The feature that each column holds.
-    reach : ndarray of shape (n_samples,), intp
-        Number of leading columns that hold all non-zero values of the sample.
+    reach : ndarray of shape (n_samples,), intp, or None
+        Number of leading columns that hold all non-zero values of the sample; None if the set is
+        as it was.
     """
 
     values: Array
     used: NDArray[np.intp]
-    reach: NDArray[np.intp]
+    reach: NDArray[np.intp] | None
+
+    @classmethod
+    def of(cls, X: Array) -> Self:
+        """Order the columns of `X`, shape (n_samples, n_features), if that leaves out enough."""
+        some = X[:: len(X) // CHUNK + 1]  # of all parts of the set, and few: this is to be cheap
+        _, blocks = cls.by_use(some).batch(np.arange(len(some)), some)
+        if sum(block.values.size for block in blocks) <= WORTHWHILE * some.size:
+            return cls.by_use(X)
+        return cls(np.ascontiguousarray(X), np.arange(X.shape[1]), None)
 
     @classmethod
     def by_use(cls, X: Array) -> Self:
@@ -69,22 +84,30 @@ class Columns(NamedTuple):
                 reach[rows] = np.where(from_last.any(axis=1), last, 0)
         return cls(values, used, reach)
 
-    def batch(self, chosen: NDArray[np.intp]) -> tuple[NDArray[np.intp], list[Block]]:
+    def batch(
+        self, chosen: NDArray[np.intp], buffer: Array
+    ) -> tuple[NDArray[np.intp], list[Block]]:
         """Give the samples `chosen` as blocks, and the order in which these have them.
 
         Parameters
         ----------
         chosen : ndarray of shape (n_samples,), intp
+        buffer : ndarray of shape (at least n_samples, n_used)
+            Holds the batch if the set is as it was: memory used anew is in the cache.
 
         Returns
         -------
         order : ndarray of shape (n_samples,), intp
             `chosen`, in ascending order of reach.
         blocks : list of Block
-            They do not overlap, and outside them the batch is zero. The first has all samples,
-            with the features that the first half of them needs: none if that half is all zero. Up
-            to three more have what the last half, quarter and eighth need beyond that.
+            One, with everything, if the set is as it was. Otherwise they do not overlap, and
+            outside them the batch is zero: the first has all samples, with the features that the
+            first half of them needs, none if that half is all zero; up to three more have what
+            the last half, quarter and eighth need beyond that.
         """
+        if self.reach is None:
+            whole = self.values.take(chosen, axis=0, out=buffer[: len(chosen)], mode="clip")
+            return chosen, [Block(slice(None), slice(None), whole)]
         order = chosen[self.reach[chosen].argsort(kind="stable")]
         n = len(order)
         blocks = []

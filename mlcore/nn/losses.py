@@ -29,7 +29,7 @@ def cross_entropy(scores: Array, labels: NDArray[np.intp]) -> float:
         -1/n sum_i log softmax(scores_i)[labels_i], in nats.
     """
     rows = np.arange(len(labels))
-    scores -= scores.max(axis=1, keepdims=True)
+    scores -= scores[rows, scores.argmax(axis=1)][:, np.newaxis]  # max(axis=1) is slower
     shifted = scores[rows, labels]
     np.exp(scores, out=scores)
     total = scores.sum(axis=1, keepdims=True)

@@ -154,7 +154,7 @@ def train(
     """
     _check_data(X, y, weights[0])
     _check_in_place(X.dtype, weights, biases)
-    columns = Columns.by_use(X)
+    columns = Columns.of(X)
     first = weights[0][columns.used]
     batch_size = min(batch_size, len(X))
     descent = _Descent([first, *weights[1:]], biases, hidden, loss, learning_rate, batch_size)
@@ -233,6 +233,7 @@ class _Descent:
         self.learning_rate, self.batch_size = learning_rate, batch_size
         dtype = biases[0].dtype
         self.ones = np.ones(batch_size, dtype)
+        self.inputs = np.empty((batch_size, len(weights[0])), dtype)
         self.activations = [np.empty((batch_size, len(b)), dtype) for b in biases]
         self.deltas = [np.empty_like(a) for a in self.activations[:-1]]
         (self.gemm,) = get_blas_funcs(("gemm",), dtype=dtype)
@@ -262,7 +263,7 @@ class _Descent:
         """
         total, correct = 0.0, 0.0
         for step, rows in enumerate(gen_batches(len(order), self.batch_size), start=1):
-            chosen, blocks = columns.batch(order[rows])
+            chosen, blocks = columns.batch(order[rows], self.inputs)
             value, hits = self.forward(blocks, y[chosen])
             if not math.isfinite(value):
                 what = f"the loss is {value} at epoch {epoch}, step {step}"

@@ -32,17 +32,13 @@ def alone(root: Path) -> Iterator[None]:
     """
     path = root / ".dvc" / "tmp" / "stages.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path, timeout=0)
     try:
-        lock.acquire()
+        with FileLock(path, timeout=0):
+            yield
     except Timeout:
         raise RetraceError(
             "another `make repro` or `python -m stages` is at work here; wait for it, or end it"
         ) from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def clear_unfinished(repo: Repo) -> None:

@@ -16,27 +16,3 @@ from mlcore.plotting.images import class_map, image_rows, image_samples, reconst
 from mlcore.plotting.style import SKY, Picture, display, save, save_svg
 from mlcore.plotting.tables import accuracy_heatmap, confusion_matrices, search_heatmaps
 from mlcore.plotting.verdict import verdict_chart
-
-__all__ = [
-    "SKY",
-    "Hyperplane",
-    "Picture",
-    "accuracy_heatmap",
-    "class_map",
-    "confusion_matrices",
-    "diagnostic_grid",
-    "display",
-    "grid_curves",
-    "hyperplanes",
-    "image_rows",
-    "image_samples",
-    "loss_curves",
-    "loss_panels",
-    "pipeline_graph",
-    "reconstructions",
-    "save",
-    "save_svg",
-    "search_heatmaps",
-    "sweep_dots",
-    "verdict_chart",
-]

@@ -35,8 +35,7 @@ def _losses(axes: Axes, history: pd.DataFrame) -> None:
         if column in history:
             axes.plot(history["epoch"], history[column], color=colour, label=label, linewidth=width)
             axes.set_ylim(0, max(axes.get_ylim()[1], 1.08 * history[column].max()))
-    axes.set_xlabel("epoch")
-    axes.set_xlim(0, history["epoch"].max() + 1)
+    axes.set(xlabel="epoch", xlim=(0, history["epoch"].max() + 1))
     plain(axes)
 
 
@@ -67,8 +66,7 @@ def loss_curves(
         longest, label = max(longest, other["epoch"].max()), "_"
     axes.set_ylim(0, 1e-9)  # the run's own losses set the scale
     _losses(axes, history)
-    axes.set_xlim(0, longest + 1)
-    axes.set_ylabel(unit)
+    axes.set(xlim=(0, longest + 1), ylabel=unit)
     axes.set_title(title, loc="left")
     axes.legend(frameon=False)
     return figure
@@ -95,7 +93,7 @@ def grid_curves(histories: Mapping[tuple[str, str], pd.DataFrame], title: str) -
     # Cells that collapse coincide: later ones are thinner, so that all of them show
     widths = dict(zip(activations, np.linspace(5.0, 1.2, len(activations)), strict=True))
     colours = dict(zip(activations, cycle(CURVE_COLOURS)))
-    figure, row = panels(3.4 * len(inits) + 1.2, 4.0, len(inits), sharex=True, sharey=True)
+    figure, row = panels(3.4 * len(inits) + 1.2, 4.0, len(inits), title, sharex=True, sharey=True)
     for axes, init in zip(row, inits, strict=True):
         for name in activations:
             history = histories[name, init]
@@ -110,7 +108,6 @@ def grid_curves(histories: Mapping[tuple[str, str], pd.DataFrame], title: str) -
         plain(axes)
     row[0].set_ylabel("validation loss (nats, log scale)")
     row[-1].legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    figure.suptitle(title, x=0.01, ha="left")
     return figure
 
 
@@ -143,8 +140,7 @@ def diagnostic_grid(
             # A logarithm has no 0: what is as good as 0 lies on the floor
             axes.plot(table["epoch"], values.clip(lower=DIAGNOSTIC_FLOOR), style, color=colour,
                       label=label)  # fmt: skip
-        axes.set_yscale("log")
-        axes.set_ylim(DIAGNOSTIC_FLOOR / 2, 1e2)
+        axes.set(yscale="log", ylim=(DIAGNOSTIC_FLOOR / 2, 1e2))
         axes.set_title(f"{display(activation)}, {display(init)} init", loc="left")
         axes.set_xlabel(f"epoch\n{sentences[activation, init]}", fontsize="small")
         axes.xaxis.get_major_locator().set_params(integer=True)
@@ -167,8 +163,7 @@ def sweep_dots(values: Mapping[str, float | None], axis: str) -> Figure:
         if value is not None:
             axes.plot([value], [row], "o", color=BLUE)
     axes.set_yticks(range(len(values)), list(values), fontsize="small")
-    axes.set_ylim(len(values) - 0.5, -0.5)
-    axes.set_xlabel(axis)
+    axes.set(ylim=(len(values) - 0.5, -0.5), xlabel=axis)
     axes.grid(axis="x", color="#e6e6e6", linewidth=0.8)
     frameless(axes, "top", "right", "left", ticks="y")
     return figure

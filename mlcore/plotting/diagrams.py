@@ -49,12 +49,9 @@ def _hyperplane(axes: Axes, plane: Hyperplane) -> None:
     if len(query):
         axes.plot(*query.T, "*", color=BLUE if query[0] @ w + b > 0 else VERMILION, markersize=13)
         axes.annotate("query", query[0], xytext=(8, 6), textcoords="offset points")
-    axes.set_xlim(low[0], high[0])
-    axes.set_ylim(low[1], high[1])
-    axes.set_aspect("equal")
+    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
+    axes.set(xlabel="x\N{SUBSCRIPT ONE}", ylabel="x\N{SUBSCRIPT TWO}")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set_xlabel("x\N{SUBSCRIPT ONE}")
-    axes.set_ylabel("x\N{SUBSCRIPT TWO}")
 
 
 def pipeline_graph(needs: Mapping[str, Sequence[str]]) -> Figure:
@@ -80,8 +77,7 @@ def pipeline_graph(needs: Mapping[str, Sequence[str]]) -> Figure:
                       arrowprops={"arrowstyle": "-|>", "color": "#777777",
                                   "shrinkA": 26, "shrinkB": 26})  # fmt: skip
     xs, ys = zip(*places.values(), strict=True)
-    axes.set_xlim(-0.6, max(xs) + 0.6)
-    axes.set_ylim(min(ys) - 0.6, max(ys) + 0.6)
+    axes.set(xlim=(-0.6, max(xs) + 0.6), ylim=(min(ys) - 0.6, max(ys) + 0.6))
     axes.set_axis_off()
     return figure
 

@@ -12,14 +12,13 @@ from mlcore.plotting.style import CURVE_COLOURS, Array, display, image, new_figu
 def image_samples(images: Array, labels: Sequence[str], title: str) -> Figure:
     """Draw images of shape (n_images, 784), in [0, 1], with their class names, five to a row."""
     n_rows = -(-len(images) // 5)
-    figure = new_figure(7.0, 1.75 * n_rows + 0.4)
+    figure = new_figure(7.0, 1.75 * n_rows + 0.4, title)
     grid = figure.subplots(n_rows, 5, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
     for axes, pixels, label in zip(grid.flat, images, labels, strict=False):
         image(axes, pixels)
         axes.set_title(label, fontsize=10)
-    figure.suptitle(title, x=0.01, ha="left")
     return figure
 
 
@@ -36,38 +35,30 @@ def reconstructions(originals: Array, versions: Mapping[str, Array], title: str)
     rows = {"original": originals}
     for name, images in versions.items():
         rows |= {display(name): images, f"{display(name)},\nerror": np.abs(images - originals)}
-    return _labelled_rows(rows, title)
+    return image_rows(rows, title)
 
 
 def image_rows(
-    rows: Mapping[str, Array], titles: Mapping[str, Sequence[str]], title: str
+    rows: Mapping[str, Array], title: str, titles: Mapping[str, Sequence[str]] | None = None
 ) -> Figure:
-    """Draw a row of images per name, each image with its own title.
+    """Draw a row of images per name, each image with its own of `titles` if there are any.
 
     Rows are of shape (n_images, 784), in [0, 1], and may differ in length.
     """
-    return _labelled_rows({display(name): images for name, images in rows.items()}, title,
-                          [titles[name] for name in rows])  # fmt: skip
-
-
-def _labelled_rows(
-    rows: Mapping[str, Array], title: str, titles: Sequence[Sequence[str]] = ()
-) -> Figure:
     longest = max(map(len, rows.values()))
     height = 1.45 if titles else 1.02
-    figure = new_figure((1.25 if titles else 0.95) * longest + 0.9, height * len(rows) + 0.4)
+    width = (1.25 if titles else 0.95) * longest
+    figure = new_figure(width + 0.9, height * len(rows) + 0.4, title)
     grid = figure.subplots(len(rows), longest, squeeze=False)
     for axes in grid.flat:
-        axes.set_xticks([])
-        axes.set_yticks([])
+        axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
-    for k, ((name, images), line) in enumerate(zip(rows.items(), grid, strict=True)):
+    for (name, images), line in zip(rows.items(), grid, strict=True):
         for j, pixels in enumerate(images):
             image(line[j], pixels)
             if titles:
-                line[j].set_title(titles[k][j], fontsize=8)
+                line[j].set_title(titles[name][j], fontsize=8)
         line[0].set_ylabel(name)
-    figure.suptitle(title, x=0.01, ha="left")
     return figure
 
 
@@ -90,7 +81,7 @@ def class_map(
         What the axes are; "1" and "2" are added.
     title : str
     """
-    figure, row = panels(5.4 * len(views) + 0.2, 5.2, len(views))
+    figure, row = panels(5.4 * len(views) + 0.2, 5.2, len(views), title)
     labels, halo = np.unique(y), [withStroke(linewidth=3, foreground="white")]
     for axes, (name, points) in zip(row, views.items(), strict=True):
         middles = np.array([np.median(points[y == label], axis=0) for label in labels])
@@ -99,13 +90,9 @@ def class_map(
             axes.plot(*points[y == label].T, ".", color=colour, markersize=2.5, alpha=0.55)
             axes.annotate(classes[label], place, color=colour, weight="bold", ha="center",
                           va="center", path_effects=halo)  # fmt: skip
-        axes.set_xlabel(f"{axis} 1")
-        axes.set_ylabel(f"{axis} 2")
-        axes.set_xticks([])
-        axes.set_yticks([])
+        axes.set(xlabel=f"{axis} 1", ylabel=f"{axis} 2", xticks=[], yticks=[])
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_title(display(name), loc="left")
-    figure.suptitle(title, x=0.01, ha="left")
     return figure
 
 

@@ -41,14 +41,19 @@ def save_svg(figure: Figure, path: Path) -> None:
         figure.savefig(temporary, format="svg", metadata={"Date": None, "Creator": None})
 
 
-def new_figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float, title: str = "") -> Figure:
     """Make a figure of this size in inches, whose parts do not overlap."""
-    return Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
+    if title:
+        figure.suptitle(title, x=0.01, ha="left")
+    return figure
 
 
-def panels(width: float, height: float, n: int, **shared: Any) -> tuple[Figure, list[Axes]]:
+def panels(
+    width: float, height: float, n: int, title: str = "", **shared: Any
+) -> tuple[Figure, list[Axes]]:
     """Make a figure of `n` panels side by side; `sharex` and `sharey` give them one scale."""
-    figure = new_figure(width, height)
+    figure = new_figure(width, height, title)
     return figure, list(figure.subplots(1, n, squeeze=False, **shared)[0])
 
 

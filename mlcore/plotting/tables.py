@@ -55,7 +55,7 @@ def search_heatmaps(candidates: pd.DataFrame, title: str) -> Figure:
     title : str
     """
     solvers = sorted(candidates["solver"].unique())
-    figure, row = panels(4.4 * len(solvers) + 1.0, 4.2, len(solvers), sharey=True)
+    figure, row = panels(4.4 * len(solvers) + 1.0, 4.2, len(solvers), title, sharey=True)
     low, high = 100 * candidates["mean_accuracy"].min(), 100 * candidates["mean_accuracy"].max()
     best = candidates["rank"] == candidates["rank"].min()
     image: Any = None
@@ -65,7 +65,6 @@ def search_heatmaps(candidates: pd.DataFrame, title: str) -> Figure:
         axes.set_title(solver, loc="left")
     row[0].set_ylabel("learning rate")
     figure.colorbar(image, ax=row, label="cross-validated accuracy (%)", fraction=0.05)
-    figure.suptitle(title, x=0.01, ha="left")
     return figure
 
 
@@ -99,7 +98,7 @@ def confusion_matrices(counts: Mapping[str, Array], classes: Sequence[str], titl
     title : str
     """
     n_rows = -(-len(counts) // 2)
-    figure = new_figure(9.6, 4.4 * n_rows + 1.1)
+    figure = new_figure(9.6, 4.4 * n_rows + 1.1, title)
     grid = figure.subplots(n_rows, 2, sharex=True, sharey=True, squeeze=False)
     for axes in grid.flat[len(counts) :]:
         axes.set_axis_off()
@@ -121,5 +120,4 @@ def confusion_matrices(counts: Mapping[str, Array], classes: Sequence[str], titl
         axes.set_xlabel("taken for")
     for axes in grid[:, 0]:
         axes.set_ylabel("true class")
-    figure.suptitle(title, x=0.01, ha="left")
     return figure

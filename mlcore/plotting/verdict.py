@@ -54,8 +54,7 @@ def verdict_chart(groups: Mapping[str, pd.DataFrame], title: str) -> Figure:
     axes.set_yticks([at for at, *_ in labels], [label for _, label, _ in labels], fontsize="small")
     for tick, (_, _, is_heading) in zip(axes.get_yticklabels(), labels, strict=True):
         tick.set_fontweight("bold" if is_heading else "normal")
-    axes.set_ylim(row - 0.4, -0.6)
-    axes.set_xlim(-EDGE, EDGE)
+    axes.set(xlim=(-EDGE, EDGE), ylim=(row - 0.4, -0.6))
     axes.set_xlabel("printed number, in tolerances from the mean of our runs")
     frameless(axes, "top", "right", "left", ticks="y")
     axes.set_title(title, loc="left")

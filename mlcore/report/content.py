@@ -16,6 +16,33 @@ ORDER = [*INITS, "sigmoid", "logistic", "tanh", "relu", "leaky_relu", "identity"
 
 WORDS = {"relu": "ReLU", "leaky_relu": "leaky ReLU", "learning_rate_init": "learning rate"}
 
+CHOICES = {
+    "stopping": "When a training of the grid ends: patience of 10 or 20, last or best weights",
+    "early-stopping": "Ten epochs of patience, as the option of the study's code has it",
+    "he": "He's own initialisation in place of the study's normal one",
+    "normal-zero-biases": "Normal init with biases of zero",
+    "random-zero-biases": "Random init with biases of zero",
+    "random-scale": "Random weights of tanh that are 10 and 100 times as large",
+    "zero-broken": "Zero weights with normal biases",
+    "sigmoid-random-rate": "Sigmoid with random init: higher learning rates",
+    "sigmoid-normal-rate": "Sigmoid with normal init: a higher learning rate",
+    "float64-network": "Double precision: the network",
+    "unscaled": "Pixels that are not scaled",
+    "one-model-90": "One model for losses and accuracies, on 90 % of the images",
+    "one-model-80": "One model for losses and accuracies, on 80 % of the images",
+    "partial-fit-80": "The losses' model on 80 % of the images",
+    "warm-start": "A fit for each epoch, with a new adam",
+    "not-pooled": "Training and test images drawn from a file each",
+    "float64-classifier": "Double precision: the classifier",
+    "float64-search": "Double precision: the search",
+    "tanh-autoencoder": "An autoencoder with tanh",
+    "autoencoder-longer": "Autoencoders that train for 200 epochs",
+    "code-layer": "The code as the output of the last hidden layer",
+    "other-codes": "Principal components and random projections in place of codes",
+    "float64-autoencoder": "Double precision: autoencoder and code",
+}
+"""Sweeps of sweeps/sensitivity.yaml, with what each asks; in the study's order."""
+
 
 def of_page(
     verdict: Mapping[str, Any],
@@ -98,7 +125,12 @@ def choices(
         picture = strip(values[choice, path], row["published"], row["default"],
                         tolerance=tolerance, what="alternatives")  # fmt: skip
         by_choice[choice].append({**row, "name": name_of(path), "strip": picture})
-    return [{"title": choice, "numbers": rows} for choice, rows in by_choice.items()]
+    order = [*CHOICES, *sorted(set(by_choice) - set(CHOICES))]
+    return [
+        {"title": CHOICES.get(choice, choice), "numbers": by_choice[choice]}
+        for choice in order
+        if choice in by_choice
+    ]
 
 
 def timed(outline: Sequence[Stage], seconds: Mapping[str, float]) -> list[dict[str, Any]]:

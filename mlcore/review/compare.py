@@ -83,7 +83,7 @@ def number_rows(numbers: Iterable[Change], verdict: Mapping[str, Any]) -> list[l
     rows = []
     for name, old, new in numbers:
         known = verdict.get("by_number", {}).get(name, {})
-        sd, n = known.get("sd"), known.get("n_used", 0)
+        sd, n = known.get("sd"), known.get("n", 0)
         difference = meaning = ""
         if all(isinstance(value, int | float) for value in (old, new)):
             difference = f"{new - old:+.4g}"

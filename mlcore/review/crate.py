@@ -1,4 +1,4 @@
-"""The pipeline's run as a research object: ``python -m mlcore.review.crate FOLDER``.
+"""The pipeline's run as a research object: ``python -m mlcore.review.crate``.
 
 A Workflow Run RO-Crate (profile 0.5): the workflow is dvc.yaml, its run is what dvc.lock records.
 The crate carries what is small enough for git, and the page; of code, data and models it has the
@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dvc.utils.flatten import flatten
 from rocrate.model.computerlanguage import ComputerLanguage
 from rocrate.model.contextentity import ContextEntity
 from rocrate.rocrate import ROCrate
@@ -21,7 +22,7 @@ from mlcore.files import atomic_folder, md5_of, read_json, read_yaml
 from mlcore.pipeline.dvc_yaml import outline
 from mlcore.process import checkout, git
 
-WORKFLOW, METADATA = "dvc.yaml", "ro-crate-metadata.json"
+CRATE, WORKFLOW, METADATA = Path("build", "crate"), "dvc.yaml", "ro-crate-metadata.json"
 MIT = "https://spdx.org/licenses/MIT"
 
 PROFILES = {
@@ -54,11 +55,8 @@ def write_crate(root: Path, folder: Path, date: str, ended: str) -> None:
     Raises
     ------
     RetraceError
-        If a result that belongs into it is not there, or not as dvc.lock has it, or the folder is
-        something else than a crate.
+        If a result that belongs into it is not there, or not as dvc.lock has it.
     """
-    if folder.exists() and not (folder / METADATA).is_file():
-        raise RetraceError(f"{folder} is there and is no crate; name a folder that is not there")
     crate = ROCrate(version="1.1")
     citation = read_yaml(root / "CITATION.cff")
     author = _add(crate, "#authors", "Organization", name=citation["authors"][0]["name"])
@@ -172,31 +170,27 @@ KINDS = {bool: "Boolean", int: "Integer", float: "Float"}
 def _parameters(crate: ROCrate, workflow: Any, params: Mapping[str, Any]) -> list[Any]:
     """Add each parameter as the workflow has it, and its value in this run."""
     values = []
-    for section, group in params.items():
-        for key, value in (group if isinstance(group, dict) else {"": group}).items():
-            name, id_ = f"{section}.{key}".strip("."), f"#parameter/{section}.{key}".strip(".")
-            formal = crate.add_formal_parameter(name, KINDS.get(type(value), "Text"), id_)
-            text = value if isinstance(value, bool | int | float | str) else json.dumps(value)
-            actual = _add(crate, f"#value/{name}", "PropertyValue", name=name, value=text)
-            actual["exampleOfWork"], formal["workExample"] = formal, actual
-            workflow.append_to("input", formal)
-            values.append(actual)
+    for name, value in flatten(params).items():
+        kind = KINDS.get(type(value), "Text")
+        formal = crate.add_formal_parameter(name, kind, f"#parameter/{name}")
+        text = value if isinstance(value, bool | int | float | str) else json.dumps(value)
+        actual = _add(crate, f"#value/{name}", "PropertyValue", name=name, value=text)
+        actual["exampleOfWork"], formal["workExample"] = formal, actual
+        workflow.append_to("input", formal)
+        values.append(actual)
     return values
 
 
-def main(arguments: list[str], root: Path) -> None:
-    """Write the crate of the run of the checkout `root`; its dates are those of commits."""
-    if len(arguments) != 1:
-        sys.exit("usage: python -m mlcore.review.crate FOLDER")
-    folder = Path(arguments[0])
+def main(root: Path) -> None:
+    """Write build/crate of the run of the checkout `root`; its dates are those of commits."""
     try:
         date = git(root, "log", "-1", "--format=%cI")  # the same bytes for the same commit
         ended = git(root, "log", "-1", "--format=%cI", "--", "dvc.lock")
-        write_crate(root, folder, date, ended)
+        write_crate(root, root / CRATE, date, ended)
     except (RetraceError, OSError) as error:
         sys.exit(f"error: {error}")
-    print(folder / METADATA)
+    print(CRATE / METADATA)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:], checkout())
+    main(checkout())

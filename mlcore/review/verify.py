@@ -18,11 +18,12 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
-import yaml
+from dvc.utils.flatten import flatten
 from tabulate import tabulate
 
 from mlcore.errors import RetraceError
-from mlcore.files import read_json, read_yaml
+from mlcore.files import read_json
+from mlcore.pipeline.dvc_yaml import read_lock
 from mlcore.process import checkout, fingerprint, git
 
 FOLDER = Path("build") / "verify"
@@ -71,6 +72,10 @@ differences are up to a third of these, and up to a fiftieth where activations a
 """
 
 
+Lock = Mapping[str, Mapping[str, Mapping[str, str]]]
+"""The stages of a dvc.lock, as `read_lock` gives them."""
+
+
 class Difference(NamedTuple):
     """A file whose MD5 is not what dvc.lock says; None for a file that is not there."""
 
@@ -97,32 +102,20 @@ class Distance(NamedTuple):
         return bool(self.found == self.known)
 
 
-def hashes(stage: Mapping[str, Any]) -> dict[str, str]:
-    """Give the MD5 of every file that a stage of dvc.lock reads or writes, by path."""
-    return {file["path"]: file["md5"] for key in ("deps", "outs") for file in stage.get(key, [])}
+def hashes(stage: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """Give the MD5 of every file that a stage of `read_lock` reads or writes, by path."""
+    return {path: md5 for files in stage.values() for path, md5 in files.items()}
 
 
-def differences(known: Mapping[str, Any], found: Mapping[str, Any]) -> list[Difference]:
+def differences(known: Lock, found: Lock) -> list[Difference]:
     """Compare the stages of a dvc.lock, all those that ran, with the committed ones."""
-    result = []
-    for stage, entry in found.items():
-        before, after = hashes(known.get(stage, {})), hashes(entry)
-        result += [
-            Difference(stage, path, before.get(path), after.get(path))
-            for path in before | after
-            if before.get(path) != after.get(path)
-        ]
-    return result
-
-
-def flatten(tree: Any, path: str = "") -> dict[str, Any]:
-    """Give the leaves of nested mappings by their dotted paths; a list is a leaf."""
-    if not isinstance(tree, Mapping):
-        return {path: tree}
-    leaves: dict[str, Any] = {}
-    for key, value in tree.items():
-        leaves |= flatten(value, f"{path}.{key}".lstrip("."))
-    return leaves
+    compared = [(stage, hashes(known.get(stage, {})), hashes(found[stage])) for stage in found]
+    return [
+        Difference(stage, path, before.get(path), after.get(path))
+        for stage, before, after in compared
+        for path in before | after
+        if before.get(path) != after.get(path)
+    ]
 
 
 def distances(path: str, known: Any, found: Any) -> list[Distance]:
@@ -146,10 +139,10 @@ def other_machine(known: Mapping[str, Any], here: Mapping[str, Any]) -> list[str
 
 
 def misplaced(
-    differ: Sequence[Difference], folders: Sequence[str], found: Mapping[str, Any]
+    differ: Sequence[Difference], folders: Sequence[str], found: Lock
 ) -> list[Difference]:
     """Give the differences in what stages of dvc.lock did not make, or not in these folders."""
-    made = [out["path"] for stage in found.values() for out in stage.get("outs", [])]
+    made = [path for stage in found.values() for path in stage["outs"]]
     return [
         d
         for d in differ
@@ -171,17 +164,13 @@ def clone(root: Path, folder: Path) -> str:
     git(root, "clone", "-q", "--no-tags", str(root), str(folder))
     # A cache that DVC's global configuration names would give results back
     (folder / ".dvc" / "config.local").write_text("[cache]\n    dir = cache\n", encoding="utf-8")
-    (folder / "dvc.lock").unlink(missing_ok=True)  # all that stands in it afterwards ran here
     return git(folder, "rev-parse", "HEAD")
 
 
 def environment() -> dict[str, str]:
     """Give the environment of a run from nothing: no setting of another one, but the data's."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("DVC_", "MLFLOW_", "RETRACE_"))
-    }
+    others = ("DVC_", "MLFLOW_", "RETRACE_")
+    kept = {name: text for name, text in os.environ.items() if not name.startswith(others)}
     if data := os.environ.get("RETRACE_DATA"):
         kept["RETRACE_DATA"] = str(Path(data).resolve())
     return kept
@@ -206,11 +195,11 @@ def verify(root: Path, *arguments: str) -> bool:
     folder = root / FOLDER
     commit = clone(root, folder)
     print(f"commit {commit[:12]}, without what is not committed, in {FOLDER}", flush=True)
-    known = yaml.safe_load(committed(folder, "dvc.lock"))["stages"]
-    machine, here = json.loads(committed(folder, ENVIRONMENT)), fingerprint()
+    known, machine, here = read_lock(folder), committed(folder, ENVIRONMENT), fingerprint()
+    (folder / "dvc.lock").unlink()  # all that stands in it afterwards ran here
     began = time.monotonic()
     run(folder, *arguments)
-    found = read_yaml(folder / "dvc.lock")["stages"]
+    found = read_lock(folder)
     differ = differences(known, found)
     n_files = len({path for stage in found.values() for path in hashes(stage)})
     n_same = n_files - len({d.path for d in differ})
@@ -227,9 +216,9 @@ def verify(root: Path, *arguments: str) -> bool:
     return values_are_near(folder, {d.path for d in differ}) and not wrong
 
 
-def committed(folder: Path, path: str) -> str:
-    """Give the content of a file as committed."""
-    return git(folder, "show", f"HEAD:{path}")
+def committed(folder: Path, path: str) -> Any:
+    """Give the content of a JSON file as committed."""
+    return json.loads(git(folder, "show", f"HEAD:{path}"))
 
 
 def values_are_near(folder: Path, paths: Collection[str]) -> bool:
@@ -238,9 +227,7 @@ def values_are_near(folder: Path, paths: Collection[str]) -> bool:
         distance
         for path in sorted(paths)
         if path.endswith(".json")
-        for distance in distances(
-            path, json.loads(committed(folder, path)), read_json(folder / path)
-        )
+        for distance in distances(path, committed(folder, path), read_json(folder / path))
     ]
     rows = [[*d, "" if d.is_near else "too far"] for d in compared if d.known != d.found]
     if rows:

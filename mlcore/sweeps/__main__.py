@@ -32,17 +32,16 @@ def natural(text: str) -> int:
     return int(text)
 
 
-def workers(text: str) -> int:
-    """Read a number of processes."""
-    return -1 if text == "-1" else natural(text)
-
-
 def main(arguments: Sequence[str], root: Path) -> None:
     """Run a file of sweeps; ends the process with an exit code if something is wrong."""
-    parser = argparse.ArgumentParser(prog="python -m mlcore.sweeps", description=__doc__)
+    parser = argparse.ArgumentParser(
+        "python -m mlcore.sweeps", description=__doc__, exit_on_error=False
+    )
     parser.add_argument("file", type=Path, help="such as sweeps/replicates.yaml")
     parser.add_argument("--seeds", type=natural, default=1, help="number of seeds, from 1 on")
-    parser.add_argument("--jobs", type=workers, default=-1, help="processes; -1: one for each core")
+    parser.add_argument(
+        "--jobs", type=natural, default=-1, help="processes (default: one per core)"
+    )
     parser.add_argument(
         "--address",
         default=os.environ.get(ADDRESS),
@@ -59,7 +58,7 @@ def main(arguments: Sequence[str], root: Path) -> None:
         run_file(parser.parse_intermixed_args(arguments), root)
     except TerminatedWorkerError:
         sys.exit(f"error: a worker was killed (no memory left?); {GOES_ON}")
-    except RetraceError as error:
+    except (RetraceError, argparse.ArgumentError) as error:
         sys.exit(f"error: {error}")
     except OSError as error:  # no room, or no permission
         sys.exit(f"error: {one_line(error)}; {GOES_ON}")

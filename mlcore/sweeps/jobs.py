@@ -6,7 +6,6 @@ its parameters are those of now and the pipeline's own trainings of its stages c
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +24,13 @@ from mlcore.pipeline.dvc_yaml import Stage, read_lock, read_stages
 
 
 class Sweep(BaseModel):
-    """One sweep of a file: stages, at least so many seeds, and Hydra's overrides."""
+    """One sweep of a file: stages, at least and at most so many seeds, and Hydra's overrides."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     stages: list[str] = Field(min_length=1)
     seeds: int = Field(default=1, ge=1)
+    most: int | None = Field(default=None, ge=1)
     overrides: list[str] = []
 
 
@@ -46,25 +46,14 @@ class SweepFile(BaseModel):
 
 @dataclass(frozen=True)
 class SweepJob:
-    """One set of parameters and the stages that run with it.
-
-    Attributes
-    ----------
-    sweep : str
-    stages : list of str
-    overrides : list of str
-        All but the seed.
-    config : Config
-    params : list of str
-        Digest of the parameters of each stage and those before it.
-    results : list of str
-        Digest of what the pipeline's own runs of each stage and those before it read and made.
-    """
+    """One set of parameters and the stages that run with it."""
 
     sweep: str
     stages: list[str]
-    overrides: list[str]
+    overrides: list[str]  # all but the seed
     config: Config
+    # Of each stage and those before it, a digest of the parameters, and one of what the pipeline's
+    # own runs of them read and made
     params: list[str]
     results: list[str]
 
@@ -81,23 +70,9 @@ def read_sweeps(path: Path) -> SweepFile:
     try:
         return SweepFile.model_validate(read_yaml(path))
     except ValidationError as error:
-        problems = "; ".join(_what_is_wrong(problem) for problem in error.errors())
+        keys = [(".".join(map(str, p["loc"])) or "the file", p["msg"]) for p in error.errors()]
+        problems = "; ".join(f"{key}: {problem}" for key, problem in keys)
         raise RetraceError(f"{path}: {problems}") from None
-
-
-def _what_is_wrong(problem: Any) -> str:
-    """Say in one clause what is wrong with one key of a file of sweeps."""
-    key = ".".join(map(str, problem["loc"])) or "the file"
-    match problem["type"]:
-        case "missing":
-            return f"{key} is missing"
-        case "extra_forbidden":
-            known = SweepFile if len(problem["loc"]) == 1 else Sweep
-            return f"unknown key {key}; known here are {', '.join(known.model_fields)}"
-        case "model_type":
-            return f"{key} should hold keys: {', '.join(SweepFile.model_fields)}"
-    given = reprlib.repr(problem["input"])
-    return f"{key}={given}: {problem['msg'].removeprefix('Input ')}"
 
 
 def jobs_of(file: SweepFile, root: Path, seeds: int, shared: Sequence[str] = ()) -> list[SweepJob]:
@@ -114,7 +89,8 @@ def jobs_of(file: SweepFile, root: Path, seeds: int, shared: Sequence[str] = ())
             raise RetraceError(f"sweep {name}: {unknown[0]} should be a stage of dvc.yaml")
         stages = [known[stage] for stage in sweep.stages]
         results = _results(sweep.stages, lock)
-        numbers = range(1, max(seeds, sweep.seeds) + 1)
+        n_seeds = max(seeds, sweep.seeds)
+        numbers = range(1, min(n_seeds, sweep.most or n_seeds) + 1)
         for overrides in expand([*shared, *sweep.overrides], f"sweep {name}", root / "conf"):
             try:
                 configs = compose_for_seeds(root / "conf", overrides, numbers)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -104,7 +103,7 @@ class Runner:
         values = result.metrics
         outcome.rows.append(row | {name: values[name] for name in METRICS if name in values})
         if keeps:
-            outcome.curves += _rounded(curve.rows, row["params"], int(values["n_epochs"]))
+            outcome.curves += _rounded(curve.rows, row["params"])
 
 
 @dataclass
@@ -117,10 +116,8 @@ class Outcome:
     error: str = ""  # if all went well
 
 
-def _rounded(epochs: Sequence[Row], params: str, n_epochs: int) -> list[dict[str, Any]]:
+def _rounded(epochs: Sequence[Row], params: str) -> list[dict[str, Any]]:
     """Give the epochs of a curve with as many digits as single precision has."""
-    if len(epochs) != n_epochs:
-        raise RetraceError(f"the curve has {len(epochs)} of {n_epochs} epochs")
     return [
         {
             "params": params,
@@ -181,11 +178,8 @@ def write_down(table: Table, ended: Iterable[Outcome], session: Path | None) -> 
                 table.add(outcome.rows, outcome.curves)
                 changed |= {group_of(row) for row in outcome.rows}
     finally:  # what is done when it is broken off is summed up, too
-        try:
-            if session is not None:
-                note_groups(session, table, changed)
-        except OSError as error:
-            print(f"warning: the seeds are not summed up: {one_line(error)}", file=sys.stderr)
+        if session is not None:
+            note_groups(session, table, changed)
     return failed
 
 
@@ -195,11 +189,9 @@ def note_groups(session: Path, table: Table, changed: set[str]) -> None:
         first = rows.iloc[0]
         group = group_of(first)
         if group in changed:
-            about = {
-                "params": {"sweep": str(first["sweep"]), "overrides": str(first["overrides"])},
-                "metrics": summary(rows),
-            }
-            note_group(session, group, str(first["part"]), f"{first['name']}, all seeds", about)
+            params = {"sweep": str(first["sweep"]), "overrides": str(first["overrides"])}
+            name = f"{first['name']}, all seeds"
+            note_group(session, group, name, params=params, metrics=summary(rows))
 
 
 def run_again(jobs: list[SweepJob], table: Table, run: Callable[[list[SweepJob]], Ended]) -> None:
@@ -247,8 +239,6 @@ def run_file(options: Namespace, root: Path) -> None:
     if other := [o for o in options.overrides if not o.startswith("tracking")]:
         raise RetraceError(f"{other[0]}: only tracking is set for all jobs; the rest is in {path}")
     file = read_sweeps(path)
-    if not (root / file.table).parent.is_dir():
-        raise RetraceError(f"{path}: {file.table} should be in a folder that exists")
     (root / "build").mkdir(exist_ok=True)
     try:
         with FileLock(root / "build" / f"{file.table.replace('/', '-')}.lock", timeout=0):
@@ -273,10 +263,9 @@ def _run_locked(file: SweepFile, options: Namespace, root: Path) -> None:
         return
     with session(left[0].config, root) as folder:
         runner = Runner(root, code_digest(root), file.curves is not None, folder)
+        elsewhere, here = partial(outcomes_elsewhere, runner), partial(outcomes_here, runner)
         run = (
-            partial(outcomes_elsewhere, runner, options.address)
-            if options.address
-            else partial(outcomes_here, runner, options.jobs)
+            partial(elsewhere, options.address) if options.address else partial(here, options.jobs)
         )
         if options.again:
             run_again(left, table, run)

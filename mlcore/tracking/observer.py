@@ -1,9 +1,4 @@
-"""Tracking, where it happens: a training's events are noted in a file, as README.md tells.
-
-The training waits for nobody: noting a step takes microseconds, whatever the MLflow store does.
-"""
-
-from __future__ import annotations
+"""Notes what happens in trainings, in microseconds, whatever the MLflow store does (README.md)."""
 
 import json
 import logging
@@ -19,58 +14,46 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any, TextIO
 from uuid import uuid4
 
-from filelock import FileLock
+import numpy as np
 
+from mlcore.config import Config
 from mlcore.errors import RetraceError, one_line
-from mlcore.files import atomic_path, md5_of, save_arrays
+from mlcore.files import atomic_folder, atomic_path, md5_of
 from mlcore.pipeline.dvc_yaml import read_stages
 from mlcore.process import git, git_output
 from mlcore.tracking import notes
-from mlcore.tracking.store import DEFAULT, displayed
+from mlcore.tracking.store import default_uri, displayed
 from mlcore.training.run import Observer, Result, Row, Training
 from mlcore.workspace import Origin, Workspace
 
-if TYPE_CHECKING:
-    from mlcore.config import Config
-
 log = logging.getLogger(__name__)
 
-N_EXAMPLES = 5
-"""Samples that show what the model takes."""
-
-PATIENCE = 60.0
-"""Seconds that a command waits at its end for a recorder without a heartbeat."""
-
-DVC = {
-    "dvc.stage": "DVC_STAGE",
-    "dvc.experiment": "DVC_EXP_NAME",
-    "dvc.baseline": "DVC_EXP_BASELINE_REV",
-}
-"""Tags by the variables of DVC's that they are of."""
+DVC = {"DVC_STAGE": "stage", "DVC_EXP_NAME": "experiment", "DVC_EXP_BASELINE_REV": "baseline"}
+CODE = ("stages", "mlcore", "conf", "hydra_plugins")  # new files there are changes of the code, too
+DIFF = (  # what `git apply` takes, whatever the user's settings
+    *("diff", "HEAD", "--binary", "-U3", "--no-color", "--no-ext-diff", "--no-textconv"),
+    # Results that the pipeline is just writing are no change of the code
+    *("--src-prefix=a/", "--dst-prefix=b/", "--", ".", ":!metrics", ":!dvc.lock"),
+)
 
 
 @contextmanager
 def session(config: Config, root: Path, above: Path | None = None) -> Iterator[Path | None]:
     """Have a recorder at work while the block runs; at its end, wait until it has sent everything.
 
-    Yields the session's folder: `above` if a command that started this one has one; None where
-    tracking is off or the notes have no place, which is said. `root` is the top of the checkout.
+    Gives the session's folder: `above`, if a command that started this one has one; None where
+    tracking is off or the notes have no place, which is said.
     """
-    off = config.tracking.backend == "none"
-    if off or above:
-        yield None if off else above
+    if above or config.tracking.backend == "none":
+        yield above if config.tracking.backend != "none" else None
         return
-    _warn_of_git(root)
-    folder = notes.pending(root) / f"{time.time_ns()}-{uuid4().hex[:8]}"
-    command = FileLock(folder / notes.COMMAND)
+    _code(root, tell=True)
     try:
-        folder.mkdir(parents=True)
-        command.acquire()  # before the address, without which `make sync` leaves it alone
-        notes.address(folder, store_of(config), root)
-        recorder = _start_recorder(folder, root)
+        folder, address = notes.new_session(root, store_of(config, root))
+        recorder = _start_recorder(folder, address, root)
     except OSError as error:
         log.warning("warning: nothing is tracked: %s", error)
         yield None
@@ -78,57 +61,41 @@ def session(config: Config, root: Path, above: Path | None = None) -> Iterator[P
     try:
         yield folder
     finally:
-        wait_for(recorder, folder)
+        _wait_for(recorder)
         if not notes.trainings(folder):
             shutil.rmtree(folder, ignore_errors=True)
-        _tell_of_others(root)
-        command.release()
+        others = [a for a in notes.pending(root).glob(f"*/{notes.ADDRESS}") if not notes.is_held(a)]
+        if left := sum(len(notes.trainings(other.parent)) for other in others):
+            log.warning("warning: not recorded of earlier commands: %d; `make sync` does it", left)
+        address.close()
 
 
-def _tell_of_others(root: Path) -> None:
-    """Say how many trainings have notes that no command at work has."""
-    left = 0
-    for store in notes.pending(root).glob(f"*/{notes.STORE}"):
-        with suppress(OSError), FileLock(store.with_name(notes.COMMAND), timeout=0):
-            left += len(notes.trainings(store.parent))
-    if left:
-        log.warning("warning: not recorded of earlier commands: %d; `make sync` does it", left)
+def store_of(config: Config, root: Path) -> str:
+    """Give the store of a configuration, without secrets: a URI, or "server"."""
+    given = os.environ.get("MLFLOW_TRACKING_URI") or default_uri(root)
+    return config.tracking.uri or displayed(given)
 
 
-def store_of(config: Config) -> str:
-    """Give the store of a configuration, as notes name it: `DEFAULT`, or without secrets."""
-    given = os.environ.get("MLFLOW_TRACKING_URI")
-    return config.tracking.uri or (displayed(given) if given else DEFAULT)
-
-
-def _start_recorder(folder: Path, root: Path) -> subprocess.Popen[bytes]:
-    # In a session of its own: Ctrl-C ends the training, the recorder has that to write down
+def _start_recorder(folder: Path, address: TextIO, root: Path) -> subprocess.Popen[bytes]:
+    # Ctrl-C ends the training, the recorder has that to write down; and it holds the address on
+    # when this process is killed
     return subprocess.Popen(
         [sys.executable, "-m", "mlcore.tracking.recorder", "--follow", str(folder)],
         cwd=root,
         stdin=subprocess.PIPE,
         start_new_session=True,
+        pass_fds=[address.fileno()],
     )
 
 
-def wait_for(recorder: subprocess.Popen[bytes], folder: Path) -> None:
-    """Wait for a recorder to end, as long as its heart beats."""
+def _wait_for(recorder: subprocess.Popen[bytes]) -> None:
+    """Wait for a recorder to end, which it does by itself when it hangs, or for Ctrl-C."""
     assert recorder.stdin is not None
     recorder.stdin.close()  # the sign to finish
-    began, beat = time.monotonic(), 0.0
-    try:
-        while recorder.poll() is None and time.monotonic() - began < PATIENCE:
-            time.sleep(0.05)
-            with suppress(OSError):
-                before, beat = beat, (folder / notes.RECORDER).stat().st_mtime
-                if beat != before:  # not by how much: the clock may be set meanwhile
-                    began = time.monotonic()
-    except KeyboardInterrupt:
-        pass
-    if recorder.poll() is None:
-        recorder.kill()
+    with suppress(KeyboardInterrupt):
         recorder.wait()
-    if recorder.returncode not in (0, 1):  # with 1 it has said why
+    recorder.kill()  # if it is still there
+    if recorder.wait():  # else it has said what is left
         log.warning("warning: runs are kept in mlruns/pending for `make sync`")
 
 
@@ -147,30 +114,25 @@ class Tracker(Observer):
     group: str = ""
 
     def started(self, training: Training) -> None:
-        """Make the notes' folder, held by a lock as long as this process lives."""
-        self.training = training
-        identity = uuid4().hex
-        hidden = self.session / f".{identity}"
-        hidden.mkdir(parents=True)
-        self.folder = self.session / f"{time.time_ns()}-{training.part}-{training.name}"
-        self.lock = FileLock(hidden / notes.LOCK)
-        self.lock.acquire()
-        self.events = (hidden / notes.EVENTS).open("a", encoding="utf-8")
-        code, changes = _code(self.workspace.root)
+        """Make the notes' folder, whose events this process holds as long as it lives."""
+        self.training, root = training, self.workspace.root
+        code, changes = _code(root)
         sizes = {f"n_{part}": len(X) for part, (X, _) in training.data.items()}
-        if changes:
-            (hidden / notes.DIFF).write_bytes(changes)
-        self._note(
-            "started",
-            id=identity,
-            part=training.part,
-            name=self._run_name(training.name),
-            params=_text({**training.params, **sizes}),
-            tags=self._tags() | code,
-            dataset={"name": training.dataset.name, "digest": md5_of(training.dataset.path)},
-            path=os.path.relpath(training.dataset.path, self.workspace.root),
-        )
-        hidden.rename(self.folder)  # seen by the recorder from now on
+        self.folder = self.session / f"{time.time_ns()}-{training.part}-{training.name}"
+        with atomic_folder(self.folder) as new:  # seen by the recorder at the end of the block
+            self.events = notes.hold_new(new / notes.EVENTS)
+            if changes:
+                (new / notes.DIFF).write_bytes(changes)
+            self._note(
+                "started",
+                id=uuid4().hex,
+                part=training.part,
+                name=self._run_name(training.name),
+                params={**training.params, **sizes},
+                tags=self._tags() | code,
+                dataset={"name": training.dataset.name, "digest": md5_of(training.dataset.path)},
+                path=os.path.relpath(training.dataset.path, root),
+            )
 
     def step(self, row: Row) -> None:
         """Note an epoch."""
@@ -182,63 +144,51 @@ class Tracker(Observer):
         try:
             self._keep(result)
         finally:  # a training without its model is still a finished one
-            self._note(
-                "finished",
-                ended=result.ended,
-                metrics=dict(result.metrics),
-                outputs={
-                    os.path.relpath(file, self.workspace.out): md5_of(file) for file in result.files
-                },
-                candidates=[vars(c) | {"params": _text(c.params)} for c in result.candidates],
-            )
-            self._close()
+            outputs = {os.path.relpath(f, self.workspace.out): md5_of(f) for f in result.files}
+            told: Any = {"ended": result.ended, "metrics": dict(result.metrics), "outputs": outputs}
+            told["candidates"] = [vars(candidate) for candidate in result.candidates]
+            _, y = self.training.data.get("val", self.training.data["train"])
+            # The accuracy of naming the commonest class throughout; none of images and their codes
+            told["chance"] = y.ndim == 1 and np.unique(y, return_counts=True)[1].max() / len(y)
+            self._note("finished", **told)
+            self.events.close()
 
     def _keep(self, result: Result) -> None:
-        for file in result.files:
-            with atomic_path(self.folder / notes.FILES / file.name) as temporary:
-                shutil.copy2(file, temporary)
-        save_arrays(self.folder / notes.EXAMPLE, X=self.training.data["train"][0][:N_EXAMPLES])
+        with atomic_folder(self.folder / notes.FILES) as copies:
+            for file in result.files:
+                shutil.copy2(file, copies)
         model = getattr(result.estimator, "best_", result.estimator)
         with atomic_path(self.folder / notes.MODEL) as temporary:
-            temporary.write_bytes(pickle.dumps(model))
+            temporary.write_bytes(pickle.dumps((model, self.training.data["train"][0][:5])))
 
     def failed(self, error: BaseException) -> None:
         """Note why there is no outcome."""
         killed = isinstance(error, KeyboardInterrupt)
         self._note("failed", status="KILLED" if killed else "FAILED", error=one_line(error))
-        self._close()
+        self.events.close()
 
     def _note(self, event: str, **content: Any) -> None:
         try:
-            line = json.dumps({"event": event, "time": time.time(), **content}, allow_nan=False)
-            self.events.write(line + "\n")
-            self.events.flush()
+            note = {"event": event, "time": time.time(), **content}
+            print(json.dumps(note, allow_nan=False), file=self.events, flush=True)
         except (OSError, ValueError):  # no room, or no number: this is told nothing further
-            self.lock.release()
+            self.events.close()
             raise
-
-    def _close(self) -> None:
-        self.events.close()
-        self.lock.release()
 
     def _run_name(self, name: str) -> str:
         """Tell runs with other parameters apart by what was set of the stage's own."""
         if self.origin == Origin.PIPELINE:
             return name
         stage = read_stages(self.workspace.root).get(self.stage.removeprefix("stages."))
-        told = dict(o.split("=", 1) for o in self.overrides if "=" in o)
-        settings = {
-            key: value
-            for key, value in told.items()
+        settings = [
+            (key, key.rpartition(".")[2], value)
+            for key, value in (o.split("=", 1) for o in _told(self.overrides))
             if value not in name
-            and not key.startswith(("hydra", "tracking"))
             and ("." not in key or not stage or key.partition(".")[0] in stage.sections)
-        }
-        times = Counter(key.rpartition(".")[2] for key in settings)
-        for key, value in settings.items():
-            short = key.rpartition(".")[2]
-            name += f" {short if times[short] == 1 else key}={value}"
-        return name
+        ]
+        times = Counter(short for _, short, _ in settings)
+        words = [f"{short if times[short] == 1 else key}={v}" for key, short, v in settings]
+        return " ".join([name, *words])
 
     def _tags(self) -> dict[str, str]:
         root, inputs = self.workspace.root, sorted(self.workspace.inputs.items())
@@ -249,24 +199,18 @@ class Tracker(Observer):
             "mlflow.source.name": self.stage,
             "mlflow.source.type": "LOCAL",
             **({notes.GROUP: self.group} if self.group else {}),
-            **{tag: os.environ[name] for tag, name in DVC.items() if os.environ.get(name)},
+            **{f"dvc.{tag}": os.environ[name] for name, tag in DVC.items() if name in os.environ},
             **{f"input.{name}": md5_of(path) for name, path in inputs if path.is_file()},
         }
 
 
-def note_group(session: Path, group: str, part: str, name: str, about: Mapping[str, Any]) -> None:
-    """Note that there is a run above those of a group; a later note brings it up to date.
-
-    `part` is its experiment, empty for that of the group's runs; `about` has its "params",
-    "metrics" and "tags".
-    """
-    hidden = session / f".{uuid4().hex}"
-    hidden.mkdir(parents=True)
-    note = {"event": "group", "time": time.time(), "id": group, "part": part, "name": name}
-    note |= {"params": {}, "metrics": {}, "tags": {"origin": "sweep"}} | dict(about)
-    (hidden / notes.EVENTS).write_text(json.dumps(note, allow_nan=False) + "\n", encoding="utf-8")
-    # A file's name has 255 bytes at most
-    hidden.rename(session / f"{time.time_ns()}-{part or 'sweep'}-{name.replace('/', '_')[:50]}")
+def note_group(session: Path, group: str, name: str, **about: Mapping[str, Any]) -> None:
+    """Note the run above those of a group: params, metrics, tags. A later note updates it."""
+    empty = {"params": {}, "metrics": {}, "tags": {"origin": "sweep"}}
+    note = {"event": "group", "time": time.time(), "id": group, "name": name, **empty, **about}
+    short = name.replace("/", "_")[:50]  # a file's name has 255 bytes at most
+    with atomic_folder(session / f"{time.time_ns()}-sweep-{short}") as new:
+        (new / notes.EVENTS).write_text(json.dumps(note, allow_nan=False) + "\n")
 
 
 @contextmanager
@@ -275,58 +219,33 @@ def sweep_parent(session: Path | None, stage: str, arguments: Sequence[str]) -> 
     if session is None or not {"-m", "--multirun"} & set(arguments):
         yield ""
         return
-    told = [a for a in arguments if "=" in a and not a.startswith(("hydra", "tracking"))]
-    group = f"sweep/{uuid4().hex}"
+    group, told = f"sweep/{uuid4().hex}", _told(arguments)
     try:
         yield group
     finally:
-        name = " ".join([stage.rpartition(".")[2], *told])
-        about = {"tags": {"origin": "sweep", "overrides": " ".join(told)}}
         try:
-            note_group(session, group, "", name, about)
+            tags = {"origin": "sweep", "overrides": " ".join(told)}
+            note_group(session, group, " ".join([stage.rpartition(".")[2], *told]), tags=tags)
         except OSError as error:
             log.warning("warning: the sweep has no run that sums it up: %s", error)
 
 
-def _text(params: Mapping[str, Any]) -> dict[str, str]:
-    return {name: str(value) for name, value in params.items()}
+def _told(overrides: Sequence[str]) -> list[str]:
+    return [o for o in overrides if "=" in o and not o.startswith(("hydra", "tracking"))]
 
 
-CODE = ("stages", "mlcore", "conf", "hydra_plugins")
-"""Folders whose new files are changes of the code, too."""
-
-DIFF = (
-    *("diff", "HEAD", "--binary", "-U3", "--no-color", "--no-ext-diff", "--no-textconv"),
-    *("--src-prefix=a/", "--dst-prefix=b/"),
-    # Results that the pipeline is just writing are no change of the code
-    *("--", ".", ":!metrics", ":!dvc.lock"),
-)
-"""What `git apply` takes, whatever the user's settings."""
-
-
-def _code(root: Path) -> tuple[dict[str, str], bytes]:
-    """Give tags of the code and what it differs by from its commit; nothing where there is no git.
-
-    New files are added to a copy of the index: the user's own stays as it is.
-    """
+def _code(root: Path, tell: bool = False) -> tuple[dict[str, str], bytes]:
+    """Give tags of the code and what it differs by; nothing where git fails, which `tell` tells."""
     try:
         commit = git(root, "rev-parse", "HEAD")
         index = root / git(root, "rev-parse", "--git-path", "index")
-        with TemporaryDirectory() as folder:
-            copy = shutil.copyfile(index, Path(folder) / "index")
-            variables = {"GIT_INDEX_FILE": str(copy)}
+        with TemporaryDirectory() as folder:  # new files are added to a copy of the user's index
+            copy = {"GIT_INDEX_FILE": str(shutil.copyfile(index, Path(folder) / "index"))}
             present = [name for name in CODE if (root / name).is_dir()]
-            git_output(root, "add", "--intent-to-add", "--", *present, **variables)
-            changes = git_output(root, *DIFF, **variables)
-    except RetraceError:  # which the command has told
+            git_output(root, "add", "--intent-to-add", "--", *present, **copy)
+            changes = git_output(root, *DIFF, **copy)
+    except RetraceError as error:
+        if tell and (root / ".git").exists():
+            log.warning("warning: runs are recorded without the code's commit: %s", error)
         return {}, b""
     return {"mlflow.source.git.commit": commit, "git.dirty": str(bool(changes)).lower()}, changes
-
-
-def _warn_of_git(root: Path) -> None:
-    """Say why the commit of a checkout is not known, if it is one."""
-    if (root / ".git").exists():
-        try:
-            git(root, "rev-parse", "HEAD")
-        except RetraceError as error:
-            log.warning("warning: runs are recorded without the code's commit: %s", error)

@@ -1,11 +1,12 @@
 """Sends notes of trainings to MLflow: ``python -m mlcore.tracking.recorder [--follow SESSION]``.
 
-With --follow it reads the notes of one command while they grow, until its standard input ends and
-all trainings have. Without, it sends whatever earlier commands could not: `make sync`. Notes that
-are sent are deleted. However often the sending is broken off, a training becomes one run.
+With --follow those of one command while they grow, until its standard input and its trainings end;
+else what earlier commands could not send: `make sync`. Notes that are sent are deleted. However
+often the sending is broken off, a training becomes one run.
 """
 
 import argparse
+import fcntl
 import json
 import os
 import select
@@ -14,352 +15,256 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import cache, partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from mlcore.errors import RetraceError, one_line
-from mlcore.files import atomic_path, read_table
-from mlcore.plotting import loss_curves, save, sweep_dots
+from mlcore.errors import RetraceError
+from mlcore.files import read_table
+from mlcore.plotting import loss_curves, sweep_dots
 from mlcore.process import checkout
 from mlcore.tracking import notes, summary
 from mlcore.tracking.registry import log_model, promote, supersede
 from mlcore.tracking.server import logged_in, reach
-from mlcore.tracking.store import Store, StoreError, displayed, milliseconds, without_secrets
+from mlcore.tracking.store import Point, Store, StoreError, displayed
 
-INTERVAL = 3.0
-"""Seconds between two batches of epochs."""
-
-POLL = 0.25
-"""Seconds between two looks at the notes."""
-
-ATTEMPTS = 3
-"""Times that a training is tried to be sent before it is left for `make sync`."""
-
-IDENTITY = "retrace.id"
-"""Tag that ties a run to the notes it was made of, so that it is made once."""
-
-MODEL_SENT = "model.sent"
-"""Holds in a training's notes, once its model is in the store, the URI of that."""
-
-Note = dict[str, Any]
-
-
-def is_held(training: Path) -> bool:
-    """Whether the process that trains is alive: the system frees its lock when it ends."""
-    try:
-        with FileLock(training / notes.LOCK, timeout=0):
-            return False
-    except Timeout:
-        return True
+POLL = 2.0  # seconds between two looks at the notes of a command at work
+PATIENCE = 120  # seconds without a step forward, after which a recorder that follows ends
+ATTEMPTS = 3  # to send a training, before it is left for `make sync`
+IDENTITY = "retrace.id"  # tag that ties a run to its notes, so that it is made once
 
 
 class Run:
     """The MLflow run of one training: reads its notes in `folder`, and sends what is new."""
 
     def __init__(self, folder: Path, store: Store) -> None:
-        self.folder, self.store = folder, store
+        self.folder, self.store, self.client = folder, store, store.client
         self.run_id, self.offset, self.done = "", 0, False
-        self.metrics: list[tuple[str, float, float, int]] = []
-        self.sent = time.monotonic()
+        self.metrics: list[Point] = []
 
     def advance(self) -> None:
-        """Read what is new and send it, if it is time to."""
-        alive = is_held(self.folder)  # before reading: what was noted last must be seen
-        with (self.folder / notes.EVENTS).open("rb") as file:
+        """Read what is new and send it."""
+        events = self.folder / notes.EVENTS
+        alive = notes.is_held(events)  # asked before reading: what was noted last must be seen
+        with events.open("rb") as file:
             file.seek(self.offset)
             new = file.read()
         for line in new[: new.rfind(b"\n") + 1].splitlines(keepends=True):
             note = json.loads(line)
             getattr(self, f"_{note['event']}")(note)
             self.offset += len(line)  # what fails is tried again, what is sent is not
-        if self.metrics and time.monotonic() - self.sent >= INTERVAL:
-            self._send()
         if not self.done and not alive:
             error = "its end was not noted: it was killed, or notes had no room"
             self._failed({"time": time.time(), "status": "KILLED", "error": error})
+        if self.metrics:
+            self.store.log(self.run_id, metrics=self.metrics)
+            self.metrics = []
 
-    def _beat(self) -> None:
-        """Show the command, which waits at its end, that there is progress."""
-        os.utime(self.folder.parent / notes.RECORDER)
-
-    def _started(self, note: Note) -> None:
+    def _started(self, note: dict[str, Any]) -> None:
         of = self.store.mlflow.entities
         self.part, self.tags, self.identity = note["part"], note["tags"], note["id"]
-        self.digest = note["dataset"]["digest"]
         self.run_id = self._create(self.identity, note["name"], note["time"])
         self.store.log(self.run_id, params=note["params"])
         source = json.dumps({"uri": note["path"]})
-        dataset = of.Dataset(**note["dataset"], source_type="local", source=source)
+        self.data = of.Dataset(**note["dataset"], source_type="local", source=source)
         tag = of.InputTag("mlflow.data.context", "training")
-        self.store.client.log_inputs(self.run_id, [of.DatasetInput(dataset, [tag])])
+        self.client.log_inputs(self.run_id, [of.DatasetInput(self.data, [tag])])
 
     def _create(self, identity: str, name: str, started: float, parent: str = "") -> str:
         """Create a run; or find it, if a recorder that was broken off has."""
-        client = self.store.client
         for found in self.store.runs(f"tags.`{IDENTITY}` = '{identity}'", self.part):
-            client.update_run(found.info.run_id, status="RUNNING")
+            self.client.update_run(found.info.run_id, status="RUNNING")
             if "error" in found.data.tags:
-                client.delete_tag(found.info.run_id, "error")
+                self.client.delete_tag(found.info.run_id, "error")
             return str(found.info.run_id)
         tags = self.tags | {IDENTITY: identity}
         tags |= {"mlflow.parentRunId": parent} if parent else {}
-        experiment, start = self.store.experiment(self.part), milliseconds(started)
-        return str(client.create_run(experiment, start, tags, name).info.run_id)
+        experiment, start = self.store.experiment(self.part), int(started * 1000)
+        return str(self.client.create_run(experiment, start, tags, name).info.run_id)
 
-    def _epoch(self, note: Note) -> None:
+    def _epoch(self, note: dict[str, Any]) -> None:
         row = note["row"]
         step = int(row.pop("epoch"))
         self.metrics += [(name, value, note["time"], step) for name, value in row.items()]
 
-    def _send(self) -> None:
-        self.store.log(self.run_id, metrics=self.metrics)
-        self.metrics, self.sent = [], time.monotonic()
-        self._beat()
-
-    def _finished(self, note: Note) -> None:
+    def _finished(self, note: dict[str, Any]) -> None:
         # Without the prefix they would be mixed up with the epochs' metrics of that name.
         # Step 0: single values are drawn as bars
         self.metrics += [
             (f"final_{n}" if n.startswith(("train_", "val_")) else n, value, note["ended"], 0)
             for n, value in note["metrics"].items()
         ]
-        self._send()
         for number, candidate in enumerate(note["candidates"]):  # of a search: its children
             identity, began = f"{self.identity}-{number}", candidate["started"]
             child = self._create(identity, candidate["name"], began, self.run_id)
             points = [(name, v, candidate["ended"], 0) for name, v in candidate["metrics"].items()]
             self.store.log(child, candidate["params"], points)
-            self._end(child, "FINISHED", candidate["ended"])
+            self.client.set_terminated(child, end_time=int(candidate["ended"] * 1000))
         tags = {f"output.{path}": md5 for path, md5 in note["outputs"].items()}
-        self.store.log(self.run_id, tags=tags)
         self._attach()
-        self._register(note["metrics"].get("val_accuracy"))
-        self._end(self.run_id, "FINISHED", note["ended"])
-        self.done = True
+        self._register(note["metrics"].get("val_accuracy"), note.get("chance"))
+        self._end("FINISHED", note["ended"], tags)
 
     def _attach(self) -> None:
         """Add files and a picture."""
+        files = self.folder / notes.FILES
         if (self.folder / notes.DIFF).exists():
-            self._add(self.folder / notes.DIFF, "code")
-        for file in sorted((self.folder / notes.FILES).glob("*")):
-            self._add(file, "results")
-            if file.suffix == ".csv":
-                self._try("its losses are not drawn", self._draw, file)
+            self.client.log_artifact(self.run_id, str(self.folder / notes.DIFF), "code")
+        if files.exists():
+            self.client.log_artifacts(self.run_id, str(files), "results")
+        for history in files.glob("*.csv"):
+            with self._spared("its losses are not drawn"):
+                rows = read_table(history)
+                if "epoch" in rows:  # else they are the candidates of a search
+                    self._draw(loss_curves(rows, history.stem, "loss"), "figures/loss.png")
 
-    def _add(self, file: Path, folder: str) -> None:
-        self.store.client.log_artifact(self.run_id, str(file), folder)
-        self._beat()
+    def _draw(self, figure: Any, path: str) -> None:
+        self.client.log_figure(self.run_id, figure, path, save_kwargs={"dpi": 150})
 
-    def _draw(self, history: Path) -> None:
-        rows = read_table(history)
-        if "epoch" in rows:  # else they are the candidates of a search
-            save(loss_curves(rows, history.stem, "loss"), self.folder / "loss.png")
-            self._add(self.folder / "loss.png", "figures")
-
-    def _register(self, val_accuracy: float | None) -> None:
+    def _register(self, val_accuracy: float | None, chance: float | None) -> None:
         """Say which run is the current one, add the model, and register that if it is the best."""
-        own = False
+        own, uri, place = False, "", (self.store, self.part)
         # An experiment of DVC's is compared with the pipeline's runs, it is none
         if "dvc.stage" in self.tags and "dvc.experiment" not in self.tags:
-            place = (self.store, self.part, self.run_id, self.tags["dvc.stage"])
-            own = bool(self._try("it is not known for the newest", supersede, *place))
-        if not (self.folder / notes.MODEL).exists():
-            return
-        if uri := self._try("its model is not recorded", self._model):
-            about = {"val_accuracy": val_accuracy, "data": self.digest}
-            model = (self.store, self.part, uri, self.run_id, about, own)
-            self._try("its model is not registered", promote, *model)
+            with self._spared("it is not known for the newest"):
+                own = supersede(*place, self.run_id, self.tags["dvc.stage"])
+        if (self.folder / notes.MODEL).exists():
+            with self._spared("its model is not recorded"):
+                uri = log_model(self.store, self.run_id, self.folder)
+        if uri and val_accuracy is not None and val_accuracy > (chance or 0):  # else it collapsed
+            about = {"val_accuracy": val_accuracy, "data": self.data.digest}
+            with self._spared("its model is not registered"):
+                promote(*place, uri, self.run_id, about, own)
 
-    def _model(self) -> str:
-        """Add the model, once; returns its URI."""
-        sent = self.folder / MODEL_SENT
-        if not sent.exists():
-            uri = log_model(self.store, self.run_id, self.folder)
-            with atomic_path(sent) as temporary:
-                temporary.write_text(uri, encoding="utf-8")
-        self._beat()
-        return sent.read_text(encoding="utf-8")
-
-    def _try(self, failure: str, step: Callable[..., Any], *arguments: Any) -> Any:
+    @contextmanager
+    def _spared(self, failure: str) -> Iterator[None]:
         """Do what a run can be without, and say so where it fails; raises if the store is gone."""
         try:
-            return step(*arguments)
+            yield
         except Exception as error:  # whatever people wrote into the store, the run ends
-            self.store.within_deadline(self.store.check)
-            reason = without_secrets(one_line(error), self.store.uri)
+            reason = self.store.reason(error)
             print(f"warning: {notes.title(self.folder)}: {failure}: {reason}", file=sys.stderr)
 
-    def _group(self, note: Note) -> None:
+    def _group(self, note: dict[str, Any]) -> None:
         """Make the run above those of a group, or bring it up to date."""
         wanted = f"tags.`{notes.GROUP}` = '{note['id']}' and attributes.status = 'FINISHED'"
-        members = self.store.runs(wanted, note["part"], "start_time ASC")
-        self.done = not members
-        if self.done:
-            return
-        client = self.store.client
-        experiment = client.get_experiment(members[0].info.experiment_id).name
-        self.part, self.tags = note["part"] or experiment, note["tags"]
-        started = members[0].info.start_time / 1000
-        self.run_id = self._create(note["id"], note["name"], started)
-        metrics = note["metrics"] or summary.spread(members)
-        points = [(name, value, note["time"], 0) for name, value in metrics.items()]
-        self.store.log(self.run_id, note["params"], points)
-        self._try("it is not summed up", self._summarise, members)
-        for member in members:
-            client.set_tag(member.info.run_id, "mlflow.parentRunId", self.run_id)
-            self._beat()
-        self._end(self.run_id, "FINISHED", note["time"])
+        if members := self.store.runs(wanted)[::-1]:  # in the order in which they began
+            first = members[0].info
+            self.part = self.client.get_experiment(first.experiment_id).name
+            self.tags = note["tags"]
+            self.run_id = self._create(note["id"], note["name"], first.start_time / 1000)
+            metrics = note["metrics"] or summary.spread(members)
+            self.metrics = [(name, value, note["time"], 0) for name, value in metrics.items()]
+            self.store.log(self.run_id, note["params"])
+            with self._spared("it is not summed up"):
+                self._sum_up(members)
+            for member in members:
+                self.store.log(member.info.run_id, tags={"mlflow.parentRunId": self.run_id})
+            self._end("FINISHED", note["time"])
         self.done = True
 
-    def _summarise(self, members: list[Any]) -> None:
+    def _sum_up(self, members: list[Any]) -> None:
         """Add a table and a picture of the runs of a group, and say which is the best."""
-        with TemporaryDirectory() as folder:
-            summary.table(members).to_csv(Path(folder) / "runs.csv", index=False)
-            if chosen := summary.best(members):
-                run, metric = chosen
-                best = {"best_run": run.info.run_id, "best_run_name": run.info.run_name}
-                self.store.log(self.run_id, tags=best | {"best_by": metric})
-                values = {m.info.run_name: m.data.metrics.get(metric) for m in members}
-                save(sweep_dots(values, metric), Path(folder) / "runs.png")
-            for file in sorted(Path(folder).iterdir()):
-                self._add(file, "sweep")
+        table = summary.table(members).to_csv(index=False)
+        self.client.log_text(self.run_id, table, "sweep/runs.csv")
+        if chosen := summary.best(members):
+            run, metric = chosen
+            best = {"best_run": run.info.run_id, "best_run_name": run.info.run_name}
+            self.store.log(self.run_id, tags=best | {"best_by": metric})
+            values = {m.info.run_name: m.data.metrics.get(metric) for m in members}
+            self._draw(sweep_dots(values, metric), "sweep/runs.png")
 
-    def _failed(self, note: Note) -> None:
+    def _failed(self, note: dict[str, Any]) -> None:
         if self.run_id:
-            self._send()
-            self.store.client.set_tag(self.run_id, "error", note["error"])
-            self._end(self.run_id, note["status"], note["time"])
+            self._end(note["status"], note["time"], {"error": note["error"]})
         self.done = True
 
-    def _end(self, run_id: str, status: str, when: float) -> None:
-        self.store.client.set_terminated(run_id, status, end_time=milliseconds(when))
-        self._beat()
+    def _end(self, status: str, when: float, tags: Mapping[str, str] | None = None) -> None:
+        self.store.log(self.run_id, metrics=self.metrics, tags=tags)
+        self.client.set_terminated(self.run_id, status, end_time=int(when * 1000))
+        self.metrics, self.done = [], True
 
 
-class Sender:
-    """Sends the trainings of one session; one that cannot be sent does not hold up the others.
+def record(session: Path, root: Path, told: set[str], follow: bool = False) -> int:
+    """Send a session's notes; returns how many trainings are recorded.
 
-    `told` are reasons that were told, of other sessions, too: each is told once. A session of
-    another checkout raises RetraceError.
+    With `follow`, until standard input and all trainings have ended; else those that have. One that
+    cannot be sent does not hold up the others; why is told once, and added to `told`. Raises
+    RetraceError if the notes are of another checkout.
     """
+    uri, login = reach(notes.store_of(session, root), root)
+    shown, patience, over = displayed(uri), PATIENCE if follow else 0, not follow
+    connect = cache(partial(Store, uri, root, patience))
+    runs, attempts, recorded = dict[Path, Run](), Counter[Path](), 0
 
-    def __init__(self, session: Path, root: Path, told: set[str]) -> None:
-        self.session, self.root, self.told = session, root, told
-        named, _, home = (session / notes.STORE).read_text(encoding="utf-8").partition("\n")
-        home = home.strip()
-        if home != str(notes.checkout_root(root).resolve()):
-            raise RetraceError(
-                f"notes in {session} are of the checkout {home or 'of an earlier version'}: "
-                "`make sync` there records them; here they can be deleted"
-            )
-        self.uri, self.login = reach(named, root)
-        self.store: Store | None = None
-        self.runs: dict[Path, Run] = {}
-        self.attempts: Counter[Path] = Counter()
+    def left() -> list[Path]:
+        known = [t for t in notes.trainings(session) if attempts[t] < ATTEMPTS]
+        return [t for t in known if follow or not notes.is_held(t / notes.EVENTS)]
 
-    def waiting(self) -> list[Path]:
-        """Give the trainings that are still to be sent, without those that cannot be."""
-        return [t for t in notes.trainings(self.session) if self.attempts[t] < ATTEMPTS]
-
-    def send(self) -> list[str]:
-        """Send what is new; returns the titles of the trainings that are complete now.
-
-        Raises StoreError if the store does not answer.
-        """
-        complete = []
-        with logged_in(self.login):
-            for folder in self.waiting():
-                self.store = self.store or Store(self.uri, self.root)
-                run = self.runs.setdefault(folder, Run(folder, self.store))
-                try:
-                    run.advance()
-                    self.attempts.pop(folder, None)
-                except Exception as error:  # whatever it is, the training is done or goes on
-                    self.store.within_deadline(self.store.check)  # unless it is the store's fault
-                    self._refused(folder, without_secrets(one_line(error), self.uri))
-                if run.done:
-                    complete.append(notes.title(folder))
-                    gone = folder.with_name(f".{folder.name}")
-                    folder.rename(gone)  # recorded, whatever breaks off the deletion
-                    shutil.rmtree(gone)
-                    del self.runs[folder]
-        return complete
-
-    def _refused(self, folder: Path, reason: str) -> None:
-        """Leave a training for another try, or set it aside."""
-        self.attempts[folder] += 1
-        if self.attempts[folder] >= ATTEMPTS and reason not in self.told:
-            self.told.add(reason)
-            warn(f"{notes.title(folder)} is not recorded in {displayed(self.uri)}: {reason}")
-
-
-def warn(what: str) -> None:
-    """Say that notes are kept."""
-    print(f"warning: {what}; kept in mlruns/pending for `make sync`", file=sys.stderr)
-
-
-def follow(session: Path, root: Path) -> int:
-    """Send a session's notes while they grow; returns the exit code."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # the end of standard input is the sign
-    sender = Sender(session, root, set())
-    with FileLock(session / notes.RECORDER):
-        try:
-            over = False
-            while not over or sender.waiting():
-                if over:
-                    time.sleep(POLL)
-                else:
+    try:
+        with logged_in(login):
+            while uri not in told and (left() or not over):
+                signal.alarm(patience)
+                if not over:
                     over = bool(select.select([sys.stdin], [], [], POLL)[0])
-                sender.send()
-        except StoreError as error:
-            warn(f"runs are not recorded in {displayed(sender.uri)}: {error}")
-    return int(bool(notes.trainings(session)))
+                elif follow:
+                    time.sleep(0.1)
+                for folder in left():
+                    run = runs.get(folder) or runs.setdefault(folder, Run(folder, connect()))
+                    reason = _advance(run)
+                    attempts[folder] = attempts[folder] + 1 if reason else 0
+                    if attempts[folder] == ATTEMPTS and reason not in told:
+                        told.add(reason)
+                        _warn(f"{notes.title(folder)} is not recorded in {shown}: {reason}")
+                    if run.done:
+                        recorded += 1
+                        if not follow:
+                            print(f"recorded {notes.title(folder)} in {shown}")
+    except StoreError as error:
+        told.add(uri)  # it is not tried again
+        _warn(f"runs are not recorded in {error}")
+    return recorded
+
+
+def _advance(run: Run) -> str:
+    """Send what is new of a training, and take away what is sent; returns why that failed."""
+    try:
+        run.advance()
+    except Exception as error:  # whatever it is, the others go on
+        return run.store.reason(error)
+    if run.done:
+        (run.folder / notes.EVENTS).unlink()  # recorded, whatever breaks off the deletion
+        shutil.rmtree(run.folder)
+    return ""
+
+
+def _warn(what: str) -> None:
+    print(f"warning: {what}; kept in mlruns/pending for `make sync`", file=sys.stderr)
 
 
 def sync(root: Path) -> int:
     """Send what is left of all sessions that are over; returns the exit code."""
     recorded, left, told = 0, 0, set[str]()
-    for session in sorted(notes.pending(root).glob("[!.]*")):
-        with ExitStack() as locks:
+    for path in sorted(notes.pending(root).glob(f"*/{notes.ADDRESS}")):
+        # Else a command is at work there, or has just taken it away
+        with suppress(BlockingIOError, FileNotFoundError), path.open("r+") as address:
+            fcntl.flock(address, fcntl.LOCK_EX | fcntl.LOCK_NB)
             try:
-                for name in (notes.COMMAND, notes.RECORDER):
-                    locks.enter_context(FileLock(session / name, timeout=0))
-                recorded += _send_all(Sender(session, root, told))
-            except (Timeout, OSError):
-                continue  # a command is still at work there, or has just taken it away
+                recorded += record(path.parent, root, told)
             except RetraceError as error:
                 print(f"warning: {error}", file=sys.stderr)
-            kept = notes.trainings(session)
-            for training in filter(is_held, kept):
-                print(f"{notes.title(training)} is still at work")
+            kept = notes.trainings(path.parent)
             left += len(kept)
+            for training in kept:
+                if notes.is_held(training / notes.EVENTS):
+                    print(f"{notes.title(training)} is still at work")
             if not kept:
-                shutil.rmtree(session, ignore_errors=True)
+                shutil.rmtree(path.parent)
     if not recorded and not left:
         print("nothing to record")
     return int(bool(left))
-
-
-def _send_all(sender: Sender) -> int:
-    """Send what is left of a session; returns how many trainings."""
-    recorded = 0
-    # A training whose command was killed may still be at work
-    while sender.uri not in sender.told and not all(map(is_held, sender.waiting())):
-        try:
-            titles = sender.send()
-        except StoreError as error:
-            sender.told.add(sender.uri)  # it is not tried again
-            warn(f"runs are not recorded in {displayed(sender.uri)}: {error}")
-            break
-        recorded += len(titles)
-        print("".join(f"recorded {t} in {displayed(sender.uri)}\n" for t in titles), end="")
-    return recorded
 
 
 def main(argv: Sequence[str], root: Path) -> int:
@@ -367,7 +272,12 @@ def main(argv: Sequence[str], root: Path) -> int:
     parser = argparse.ArgumentParser(prog="python -m mlcore.tracking.recorder", description=__doc__)
     parser.add_argument("--follow", type=Path, metavar="SESSION", help="of one command")
     session = parser.parse_args(argv).follow
-    return follow(session, root) if session else sync(root)
+    if not session:
+        return sync(root)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the end of standard input is the sign
+    record(session, root, set(), follow=True)
+    return 0  # what is left it has told
 
 
 if __name__ == "__main__":

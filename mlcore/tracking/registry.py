@@ -1,67 +1,53 @@
 """Which runs count: the pipeline's own newest ones, and the best models, in MLflow's registry."""
 
-from __future__ import annotations
-
 import pickle
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from filelock import FileLock
 
-from mlcore.files import load_arrays
 from mlcore.tracking import notes
+from mlcore.tracking.store import Store
 
-if TYPE_CHECKING:
-    from mlcore.tracking.store import Store
-
+# Tags of the pipeline's own runs: "true" of the newest of a stage, else "false"; and the id of the
+# one that took its place
 CURRENT, SUPERSEDED_BY = "current", "superseded_by"
-"""Tags of the pipeline's own runs: "true" of the newest of a stage, else "false"; and the id of the
-one that took its place."""
-
-ALIAS = "champion"
-
+# What the best model of a part is registered as, and is best by: never a test metric, which would
+# choose by the test images
 MODELS = {"network": "mnist-network", "classifier": "fashion-mnist-classifier"}
-"""Parts whose best model is registered, and under which name."""
-
-BETTER_BY = "val_accuracy"
-"""What the best model is best by. Never a test metric: that would choose by the test images."""
-
-NO_CHAMPION = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
-"""What MLflow answers where there is no such model, or none with that alias."""
-
-TRUSTED_TYPES = [
+ALIAS, BETTER_BY = "champion", "val_accuracy"
+TRUSTED_TYPES = [  # all that a fitted MLP holds beyond what skops trusts by itself
     "mlcore.training.mlp.ObservedMLPClassifier",
     "mlcore.training.mlp.ObservedMLPRegressor",
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
     "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
 ]
-"""All that a fitted MLP holds beyond what skops trusts by itself."""
 
 
 def supersede(store: Store, experiment: str, run_id: str, stage: str) -> bool:
-    """Make a run the current one of its stage, unless a newer one is; returns whether it is.
+    """Make a run the current one of a stage of DVC's, unless a newer one is; returns whether it is.
 
     Nothing is deleted. Runs that were kept for `make sync` come after those that took their place.
-    `stage` is as DVC names it, such as "train_network@tanh-normal".
     """
     current = store.runs(f"tags.`dvc.stage` = '{stage}' and tags.`{CURRENT}` = 'true'", experiment)
     runs = [store.client.get_run(run_id), *current]  # the first of two that began together wins
     winner = max(runs, key=lambda run: run.info.start_time).info.run_id
     for old in {run.info.run_id for run in runs} - {winner}:  # several if it was broken off
         store.log(old, tags={CURRENT: "false", SUPERSEDED_BY: winner})
-    store.client.set_tag(winner, CURRENT, "true")
+    store.log(winner, tags={CURRENT: "true"})
     return bool(winner == run_id)
 
 
 def log_model(store: Store, run_id: str, training: Path) -> str:
-    """Log a training's model for `mlflow.pyfunc.load_model` and `mlflow models serve`; its URI."""
+    """Log a training's model, once, for `mlflow.pyfunc` and `mlflow models serve`; its URI."""
+    for made in store.client.get_run(run_id).outputs.model_outputs:
+        if store.client.get_logged_model(made.model_id).status == "READY":
+            return f"models:/{made.model_id}"
     from mlcore.nn import NeuralNetwork
     from mlcore.training.models import save_network
 
-    model = pickle.loads((training / notes.MODEL).read_bytes())  # noqa: S301 - our own note
-    example = load_arrays(training / notes.EXAMPLE)["X"]
+    model, example = pickle.loads((training / notes.MODEL).read_bytes())  # noqa: S301 - our own
     mlflow, root = store.mlflow, store.root
     pins = (root / "requirements.numeric.txt").read_text(encoding="utf-8").split()
     about: dict[str, Any] = {
@@ -81,39 +67,34 @@ def log_model(store: Store, run_id: str, training: Path) -> str:
         about |= {"serialization_format": "skops", "skops_trusted_types": TRUSTED_TYPES}
     mlflow.start_run(run_id=run_id)
     try:
-        logged = flavour.log_model(**about)
+        return str(flavour.log_model(**about).model_uri)
     finally:
         mlflow.end_run("RUNNING")
-    return str(logged.model_uri)
 
 
 def promote(
     store: Store, part: str, model_uri: str, run_id: str, about: Mapping[str, Any], own: bool
 ) -> bool:
-    """Register a model as the champion of its part, if it is better than the one that is.
+    """Register a model as the champion of its part, if it is better; returns whether it is.
 
     `about` has "val_accuracy", and "data": the digest of what it was trained and validated on.
     With `own`, of the pipeline, it takes the place of one with which it cannot be compared.
-    Returns whether it is the champion.
     """
-    name = MODELS.get(part)
-    if name is None or about.get(BETTER_BY) is None:
+    name, client = MODELS.get(part), store.client
+    if name is None:
         return False
-    client, errors = store.client, store.mlflow.exceptions
     # Two recorders that compare at once would both win
-    with FileLock(notes.checkout_root(store.root) / ".mlflow.lock"):
-        try:
-            if not _beats(about, client.get_model_version_by_alias(name, ALIAS).tags, own):
-                return False
-        except errors.MlflowException as error:
-            if error.error_code not in NO_CHAMPION:
-                raise  # a store that does not answer may have one
-        with suppress(errors.MlflowException):  # it is there
+    with FileLock(store.home / ".mlflow.lock"):
+        found = client.search_registered_models(f"name = '{name}'")
+        version = found and found[0].aliases.get(ALIAS)
+        if version and not _beats(about, client.get_model_version(name, version).tags, own):
+            return False
+        if not found:
             client.create_registered_model(name)
-        tags = {key: str(value) for key, value in about.items()}
         # One that was registered before it was broken off
         versions = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
         if not versions:  # without the model's id a server refuses its URI
+            tags = {key: str(value) for key, value in about.items()}
             model = {"tags": tags, "model_id": model_uri.rpartition("/")[2]}
             versions = [client.create_model_version(name, model_uri, run_id, **model)]
         client.set_registered_model_alias(name, ALIAS, versions[0].version)

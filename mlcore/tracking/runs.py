@@ -1,7 +1,6 @@
-"""From the pipeline's results to their MLflow runs and back: ``python -m mlcore.tracking.runs``.
+"""From the pipeline's results to their MLflow runs: ``python -m mlcore.tracking.runs``.
 
-A run and a result belong together if the run's tags have the hashes that dvc.lock has. No run id
-is ever part of a result, so that results are the same bytes with any store, or none.
+They belong together where the run's tags have the hashes that dvc.lock has; no result has a run id.
 """
 
 import sys
@@ -18,19 +17,15 @@ from mlcore.pipeline.dvc_yaml import read_lock
 from mlcore.process import checkout
 from mlcore.tracking.observer import store_of
 from mlcore.tracking.server import logged_in, reach
-from mlcore.tracking.store import Store, StoreError, displayed
+from mlcore.tracking.store import Store, displayed
 
 RECORDED, STALE, MISSING = "recorded", "stale", "missing"
 
-MODELS = "models/"
-"""Where stages that train write what they trained."""
-
 
 def match(outs: Mapping[str, str], runs: Sequence[Any]) -> tuple[str, Any]:
-    """Say which of a stage's MLflow runs, the newest first, has made these files: MD5 by path.
+    """Say which of a stage's runs, the newest first, has made these files, by path their MD5.
 
-    Gives "recorded" and the newest run with these hashes; "stale" and the newest of all, which made
-    others; or "missing" and None.
+    Gives "recorded" and that run; "stale" and the newest, which made others; or "missing" and None.
     """
     for run in runs:
         if all(run.data.tags.get(f"output.{path}") == md5 for path, md5 in outs.items()):
@@ -40,13 +35,12 @@ def match(outs: Mapping[str, str], runs: Sequence[Any]) -> tuple[str, Any]:
 
 def rows(store: Store, lock: Mapping[str, Any]) -> list[list[str]]:
     """Give a row for every stage that trains: whether it is recorded, and its run."""
-    made: dict[str, list[Any]] = {}
-    for run in store.runs("tags.origin = 'dvc' and attributes.status = 'FINISHED'"):
-        made.setdefault(run.data.tags.get("dvc.stage", ""), []).append(run)
+    done = store.runs("tags.origin = 'dvc' and attributes.status = 'FINISHED'")
     result = []
     for stage, files in lock.items():
-        if any(path.startswith(MODELS) for path in files["outs"]):
-            state, run = match(files["outs"], made.get(stage, []))
+        if any(path.startswith("models/") for path in files["outs"]):
+            own = [run for run in done if run.data.tags.get("dvc.stage") == stage]
+            state, run = match(files["outs"], own)
             result.append([stage, state])
             if run:
                 experiment = store.client.get_experiment(run.info.experiment_id).name
@@ -57,22 +51,20 @@ def rows(store: Store, lock: Mapping[str, Any]) -> list[list[str]]:
 
 def main(argv: Sequence[str], root: Path) -> None:
     """Print the table."""
-    if argv:
-        sys.exit(f"error: {argv[0]}: this takes no arguments")
     try:
+        if argv:
+            raise RetraceError(f"{argv[0]}: this takes no arguments")
         lock = read_lock(root)
-        uri, login = reach(store_of(load(root / "params.yaml")), root)
+        uri, login = reach(store_of(load(root / "params.yaml"), root), root)
         with logged_in(login):
             found = rows(Store(uri, root), lock)
-    except StoreError as error:
-        sys.exit(f"error: {displayed(uri)}: {error}")
     except RetraceError as error:
         sys.exit(f"error: {error}")
     print(tabulate(found, ["stage", "", "experiment", "run", "started"]))
     states = [row[1] for row in found]
-    told = f"\n{states.count(RECORDED)} of {len(states)} trainings are recorded in {displayed(uri)}"
     stale = f"; {states.count(STALE)} stale: the newest run made other files"
-    print(told + (stale if STALE in states else ""))
+    told = f"{states.count(RECORDED)} of {len(states)} trainings are recorded in {displayed(uri)}"
+    print(f"\n{told}{stale if STALE in states else ''}")
 
 
 if __name__ == "__main__":

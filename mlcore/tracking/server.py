@@ -19,11 +19,9 @@ from mlcore.errors import RetraceError
 from mlcore.process import checkout
 from mlcore.tracking.notes import checkout_root
 from mlcore.tracking.store import (
-    DEFAULT,
     PASSWORD,
     SERVER,
     TOKEN,
-    default_uri,
     displayed,
     without_secrets,
 )
@@ -53,10 +51,9 @@ def reach(named: str, root: Path) -> tuple[str, dict[str, str]]:
     if named == SERVER:
         login = read_login(root)
         return login.get(URI, named), login
-    uri = default_uri(root) if named == DEFAULT else named
     # What is written down has no password: the environment may have the whole of it
     given = os.environ.get(URI, "")
-    return (given if displayed(given) == uri else uri), {}
+    return (given if displayed(given) == named else named), {}
 
 
 @contextmanager

@@ -7,11 +7,9 @@ import pandas as pd
 
 from mlcore.judging.replicates import summary
 
+# Metrics that runs are compared by, the first that they have; whether higher is better
 BEST_BY = {"final_val_accuracy": True, "final_val_loss": False}
-"""Metrics that runs are compared by, the first that they have; whether higher is better."""
-
-FINAL = ("final_", "test_")
-"""Beginnings of the names of final metrics."""
+FINAL = ("final_", "test_")  # beginnings of the names of final metrics
 
 
 def table(runs: Sequence[Any]) -> pd.DataFrame:
@@ -29,8 +27,7 @@ def best(runs: Sequence[Any]) -> tuple[Any, str] | None:
     for metric, high in BEST_BY.items():
         known = [run for run in runs if metric in run.data.metrics]
         if known:
-            pick = max if high else min
-            return pick(known, key=lambda run: float(run.data.metrics[metric])), metric
+            return (max if high else min)(known, key=lambda r: r.data.metrics[metric]), metric
     return None
 
 

@@ -10,6 +10,9 @@ from mlcore.nn.columns import CHUNK, Columns
 from mlcore.nn.losses import cross_entropy
 from mlcore.nn.training import train
 
+UNUSED = np.empty((0, 0))
+"""The buffer for a batch as it is, where batches are blocks."""
+
 
 def images(n, n_features=40, dtype=np.float32, seed=0, blank_every=9):
     """Samples that have few values: some features in nearly all, some in hardly any."""
@@ -42,7 +45,7 @@ def test_blocks_hold_every_value_of_the_batch_once(n, kind):
     columns = Columns.by_use(X)
     for seed in range(5):
         chosen = np.random.default_rng(seed).permutation(200)[:n]
-        order, blocks = columns.batch(chosen)
+        order, blocks = columns.batch(chosen, UNUSED)
         assert sorted(order) == sorted(chosen)
         values, times = put_together(blocks, (n, len(columns.used)))
         np.testing.assert_array_equal(values, X[order][:, columns.used])
@@ -65,7 +68,7 @@ def test_a_batch_by_hand():
     columns = Columns.by_use(X)
     assert columns.used.tolist() == [1, 2, 0]
     assert columns.reach.tolist() == [2, 1, 3, 1]
-    order, blocks = columns.batch(np.array([3, 2, 1, 0]))
+    order, blocks = columns.batch(np.array([3, 2, 1, 0]), UNUSED)
     assert order.tolist() == [3, 1, 0, 2]
     assert [(b.samples, b.features) for b in blocks] == [
         (slice(0, 4), slice(0, 1)),
@@ -79,7 +82,7 @@ def test_blank_samples_need_no_features():
     X = np.array([[0, 0], [3, 0], [0, 0], [4, 5]], float)
     columns = Columns.by_use(X)
     assert columns.reach.tolist() == [0, 1, 0, 2]
-    order, blocks = columns.batch(np.arange(4))
+    order, blocks = columns.batch(np.arange(4), UNUSED)
     assert order.tolist() == [0, 2, 1, 3]
     assert [(b.samples, b.features) for b in blocks] == [
         (slice(0, 4), slice(0, 0)),
@@ -91,7 +94,7 @@ def test_blank_samples_need_no_features():
 def test_samples_that_need_as_many_features_keep_their_order():
     columns = Columns.by_use(images(300) + 1)
     chosen = np.random.default_rng(1).permutation(300)
-    order, (block,) = columns.batch(chosen)
+    order, (block,) = columns.batch(chosen, UNUSED)
     np.testing.assert_array_equal(order, chosen)
     assert block.features == slice(0, 40)
 
@@ -99,7 +102,7 @@ def test_samples_that_need_as_many_features_keep_their_order():
 def test_a_batch_is_cut_after_a_half_three_quarters_and_seven_eighths():
     X = np.tril(np.ones((128, 128)))  # every sample needs one feature more than the one before
     columns = Columns.by_use(X)
-    order, blocks = columns.batch(np.random.default_rng(0).permutation(128))
+    order, blocks = columns.batch(np.random.default_rng(0).permutation(128), UNUSED)
     assert order.tolist() == list(range(128))
     assert [(b.samples, b.features) for b in blocks] == [
         (slice(0, 128), slice(0, 64)),
@@ -119,7 +122,7 @@ def test_equals_stay_in_their_order():
     counts = (X != 0).sum(axis=0)
     assert columns.used.tolist() == sorted(range(300), key=lambda feature: -counts[feature])
     chosen = rng.permutation(300)
-    order, _ = columns.batch(chosen)
+    order, _ = columns.batch(chosen, UNUSED)
     assert order.tolist() == sorted(chosen, key=lambda sample: columns.reach[sample])
 
 
@@ -135,14 +138,52 @@ def test_columns_are_those_of_the_data_most_used_first(n):
         assert reach == 0 or row[reach - 1] != 0
 
 
+def scattered(n, n_features=40):
+    """Samples with a half of zeros at random places."""
+    rng = np.random.default_rng(5)
+    return rng.uniform(0.1, 1.0, (n, n_features)) * (rng.random((n, n_features)) < 0.5)
+
+
+@pytest.mark.parametrize("n", [1, 20, CHUNK - 1, CHUNK, 5 * CHUNK + 3])
+@pytest.mark.parametrize("make", [lambda n: images(n) + 1, scattered], ids=["dense", "scattered"])
+def test_a_batch_of_few_or_scattered_zeros_stays_as_it_is(n, make):
+    X = make(max(n, 20))
+    columns = Columns.of(X)
+    assert np.shares_memory(columns.values, X)
+    assert columns.used.tolist() == list(range(40))
+    chosen, buffer = np.random.default_rng(1).permutation(len(X))[:n], np.empty((n + 1, 40))
+    order, (block,) = columns.batch(chosen, buffer.astype(X.dtype))
+    np.testing.assert_array_equal(order, chosen)
+    np.testing.assert_array_equal(block.values, X[chosen])
+
+
+@pytest.mark.parametrize("n", [1, 20, CHUNK, 5 * CHUNK + 3])
+def test_margins_and_features_that_are_never_used_are_left_out(n):
+    margins = np.pad(images(n) + 1, [(0, 0), (0, 8)])
+    for X in (margins, np.zeros((n, 40)), images(n, blank_every=2)):
+        found, expected = Columns.of(X), Columns.by_use(X)
+        for a, b in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 2e-5), (np.float64, 1e-12)])
+@pytest.mark.parametrize(("n", "batch_size"), [(300, 128), (45, 7), (9, 1), (100, 16)])
 @pytest.mark.parametrize(
-    ("n", "batch_size", "blank_every"), [(300, 128, 9), (45, 7, 9), (9, 1, 9), (100, 16, 2)]
+    ("make", "whole"),
+    [
+        (images, False),
+        (lambda n: images(n, blank_every=2), False),
+        (lambda n: images(n) - 0.5, True),
+        (scattered, True),
+        (lambda n: np.asfortranarray(scattered(n)), True),
+    ],
+    ids=["margins", "blank", "dense", "scattered", "Fortran order"],
 )
-def test_training_in_blocks_is_training_on_whole_batches(
-    dtype, tolerance, n, batch_size, blank_every
+def test_training_in_blocks_or_not_is_training_on_whole_batches(
+    dtype, tolerance, n, batch_size, make, whole
 ):
-    X = images(n, dtype=dtype, blank_every=blank_every)
+    X = make(n).astype(dtype)
+    assert (Columns.of(X).reach is None) == whole
     rng = np.random.default_rng(3)
     y = rng.integers(0, 3, n)
     W, V = rng.normal(0, 0.3, (40, 6)).astype(dtype), rng.normal(0, 0.3, (6, 3)).astype(dtype)

@@ -88,8 +88,8 @@ def confusion(test: Part, labels: Array, classifiers: Models) -> dict[str, Pictu
         pairs = most_confused(y, predicted)
         surest = probabilities.max(axis=1)
         shown = [np.where((y == t) & (predicted == p), surest, -1).argmax() for t, p in pairs]
-        examples[name] = X[shown]
-        titles[name] = [
+        examples[display(name)] = X[shown]
+        titles[display(name)] = [
             f"{FASHION_CLASSES[t]}\ntaken for {FASHION_CLASSES[p]}\n{count[t, p]} times"
             for t, p in pairs
         ]
@@ -103,7 +103,7 @@ def confusion(test: Part, labels: Array, classifiers: Models) -> dict[str, Pictu
             f"What is most often taken for what: {', '.join(sentences)}.",
         ),
         "confused": (
-            plotting.image_rows(examples, titles, "An image of each pair that is confused most"),
+            plotting.image_rows(examples, "An image of each pair that is confused most", titles),
             f"For each classifier {N_PAIRS} wrongly classified images of clothing, with their "
             "class and what they were taken for.",
         ),
