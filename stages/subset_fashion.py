@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mlcore.data import splits
 from mlcore.data.images import read_images
+from mlcore.errors import RetraceError
 from mlcore.files import save_arrays, sha256_of, write_json
 
 if TYPE_CHECKING:
@@ -18,7 +19,11 @@ def run(config: Config, workspace: Workspace) -> None:
     params = config.fashion_mnist.model_dump()
     source = params.pop("source")
     raw = workspace.input("data/raw/fashion_mnist")
-    parts = splits.subset_fashion(*read_images(raw, source), **params)
+    train, test = read_images(raw, source)
+    for key, part in (("n_train", train), ("n_test", test)):
+        if params[key] > len(part.y):
+            raise RetraceError(f"fashion_mnist.{key}={params[key]}: {raw} has {len(part.y)} images")
+    parts = splits.subset_fashion(train, test, **params)
     files = {path.name: sha256_of(path) for path in sorted(raw.iterdir())}
     save_arrays(workspace.output("data/fashion_mnist.npz"), **splits.to_arrays(parts))
     write_json(

@@ -233,7 +233,7 @@ def test_a_stage_takes_a_whole_experiment_and_the_seed(project):
 
 EDITS = {
     "code": ("mlcore/nn/losses.py", "", "# changed", True),
-    "parameters": ("params.yaml", "patience: 20", "patience: 3", True),
+    "parameters": ("params.yaml", "patience: null", "patience: 3", True),
     "another dependency": ("requirements.numeric.txt", "", "# changed", True),
     "other code": ("mlcore/report/__init__.py", "", "# changed", False),
     "other parameters": ("params.yaml", "n_images: 10", "n_images: 5", False),

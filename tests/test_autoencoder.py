@@ -4,10 +4,19 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from scipy.ndimage import convolve, gaussian_filter
+from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPRegressor
 
-from mlcore.training.autoencoder import encode, reconstruct
+from mlcore.training.autoencoder import (
+    describe_reconstruction,
+    edges,
+    encode,
+    encoder,
+    reconstruct,
+    variation,
+)
 
 FUNCTIONS = {
     "identity": lambda z: z,
@@ -93,3 +102,102 @@ def test_arguments_stay_as_they_are(X, network, activation):
 def test_no_such_hidden_layer(X, network, layer):
     with pytest.raises(ValueError, match=f"layer={layer}: the network has hidden layers 1 to 3"):
         encode(X, *network, "relu", layer)
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    """Smooth images of 12 x 12 pixels in [0, 1], each unlike its neighbours."""
+    rng = np.random.default_rng(4)
+    images = gaussian_filter(rng.normal(size=(60, 12, 12)), (0, 1, 1))
+    return (0.1 + 0.9 * (images - images.min()) / np.ptp(images)).reshape(60, 144)
+
+
+def linear(*matrices):
+    """A network without biases whose layers multiply by these."""
+    return matrices, [np.zeros(W.shape[1]) for W in matrices], "identity"
+
+
+PERFECT = {
+    "test_ssim": 1.0, "test_edges": 1.0, "test_variation": 1.0, "test_intensity_error": 0.0,
+    "test_explained": 1.0, "test_mse_pca": 0.0, "code_zeros": 0.0, "gradient_ratio": 0.0,
+}  # fmt: skip
+
+
+def test_a_perfect_reconstruction(pictures):
+    found = describe_reconstruction(pictures, pictures, linear(np.eye(144), np.eye(144)))
+    assert found == pytest.approx(PERFECT, abs=1e-9)
+
+
+def test_a_blurred_copy_has_fewer_edges(pictures):
+    blur = gaussian_filter(np.eye(144).reshape(144, 12, 12), (0, 1.5, 1.5)).reshape(144, 144)
+    found = describe_reconstruction(pictures, pictures, linear(np.eye(144), 0.9 * blur))
+    made = 0.9 * pictures @ blur
+    assert found["test_edges"] < 0.8
+    assert found["test_variation"] < 0.8
+    assert 0 < found["test_ssim"] < 0.95
+    darker = np.abs(made.mean(axis=1) - pictures.mean(axis=1)).mean()
+    assert found["test_intensity_error"] == pytest.approx(darker)
+    unexplained = ((made - pictures) ** 2).sum() / (pictures.var(axis=0).sum() * len(pictures))
+    assert found["test_explained"] == pytest.approx(1 - unexplained)
+
+
+def test_edges_and_variation_are_of_each_image_alone(pictures):
+    images = pictures.reshape(-1, 12, 12)
+    steps = [abs(np.diff(image, axis=k)).sum() for image in images for k in (0, 1)]
+    assert variation(images) == pytest.approx(sum(steps) / pictures.size)
+    kernel = np.outer([1, 2, 1], [1, 0, -1]) / 4
+    size = [np.hypot(convolve(i, kernel), convolve(i, kernel.T)).mean() for i in images]
+    factor = edges(images[:1]) / size[0]  # its unit
+    assert edges(images) == pytest.approx(factor * np.mean(size))
+
+
+def test_a_code_against_principal_components_and_its_zeros_and_gradients(pictures):
+    train, test = pictures[:40], pictures[40:]
+    rng = np.random.default_rng(0)
+    sizes = [144, 9, 5, 9, 144]
+    weights = [rng.normal(size=shape) / 5 for shape in pairwise(sizes)]
+    biases = [rng.normal(size=size) for size in sizes[1:]]
+    found = describe_reconstruction(train, test, (weights, biases, "relu"))
+    pca = PCA(5, svd_solver="full").fit(train)
+    error = np.mean((pca.inverse_transform(pca.transform(test)) - test) ** 2)
+    assert found["test_mse_pca"] == pytest.approx(error)
+    outputs = layers(test, weights, biases, "relu")
+    assert found["code_zeros"] == np.mean(outputs[1] == 0) > 0.1
+
+    def loss(layer, i, j, step):
+        moved = [W.copy() for W in weights]
+        moved[layer][i, j] += step
+        return ((layers(test, moved, biases, "relu")[-1] - test) ** 2).sum() / 2
+
+    def norm(layer):
+        steps = np.ndindex(weights[layer].shape)
+        slopes = [(loss(layer, *ij, 1e-6) - loss(layer, *ij, -1e-6)) / 2e-6 for ij in steps]
+        return np.linalg.norm(slopes)
+
+    assert found["gradient_ratio"] == pytest.approx(norm(0) / norm(3), rel=1e-4)
+
+
+def test_a_code_of_more_features_than_there_are_components(pictures):
+    wide = linear(np.eye(144, 200), np.eye(200, 144))
+    found = describe_reconstruction(pictures[:20], pictures[:20], wide)
+    assert found["test_mse_pca"] == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("by", ["autoencoder", "pca", "projection"])
+def test_encoders_give_codes_of_one_size(pictures, by, dtype):
+    X = pictures.astype(dtype)
+    rng = np.random.default_rng(0)
+    weights = [rng.normal(size=s).astype(dtype) for s in ((144, 7), (7, 5), (5, 144))]
+    model = weights, [np.zeros(n, dtype) for n in (7, 5, 144)], "tanh"
+    codes = encoder(by, model, 2, X, seed=3)(X[:9])
+    assert (codes.shape, codes.dtype) == ((9, 5), dtype)
+    again, other = (encoder(by, model, 2, X, seed=seed)(X[:9]) for seed in (3, 4))
+    assert codes.tobytes() == again.tobytes()
+    assert (codes.tobytes() == other.tobytes()) == (by != "projection")
+    if by == "autoencoder":
+        assert codes.tobytes() == encode(X[:9], *model, layer=2).tobytes()
+    if by == "pca":
+        expected = PCA(5, svd_solver="full").fit(pictures).transform(pictures[:9])
+        signs = np.sign((codes * expected).sum(axis=0))
+        np.testing.assert_allclose(codes * signs, expected, atol=1e-4)

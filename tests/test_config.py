@@ -62,11 +62,27 @@ def test_the_defaults_are_the_values_the_study_states():
     assert config.feature_classifier.max_epochs == 200
 
 
-def test_one_seed_reaches_every_training():
+def test_the_seed_is_the_networks_where_the_studys_code_has_one():
     config = compose(CONF, ["seed=7"])
-    parts = ("network", "classifier", "search", "autoencoder", "feature_classifier", "figures")
-    assert {getattr(config, part).seed for part in parts} == {7}
-    assert (config.mnist.seed, config.fashion_mnist.seed) == (42, 42)
+    others = ("mnist", "fashion_mnist", "classifier", "search", "autoencoder", "feature_classifier")
+    assert config.network.seed == 7
+    assert {getattr(config, part).seed for part in others} == {42}
+
+
+@pytest.mark.parametrize(
+    ("method", "images", "trained_on"),
+    [
+        ("fit", "null", "full"),
+        ("partial_fit", "null", "train"),
+        ("warm_start", "null", "train"),
+        ("fit", "train", "train"),
+        ("partial_fit", "full", "full"),
+    ],
+)
+@pytest.mark.parametrize("part", ["classifier", "autoencoder"])
+def test_images_are_those_of_the_method_unless_stated(part, method, images, trained_on):
+    config = compose(CONF, [f"{part}.method={method}", f"{part}.images={images}"])
+    assert getattr(config, part).trained_on == trained_on
 
 
 BAD = {
@@ -83,6 +99,15 @@ BAD = {
     "network.hidden_layer_sizes=[4,0]": "network.hidden_layer_sizes.1=0: should be greater",
     "grid.init=[]": "grid.init=[]: List should have at least 1 item",
     "grid.init=[zero,zero]": "grid.init=['zero', 'zero']: should not hold a value twice",
+    "grid.method=[fit]": "grid.method=['fit']: should hold fit and partial_fit",
+    "classifier.method=fitted": "classifier.method='fitted': should be 'fit', 'partial_fit' or",
+    "classifier.images=val": "classifier.images='val': should be 'train' or 'full'",
+    "classifier.divisor=0": "classifier.divisor=0: should be greater than 0",
+    "classifier.solver=lbfgs": "classifier.solver='lbfgs': should be 'adam' or 'sgd'",
+    "network.bias_init=weight": "network.bias_init='weight': should be 'zero', 'random', 'rand",
+    "search.solver=[bfgs]": "search.solver.0='bfgs': should be 'adam', 'sgd' or 'lbfgs'",
+    "fashion_mnist.source=web": "fashion_mnist.source='web': should be 'idx' or 'kaggle'",
+    "features.by=ica": "features.by='ica': should be 'autoencoder', 'pca' or 'projection'",
     "grid.init=[one]": "grid.init.0='one': should be 'zero', 'random'",
     "search.cv=1": "search.cv=1: should be greater than or equal to 2",
     "mnist.test_size=1.0": "mnist.test_size=1.0: should be less than 1",
@@ -126,8 +151,8 @@ def test_load_applies_the_overrides_of_a_matrix_cell():
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("patience: 20", "patience: '20'", "network.patience='20': should be a valid integer"),
-        ("patience: 20", "patients: 20", "did you mean network.patience"),
+        ("patience: null", "patience: '20'", "network.patience='20': should be a valid integer"),
+        ("patience: null", "patients: 20", "did you mean network.patience"),
         ("learning_rate: 0.02", "learning_rate: 1e-5x", "network.learning_rate='1e-5x'"),
         ("seed: 42\n", "seed: [\n", "cannot be read"),
     ],

@@ -1,4 +1,4 @@
-"""IDX files and splits, against hand-made bytes and scikit-learn."""
+"""Files of images and splits, against hand-made bytes and scikit-learn."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ import pytest
 from sklearn.model_selection import train_test_split
 
 from mlcore.data import splits
+from mlcore.data.images import parse_idx, read_csv, read_idx_pair, read_images
 from mlcore.data.splits import Part
 from mlcore.errors import RetraceError
 
@@ -32,6 +33,69 @@ def pair(tmp_path):
     return write
 
 
+HEADER = ",".join(["label", *(f"pixel{i}" for i in range(1, 785))])
+
+
+def csv(*rows, header=HEADER):
+    """A CSV file of images; of a row that is cut short, the last value fills what is left."""
+    full = [[*row, *[row[-1]] * (785 - len(row))] for row in rows]
+    return "\n".join([header, *(",".join(map(str, row)) for row in full)]) + "\n"
+
+
+def test_kaggles_files_give_what_the_idx_files_give(tmp_path):
+    rng = np.random.default_rng(0)
+    for prefix, kaggle, n in (("train", "train", 7), ("t10k", "test", 4)):
+        X, y = rng.integers(0, 256, (n, 784)), rng.integers(0, 10, n)
+        pixels, labels = bytes(X.ravel().tolist()), bytes(y.tolist())
+        (tmp_path / f"{prefix}-images-idx3-ubyte").write_bytes(idx(n, 28, 28, values=pixels))
+        (tmp_path / f"{prefix}-labels-idx1-ubyte").write_bytes(idx(n, values=labels))
+        rows = csv(*np.column_stack([y, X]).tolist())
+        (tmp_path / f"fashion-mnist_{kaggle}.csv").write_text(rows)
+    for ours, theirs, n in zip(
+        read_images(tmp_path), read_images(tmp_path, "kaggle"), (7, 4), strict=True
+    ):
+        assert ours.X.shape == (n, 784)
+        for a, b in zip(ours, theirs, strict=True):
+            assert a.dtype == b.dtype == np.uint8
+            assert a.tolist() == b.tolist()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("", "is not a table of images: No columns"),
+        ("<html>log in</html>", "the columns should be label, pixel1, ..., pixel784"),
+        (csv([1, 2], header=HEADER.replace("label", "class")), "the columns should be label"),
+        (csv([1, 2], header=HEADER.replace("pixel9,", "pixel10,", 1)), "the columns should be"),
+        (csv([1, 2], header=HEADER + ",pixel785"), "the columns should be label, pixel1, ..., "),
+        (csv([1, 2]) + "3,4,5\n", "pixels should be whole numbers from 0 to 255"),
+        (csv([1, 2]) + "3,4" * 800, "is not a table of images: Error tokenizing"),
+        *(
+            (csv([1, 7], [1, 7, value]), "pixels should be whole numbers from 0 to 255")
+            for value in (256, -1, 0.5, "", "x", "1e3", "nan", 2**70)
+        ),
+        (csv([9, 0], [10, 0]), "has the label 10; labels go from 0 to 9"),
+    ],
+)
+def test_a_file_that_is_not_as_kaggles_is_refused_in_a_line(tmp_path, content, reason):
+    path = tmp_path / "images.csv"
+    path.write_text(content)
+    with pytest.raises(RetraceError) as error:
+        read_csv(path)
+    assert str(error.value).startswith(str(path))
+    assert reason in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "missing"),
+    [("idx", "train-images-idx3-ubyte"), ("kaggle", "fashion-mnist_train.csv")],
+)
+def test_files_that_are_not_there_are_named(tmp_path, source, missing):
+    with pytest.raises(RetraceError, match=f"{missing} does not exist; `dvc repro fetch` gets it"):
+        read_images(tmp_path, source)
+
+
 def numbered(start, stop):
     """A part whose pixels are the numbers of its images."""
     ids = np.arange(start, stop)
@@ -46,7 +110,7 @@ def ids_of(part):
     ("n", "size"), [(3, b"\0\0\0\x03"), (258, b"\0\0\x01\x02"), (0, b"\0" * 4)]
 )
 def test_parse_one_dimension(n, size):
-    array = splits.parse_idx(b"\x00\x00\x08\x01" + size + (bytes(range(250, 256)) * 43)[:n], "file")
+    array = parse_idx(b"\x00\x00\x08\x01" + size + (bytes(range(250, 256)) * 43)[:n], "file")
     assert array.dtype == np.uint8
     assert array.tolist() == [250 + i % 6 for i in range(n)]
 
@@ -55,7 +119,7 @@ def test_parse_three_dimensions_in_c_order():
     content = (
         b"\x00\x00\x08\x03\x00\x00\x00\x02\x00\x00\x00\x01\x00\x00\x00\x03\x01\x02\x03\x0a\x0b\x0c"
     )
-    assert splits.parse_idx(content, "file").tolist() == [[[1, 2, 3]], [[10, 11, 12]]]
+    assert parse_idx(content, "file").tolist() == [[[1, 2, 3]], [[10, 11, 12]]]
 
 
 @pytest.mark.parametrize(
@@ -74,7 +138,7 @@ def test_parse_three_dimensions_in_c_order():
 )
 def test_parse_refuses_what_is_not_idx_of_bytes(content):
     with pytest.raises(RetraceError, match=r"^some file is not an IDX file of unsigned bytes$"):
-        splits.parse_idx(content, "some file")
+        parse_idx(content, "some file")
 
 
 @pytest.mark.parametrize(
@@ -94,12 +158,12 @@ def test_parse_refuses_what_is_not_idx_of_bytes(content):
 )
 def test_parse_refuses_a_header_that_does_not_fit(content, reason):
     with pytest.raises(RetraceError, match=f"some file.*{reason}"):
-        splits.parse_idx(content, "some file")
+        parse_idx(content, "some file")
 
 
 def test_read_pair(pair):
     pixels = bytes(i % 251 for i in range(2 * 784))
-    X, y = splits.read_idx_pair(*pair(idx(2, 28, 28, values=pixels), idx(2, values=bytes([9, 0]))))
+    X, y = read_idx_pair(*pair(idx(2, 28, 28, values=pixels), idx(2, values=bytes([9, 0]))))
     assert X.shape == (2, 784)
     assert X.dtype == y.dtype == np.uint8
     assert X.tobytes() == pixels
@@ -122,7 +186,7 @@ def test_read_pair(pair):
 def test_read_pair_refuses_files_that_do_not_belong(pair, images, labels, said):
     paths = pair(images, labels)
     with pytest.raises(RetraceError, match=said) as error:
-        splits.read_idx_pair(*paths)
+        read_idx_pair(*paths)
     at_fault = {"has": paths[1:], "is": paths[:1]}.get(said.split()[0], paths)
     assert all(str(path) in str(error.value) for path in at_fault)
 
@@ -154,7 +218,7 @@ def test_real_mnist_has_820_ones_in_the_test_part():
     if not RAW_MNIST.is_dir():
         pytest.skip("MNIST has not been fetched")
     train, test = (
-        splits.read_idx_pair(
+        read_idx_pair(
             RAW_MNIST / f"{name}-images-idx3-ubyte", RAW_MNIST / f"{name}-labels-idx1-ubyte"
         )
         for name in ("train", "t10k")
@@ -174,6 +238,7 @@ def subset(**options):
         "n_train": 50,
         "n_test": 20,
         "subset_seed": None,
+        "pooled": False,
         "validation_size": 0.2,
         "stratify": False,
         "seed": 7,
@@ -195,17 +260,40 @@ def test_a_stratified_validation_part_has_the_shares_of_the_classes():
     assert np.bincount(subset()["val"].y, minlength=10).tolist() != [1] * 10
 
 
-def test_a_subset_seed_draws_images_without_replacement_and_keeps_their_order():
+def test_a_subset_seed_draws_images_of_each_file_without_replacement():
     first, again, other = subset(subset_seed=1), subset(subset_seed=1), subset(subset_seed=2)
     for name, size, everything in (("full", 50, range(90)), ("test", 20, range(1000, 1040))):
         ids = ids_of(first[name])
-        assert ids == sorted(set(ids)) == ids_of(again[name])
-        assert len(ids) == size
+        assert ids == ids_of(again[name])
+        assert len(ids) == len(set(ids)) == size
         assert set(ids) < set(everything)
-        assert ids != list(everything)[:size]
+        assert sorted(ids) != list(everything)[:size]
         assert ids != ids_of(other[name])
-    assert sorted(ids_of(first["train"]) + ids_of(first["val"])) == ids_of(first["full"])
+    assert sorted(ids_of(first["train"]) + ids_of(first["val"])) == sorted(ids_of(first["full"]))
     held_as_drawn(first)
+
+
+def test_pooled_draws_mix_both_files_and_do_not_overlap():
+    def drawn(seed):
+        files = numbered(0, 60_000), numbered(60_000, 70_000)
+        parts = splits.subset_fashion(
+            *files, n_train=8000, n_test=2000, subset_seed=seed, pooled=True,
+            validation_size=0.1, stratify=False, seed=42,
+        )  # fmt: skip
+        assert all(part.y.tolist() == [i % 10 for i in ids_of(part)] for part in parts.values())
+        return {name: ids_of(part) for name, part in parts.items()}
+
+    first = drawn(1)
+    assert {name: len(ids) for name, ids in first.items()} == {
+        "full": 8000, "train": 7200, "val": 800, "test": 2000,
+    }  # fmt: skip
+    assert len(set(first["full"] + first["test"])) == 10_000
+    for name in ("full", "test"):  # a seventh is of the second file, by five standard deviations
+        ids = np.array(first[name])
+        assert np.mean(ids >= 60_000) == pytest.approx(1 / 7, abs=5 * (6 / 49 / len(ids)) ** 0.5)
+    train, val = train_test_split(first["full"], test_size=800, random_state=42)
+    assert (first["train"], first["val"]) == (train, val)
+    assert drawn(1) == first != drawn(2)
 
 
 def test_describe_counts_images_that_should_not_be_there():
@@ -227,6 +315,41 @@ def test_scale_divides_every_pixel_value_by_255():
     assert scaled.ravel().tolist() == expected.tolist()
     assert (scaled[0, 0], scaled[-1, -1]) == (0.0, 1.0)
     assert pixels.ravel().tolist() == list(range(256))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("divisor", [255, 1, 127.5])
+def test_pixels_are_scaled_as_is_asked(dtype, divisor):
+    pixels = np.arange(256, dtype=np.uint8).reshape(2, 128)
+    for part in splits.from_arrays(arrays_of(pixels), "", dtype=dtype, divisor=divisor).values():
+        assert part.X.dtype == dtype
+        np.testing.assert_allclose(part.X, pixels.astype(float) / divisor, rtol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "labels"),
+    [("train", {"train": 0, "val": 1, "test": 2}), ("full", {"train": 3, "test": 2})],
+)
+def test_a_training_takes_all_images_or_those_that_do_not_validate(trained_on, labels):
+    arrays = arrays_of(np.zeros((1, 2), np.uint8)) | {
+        "X_full": np.zeros((1, 2), np.uint8),
+        "y_full": np.array([3], np.uint8),
+    }
+    parts = splits.for_training(arrays, "", trained_on)
+    assert {name: part.y.item() for name, part in parts.items()} == labels
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_noise_is_normal_and_decided_by_its_seed(dtype):
+    X = np.full((200, 500), 0.5, dtype)
+    noisy = splits.with_noise(X, 1)
+    assert (noisy.dtype, noisy.shape) == (dtype, X.shape)
+    z = np.sort((noisy - 0.5).ravel()) / 0.2
+    assert [z.mean(), z.std()] == pytest.approx([0, 1], abs=0.02)
+    assert np.mean(abs(z) < 1) == pytest.approx(0.6827, abs=0.01)
+    assert (noisy == splits.with_noise(X, 1)).all()
+    assert (noisy != splits.with_noise(X, 2)).mean() > 0.99
+    assert (X == 0.5).all()
 
 
 def arrays_of(X):

@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from joblib import Parallel, delayed
+from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning
 from sklearn.metrics import accuracy_score, log_loss, mean_squared_error
@@ -19,14 +20,15 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.neural_network._multilayer_perceptron import BaseMultilayerPerceptron
 
 from mlcore.training.mlp import (
+    METHODS,
     ObservedMLPClassifier,
     ObservedMLPRegressor,
     sklearn_arguments,
     whole_training,
 )
-from mlcore.training.search import GridSearch, longest_first
+from mlcore.training.search import GridSearch, longest_first, n_fits
 
-GRID = {"solver": ["adam", "sgd"], "learning_rate": [0.001, 0.05], "batch_size": [16, 50]}
+GRID = {"solver": ["adam", "lbfgs", "sgd"], "learning_rate": [0.001, 0.05], "batch_size": [16, 50]}
 FITS = [
     {"solver": "adam"},
     {"solver": "sgd", "learning_rate_init": 0.1, "momentum": 0.5},
@@ -100,15 +102,50 @@ def test_fits_are_those_of_scikit_learn(parts, images, kind, more, validated):
     assert not hasattr(ours, "_validation")  # nor are the data kept
 
 
-@pytest.mark.parametrize("epoch", [1, 2, 3, 4])
-def test_validation_row_is_what_a_fit_of_so_many_epochs_gives(parts, epoch):
-    parts = {name: (X, y * 10 + 7) for name, (X, y) in parts.items()}  # labels are no indices
-    model, _ = fit_and_evaluate(ObservedMLPClassifier(**params()), parts)
-    shorter = quietly(MLPClassifier(**params(max_iter=epoch)), *parts["train"])
-    X, y = parts["val"]
-    row = model.history_[epoch - 1]
-    assert row["val_loss"] == pytest.approx(log_loss(y, shorter.predict_proba(X)), rel=1e-6)
-    assert row["val_accuracy"] == accuracy_score(y, shorter.predict(X))
+def after_each_epoch(model, method, X, y):
+    """Yield a model of scikit-learn's own as it is after each of four epochs."""
+    if method == "fit":
+        yield from (quietly(clone(model).set_params(max_iter=n), X, y) for n in (1, 2, 3, 4))
+    elif method == "partial_fit":
+        classes = {"classes": np.unique(y)} if isinstance(model, MLPClassifier) else {}
+        yield from (model.partial_fit(X, y, **classes) for _ in range(4))
+    else:
+        model.set_params(max_iter=1, warm_start=True)
+        yield from (quietly(model, X, y) for _ in range(4))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("kind", ["classifier", "regressor"])
+def test_each_method_is_scikit_learns_own_epoch_by_epoch(parts, kind, method, dtype):
+    data = {name: (X.astype(dtype), y) for name, (X, y) in parts.items()}
+    observed, plain = ObservedMLPClassifier, MLPClassifier
+    if kind == "regressor":
+        data = {name: (X, X) for name, (X, _) in data.items()}
+        observed, plain = ObservedMLPRegressor, MLPRegressor
+    (X_val, y_val), given = data["val"], params(batch_size=32)
+    ours = observed(**given).fit(*data["train"], validation=data["val"], method=method)
+    assert [row["epoch"] for row in ours.history_] == [1, 2, 3, 4]
+    steps = after_each_epoch(plain(**given), method, *data["train"])
+    for row, theirs in zip(ours.history_, steps, strict=True):
+        assert row["train_loss"] == theirs.loss_
+        if kind == "classifier":
+            loss = log_loss(y_val, theirs.predict_proba(X_val))
+            assert row["val_accuracy"] == accuracy_score(y_val, theirs.predict(X_val))
+        else:
+            loss = mean_squared_error(y_val, theirs.predict(X_val)) / 2
+        assert row["val_loss"] == pytest.approx(loss, rel=1e-5 if dtype == np.float32 else 1e-12)
+    mine, his = ([*model.coefs_, *model.intercepts_] for model in (ours, theirs))
+    assert all(np.array_equal(a, b) and a.dtype == dtype for a, b in zip(mine, his, strict=True))
+    assert ours.get_params() == observed(**given).get_params()
+
+
+def test_the_methods_give_different_models(parts):
+    found = {
+        method: ObservedMLPClassifier(**params(batch_size=32)).fit(*parts["train"], method=method)
+        for method in METHODS
+    }
+    assert len({model.coefs_[0].tobytes() for model in found.values()}) == 3
 
 
 def test_validation_may_lack_classes(parts):
@@ -237,7 +274,7 @@ def test_search_scores_as_scikit_learn(searched):
         }
         for i, candidate in enumerate(results["params"])
     }
-    assert len(ours.candidates_) == len(expected) == 8
+    assert len(ours.candidates_) == len(expected) == 12
     assert [row["mean_accuracy"] for row in ours.candidates_] == pytest.approx(
         sorted(results["mean_test_score"], reverse=True), rel=1e-14
     )
@@ -265,8 +302,10 @@ def test_of_equally_good_candidates_the_best_is_scikit_learns(parts):
 
 def test_search_tells_of_every_fit_and_of_the_refit(searched):
     ours, _, rows = searched
-    assert [row["fit"] for row in rows[:24]] == list(range(1, 25))
-    assert rows[24:] == ours.history_
+    n = n_fits(GRID, cv=3)
+    assert n == (8 + 1) * 3  # the four candidates with lbfgs are one
+    assert [row["fit"] for row in rows[:n]] == list(range(1, n + 1))
+    assert rows[n:] == ours.history_
     assert len(ours.history_) == 6
 
 
@@ -275,7 +314,8 @@ def test_search_knows_when_each_candidate_was_fitted(searched):
     assert len(ours.times_) == len(ours.candidates_)
     assert all(started < ended for started, ended in ours.times_)
     # One after another, on one core: no candidate has the time of the whole search
-    spans = sorted(ours.times_)
+    spans = sorted(set(ours.times_))
+    assert len(spans) == 9
     assert all(ended <= started for (_, ended), (started, _) in pairwise(spans))
 
 
@@ -287,6 +327,32 @@ def test_search_refits_the_best_on_all_data(searched, parts):
         hidden_layer_sizes=(8,), max_iter=6, random_state=2, **sklearn_arguments(best)
     )
     assert_same_fit(ours.best_, quietly(model, X, y))
+
+
+def test_the_studys_search_has_75_fits_of_108():
+    grid = {
+        "solver": ["adam", "sgd", "lbfgs"],
+        "learning_rate": [2e-5, 1e-4, 1e-3, 1e-2],
+        "batch_size": [64, 128, 256],
+    }
+    assert n_fits(grid, cv=3) == (24 + 1) * 3
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_lbfgs_as_the_best_candidate_has_one_row(monkeypatch, parts):
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+    X, y = parts["train"]
+    shared = {"hidden_layer_sizes": (8,), "max_iter": 6, "random_state": 2}
+    grid = {"solver": ["lbfgs"], "learning_rate": [0.1, 0.2], "batch_size": [50]}
+    rows = []
+    search = GridSearch(ObservedMLPClassifier(**shared), grid, cv=3)
+    search.fit(X, y, on_epoch=rows.append)
+    assert rows == [{"fit": n} for n in (1, 2, 3)]
+    first, second = search.candidates_
+    assert first | {"learning_rate": 0.2} == second
+    plain = MLPClassifier(**shared, solver="lbfgs").fit(X, y)
+    assert search.history_ == [{"epoch": plain.n_iter_, "train_loss": plain.loss_}]
+    assert all(map(np.array_equal, search.best_.coefs_, plain.coefs_))
 
 
 def test_a_fold_seed_shuffles_the_folds_as_scikit_learn(parts):

@@ -12,7 +12,7 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mlcore.data.splits import parse_idx, read_idx_pair
+from mlcore.data.images import parse_idx, read_idx_pair
 from mlcore.errors import RetraceError
 
 TIMES = float(os.environ.get("RETRACE_FUZZ", "1"))

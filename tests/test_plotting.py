@@ -96,7 +96,7 @@ def verdicts(**changed):
 
 
 def test_the_verdicts_picture_places_the_printed_number_in_tolerances():
-    figure = plotting.verdict_chart({"one": verdicts(mean=np.nan), "two": verdicts()[:1]}, "t")
+    figure = plotting.verdict_chart({"one": verdicts(low=np.nan), "two": verdicts()[:1]}, "t")
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["one", "a 97.33", "b",
                                                                       "two", "a 97.33"]  # fmt: skip

@@ -31,7 +31,8 @@ def test_the_stage_of_a_number_made_its_file(path):
     ("path", "stage", "value"),
     [
         ("mnist_grid.test_accuracy.leaky_relu.random", "train_network@leaky_relu-random", 0.02),
-        ("fashion_classifier.val_loss.logistic", "fit_classifier@logistic", 2e-5),
+        ("fashion_classifier.val_loss.logistic", "fit_classifier@logistic-partial_fit", 2e-5),
+        ("fashion_classifier.test_accuracy.tanh", "fit_classifier@tanh-fit", 2e-5),
         ("bottleneck_probe.train_accuracy.identity", "classify_features@identity", 2e-5),
     ],
 )
@@ -59,10 +60,13 @@ def test_parameters_are_those_of_the_matrix():
     params = load(ROOT / "params.yaml").model_dump()
 
     def behind(path):
-        return provenance(path, ROOT.joinpath, params)["params"]
+        return provenance(path, lambda file: Path(__file__), params)["params"]
 
     network = behind("mnist_grid.test_accuracy.relu.zero")["network"]
     assert (network["activation"], network["init"]) == ("relu", "zero")
+    for metric, method in (("test_loss", "partial_fit"), ("test_accuracy", "fit")):
+        classifier = behind(f"fashion_classifier.{metric}.relu")["classifier"]
+        assert (classifier["activation"], classifier["method"]) == ("relu", method)
     codes = behind("bottleneck_probe.test_accuracy.identity")
     assert codes["autoencoder"]["activation"] == "identity"
     assert codes["feature_classifier"]["activation"] == "tanh"

@@ -152,13 +152,13 @@ WRONG = {  # what is asked for, edits, and the lines that are said
     "near": (["trian_network"], {}, [f"{NO} trian_network; did you mean train_network?"]),
     "cell": (["fit_classifier@rleu"], {}, [f"{NO} fit_classifier@rleu; did you mean fit_classif"]),
     "far": (["n"], {}, [f"{NO} n; there are classify_features, evaluate, extract_features, "]),
-    "conf": (["n"], {"conf/network/study.yaml": ("patience: 20", "patience: 21")}, [UNREAD, NO]),
+    "conf": (["n"], {"conf/network/study.yaml": ("patience: null", "patience: 21")}, [UNREAD, NO]),
     "damaged conf": (
-        ["n"], {"conf/network/study.yaml": ("patience: 20", "patience: [")},
+        ["n"], {"conf/network/study.yaml": ("patience: null", "patience: [")},
         ["warning: conf/: while parsing a flow sequence", NO]),
     "jobs": (["--jobs", "0"], {}, ["error: --jobs=0: should be 1 or more"]),
     "value": (
-        ["--jobs", "2"], {"params.yaml": ("patience: 20", "patience: -1")},
+        ["--jobs", "2"], {"params.yaml": ("patience: null", "patience: -1")},
         ["error: params.yaml: network.patience=-1: should be greater than or equal to 1"]),
 }  # fmt: skip
 

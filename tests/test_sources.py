@@ -11,12 +11,18 @@ import threading
 import time
 import tracemalloc
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
+from mlcore.config import compose
 from mlcore.data import sources
 from mlcore.data.sources import Source
 from mlcore.errors import RetraceError
+from mlcore.workspace import Workspace
+from stages import fetch
+
+CONF = Path(__file__).parents[1] / "conf"
 
 NAMES = [
     f"{part}-{what}-ubyte" for part in ("train", "t10k") for what in ("images-idx3", "labels-idx1")
@@ -168,6 +174,60 @@ def test_gzip_bomb_is_not_unpacked(tmp_path, out):
     tracemalloc.stop()
     assert f"{NAMES[0]} has {len(CONTENT[NAMES[0]]) + 1} bytes or more" in reason
     assert peak < 4 * 2**20
+
+
+@pytest.mark.parametrize("inside", ["", "fashion_mnist"])
+def test_kaggles_files_are_copied(tmp_path, out, inside):
+    given = tmp_path / "kaggle" / inside
+    given.mkdir(parents=True)
+    for name in ("fashion-mnist_train.csv", "fashion-mnist_test.csv", "more.csv"):
+        (given / name).write_text(name)
+    put(out)
+    assert sources.copy_kaggle(out, tmp_path / "kaggle") == f"folder {given}"
+    assert read(out) == {name: name.encode() for name in sources.KAGGLE}
+    assert [path.name for path in out.parent.iterdir()] == ["mnist"]
+
+
+@pytest.mark.parametrize("there", [None, (), sources.KAGGLE[:1], sources.KAGGLE[1:]])
+def test_kaggles_files_that_are_not_given(tmp_path, out, there):
+    given = None if there is None else tmp_path
+    for name in there or ():
+        (tmp_path / name).write_text("")
+    put(out)
+    with pytest.raises(RetraceError) as error:
+        sources.copy_kaggle(out, given)
+    lacking = " and ".join(name for name in sources.KAGGLE if name not in (there or ()))
+    told = f"source=kaggle needs {lacking} in {given or 'DIR'}: RETRACE_DATA=DIR make repro"
+    assert str(error.value) == f"fashion_mnist.{told}"
+    assert read(out) == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("dataset", "source", "inside", "expected"),
+    [
+        ("fashion_mnist", "kaggle", "", "kaggle of given"),
+        ("fashion_mnist", "idx", "", "fashion_mnist of given"),
+        ("mnist", "idx", "", "mnist of given"),
+        ("mnist", "kaggle", "", "mnist of None"),  # given is Kaggle's alone
+        ("mnist", "kaggle", "mnist", "mnist of given"),
+    ],
+)
+def test_what_the_stage_takes_from_the_folder_given(
+    monkeypatch, tmp_path, caplog, dataset, source, inside, expected
+):
+    given = tmp_path / "given"
+    (given / inside).mkdir(parents=True)
+    monkeypatch.setenv("RETRACE_DATA", str(given))
+
+    def of(folder):
+        return folder and folder.name
+
+    monkeypatch.setattr(sources, "copy_kaggle", lambda out, folder: f"kaggle of {of(folder)}")
+    monkeypatch.setattr(sources, "fetch", lambda name, out, folder: f"{name} of {of(folder)}")
+    overrides = [f"fetch.dataset={dataset}", f"fashion_mnist.source={source}"]
+    with caplog.at_level("INFO"):
+        fetch.run(compose(CONF, overrides), Workspace(tmp_path, tmp_path))
+    assert caplog.messages[-1].endswith(f"from {expected}")
 
 
 def raising(error, after=0):

@@ -1,5 +1,6 @@
 """The stages that gather results: all of them, and what a narrowed grid leaves."""
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,9 @@ from PIL import Image
 
 from mlcore.config import compose
 from mlcore.data.splits import Part
+from mlcore.errors import RetraceError
 from mlcore.files import read_json, save_arrays, write_json, write_table
+from mlcore.judging.replicates import read_curves, read_runs
 from mlcore.report.pictures import fashion
 from mlcore.training.mlp import ObservedMLPClassifier, ObservedMLPRegressor
 from mlcore.training.weights import MLPWeights, save_mlp
@@ -33,6 +36,9 @@ DIAGNOSTICS = {
 EPOCHS = [{"epoch": e, "train_loss": 2 / e, "val_loss": 3 / e} for e in (1, 2, 3)]
 PARTS = ("train", "val", "test")
 METRICS = {f"{p}_{m}": 0.25 for p in PARTS for m in ("loss", "accuracy")}
+OF_ALL_IMAGES = {f"{p}_{m}": 0.75 for p in ("train", "test") for m in ("loss", "accuracy")}
+METHODS = {"partial_fit": (METRICS, EPOCHS), "warm_start": (METRICS, EPOCHS),
+           "fit": (OF_ALL_IMAGES, [{"epoch": e, "train_loss": 4 / e} for e in (1, 2)])}  # fmt: skip
 
 
 def training(workspace, name, metrics, epochs=EPOCHS):
@@ -45,9 +51,12 @@ def workspace(tmp_path_factory):
     """Results of all stages before evaluate and plot, made up."""
     root = tmp_path_factory.mktemp("stages")
     workspace = Workspace(root, root)
-    ignored = shutil.ignore_patterns("figures", "history", "svg")
+    ignored = shutil.ignore_patterns("figures", "history", "svg", "replicates*.csv")
     shutil.copytree(ROOT / "metrics", root / "metrics", ignore=ignored)
     config = compose(CONF)
+    for name, read in (("replicates", read_runs), ("replicates_curves", read_curves)):
+        path = root / "metrics" / f"{name}.csv"
+        read(path).to_csv(path, index=False)  # empty
     worked_examples.run(config, workspace)
     for file, parts in (("mnist", PARTS), ("fashion_mnist", ("full", "test"))):
         counts = {part: {"n_samples": 10, "class_counts": [1] * 10} for part in parts}
@@ -57,11 +66,14 @@ def workspace(tmp_path_factory):
             k = 10 * i + j
             epochs = [row | DIAGNOSTICS | {"unit_spread_1": k / 7} for row in EPOCHS]
             training(workspace, f"network/{activation}-{init}", {"test_accuracy": k / 100}, epochs)
-    for name in config.grid.classifier_activation:
-        training(workspace, f"classifier/{name}", METRICS)
+    for method, (metrics, epochs) in METHODS.items():
+        for name in config.grid.classifier_activation:
+            training(workspace, f"classifier/{name}-{method}", metrics, epochs)
+        for name in config.grid.autoencoder_activation:
+            error = {"test_mse": metrics["test_loss"] / 2}
+            training(workspace, f"autoencoder/{name}-{method}", error, epochs)
     for name in config.grid.autoencoder_activation:
         training(workspace, f"feature_classifier/{name}", METRICS)
-        training(workspace, f"autoencoder/{name}", {"test_mse": 0.25})
     best = {"solver": "sgd", "learning_rate": 0.5, "batch_size": 7}
     write_json(workspace.output("metrics/search/best.json"), {"val_accuracy": 0.5})
     write_table(workspace.output("metrics/search.csv"), [best | {"rank": 1, "mean_accuracy": 0.5}])
@@ -90,14 +102,16 @@ def test_each_number_is_where_it_belongs(workspace):
     assert accuracy["relu"]["random"] == {"ours": 0.21, "published": 0.9416}
     assert accuracy["sigmoid"]["normal"] == {"ours": 0.02, "published": 0.9511}
     assert found["fashion_classifier"]["val_loss"]["tanh"] == {"ours": 0.25, "published": 0.4419}
+    assert found["fashion_classifier"]["test_loss"]["tanh"]["ours"] == 0.25
+    assert found["fashion_classifier"]["test_accuracy"]["tanh"]["ours"] == 0.75
     assert found["fashion_search"]["best"]["solver"] == {"ours": "sgd", "published": "adam"}
     assert found["bottleneck_probe"]["test_accuracy"]["identity"]["published"] == 0.737
     step = found["worked_examples"]["backprop"]
     assert step["updated"]["w2"]["ours"] == pytest.approx(0.585)
     assert step["loss_after"] == {"ours": pytest.approx(3.2872008, abs=1e-7), "published": 3.3}
     assert headline["relu-random"] == 0.21
-    assert headline["fashion-logistic"] == headline["codes-identity"] == 0.25
-    assert (headline["search-cv"], headline["mse-relu"]) == (0.5, 0.25)
+    assert (headline["fashion-logistic"], headline["codes-identity"]) == (0.75, 0.25)
+    assert (headline["search-cv"], headline["mse-relu"]) == (0.5, 0.375)
     assert len(headline) == 21
 
 
@@ -108,6 +122,11 @@ def test_histories_of_a_part_are_one_long_table(workspace):
     assert table["run"].nunique() == 12
     last = table[table["run"] == "leaky_relu-normal"].iloc[-1]
     assert last[["epoch", "train_loss", "val_loss"]].tolist() == [3, 2 / 3, 1.0]
+    table = pd.read_csv(workspace.out / "metrics" / "history" / "classifier.csv")
+    of = {name: rows["val_loss"].tolist() for name, rows in table.groupby("run")}
+    assert of["tanh-partial_fit"] == [3.0, 1.5, 1.0]
+    assert np.isnan(of["tanh-fit"]).all()
+    assert len(of) == 8
     diagnostics = pd.read_csv(workspace.out / "metrics" / "diagnostics.csv")
     assert set(diagnostics) == {"run", "epoch", *DIAGNOSTICS}
     rounded = diagnostics[diagnostics["run"] == "tanh-random"]["unit_spread_1"]
@@ -129,7 +148,10 @@ def test_a_narrowed_grid_leaves_gaps_not_old_numbers(workspace):
 
 
 def test_a_grid_beyond_the_studys_is_evaluated_for_what_the_study_has(workspace):
-    found, _ = evaluated(workspace, "grid.init=[normal,he]")
+    overrides = ["grid.init=[normal,he]", "grid.method=[warm_start,fit,partial_fit]"]
+    found, headline = evaluated(workspace, *overrides)
+    assert found["fashion_classifier"]["test_loss"]["tanh"]["ours"] == 0.25
+    assert headline["mse-relu"] == 0.375
     assert set(found["mnist_grid"]["test_accuracy"]["tanh"]) == {"zero", "random", "normal"}
 
 
@@ -142,15 +164,16 @@ def test_every_figure_is_drawn(workspace, overrides, n_cells):
         arrays[f"X_{part}"] = rng.integers(0, 256, (20, 784)).astype(np.uint8)
         arrays[f"y_{part}"] = (np.arange(20) % 10).astype(np.uint8)
     save_arrays(workspace.output("data/fashion_mnist.npz"), **arrays)
-    X, codes = arrays["X_train"] / 255, arrays | {f"X_{p}": arrays[f"X_{p}"][:, :4] for p in PARTS}
+    X, codes = arrays["X_train"] / 255, {"y_test": arrays["y_test"]}
+    codes |= {f"X_{p}": rng.random((20, 4)) for p in ("full", "test")}
     small = {"hidden_layer_sizes": (4,), "max_iter": 1}
     for name in config.grid.autoencoder_activation:
         model = ObservedMLPRegressor(**small, activation=name).fit(X, X)
-        save_mlp(workspace.output(f"models/autoencoder/{name}.npz"), model)
+        save_mlp(workspace.output(f"models/autoencoder/{name}-fit.npz"), model)
         save_arrays(workspace.output(f"data/features/{name}.npz"), **codes)
     for name in config.grid.classifier_activation:
         model = ObservedMLPClassifier(**small, activation=name).fit(X, arrays["y_train"])
-        save_mlp(workspace.output(f"models/classifier/{name}.npz"), model)
+        save_mlp(workspace.output(f"models/classifier/{name}-fit.npz"), model)
     shutil.copy(ROOT / "dvc.yaml", workspace.root)
     figures, svgs = (workspace.out / "metrics" / name for name in ("figures", "svg"))
     for folder in (figures, svgs):
@@ -184,17 +207,30 @@ def test_the_splits_are_written_with_their_counts(tmp_path, write_idx):
     subset_fashion.run(config, workspace)
 
     def counts(name):
-        parts = read_json(tmp_path / "metrics" / f"{name}.json").items()
-        return {part: about["n_samples"] for part, about in parts}
+        parts = read_json(tmp_path / "metrics" / f"{name}.json")
+        return {part: about["n_samples"] for part, about in parts.items() if part != "sha256"}
+
+    raw = tmp_path / "data" / "raw" / "fashion_mnist"
+    told = read_json(tmp_path / "metrics" / "fashion_mnist.json")["sha256"]
+    assert told == {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in raw.iterdir()}
 
     assert counts("mnist") == {"train": 80, "val": 10, "test": 10}
-    assert counts("fashion_mnist") == {"full": 100, "train": 80, "val": 20, "test": 20}
+    assert counts("fashion_mnist") == {"full": 100, "train": 90, "val": 10, "test": 20}
     with np.load(tmp_path / "data" / "mnist.npz") as file:
         pixels = np.concatenate([file[f"X_{part}"][:, 0] for part in PARTS])
     assert sorted(pixels) == list(range(100))
     with np.load(tmp_path / "data" / "fashion_mnist.npz") as file:
         assert file["X_full"][:, 0].tolist() == list(range(100))
         assert file["X_test"][:, 0].tolist() == list(range(20))
+
+
+@pytest.mark.parametrize(("key", "n", "there"), [("n_train", 161, 160), ("n_test", 41, 40)])
+def test_more_images_than_the_files_have_are_refused(tmp_path, write_idx, key, n, there):
+    write_idx(tmp_path / "data" / "raw" / "fashion_mnist", 160, 40)
+    sizes = {"n_train": 100, "n_test": 20} | {key: n}
+    config = compose(CONF, [f"fashion_mnist.{name}={size}" for name, size in sizes.items()])
+    with pytest.raises(RetraceError, match=rf"fashion_mnist\.{key}={n}: .* has {there} images"):
+        subset_fashion.run(config, Workspace(tmp_path, tmp_path))
 
 
 def test_what_the_classifiers_confuse_is_counted_by_hand():

@@ -20,7 +20,6 @@ from mlcore.judging.replicates import CURVES, KEY, METRICS, Table, read_replicat
 from mlcore.sweeps.jobs import jobs_of, read_sweeps, todo
 from mlcore.sweeps.run import chosen
 from mlcore.tracking.store import default_uri
-from mlcore.training.models import load_network
 from stages import train_network
 
 ROOT = Path(__file__).parents[1]
@@ -33,12 +32,16 @@ FILE = {
         "networks": NETWORKS,
         "codes": {
             "stages": ["train_autoencoder", "extract_features", "classify_features"],
-            "overrides": ["autoencoder.max_epochs=2", "feature_classifier.max_epochs=2"],
+            "overrides": [
+                "autoencoder.seed=${seed}",
+                "autoencoder.max_epochs=2",
+                "feature_classifier.max_epochs=2",
+            ],
         },
         "search": {
             "stages": ["search_classifier"],
             "overrides": [
-                "search.fold_seed=${seed}",
+                "search.seed=${seed}",
                 "search.solver=[adam]",
                 "search.learning_rate=[0.01]",
                 "search.batch_size=[32],[64]",
@@ -95,7 +98,7 @@ def test_a_sweep_fills_its_table_and_is_not_run_twice(project):
     # Two networks, an autoencoder, a classifier on its codes and two candidates, of two seeds
     assert len(rows) == 12
     assert sorted(set(zip(rows["part"], rows["name"], strict=True))) == [
-        ("autoencoder", "relu"),
+        ("autoencoder", "relu-fit"),
         ("feature_classifier", "relu"),
         ("network", "relu-normal"),
         ("network", "tanh-normal"),
@@ -105,7 +108,7 @@ def test_a_sweep_fills_its_table_and_is_not_run_twice(project):
     assert rows["params"].is_unique
     assert rows["results"].nunique() == 4
     assert set(rows["overrides"][rows["part"] == "search"]) == {
-        f"search.fold_seed=${{seed}} search.solver=[adam] search.learning_rate=[0.01] "
+        f"search.seed=${{seed}} search.solver=[adam] search.learning_rate=[0.01] "
         f"search.batch_size=[{size}] search.max_epochs=1"
         for size in (32, 64)
     }
@@ -134,14 +137,6 @@ def test_its_numbers_are_those_of_the_stage_run_by_hand(project):
     row = table(project).query("name == 'tanh-normal'").iloc[0]
     for name, value in json.loads(metrics.read_text(encoding="utf-8")).items():
         assert row[name] == value
-    (model,) = (project.root / "outputs").rglob("*.pkl")
-    network = load_network(model)
-    with np.load(project.root / "data" / "mnist.npz") as arrays:
-        X, y = arrays["X_val"] / np.float32(255), arrays["y_val"]
-    losses = -network.predict_log_proba(X)[np.arange(len(y)), y]
-    assert row["val_loss_sd"] == pytest.approx(losses.std(), rel=1e-5)
-    assert np.exp(network.predict_log_proba(X)).sum(axis=1) == pytest.approx(1, rel=1e-5)
-
     curve = table(project, "curves").query(f"params == '{row['params']}'")
     assert curve["epoch"].tolist() == [1, 2]
     last = curve.iloc[-1]
@@ -175,7 +170,7 @@ def test_a_job_is_known_by_its_parameters_and_by_what_the_pipeline_made(project)
     assert changed("params", params, "classifier.max_epochs=7", "tracking=off") == {}
     assert changed("params", params, "network.learning_rate=0.5") == {"networks": [True]}
     # A stage's digest holds what the stages before it depend on
-    stopping, layer = "autoencoder.early_stop=true", "features.layer=2"
+    stopping, layer = "autoencoder.early_stop=false", "features.layer=2"
     assert changed("params", params, stopping) == {"codes": [True, True, True]}
     assert changed("params", params, layer) == {"codes": [False, True, True]}
     assert changed("results", results, "network.learning_rate=0.5") == {}
@@ -287,7 +282,11 @@ def test_data_that_a_sweep_makes_are_its_own(project, write_idx):
     sizes = ["fashion_mnist.n_train=200", "fashion_mnist.n_test=50", "classifier.max_epochs=2"]
     split = {
         "stages": ["subset_fashion", "fit_classifier"],
-        "overrides": [*sizes, "fashion_mnist.validation_size=0.1,0.3"],
+        "overrides": [
+            *sizes,
+            "classifier.method=partial_fit",
+            "fashion_mnist.validation_size=0.1,0.3",
+        ],
     }
     write(project, {"table": "metrics/t.csv", "sweeps": {"split": split}})
     sweep(project)

@@ -15,6 +15,12 @@ def _distinct(values: list[T]) -> list[T]:
     return values
 
 
+def _of_the_study(methods: list[T]) -> list[T]:
+    if not {"fit", "partial_fit"} <= set(methods):
+        raise ValueError("should hold fit and partial_fit: the study has numbers of both")
+    return methods
+
+
 def _without_secret(uri: str) -> str:
     try:
         parts = urlsplit(uri)
@@ -42,8 +48,10 @@ Layers = Annotated[list[Count], Field(min_length=1)]
 
 NetworkActivation = Literal["sigmoid", "tanh", "relu", "leaky_relu", "softmax", "identity"]
 WeightInit = Literal["zero", "random", "random_normal", "normal", "he", "xavier"]
+BiasInit = Literal[WeightInit, "weights"]
 MLPActivation = Literal["logistic", "tanh", "relu", "identity"]
 Solver = Literal["adam", "sgd"]
+SearchedSolver = Literal[Solver, "lbfgs"]
 Dtype = Literal["float32", "float64"]
 Method = Literal["fit", "partial_fit", "warm_start"]
 TrainedOn = Literal["train", "full"]
@@ -87,7 +95,7 @@ class GridConfig(_Section):
     init: Several[WeightInit]
     classifier_activation: Several[MLPActivation]
     autoencoder_activation: Several[MLPActivation]
-    method: Several[Method]
+    method: Annotated[Several[Method], AfterValidator(_of_the_study)]
 
 
 class NetworkConfig(_Section):
@@ -95,7 +103,7 @@ class NetworkConfig(_Section):
 
     activation: NetworkActivation
     init: WeightInit
-    bias_init: WeightInit | Literal["weights"]
+    bias_init: BiasInit
     init_scale: Positive
     hidden_layer_sizes: Layers
     learning_rate: Positive
@@ -143,7 +151,7 @@ class SearchConfig(_Section):
 
     activation: MLPActivation
     hidden_layer_sizes: Layers
-    solver: Several[Solver | Literal["lbfgs"]]
+    solver: Several[SearchedSolver]
     learning_rate: Several[Positive]
     batch_size: Several[Count]
     cv: Annotated[int, Field(ge=2)]

@@ -12,6 +12,7 @@ import tarfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import requests
@@ -19,7 +20,6 @@ from pooch import HTTPDownloader
 from tqdm import tqdm
 
 from mlcore.errors import RetraceError, one_line
-from mlcore.files import atomic_folder
 
 MIRROR_TIMEOUT = 5, 10
 CLIENT_TIMEOUT = 180
@@ -182,23 +182,40 @@ def read_verified(path: Path, name: str, sha256: str) -> bytes:
     return content
 
 
+def given_folder(dataset: str, local: Path) -> Path:
+    """Give the folder with a data set's files: the subfolder named as it, if there is one."""
+    return local / dataset if (local / dataset).is_dir() else local
+
+
 def copy_kaggle(out: Path, local: Path | None) -> str:
     """Copy Kaggle's files of Fashion-MNIST, which only their reader has, into a folder.
+
+    Parameters
+    ----------
+    out : Path
+    local : Path or None
+        Folder with the files, or with a subfolder "fashion_mnist" that has them.
 
     Raises
     ------
     RetraceError
         If `local` is not given or lacks a file; `out` stays as it was.
     """
+    local = local and given_folder("fashion_mnist", local)
     missing = [name for name in KAGGLE if local is None or not (local / name).is_file()]
     if local is None or missing:
         raise RetraceError(
             f"fashion_mnist.source=kaggle needs {' and '.join(missing)} in {local or 'DIR'}: "
             "RETRACE_DATA=DIR make repro"
         )
-    with atomic_folder(out) as folder:
+    with TemporaryDirectory(dir=out.parent, prefix=".fetch-") as work:
+        complete = Path(work, "complete")
+        complete.mkdir()
         for name in KAGGLE:
-            shutil.copyfile(local / name, folder / name)
+            shutil.copyfile(local / name, complete / name)
+        if out.exists():
+            out.rename(Path(work, "old"))
+        complete.rename(out)
     return f"folder {local}"
 
 
@@ -226,8 +243,7 @@ def fetch(dataset: str, out: Path, local: Path | None = None) -> str:
     """
     sources = SOURCES[dataset]
     if local is not None:
-        folder = local / dataset if (local / dataset).is_dir() else local
-        sources = [Source("folder", str(folder), "")]
+        sources = [Source("folder", str(given_folder(dataset, local)), "")]
     work = out.parent / f".fetch-{dataset}"
     reasons = []
     for source in sources:

@@ -1,7 +1,7 @@
 """What the page shows of the results, in the order and the words in which it shows it."""
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -66,15 +66,19 @@ def of_page(
         "rules_sha256": verdict["rules_sha256"],
         "numbers": numbers,
         "by_path": verdict["by_number"],
-        "claims": [
-            (section, list(entries))
-            for section, entries in groupby(verdict["by_claim"].values(), itemgetter("section"))
-        ],
+        "claims": by_section(verdict["by_claim"].values()),
         "choices": choices(sensitivity, verdict["by_number"]),
         "stages": timed(stages, times["stages"]),
         "times": times,
         "data": verdict,
     }
+
+
+def by_section(claims: Iterable[Mapping[str, Any]]) -> list[tuple[str, list[Any]]]:
+    """Give the claims of each section of the report, in the report's order."""
+    ordered = sorted(claims, key=lambda claim: (claim["id"][0], int(claim["id"][1:])))
+    told = [{**c, "words": Counter(c["verdicts"].values()).most_common()} for c in ordered]
+    return [(section, list(rows)) for section, rows in groupby(told, itemgetter("section"))]
 
 
 def name_of(path: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import sobel
+from skimage.filters import sobel
 from skimage.metrics import structural_similarity
 from sklearn.decomposition import PCA
 from sklearn.random_projection import GaussianRandomProjection
@@ -103,8 +103,11 @@ def encoder(by: str, model: Model, layer: int, X: Array, seed: int) -> Callable[
 
 
 def principal_components(X: Array, size: int) -> PCA:
-    """Fit principal components, as exactly as the covariance matrix gives them."""
-    return PCA(size, svd_solver="covariance_eigh").fit(X)
+    """Fit principal components, as exactly as the covariance matrix gives them.
+
+    At most as many as `X`, of shape (n_samples, n_features), can have.
+    """
+    return PCA(min(size, *X.shape), svd_solver="covariance_eigh").fit(X)
 
 
 def describe_reconstruction(train: Array, test: Array, model: Model) -> dict[str, float]:
@@ -126,7 +129,7 @@ def describe_reconstruction(train: Array, test: Array, model: Model) -> dict[str
         mean intensities; "test_explained", share of the variance. "test_mse_pca" is the mean
         squared error of as many principal components of the training images as the code has
         features; "code_zeros" the share of zeros in the code; "gradient_ratio" the norm of the
-        loss's gradient in the first layer over that in the output layer.
+        loss's gradient in the first layer over that in the output layer, 0 where both vanish.
     """
     weights, biases, activation = model
     hidden = ACTIVATIONS[SKLEARN_NAMES.get(activation, activation)]
@@ -137,7 +140,7 @@ def describe_reconstruction(train: Array, test: Array, model: Model) -> dict[str
     pca = principal_components(train, sizes[middle - 1])
     by_pca = pca.inverse_transform(pca.transform(test))
     steps = backward(outputs[1:], weights, outputs[-1] - test, hidden)
-    norms = {layer: np.linalg.norm(outputs[layer].T @ delta) for layer, delta in steps}
+    norms = [float(np.linalg.norm(outputs[layer].T @ delta)) for layer, delta in steps]
     side = isqrt(test.shape[1])
     images, copies = (X.reshape(-1, side, side).astype(float) for X in (test, made))
     pairs = list(zip(images, copies, strict=True))
@@ -151,13 +154,13 @@ def describe_reconstruction(train: Array, test: Array, model: Model) -> dict[str
         "test_explained": 1 - error / float(np.mean((test - test.mean(axis=0)) ** 2)),
         "test_mse_pca": float(np.mean((by_pca - test) ** 2)),
         "code_zeros": float(np.mean(outputs[middle] == 0)),
-        "gradient_ratio": float(norms[0] / norms[len(weights) - 1]),
+        "gradient_ratio": norms[-1] / norms[0] if norms[0] else 0.0,  # the steps go back
     }
 
 
 def edges(images: Array) -> float:
     """Compute the mean magnitude of Sobel's gradient of images (n_images, height, width)."""
-    return float(np.hypot(sobel(images, axis=1), sobel(images, axis=2)).mean())
+    return float(np.mean([sobel(image) for image in images]))  # one by one: it has no batches
 
 
 def variation(images: Array) -> float:

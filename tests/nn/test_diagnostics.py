@@ -10,7 +10,7 @@ from textbook import LOSSES, data, network, reference_loss
 
 from mlcore.nn import NeuralNetwork
 from mlcore.nn.activations import ACTIVATIONS
-from mlcore.nn.diagnostics import PROBE_SIZE, SAME, diagnose, explain, unit_spread
+from mlcore.nn.diagnostics import PROBE_SIZE, SAME, diagnose, explain, unit_spread, why
 from mlcore.nn.gradients import forward
 from mlcore.nn.losses import squared_error
 
@@ -233,3 +233,14 @@ LEARNS = {
 )  # fmt: skip
 def test_what_the_values_mean(values, says):
     assert explain(LEARNS | values) == says
+
+
+@pytest.mark.parametrize(("first", "output", "ratio"), [(0.5, 2.0, 0.25), (0.0, 0.0, 0.0)])
+def test_what_explains_most_is_of_the_first_and_of_the_last_epoch(first, output, ratio):
+    epochs = [
+        {"epoch": 1.0, "gradient_norm_10": output, "gradient_norm_9": 7.0, "gradient_norm_1": first,
+         "unit_spread_1": 0.1, "unit_spread_2": 0.2},
+        {"epoch": 2.0, "gradient_norm_10": 9.0, "gradient_norm_9": 9.0, "gradient_norm_1": 1.0,
+         "unit_spread_1": 0.4, "unit_spread_2": 0.3},
+    ]  # fmt: skip
+    assert why(epochs) == {"gradient_ratio": ratio, "unit_spread": 0.3}

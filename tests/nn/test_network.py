@@ -96,6 +96,37 @@ def test_initial_weights_do_not_depend_on_the_order_of_the_samples():
 
 
 # Without inputs every ReLU stays off: the output biases see nothing but the order of the labels
+@both_floats
+@pytest.mark.parametrize("init_scale", [1.0, 3.0])
+@pytest.mark.parametrize(
+    ("scheme", "mean", "sd"),
+    [("random", 0.005, 0.01 / 12**0.5), ("normal", 0.0, (2 / 40_000) ** 0.5), ("zero", 0.0, 0.0)],
+)
+def test_hidden_biases_begin_as_the_weights_do(scheme, mean, sd, init_scale, dtype):
+    wide = {"hidden_layer_sizes": (40_000,), "weight_init": scheme, "learning_rate": 1e-14,
+            "max_epochs": 1, "batch_size": 10}  # fmt: skip
+    samples = X[:10].astype(dtype), y[::15]
+    model = build(**wide, bias_init="weights", init_scale=init_scale).fit(*samples)
+    plain = build(**wide).fit(*samples)
+    hidden, output = model.biases_
+    assert hidden.dtype == dtype
+    for values in (hidden, model.weights_[0]):
+        assert values.mean() == pytest.approx(init_scale * mean, abs=0.03 * init_scale * sd + 1e-12)
+        assert values.std() == pytest.approx(init_scale * sd, rel=0.03, abs=1e-12)
+    assert len(np.unique(hidden)) > 30_000 or scheme == "zero"
+    np.testing.assert_allclose(output, 0, atol=1e-12)
+    np.testing.assert_allclose(plain.biases_[0], 0, atol=1e-12)
+    for scaled, W in zip(model.weights_, plain.weights_, strict=True):
+        np.testing.assert_allclose(scaled, init_scale * W, rtol=1e-5, atol=1e-12)
+
+
+def test_biases_may_have_a_scheme_of_their_own():
+    model = build(weight_init="zero", bias_init="normal", init_scale=5.0, learning_rate=1e-14,
+                  hidden_layer_sizes=(40_000,), max_epochs=1).fit(X, y)  # fmt: skip
+    assert model.biases_[0].std() == pytest.approx((2 / 40_000) ** 0.5, rel=0.03)
+    assert np.abs(model.weights_[0]).max() < 1e-12
+
+
 def test_order_of_the_samples_does_not_depend_on_the_initial_weights():
     X, y = np.zeros((30, 4)), np.arange(30) % 3
     networks = [{}, {"hidden_layer_sizes": (3,)}, {"weight_init": "zero"}]
@@ -336,6 +367,16 @@ def test_early_stopping_ends_patience_epochs_after_the_best(patience, restore_be
     assert log_loss(y_val, model.predict_proba(X_val)) == pytest.approx(expected, rel=1e-10)
     n_epochs = model.best_epoch_ if restore_best else model.n_epochs_
     assert bits(model) == bits(build(max_epochs=n_epochs, **options).fit(X, y))
+
+
+def test_without_patience_training_never_stops():
+    X, y, X_val, y_val = noisy_halves()
+    options = {"learning_rate": 0.2, "max_epochs": 60}
+    validation = (X_val, y_val)
+    model = build(**options, patience=None).fit(X, y, validation=validation)
+    assert (model.n_epochs_, len(model.history_)) == (60, 60)
+    assert model.best_epoch_ == 1 + np.argmin(losses(model)) < 30
+    assert bits(model) == bits(build(**options).fit(X, y))
 
 
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu", "tanh", "identity"])

@@ -265,6 +265,7 @@ def test_evaluate_weighs_every_row_the_same(n):
         (2, [3.0, 3.5, 2.5, 2.6, 2.4, 2.5, 2.5], [1, 3, 5], 7),  # waits anew at every minimum
         (2, [1.0, 1.0, 1.0], [1], 3),  # an equal loss is no improvement
         (1, [3.0, 2.0, 1.0, 1.1], [1, 2, 3], 4),
+        (None, [1.0, *[2.0] * 1000], [1], None),
         (1, [math.nan] * 50, [], None),  # without a validation set
     ],
 )
