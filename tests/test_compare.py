@@ -93,7 +93,7 @@ def committed(project):
 
 def test_what_was_edited_since_a_commit_is_told(committed, capsys):
     params, verdict = committed / "params.yaml", committed / compare.VERDICT
-    params.write_text(params.read_text().replace("patience: 20", "patience: 21"))
+    params.write_text(params.read_text().replace("patience: null", "patience: 21"))
     content = json.loads(verdict.read_text())
     name, number = next((n, f) for n, f in content["by_number"].items() if f["kind"] == "trained")
     number["ours"] += 1
@@ -103,7 +103,7 @@ def test_what_was_edited_since_a_commit_is_told(committed, capsys):
     compare.main(["HEAD"], committed)
     said = capsys.readouterr().out
     assert "Changed: 1 parameters, 1 numbers (1 by more than noise" in said
-    assert rows(said, "Parameters") == [["`network.patience`", "20", "21"]]
+    assert rows(said, "Parameters") == [["`network.patience`", "none", "21"]]
     assert [(row[0], row[3], row[5]) for row in rows(said, "Numbers")] == [
         (f"`{name}`", "+1", "more than noise")
     ]

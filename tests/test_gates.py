@@ -45,7 +45,7 @@ def test_a_number_edited_by_hand_is_found(clone):
 
 def test_an_edit_of_conf_that_is_not_composed_is_found(clone, monkeypatch):
     path = clone / "conf" / "network" / "study.yaml"
-    path.write_text(path.read_text().replace("patience: 20 ", "patience: 21 "))
+    path.write_text(path.read_text().replace("patience: null ", "patience: 21 "))
     monkeypatch.setattr(test_config, "CONF", clone / "conf")
     with pytest.raises(AssertionError, match="patience: 21"):
         test_config.test_params_yaml_is_what_conf_composes_to()

@@ -113,7 +113,7 @@ def test_every_number_and_claim_is_on_it(text, page):
         assert number["provenance"]["command"] in page.text
     for claim in verdict["by_claim"].values():
         assert claim["text"] in page.text
-        assert claim["evidence"] in page.text
+        assert all(statement["text"] in page.text for statement in claim["statements"])
     (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', text,
                          re.DOTALL)  # fmt: skip
     assert json.loads(data) == verdict

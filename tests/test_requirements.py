@@ -87,5 +87,5 @@ def imported(path):
 
 def test_the_numeric_versions_are_those_of_the_lock(pins):
     """The stages depend on this short list in place of the whole lock."""
-    numeric = {"numpy", "pandas", "scikit-learn", "scipy"}
+    numeric = {"numpy", "pandas", "scikit-image", "scikit-learn", "scipy"}
     assert lines("requirements.numeric.txt") == [f"{n}=={pins[n]}" for n in sorted(numeric)], STALE

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.mlflow
 STAGE = "train_network@relu-normal"
 CELL = ["network.activation=relu", "network.init=normal"]
 SMALL = ["network.max_epochs=3", "network.hidden_layer_sizes=[8,6]"]
-TANH = ["stages.fit_classifier", "classifier.activation=tanh"]
+TANH = ["stages.fit_classifier", "classifier.activation=tanh", "classifier.method=partial_fit"]
 CLASSIFIER = [*TANH, "classifier.learning_rate=0.01"]
 
 
@@ -86,7 +86,7 @@ def test_the_champion_is_the_best_on_validation_among_those_on_the_same_data(tra
     # Not to be compared
     assert trained(*CLASSIFIER, "classifier.max_epochs=1").version == best.version
     tracked.call("mlcore.config", "classifier.max_epochs=1", "classifier.learning_rate=0.01")
-    own = trained(*TANH, dvc="fit_classifier@tanh")
+    own = trained(*TANH, dvc="fit_classifier@tanh-partial_fit")
     assert own.version != best.version  # the pipeline's data changed
     assert own.tags["data"] == md5(data)
 

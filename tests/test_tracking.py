@@ -35,9 +35,14 @@ ROOT = Path(__file__).parents[1]
 NETWORK = ["stages.train_network", "network.max_epochs=3", "network.hidden_layer_sizes=[8,6]"]
 ENDLESS = ["network.max_epochs=1000000", "network.patience=1000000", "network.batch_size=1"]
 QUICK = ["classifier.max_epochs=2", "classifier.learning_rate=0.01"]
-CLASSIFIER = ["stages.fit_classifier", *QUICK]
-SEARCH = ["stages.search_classifier", "search.max_epochs=1", "search.learning_rate=[0.01,0.1]"]
-AS_DVC = {"dvc": "fit_classifier@tanh"}
+CLASSIFIER = ["stages.fit_classifier", "classifier.method=partial_fit", *QUICK]
+SEARCH = [
+    "stages.search_classifier",
+    "search.solver=[adam,sgd]",
+    "search.max_epochs=1",
+    "search.learning_rate=[0.01,0.1]",
+]
+AS_DVC = {"dvc": "fit_classifier@tanh-partial_fit"}
 NAMES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 NOWHERE = "sqlite:////dev/null/no.db"
 
@@ -125,7 +130,9 @@ def test_a_scikit_learn_run_holds_its_losses_and_the_full_estimator(stored):
     (run,) = stored.runs("classifier")
     for name in NAMES:
         assert [m.step for m in store.get_metric_history(run.info.run_id, name)] == [1, 2]
-    evaluated = json.loads(output(stored, "classifier/tanh.json").read_text())["train_loss"]
+    evaluated = json.loads(output(stored, "classifier/tanh-partial_fit.json").read_text())[
+        "train_loss"
+    ]
     assert run.data.metrics["final_train_loss"] == evaluated != run.data.metrics["train_loss"]
     assert run.data.params["solver"] == "adam"
     (logged,) = run.outputs.model_outputs
@@ -294,7 +301,7 @@ def test_a_champion_that_was_set_by_hand_does_not_hold_up_runs(tracked, tags):
     assert {run.info.status for run in tracked.runs("classifier")} == {"FINISHED"}
     assert client.get_model_version_by_alias(name, "champion").version == by_hand.version
     tracked.call("mlcore.config", *QUICK)
-    tracked.record(CLASSIFIER[0], "classifier.activation=tanh", **AS_DVC)
+    tracked.record(*CLASSIFIER[:2], "classifier.activation=tanh", **AS_DVC)
     assert client.get_model_version_by_alias(name, "champion").version != by_hand.version
 
 
@@ -310,8 +317,8 @@ DISPENSABLE = {
 def test_a_step_that_a_run_can_be_without_does_not_hold_it_up(tracked, monkeypatch, step):
     monkeypatch.setattr(recorder, step, Mock(side_effect=RuntimeError("not here")))
     tracked.call("mlcore.config", *QUICK)
-    told = tracked.record(CLASSIFIER[0], "classifier.activation=tanh", **AS_DVC)
-    assert f"warning: classifier-tanh: {DISPENSABLE[step]}: not here\n" in told
+    told = tracked.record(*CLASSIFIER[:2], "classifier.activation=tanh", **AS_DVC)
+    assert f"warning: classifier-tanh-partial_fit: {DISPENSABLE[step]}: not here\n" in told
     (run,) = tracked.runs("classifier")
     assert run.info.status == "FINISHED"
     assert not pending(tracked)
@@ -351,7 +358,9 @@ def test_a_deleted_experiment_is_named_with_its_remedy(tracked):
         "the experiment network was deleted; `MLFLOW_TRACKING_URI="
         f"{default_uri(tracked.root)} mlflow experiments restore --experiment-id {number}`"
     ) in first
-    assert [line.partition(" in ")[0] for line in others] == ["recorded classifier-tanh"]
+    assert [line.partition(" in ")[0] for line in others] == [
+        "recorded classifier-tanh-partial_fit"
+    ]
     client.restore_experiment(number)
     tracked.sync()
     assert len(tracked.runs("network")) == 3

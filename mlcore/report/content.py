@@ -76,7 +76,7 @@ def of_page(
 
 def by_section(claims: Iterable[Mapping[str, Any]]) -> list[tuple[str, list[Any]]]:
     """Give the claims of each section of the report, in the report's order."""
-    ordered = sorted(claims, key=lambda claim: (claim["id"][0], int(claim["id"][1:])))
+    ordered = sorted(claims, key=lambda claim: (claim["id"][:1], len(claim["id"]), claim["id"]))
     told = [{**c, "words": Counter(c["verdicts"].values()).most_common()} for c in ordered]
     return [(section, list(rows)) for section, rows in groupby(told, itemgetter("section"))]
 
