@@ -95,7 +95,7 @@ def test_what_was_edited_since_a_commit_is_told(committed, capsys):
     params, verdict = committed / "params.yaml", committed / compare.VERDICT
     params.write_text(params.read_text().replace("patience: null", "patience: 21"))
     content = json.loads(verdict.read_text())
-    name, number = next((n, f) for n, f in content["by_number"].items() if f["kind"] == "trained")
+    name, number = next((n, f) for n, f in content["by_number"].items() if f["sd"])
     number["ours"] += 1
     verdict.write_text(json.dumps(content))
     words = json.loads((committed / compare.WORDS).read_text())
