@@ -6,6 +6,8 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
+from mlcore.judging.claims import CLAIM_VERDICTS, GIVEN
+from mlcore.judging.numbers import VERDICTS
 from mlcore.judging.parts import GROUPS, group_of
 from mlcore.pipeline.dvc_yaml import Stage
 from mlcore.report.strips import Strip, strip
@@ -15,6 +17,8 @@ ORDER = [*INITS, "sigmoid", "logistic", "tanh", "relu", "leaky_relu", "identity"
 """Of initialisations and activations."""
 
 WORDS = {"relu": "ReLU", "leaky_relu": "leaky ReLU", "learning_rate_init": "learning rate"}
+
+WORDS_OF_CLAIMS = (*CLAIM_VERDICTS, *VERDICTS, GIVEN)
 
 CHOICES = {
     "stopping": "When a training of the grid ends: patience of 10 or 20, last or best weights",
@@ -56,13 +60,15 @@ def of_page(
     """
     numbers = in_order(verdict["by_number"])
     return {
-        "counts": verdict["numbers"],
-        "claim_counts": verdict["claims"],
+        "counts": {
+            kind: {word: counts[word] for word in VERDICTS}
+            for kind, counts in verdict["numbers"].items()
+        },
+        "claim_counts": {w: n for w in WORDS_OF_CLAIMS if (n := verdict["claims"].get(w, 0))},
         "joint": verdict["joint"],
         "protocols": verdict["protocols"],
         "discrepancies": verdict["discrepancies"],
         "coverage": verdict["coverage"],
-        "seeds": min((n["n"] for n in numbers if n["kind"] == "trained"), default=0),
         "rules_sha256": verdict["rules_sha256"],
         "numbers": numbers,
         "by_path": verdict["by_number"],
