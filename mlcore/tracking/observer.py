@@ -239,8 +239,9 @@ def _code(root: Path, tell: bool = False) -> tuple[dict[str, str], bytes]:
     try:
         commit = git(root, "rev-parse", "HEAD")
         index = root / git(root, "rev-parse", "--git-path", "index")
-        with TemporaryDirectory() as folder:  # new files are added to a copy of the user's index
-            copy = {"GIT_INDEX_FILE": str(shutil.copyfile(index, Path(folder) / "index"))}
+        # New files are added to a copy of the user's index; git takes its time for when it was made
+        with TemporaryDirectory() as folder:
+            copy = {"GIT_INDEX_FILE": str(shutil.copy2(index, Path(folder) / "index"))}
             present = [name for name in CODE if (root / name).is_dir()]
             git_output(root, "add", "--intent-to-add", "--", *present, **copy)
             changes = git_output(root, *DIFF, **copy)
