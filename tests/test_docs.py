@@ -74,6 +74,12 @@ def verdict_paragraph():
         if number["verdict"] == "not reproduced"
     ]
     named = f" ({', '.join(others)})" if others else ""
+
+    def runs(section):
+        counted = {n["n"] for path, n in verdict["by_number"].items()
+                   if path.startswith(section) and n["kind"] == "trained"}  # fmt: skip
+        return " to ".join(map(str, sorted({min(counted), max(counted)})))
+
     tested = [c for c in claims if c["verdict"] in ("supported", "refuted", "undecided")]
     counts = {word: sum(c["verdict"] == word for c in tested) for word in ("supported", "refuted")}
     lines = [
@@ -87,7 +93,10 @@ def verdict_paragraph():
         f"numbers worked by hand or counted {by_hand['exact']} are exact. Of "
         f"{len(claims)} things that the report says, {len(tested)} are claims that runs can test: "
         f"{counts['supported']} are supported, {counts['refuted']} refuted, "
-        f"{len(tested) - sum(counts.values())} undecided. Refuted are:",
+        f"{len(tested) - sum(counts.values())} undecided. All of this is provisional: so far the "
+        f"networks have {runs('mnist_grid')} seeds, section 3.2 has {runs('fashion_classifier')} "
+        f"draws of images, 3.5 has {runs('bottleneck_probe')}, the search {runs('fashion_search')}. "
+        "Refuted so far are:",
         "",
         *(f"- {claim['text']}" for claim in tested if claim["verdict"] == "refuted"),
     ]
