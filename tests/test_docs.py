@@ -95,8 +95,8 @@ def verdict_paragraph():
         f"{counts['supported']} are supported, {counts['refuted']} refuted, "
         f"{len(tested) - sum(counts.values())} undecided. All of this is provisional: so far the "
         f"networks have {runs('mnist_grid')} seeds, section 3.2 has {runs('fashion_classifier')} "
-        f"draws of images, 3.5 has {runs('bottleneck_probe')}, the search {runs('fashion_search')}. "
-        "Refuted so far are:",
+        f"draws of images, 3.5 has {runs('bottleneck_probe')}, the search "
+        f"{runs('fashion_search')}. Refuted so far are:",
         "",
         *(f"- {claim['text']}" for claim in tested if claim["verdict"] == "refuted"),
     ]
