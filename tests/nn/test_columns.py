@@ -151,8 +151,8 @@ def test_a_batch_of_few_or_scattered_zeros_stays_as_it_is(n, make):
     columns = Columns.of(X)
     assert np.shares_memory(columns.values, X)
     assert columns.used.tolist() == list(range(40))
-    chosen, buffer = np.random.default_rng(1).permutation(len(X))[:n], np.empty((n + 1, 40))
-    order, (block,) = columns.batch(chosen, buffer.astype(X.dtype))
+    chosen = np.random.default_rng(1).permutation(len(X))[:n]
+    order, (block,) = columns.batch(chosen, np.empty((n + 1, 40), X.dtype))
     np.testing.assert_array_equal(order, chosen)
     np.testing.assert_array_equal(block.values, X[chosen])
 
