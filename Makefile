@@ -32,7 +32,7 @@ repro: $(READY) ## Run the study: every stage that is out of date (JOBS=n side b
 
 report: $(READY) ## Write the page, metrics/report.html: the study and its verdict
 	@$(BIN)/python -m dvc repro -q --single-item report
-	@echo "metrics/report.html"
+	@echo "metrics/report.html, and its findings in REPORT.md"
 
 replicate: $(READY) ## Train everything with SEEDS=10 other seeds: two hours, and it can be interrupted (AGAIN=n: compare some)
 	@$(BIN)/python -m mlcore.sweeps sweeps/replicates.yaml --seeds $(or $(SEEDS),10) $(JOBS:%=--jobs %) $(AGAIN:%=--again %)

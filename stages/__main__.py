@@ -21,10 +21,11 @@ from dvc.repo import Repo
 
 from mlcore.config import Config, load, warn_of_change
 from mlcore.errors import RetraceError
-from mlcore.files import write_json
+from mlcore.files import read_json, write_json
 from mlcore.pipeline.recovery import alone, clear_unfinished
 from mlcore.pipeline.side_by_side import Plan, Processes, order_lock, plan, run_side_by_side
 from mlcore.process import checkout
+from mlcore.report import findings
 from mlcore.tracking.notes import SESSION
 from mlcore.tracking.observer import session
 from mlcore.training.progress import NO_LIVE_LINE
@@ -110,11 +111,20 @@ def run(config: Config, root: Path, targets: list[str], jobs: int, times: Path |
     with session(config, root) if todo.graph else nullcontext() as folder:
         work = bring_up_to_date(todo, jobs, seconds, _environment(jobs, folder))
         code = asyncio.run(until_interrupted(work))
+    if code == 0 and not targets:
+        print_findings(root)
     if times and code == 0:
         total = round(time.monotonic() - began, 1)
         ordered = {n: round(seconds[n], 1) for n in todo.order if n in seconds}
         write_json(times, {"jobs": jobs, "total": total, "stages": ordered})
     return code
+
+
+def print_findings(root: Path) -> None:
+    """Say what came out, and where to look."""
+    for line in findings.lines(read_json(root / "metrics" / "verdict.json")):
+        print(line)
+    print("The evidence: metrics/report.html. The runs: make ui.")
 
 
 def _environment(jobs: int, session: Path | None) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Put the study and its verdict on one page."""
+"""Put the study and its verdict on one page, and the findings into REPORT.md."""
 
 from __future__ import annotations
 
@@ -15,26 +15,27 @@ if TYPE_CHECKING:
 
 
 def run(config: Config, workspace: Workspace) -> None:
-    """Write metrics/report.html from metrics alone."""
+    """Write metrics/report.html and REPORT.md, from metrics alone."""
     shows = read_json(workspace.input("metrics/figures.json"))
     svgs, pngs = pictures(workspace, shows)
-    page = render(
-        content.of_page(
-            verdict=read_json(workspace.input("metrics/verdict.json")),
-            sensitivity=read_json(workspace.input("metrics/sensitivity.json")),
-            stages=outline(read_yaml(workspace.input("dvc.yaml"))),
-            times=read_json(workspace.input("benchmarks/repro.json")),
-        )
-        | {
-            "svgs": svgs,
-            "pngs": pngs,
-            "shows": {name: of["shows"] for name, of in shows.items()},
-            "cells": PARTS["network"].names(config.grid.model_dump()),
-            "environment": read_json(workspace.input("metrics/environment.json")),
-        }
-    )
-    with atomic_path(workspace.output("metrics/report.html")) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    shown = content.of_page(
+        verdict=read_json(workspace.input("metrics/verdict.json")),
+        sensitivity=read_json(workspace.input("metrics/sensitivity.json")),
+        stages=outline(read_yaml(workspace.input("dvc.yaml"))),
+        times=read_json(workspace.input("benchmarks/repro.json")),
+    ) | {
+        "svgs": svgs,
+        "pngs": pngs,
+        "shows": {name: of["shows"] for name, of in shows.items()},
+        "cells": PARTS["network"].names(config.grid.model_dump()),
+        "environment": read_json(workspace.input("metrics/environment.json")),
+    }
+    for name, template in (
+        ("metrics/report.html", "page.html.jinja"),
+        ("REPORT.md", "report.md.jinja"),
+    ):
+        with atomic_path(workspace.output(name)) as temporary:
+            temporary.write_text(render(shown, template), encoding="utf-8")
 
 
 def pictures(workspace: Workspace, shows: Any) -> tuple[dict[str, Any], dict[str, Any]]:

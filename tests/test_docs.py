@@ -3,12 +3,13 @@
 Their commands are run by `make smoke`; the recipes of CONTRIBUTING.md in test_contributing.py.
 """
 
-import json
 import re
 import shlex
 from pathlib import Path
 
 from mlcore.config import compose
+from mlcore.files import read_json
+from mlcore.report import findings
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -63,46 +64,7 @@ def test_the_example_trains(capsys):
     assert float(capsys.readouterr().out) > 0.95
 
 
-def verdict_paragraph():
-    """What the first screen says, from the committed verdict."""
-    verdict = json.loads((ROOT / "metrics" / "verdict.json").read_text())
-    trained, by_hand = verdict["numbers"]["trained"], verdict["numbers"]["arithmetic"]
-    claims, joint = verdict["by_claim"].values(), verdict["joint"]
-    others = [
-        f"`{path.split('.', 1)[1]}`"
-        for path, number in verdict["by_number"].items()
-        if number["verdict"] == "not reproduced"
-    ]
-    named = f" ({', '.join(others)})" if others else ""
-
-    def runs(section):
-        counted = {n["n"] for path, n in verdict["by_number"].items()
-                   if path.startswith(section) and n["kind"] == "trained"}  # fmt: skip
-        return " to ".join(map(str, sorted({min(counted), max(counted)})))
-
-    tested = [c for c in claims if c["verdict"] in ("supported", "refuted", "undecided")]
-    counts = {word: sum(c["verdict"] == word for c in tested) for word in ("supported", "refuted")}
-    lines = [
-        f"**The verdict.** The study printed {sum(trained.values())} numbers of trained models. "
-        f"{trained['exact']} come out to the last digit from its own networks; of the others "
-        f"{trained['reproduced']} are reproduced, {trained['consistent']} consistent with our "
-        f"runs, {trained['differs, immaterially']} differ immaterially, "
-        f"{trained['not reproduced']} are not reproduced{named}, {trained['not testable']} cannot "
-        f"be tested. All {joint['3.2']['df']} numbers of its section 3.2 together: chi-square "
-        f"{joint['3.2']['chi2']:.1f}, p = {joint['3.2']['p']:.2f}. Of {sum(by_hand.values())} "
-        f"numbers worked by hand or counted {by_hand['exact']} are exact. Of "
-        f"{len(claims)} things that the report says, {len(tested)} are claims that runs can test: "
-        f"{counts['supported']} are supported, {counts['refuted']} refuted, "
-        f"{len(tested) - sum(counts.values())} undecided. All of this is provisional: so far the "
-        f"networks have {runs('mnist_grid')} seeds, section 3.2 has {runs('fashion_classifier')} "
-        f"draws of images, 3.5 has {runs('bottleneck_probe')}, the search "
-        f"{runs('fashion_search')}. Refuted so far are:",
-        "",
-        *(f"- {claim['text']}" for claim in tested if claim["verdict"] == "refuted"),
-    ]
-    return "\n".join(lines)
-
-
 def test_the_verdict_is_that_of_the_results():
     told = README.partition("<!-- verdict -->\n")[2].partition("\n<!-- /verdict -->")[0]
-    assert told == verdict_paragraph()
+    title, *sentences = findings.lines(read_json(ROOT / "metrics" / "verdict.json"))
+    assert told == f"**{title}.** {' '.join(sentences)}"

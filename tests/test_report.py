@@ -1,7 +1,6 @@
 """The page: whole in itself, readable without script, and safe whatever is on it."""
 
 import itertools
-import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,9 +13,11 @@ from jinja2 import UndefinedError
 from mlcore import plotting
 from mlcore.config import compose
 from mlcore.files import read_json
+from mlcore.judging.numbers import VERDICTS
 from mlcore.pipeline.dvc_yaml import Stage
-from mlcore.report import content, digits, inline_svg, render, short
-from mlcore.report.strips import strip
+from mlcore.report import content, findings, inline_svg, render
+from mlcore.report.strips import difference_strip, strip
+from mlcore.report.words import amount, hydra, name_of, plain, short, shown
 from mlcore.workspace import Workspace
 from stages import report
 
@@ -106,7 +107,7 @@ def test_headings_are_in_order_and_pictures_are_told(page):
     assert page.all("html")[0]["lang"] == "en"
 
 
-def test_every_number_and_claim_is_on_it(text, page):
+def test_every_number_and_claim_is_on_it(page):
     verdict = read_json(ROOT / "metrics" / "verdict.json")
     for path, number in verdict["by_number"].items():
         assert path in page.text
@@ -114,9 +115,8 @@ def test_every_number_and_claim_is_on_it(text, page):
     for claim in verdict["by_claim"].values():
         assert claim["text"] in page.text
         assert all(statement["text"] in page.text for statement in claim["statements"])
-    (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', text,
-                         re.DOTALL)  # fmt: skip
-    assert json.loads(data) == verdict
+    links = {attrs.get("href") for attrs in page.all("a")}
+    assert {f"#{path}" for path in verdict["by_number"] if ".test_accuracy." in path} <= links
 
 
 def test_the_same_results_give_the_same_bytes(tmp_path, text):
@@ -153,7 +153,7 @@ def test_a_strip_places_values_between_its_ends():
     s = strip([1.0, 3.0], printed=2.0, ours=1.5, interval=[0.0, 4.0], tolerance=0.1)
     # The dots a quarter and three quarters of the way from 4 to 96
     told = "2 seeds from 1 to 3; printed 2"
-    assert s == ([27.0, 73.0], 50.0, 38.5, (4.0, 96.0), told)
+    assert s == ([27.0, 73.0], 50.0, 38.5, (4.0, 96.0), told, (0.0, 4.0))
     # It does not make much of a difference below the tolerance
     s = strip([0.117143] * 3, printed=0.1171, ours=0.117143, tolerance=0.005)
     assert s.dots == [pytest.approx(50, abs=0.5)] * 3
@@ -162,6 +162,10 @@ def test_a_strip_places_values_between_its_ends():
     s = strip([0.9, 1.1], printed=1.0, interval=[-50.0, 60.0], tolerance=0.1)
     assert s.interval == (4.0, 96.0)
     assert s.dots[1] - s.dots[0] == pytest.approx(92 / 3, abs=0.1)
+    # A difference stands beside zero
+    s = difference_strip(0.5, (0.25, 1.0))
+    assert s.label == "difference 0.5, from 0.25 to 1"
+    assert s.printed < s.interval[0] < s.ours < s.interval[1]
 
 
 def test_numbers_are_in_the_studys_order_with_names():
@@ -172,8 +176,10 @@ def test_numbers_are_in_the_studys_order_with_names():
         "mnist_grid.test_accuracy.tanh.zero",
         "worked_examples.backprop.loss_before",
     ]
-    bare = {"published": 1, "values": []}
-    found = content.in_order({path: {**bare, "path": path} for path in paths})
+    bare = {"published": 1, "values": [], "interval": None, "z": None, "reason": "so"}
+    bare |= {"verdict": "exact"}
+    verdict = {"by_number": {path: {**bare, "path": path} for path in paths}, "joint": {}}
+    found = content.in_order(verdict, {"alternatives": []})
     assert [number["path"] for number in found] == paths[::-1]
     assert [number["name"] for number in found] == [
         "Q1 a: loss before",
@@ -201,24 +207,131 @@ def test_every_alternative_has_a_dot():
     assert dots == len(sensitivity["alternatives"])
 
 
+def printed(path, value, **options):
+    return lambda: shown(path, value, **options)
+
+
 @pytest.mark.parametrize(
-    ("write", "value", "text"),
+    ("write", "text"),
     [
-        (digits, -2.0, "\N{MINUS SIGN}2"),
-        (digits, 0.97331, "0.9733"),
-        (digits, 2.0, "2"),
-        (digits, 56000, "56000"),
-        (digits, None, "\N{EN DASH}"),
-        (digits, "adam", "adam"),
-        (short, 3.2872008, "3.2872"),
-        (short, -8.5, "\N{MINUS SIGN}8.5"),
-        (short, 1.02, "1.02"),
-        (short, 4, "4"),
-        (content.name_of, "new.number", "new.number"),
+        (lambda: plain(-2.0), "\N{MINUS SIGN}2"),
+        (lambda: plain(0.97331), "0.9733"),
+        (lambda: plain(56000), "56000"),
+        (lambda: plain(None), "\N{EN DASH}"),
+        (lambda: short(3.2872008), "3.2872"),
+        (lambda: short(-8.5), "\N{MINUS SIGN}8.5"),
+        (lambda: name_of("new.number"), "new.number"),
+        (printed("mnist_grid.test_accuracy.tanh.zero", 0.117142857), "11.71 %"),
+        (printed("bottleneck_probe.test_accuracy.relu", 0.7205), "72.05 %"),
+        (printed("mnist_grid.test_accuracy.tanh.zero", -0.017, sign=True),
+         "\N{MINUS SIGN}1.70 points"),
+        (printed("fashion_classifier.val_loss.tanh", 0.44194), "0.4419"),
+        (printed("fashion_classifier.val_loss.tanh", 0.004, sign=True), "+0.0040"),
+        (printed("fashion_search.best.solver", "adam"), "adam"),
+        (printed("fashion_search.size.fits", 108), "108"),
+        (lambda: hydra([256, 128]), "[256,128]"),
+        (lambda: hydra(None), "null"),
+        (lambda: hydra(False), "false"),
+        (lambda: amount(1, "claim"), "one claim"),
+        (lambda: amount(0, "claim"), "no claims"),
     ],
+)  # fmt: skip
+def test_numbers_are_written_as_they_are_read(write, text):
+    assert write() == text
+
+
+def number(path, verdict, **more):
+    base = {"path": path, "kind": "trained", "published": 0.7, "mean": 0.71, "n": 20, "p": 0.5}
+    base |= {"interval": [0.69, 0.73], "resolution": 0.02, "z": -0.5, "rank": "3 of 21"}
+    return {
+        **base,
+        "spread": "its own",
+        "by_runs": None,
+        "reason": "inside",
+        "verdict": verdict,
+    } | more
+
+
+def verdict_with(numbers=(), claims=()):
+    words = [n["verdict"] for n in numbers]
+    counts = {word: words.count(word) for word in VERDICTS}
+    told = [c["verdict"] for c in claims]
+    return {
+        "by_number": {n["path"]: n for n in numbers},
+        "by_claim": {c["id"]: c for c in claims},
+        "numbers": {"trained": counts, "arithmetic": dict.fromkeys(VERDICTS, 0)},
+        "claims": {word: told.count(word) for word in told},
+        "joint": {},
+    }
+
+
+def test_the_title_names_what_is_not_reproduced_first():
+    claims = [{"id": f"A{i}", "section": "3", "verdict": "refuted"} for i in range(2)]
+    claims.append({"id": "B1", "section": "2", "verdict": "supported"})
+    path = "fashion_classifier.test_accuracy.tanh"
+    bad = verdict_with([number(path, "not reproduced"), number("x", "reproduced")], claims)
+    assert findings.title(bad).startswith(
+        "one number of the study's 2 does not come out again; 2 of"
+    )
+    assert "Fashion-MNIST, test accuracy: tanh" in findings.summary(bad)[1]
+    assert "2 claims of 3, 2 of them in section 3" in findings.summary(bad)[1]
+    good = verdict_with([number(path, "consistent")], claims)
+    assert (
+        findings.title(good) == "None of the study's numbers is contradicted; 2 of its 3 claims are"
+    )
+    assert "2.0 to 2.0 points" in findings.summary(good)[2]
+
+
+@pytest.mark.parametrize(
+    ("rank", "told"),
+    [("9 of 21", "12 of 20 depart more"), ("21 of 21", "more than each of our 20 own runs does")],
 )
-def test_numbers_are_written_as_they_are_read(write, value, text):
-    assert write(value) == text
+def test_the_joint_finding_is_the_rank_in_words(rank, told):
+    joint = {"3.2": {"rank": rank, "df": 12, "chi2": 7.0, "p": 0.86}}
+    assert told in findings.together({"joint": joint}, "3.2")
+    assert "too few" in findings.together({"joint": {}}, "3.2")
+
+
+def test_a_contrast_that_our_runs_exclude_is_told():
+    path = "bottleneck_probe.test_accuracy"
+    contrast = {"metric": path, "first": "relu", "second": "identity", "published": -0.017,
+                "mean": 0.0059, "interval": [-0.01, 0.02], "p": 0.007}  # fmt: skip
+    joint = {"3.5": {"contrasts": [contrast, {**contrast, "p": 0.2}]}}
+    (told,) = findings.surprises({"joint": joint})
+    assert "ReLU less identity is printed as \N{MINUS SIGN}1.70 points" in told
+    sentences = content.why(number(f"{path}.relu", "consistent"), joint, None)
+    assert sum("ReLU" in s or "relu" in s for s in sentences) == 1
+    assert sentences[0].startswith("Of a hundred further runs of ours 95 would lie between 69.00 %")
+    assert "2.00 points" in sentences[1]
+
+
+@pytest.mark.parametrize(
+    ("ps", "told"),
+    [([0.9, 0.01], "rule out 1 (b)"), ([0.9, 0.5], "rule out 0; 2 fit"), ([0.9], "not been run")],
+)
+def test_protocols_that_the_numbers_exclude_are_named(ps, told):
+    rows = [{"protocol": name, "p": p} for name, p in zip("abc", [*ps, *[None] * 3], strict=False)]
+    assert told in findings.protocols(rows)
+
+
+def test_a_difference_is_sure_if_its_interval_leaves_out_zero():
+    def of(n, *interval):
+        return {"n": n, "interval": interval, "left": 2.0, "right": 1.0, "difference": 1.0}
+
+    differences = [of(3, 0.5, 1.5), of(3, -0.5, 1.5), of(2, 0.5, 1.5)]
+    assert [findings.clear(d) for d in differences] == [True, False, False]
+    assert findings.moved(differences).startswith("One of 3 differences is sure")
+    assert findings.moved(differences[1:]) == "None of 2 differences is sure"
+
+
+def test_the_report_in_markdown_has_the_findings_and_every_number(tmp_path):
+    write(Workspace(ROOT, tmp_path))
+    told = (tmp_path / "REPORT.md").read_text(encoding="utf-8")
+    verdict = read_json(ROOT / "metrics" / "verdict.json")
+    assert told.startswith(f"# {findings.title(verdict)}\n")
+    for path, of_path in verdict["by_number"].items():
+        assert (f"| {name_of(path)} |" in told) == (of_path["kind"] != "exact")
+    assert all(c["text"] in told for c in verdict["by_claim"].values() if c["verdict"] == "refuted")
 
 
 def test_a_page_without_its_results_is_an_error():

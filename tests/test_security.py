@@ -412,10 +412,14 @@ class Skeleton(HTMLParser):
 def spoiled(value, key=""):
     """The same with every text in it hostile, but for what is looked up by it."""
     if isinstance(value, dict):
-        return {name: spoiled(content, name) for name, content in value.items()}
+        return {
+            name: spoiled(content, key if key == "verdicts" else name)
+            for name, content in value.items()
+        }
     if isinstance(value, list):
         return [spoiled(content, key) for content in value]
-    known = key in ("kind", "choice", "figure", "number")
+    known = key in ("kind", "choice", "number", "verdict", "verdicts", "by_runs", "path", "rank")
+    known |= key in ("id", "metric", "first", "second", "against_default")
     return value + HOSTILE if isinstance(value, str) and not known else value
 
 

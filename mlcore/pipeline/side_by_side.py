@@ -6,6 +6,7 @@ plain ``dvc repro`` leaves.
 
 import asyncio
 import os
+import re
 import signal
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
@@ -119,6 +120,10 @@ def _blocked(name: str, running: dict[asyncio.Future[int], str], alone: set[str]
     return bool(running) and (name in alone or not alone.isdisjoint(running.values()))
 
 
+HINTS = re.compile(rb"didn't change, skipping|^Use `dvc push`|[Aa]uto ?staging|autostage|^\s*$")
+"""Lines of DVC that tell nobody anything: of stages that need nothing, and what it could do."""
+
+
 class Processes:
     """Processes in groups of their own, so that each ends with all that it started."""
 
@@ -129,11 +134,19 @@ class Processes:
         self.running: set[asyncio.subprocess.Process] = set()
 
     async def run(self, *command: str, env: Mapping[str, str] | None = None) -> int:
-        """Run a command; returns its exit code. What it leaves behind is killed."""
-        process = await asyncio.create_subprocess_exec(*command, env=env, start_new_session=True)
+        """Run a command; returns its exit code. What it leaves behind is killed.
+
+        What it prints is passed on, without DVC's hints.
+        """
+        process = await asyncio.create_subprocess_exec(
+            *command, env=env, start_new_session=True, stdout=asyncio.subprocess.PIPE, limit=2**24
+        )
         self.running.add(process)
+        assert process.stdout
+        passing = asyncio.ensure_future(_pass_on(process.stdout))
         code = await process.wait()
         self._ended(process)
+        await passing
         return code
 
     async def stop(self) -> None:
@@ -151,6 +164,12 @@ class Processes:
     def _ended(self, process: asyncio.subprocess.Process) -> None:
         self.running.discard(process)
         _signal_group(process.pid, signal.SIGKILL)
+
+
+async def _pass_on(lines: asyncio.StreamReader) -> None:
+    async for line in lines:
+        if not HINTS.search(line):
+            print(line.decode(errors="replace"), end="", flush=True)
 
 
 def _signal_group(group: int, number: int) -> None:

@@ -1,6 +1,6 @@
-"""The page: the study and its verdict as one HTML file that needs nothing else.
+"""The page: the study and its verdict as one HTML file that needs nothing else; and REPORT.md.
 
-Everything on it is handed to the template in this folder; no HTML is written in Python.
+Everything on them is handed to the templates in this folder; no HTML is written in Python.
 """
 
 import base64
@@ -13,7 +13,20 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from mlcore.report.words import name_of, plain, short, shown
+
 HERE = Path(__file__).parent
+
+INKS = {
+    "#000000": "var(--ink)",
+    "#ffffff": "var(--ground)",
+    "#ececec": "var(--line)",
+    "#e6e6e6": "var(--line)",
+    "#555555": "var(--soft)",
+    "#777777": "var(--soft)",
+    "#8c8c8c": "var(--mute)",
+}
+"""Colours of pictures that are not data, and what they are on a light or dark page."""
 
 
 def inline_svg(svg: str, name: str, description: str) -> Markup:
@@ -27,6 +40,7 @@ def inline_svg(svg: str, name: str, description: str) -> Markup:
     picture = re.sub(r"url\(#", f"url(#{name}-", picture)
     picture = re.sub(r'(xlink:href|href)="#', rf'\1="#{name}-', picture)
     picture = re.sub(r"<metadata>.*?</metadata>", "", picture, flags=re.DOTALL)
+    picture = re.sub("|".join(INKS), lambda found: INKS[found[0]], picture)
     # As wide as the page is, but not so wide that its text were larger than the page's
     head, _, rest = picture.partition(">")
     width = re.search(r' width="([\d.]+)pt"', head)
@@ -42,14 +56,16 @@ def inline_png(content: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(content).decode()}"
 
 
-def render(context: Mapping[str, Any]) -> str:
-    """Fill in the page's template; a name that is missing is an error."""
-    environment = Environment(loader=FileSystemLoader(HERE), autoescape=True,
+def render(context: Mapping[str, Any], template: str = "page.html.jinja") -> str:
+    """Fill in a template of this folder; a name that is missing is an error."""
+    is_page = template.startswith("page")
+    environment = Environment(loader=FileSystemLoader(HERE), autoescape=is_page,
                               undefined=StrictUndefined, trim_blocks=True,
                               lstrip_blocks=True)  # fmt: skip
-    environment.filters |= {"digits": digits, "short": short}
+    environment.filters.update(plain=plain, short=short, anchor=anchor)
+    environment.globals.update(shown=shown, name_of=name_of)
     script = (HERE / "script.js").read_text(encoding="utf-8")
-    return environment.get_template("page.html.jinja").render(
+    return environment.get_template(template).render(
         context,
         style=Markup((HERE / "style.css").read_text(encoding="utf-8")),
         script=Markup(script),
@@ -58,19 +74,6 @@ def render(context: Mapping[str, Any]) -> str:
     )
 
 
-def digits(value: Any) -> str:
-    """Write a number as it is read: four digits after the point, none of a whole number."""
-    if value is None:
-        return "\N{EN DASH}"
-    if isinstance(value, float) and not value.is_integer():
-        return _signed(f"{value:.4f}")
-    return _signed(f"{value:g}") if isinstance(value, int | float) else str(value)
-
-
-def short(value: float) -> str:
-    """Write a number with five digits at most, none of them a closing zero."""
-    return _signed(f"{value:.5g}")
-
-
-def _signed(number: str) -> str:
-    return number.replace("-", "\N{MINUS SIGN}")
+def anchor(path: str) -> str:
+    """Give the id of a number on the page, by its path."""
+    return re.sub(r"[^\w.-]", "-", path)

@@ -1,8 +1,7 @@
 """What the page shows of the results, in the order and the words in which it shows it."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
@@ -10,13 +9,19 @@ from mlcore.judging.claims import CLAIM_VERDICTS, GIVEN
 from mlcore.judging.numbers import VERDICTS
 from mlcore.judging.parts import GROUPS, group_of
 from mlcore.pipeline.dvc_yaml import Stage
-from mlcore.report.strips import Strip, strip
+from mlcore.report import findings
+from mlcore.report.strips import Strip, difference_strip, strip
+from mlcore.report.words import hydra, name_of, shown
 
 INITS = ["zero", "random", "normal"]
 ORDER = [*INITS, "sigmoid", "logistic", "tanh", "relu", "leaky_relu", "identity"]
 """Of initialisations and activations."""
 
-WORDS = {"relu": "ReLU", "leaky_relu": "leaky ReLU", "learning_rate_init": "learning rate"}
+SEVERITY = (
+    "not reproduced", "refuted", "differs, immaterially", "undecided", "not testable", "consistent",
+    "reproduced", "supported", "exact", GIVEN,
+)  # fmt: skip
+"""Verdicts, what a reader wants to see first coming first."""
 
 WORDS_OF_CLAIMS = (*CLAIM_VERDICTS, *VERDICTS, GIVEN)
 
@@ -54,65 +59,152 @@ def of_page(
     stages: Sequence[Stage],
     times: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Give what the page's template takes of the results.
+    """Give what the templates of page and REPORT.md take of the results.
 
     Of what the stages verdict and sensitivity wrote, the pipeline, and benchmarks/repro.json.
     """
-    numbers = in_order(verdict["by_number"])
+    numbers = in_order(verdict, sensitivity)
     return {
+        "title": findings.title(verdict),
+        "summary": findings.summary(verdict),
+        "findings": findings,
+        "verdict": verdict,
         "counts": {
-            kind: {word: counts[word] for word in VERDICTS}
+            kind: {word: counts[word] for word in VERDICTS if counts[word]}
             for kind, counts in verdict["numbers"].items()
         },
         "claim_counts": {w: n for w in WORDS_OF_CLAIMS if (n := verdict["claims"].get(w, 0))},
         "joint": verdict["joint"],
         "protocols": verdict["protocols"],
         "discrepancies": verdict["discrepancies"],
-        "coverage": verdict["coverage"],
-        "rules_sha256": verdict["rules_sha256"],
         "numbers": numbers,
-        "by_path": verdict["by_number"],
-        "claims": by_section(verdict["by_claim"].values()),
+        "by_path": {number["path"]: number for number in numbers},
+        "by_severity": by_severity(numbers),
+        "claims": by_severity([told(claim) for claim in by_id(verdict["by_claim"].values())]),
         "choices": choices(sensitivity, verdict["by_number"]),
         "stages": timed(stages, times["stages"]),
         "times": times,
-        "data": verdict,
+        "n_runs": n_runs(verdict),
     }
 
 
-def by_section(claims: Iterable[Mapping[str, Any]]) -> list[tuple[str, list[Any]]]:
-    """Give the claims of each section of the report, in the report's order."""
-    ordered = sorted(claims, key=lambda claim: (claim["id"][:1], len(claim["id"]), claim["id"]))
-    told = [{**c, "words": Counter(c["verdicts"].values()).most_common()} for c in ordered]
-    return [(section, list(rows)) for section, rows in groupby(told, itemgetter("section"))]
+def n_runs(verdict: Mapping[str, Any]) -> dict[str, str]:
+    """Give by beginning of their paths how many runs trained numbers rest on: "10 to 20"."""
+    runs = defaultdict[str, set[int]](set)
+    for path, number in verdict["by_number"].items():
+        if number["kind"] == "trained":
+            runs[path.partition(".")[0]].add(number["n"])
+    return {part: " to ".join(map(str, sorted({min(n), max(n)}))) for part, n in runs.items()}
 
 
-def name_of(path: str) -> str:
-    """Name a number in words: "MNIST, test accuracy: tanh, normal"."""
-    group = group_of(path)
-    if group is None:
-        return path
-    rest = path.removeprefix(group.path).strip(".")
-    words = ", ".join(WORDS.get(word, word.replace("_", " ")) for word in rest.split(".") if word)
-    return f"{group.name}: {words}" if words else group.name
+def by_id(claims: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Sort claims as the report has them."""
+    return sorted(claims, key=lambda claim: (claim["id"][:1], len(claim["id"]), claim["id"]))
 
 
-def in_order(numbers: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Give the numbers in the study's order, each with its name and the strip of its seeds."""
+def by_severity(entries: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Put those first that a reader wants to see first; else they stay in their order."""
+    places = {word: place for place, word in enumerate(SEVERITY)}
+    return sorted(entries, key=lambda entry: places.get(entry["verdict"], 0))
+
+
+def told(claim: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a claim with what its panel shows."""
+    statements = [
+        {**s, "strip": difference_strip(s["difference"], s["interval"]) if s["interval"] else None}
+        for s in claim["statements"]
+    ]
+    decisive = [s for s in statements if s["verdict"] == claim["verdict"]]
+    return {
+        **claim,
+        "statements": statements,
+        "decisive": decisive[0] if decisive and claim["verdict"] != "supported" else None,
+        "words": findings.counted(claim["verdicts"].values()),
+    }
+
+
+def in_order(verdict: Mapping[str, Any], sensitivity: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Give the numbers in the study's order, each with what its row and panel show."""
 
     def position(path: str) -> list[int]:
         group = group_of(path)
         first = GROUPS.index(group) if group else len(GROUPS)
         return [first, *(ORDER.index(word) for word in path.split(".") if word in ORDER)]
 
+    numbers = verdict["by_number"]
+    nearest = nearest_alternatives(sensitivity)
     return [
-        {**numbers[path], "name": name_of(path), "strip": strip_of(numbers[path])}
+        {
+            **numbers[path],
+            "name": name_of(path),
+            "strip": strip_of(numbers[path]),
+            "why": why(numbers[path], verdict["joint"], nearest.get(path)),
+            "overrides": overrides(numbers[path].get("provenance", {}).get("params", {})),
+        }
         for path in sorted(numbers, key=position)
     ]
 
 
+def overrides(params: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Write parameters as overrides that Hydra takes."""
+    return [f"{s}.{key}={hydra(v)}" for s, values in params.items() for key, v in values.items()]
+
+
+def nearest_alternatives(sensitivity: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Give for each number the alternative that comes nearest to it, of those nearer than ours."""
+    nearer = defaultdict[str, list[Mapping[str, Any]]](list)
+    for row in sensitivity["alternatives"]:
+        if row["against_default"] == "nearer":
+            nearer[row["number"]].append(row)
+    return {path: min(rows, key=itemgetter("distance")) for path, rows in nearer.items()}
+
+
+def why(
+    number: Mapping[str, Any], joint: Mapping[str, Any], nearest: Mapping[str, Any] | None
+) -> list[str]:
+    """Say in sentences what a number's verdict rests on."""
+    path, interval = number["path"], number["interval"]
+    sentences = [f"{number['reason'][:1].upper()}{number['reason'][1:]}."]
+    if interval and number["by_runs"] is None:
+        low, high = (shown(path, end) for end in interval)
+        inside = interval[0] <= number["published"] <= interval[1]
+        sentences = [
+            f"Of a hundred further runs of ours 95 would lie between {low} and {high}; "
+            f"{shown(path, number['published'])} is printed, {'inside' if inside else 'outside'}."
+        ]
+        if number["resolution"]:
+            sentences.append(
+                "One printed run could have shown a departure of "
+                f"{shown(path, number['resolution'], sign=True)[1:]}, not a smaller one."
+            )
+    if number["z"] is not None:
+        side = "above" if number["z"] > 0 else "below"
+        sentences.append(
+            f"It lies {abs(number['z']):.1f} standard errors {side} the mean of our {number['n']} "
+            f"runs (p = {number['p']:.2g}), as number {number['rank']} from below; the spread is "
+            f"{number['spread']}."
+        )
+    metric, _, last = path.rpartition(".")
+    for of_section in joint.values():
+        sentences += [
+            f"The difference {c['first']} less {c['second']} is printed as "
+            f"{shown(path, c['published'], sign=True)}; our runs, on the same images each, give "
+            f"{shown(path, c['interval'][0], sign=True)} to "
+            f"{shown(path, c['interval'][1], sign=True)} (p = {c['p']:.2g})."
+            for c in of_section["contrasts"]
+            if c["metric"] == metric and last in (c["first"], c["second"]) and (c["p"] or 1) < 0.05
+        ]
+    if nearest and number["verdict"] not in ("exact", "reproduced"):
+        choice = CHOICES.get(nearest["choice"], nearest["choice"])
+        sentences.append(
+            f"The alternative that comes nearest gives {shown(path, nearest['mean'])}: "
+            f"{choice[:1].lower()}{choice[1:]} ({nearest['alternative']})."
+        )
+    return sentences
+
+
 def strip_of(number: Mapping[str, Any]) -> Strip | None:
-    """Give the strip of a number's seeds; None if there are none, or it is a word."""
+    """Give the strip of a number's runs; None if there are none, or it is a word."""
     if not number["values"] or not isinstance(number["published"], int | float):
         return None
     return strip(number["values"], number["published"], number["ours"], number["interval"],
@@ -134,10 +226,17 @@ def choices(
         tolerance = numbers[path]["tolerance"] or 0.0
         picture = strip(values[choice, path], row["published"], row["default"],
                         tolerance=tolerance, what="alternatives")  # fmt: skip
-        by_choice[choice].append({**row, "name": name_of(path), "strip": picture})
+        moved = max(abs(row[end] - row["default"]) for end in ("lowest", "highest")) > tolerance
+        by_choice[choice].append(
+            {**row, "path": path, "name": name_of(path), "strip": picture, "moved": moved}
+        )
     order = [*CHOICES, *sorted(set(by_choice) - set(CHOICES))]
     return [
-        {"title": CHOICES.get(choice, choice), "numbers": by_choice[choice]}
+        {
+            "title": CHOICES.get(choice, choice),
+            "numbers": by_choice[choice],
+            "n_moved": sum(row["moved"] for row in by_choice[choice]),
+        }
         for choice in order
         if choice in by_choice
     ]

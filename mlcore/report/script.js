@@ -1,49 +1,72 @@
 "use strict";
-// The page is whole without this: it sorts and filters the table of all numbers, and enlarges pictures.
+// The page is whole without this: it sorts and filters the two lists, opens what a link names,
+// copies commands, and enlarges pictures.
 (() => {
-  const table = document.getElementById("table");
-  const body = table.tBodies[0];
-  const rows = Array.from(body.rows);
+  for (const bar of document.querySelectorAll(".filter")) {
+    const list = document.getElementById(bar.dataset.list);
+    const section = list.closest("section");
+    const entries = Array.from(section.querySelectorAll(".entries > li"));
+    const own = Array.from(list.children);
+    const [search, order] = [bar.querySelector("input"), bar.querySelector("select")];
+    const shown = bar.querySelector("output");
+    const verdicts = [...new Set(entries.map((entry) => entry.dataset.verdict))];
+    const chosen = new Set();
 
-  const value = (row, column, kind) => {
-    const text = row.cells[column].innerText.trim();
-    return kind === "number" ? Number.parseFloat(text.replace("\u2212", "-")) : text;
-  };
+    const update = () => {
+      const wanted = search.value.toLowerCase().trim();
+      for (const entry of entries) {
+        const found = entry.textContent.toLowerCase().includes(wanted);
+        entry.hidden = !found || (chosen.size > 0 && !chosen.has(entry.dataset.verdict));
+      }
+      const filtered = wanted !== "" || chosen.size > 0;
+      if (filtered) for (const fold of section.querySelectorAll("details.fold")) fold.open = true;
+      const left = entries.filter((entry) => !entry.hidden).length;
+      shown.textContent = filtered ? `${left} of ${entries.length}` : "";
+    };
 
-  const compare = (a, b) => {
-    if (typeof a === "string") return a.localeCompare(b, "en");
-    return a - b;
-  };
-
-  for (const [column, heading] of Array.from(table.tHead.rows[0].cells).entries()) {
-    if (heading.dataset.kind === "none") continue;
-    const button = document.createElement("button");
-    button.type = "button";
-    button.textContent = heading.textContent;
-    heading.replaceChildren(button);
-    button.addEventListener("click", () => {
-      const descending = heading.getAttribute("aria-sort") === "ascending";
-      for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
-      heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
-      const kind = heading.dataset.kind;
-      rows.sort((a, b) => {
-        const [x, y] = [value(a, column, kind), value(b, column, kind)];
-        // What has no number comes last, in both directions
-        if (Number.isNaN(x) || Number.isNaN(y)) return Number.isNaN(x) - Number.isNaN(y);
-        return descending ? compare(y, x) : compare(x, y);
+    for (const verdict of verdicts) {
+      const chip = document.createElement("button");
+      chip.type = "button";
+      chip.className = "verdict";
+      chip.dataset.verdict = verdict;
+      chip.textContent = verdict;
+      chip.setAttribute("aria-pressed", "false");
+      chip.addEventListener("click", () => {
+        if (!chosen.delete(verdict)) chosen.add(verdict);
+        chip.setAttribute("aria-pressed", String(chosen.has(verdict)));
+        update();
       });
-      body.append(...rows);
+      bar.querySelector(".chips").append(chip);
+    }
+    search.addEventListener("input", update);
+    order.addEventListener("change", () => {
+      const byOrder = (a, b) =>
+        a.dataset.order.localeCompare(b.dataset.order, "en", { numeric: true });
+      list.append(...(order.value === "order" ? own.toSorted(byOrder) : own));
     });
+    bar.hidden = false;
   }
 
-  const filter = document.getElementById("filter");
-  const shown = document.getElementById("shown");
-  filter.closest(".filter").hidden = false;
-  filter.addEventListener("input", () => {
-    const wanted = filter.value.toLowerCase().trim();
-    for (const row of rows) row.hidden = !row.textContent.toLowerCase().includes(wanted);
-    shown.textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length} numbers`;
-  });
+  const openTarget = () => {
+    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    for (let node = target; node; node = node.parentElement) {
+      if (node.tagName === "DETAILS") node.open = true;
+    }
+    target?.scrollIntoView();
+  };
+  addEventListener("hashchange", openTarget);
+  if (location.hash) openTarget();
+
+  for (const command of document.querySelectorAll(".command")) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = "Copy";
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(command.querySelector("code").textContent);
+      button.textContent = "Copied";
+    });
+    command.append(button);
+  }
 
   // A picture is moved into the dialog and back: a copy would have the same ids
   const dialog = document.getElementById("enlarged");
@@ -64,6 +87,9 @@
     button.append(paper);
     button.addEventListener("click", () => {
       enlarged = { button, paper };
+      // At least half as large again; what is wider than the window is moved through it
+      const width = Math.max(1.5 * paper.clientWidth, dialog.ownerDocument.body.clientWidth);
+      paper.style.setProperty("--enlarged", `${Math.round(width)}px`);
       dialog.append(paper);
       dialog.showModal();
     });

@@ -15,6 +15,7 @@ class Strip(NamedTuple):
     ours: float | None  # the pipeline's run, or the default
     interval: tuple[float, float] | None
     label: str  # the same in words
+    ends: tuple[float, float]  # the values at `MARGIN` from the line's ends
 
 
 def strip(
@@ -59,4 +60,12 @@ def strip(
         None if ours is None else place(ours),
         None if ends is None else (place(ends[0]), place(ends[1])),
         f"{len(values)} {what}{extent}; printed {printed:.4g}",
+        (low, high),
     )
+
+
+def difference_strip(difference: float, interval: Sequence[float]) -> Strip:
+    """Place a mean difference and its interval on a line with zero in the place of the printed."""
+    low, high = interval
+    label = f"difference {difference:.3g}, from {low:.3g} to {high:.3g}"
+    return strip([], 0.0, difference, interval)._replace(label=label)

@@ -1,4 +1,4 @@
-"""Progress: one live line in a terminal, a plain line at every tenth of the way elsewhere."""
+"""Progress: one live line in a terminal, elsewhere a plain line every so often."""
 
 import logging
 import time
@@ -13,6 +13,10 @@ NO_LIVE_LINE = "TQDM_DISABLE"
 """Set where stages run side by side: live lines would overwrite each other."""
 
 LINES = 10
+"""Plain lines of a training, at every tenth of the way; more where that takes long."""
+
+PATIENCE = 10.0
+"""Seconds after which a step is worth a line."""
 
 
 class Progress(Observer):
@@ -31,7 +35,7 @@ class Progress(Observer):
         """Begin to count the time."""
         self.label = f"{training.part} {training.name}"
         self.n_steps, self.unit = training.n_steps, ""
-        self.began = time.monotonic()
+        self.began = self.told = time.monotonic()
         self.bar = tqdm(total=self.n_steps, desc=self.label, leave=False) if self.live else None
         log.info("%s: started", self.label)
 
@@ -47,8 +51,12 @@ class Progress(Observer):
             self.bar.unit = unit
             self.bar.set_postfix(figures, refresh=False)
             self.bar.update(done - self.bar.n)
-        elif done * LINES // self.n_steps > (done - 1) * LINES // self.n_steps:
-            left = (time.monotonic() - self.began) / done * (self.n_steps - done)
+        elif (
+            done * LINES // self.n_steps > (done - 1) * LINES // self.n_steps
+            or time.monotonic() - self.told > PATIENCE
+        ):
+            self.told = time.monotonic()
+            left = (self.told - self.began) / done * (self.n_steps - done)
             shown = "".join(f", {name} {value}" for name, value in figures.items())
             log.info(
                 "%s: %s %d of %d%s, %.0f s left", self.label, unit, done, self.n_steps, shown, left

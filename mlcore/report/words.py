@@ -1,0 +1,81 @@
+"""How numbers and their names are written."""
+
+from typing import Any
+
+from mlcore.judging.parts import Group, group_of
+
+WORDS = {"relu": "ReLU", "leaky_relu": "leaky ReLU", "learning_rate_init": "learning rate"}
+
+SPELLED = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
+           "eleven", "twelve")  # fmt: skip
+
+
+def spelled(n: int) -> str:
+    """Write a count as a word, if it is small."""
+    return SPELLED[n] if n < len(SPELLED) else str(n)
+
+
+def amount(n: int, noun: str) -> str:
+    """Write a count with its noun: "no numbers", "one claim", "3 numbers"."""
+    return f"{n if n > 1 else SPELLED[n]} {noun}{'' if n == 1 else 's'}"
+
+
+def name_of(path: str) -> str:
+    """Name a number in words: "MNIST, test accuracy: tanh, normal"."""
+    group = group_of(path)
+    if group is None:
+        return path
+    rest = path.removeprefix(group.path).strip(".")
+    words = ", ".join(WORDS.get(word, word.replace("_", " ")) for word in rest.split(".") if word)
+    return f"{group.name}: {words}" if words else group.name
+
+
+def percent(path: str) -> bool:
+    """Whether a number is written in per cent: accuracies of trained models are."""
+    group = group_of(path)
+    return group is not None and group.chart.endswith("%")
+
+
+def shown(path: str, value: Any, *, sign: bool = False, digits: int | None = None) -> str:
+    """Write a number as the page has it: accuracies in per cent, to the digits that are printed.
+
+    A difference gets its `sign`, and is in points where the number is in per cent.
+    """
+    if value is None:
+        return "\N{EN DASH}"
+    if not isinstance(value, int | float):
+        return str(value)
+    group: Group | None = group_of(path)
+    if percent(path) and group:
+        text = f"{100 * value:{'+' if sign else ''}.{max(group.decimals - 2, 2)}f}"
+        return f"{_signed(text)} {'points' if sign else '%'}"
+    if isinstance(value, float) and not value.is_integer():
+        return _signed(f"{value:{'+' if sign else ''}.{4 if digits is None else digits}f}")
+    return _signed(f"{value:{'+' if sign else ''}g}")
+
+
+def plain(value: Any) -> str:
+    """Write a number as it is read: four digits after the point, none of a whole number."""
+    if value is None:
+        return "\N{EN DASH}"
+    if isinstance(value, float) and not value.is_integer():
+        return _signed(f"{value:.4f}")
+    return _signed(f"{value:g}") if isinstance(value, int | float) else str(value)
+
+
+def short(value: float) -> str:
+    """Write a number with five digits at most, none of them a closing zero."""
+    return _signed(f"{value:.5g}")
+
+
+def hydra(value: Any) -> str:
+    """Write a parameter's value as it is typed in an override."""
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(hydra, value))}]"
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _signed(number: str) -> str:
+    return number.replace("-", "\N{MINUS SIGN}")
