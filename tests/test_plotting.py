@@ -15,6 +15,7 @@ from PIL import Image
 
 from mlcore import plotting
 from mlcore.nn.activations import ACTIVATIONS
+from mlcore.plotting import style
 from mlcore.plotting.verdict import MARKS
 
 ROOT = Path(__file__).parents[1]
@@ -374,3 +375,15 @@ def test_the_pipelines_picture_does_not_depend_on_the_order_of_sets(tmp_path, mo
     plotting.save_svg(plotting.pipeline_graph(needs, {}), tmp_path / "2" / "graph.svg")
     one, two = ((tmp_path / run / "graph.svg").read_bytes() for run in "12")
     assert one == two
+
+
+def test_a_smaller_svg_draws_the_same():
+    """Numbers are rounded, inside of tags alone; what is referred to keeps its name."""
+    svg = (
+        '<?xml version="1.0"?>\n<g id="axes_1">\n <path id="mab12" d="M 1.23456 2 \nL 3.00001 4.5 '
+        '\nz\n"/>\n  <text x="1.2345" transform="rotate(-0 1.2 3)">0.12345 id="a_1"</text>\n</g>\n'
+    )
+    assert style.compact(svg) == (
+        '<?xml version="1.0"?>\n<g>\n<path id="mab12" d="M 1.23 2L3 4.5\nz\n"/>\n'
+        '<text x="1.23">0.12345 id="a_1"</text>\n</g>\n'
+    )

@@ -71,11 +71,12 @@ def compact(svg: str) -> str:
     """Leave out of an SVG what matplotlib writes for nothing: half of it.
 
     Turns by 0 degrees, names of groups that nothing refers to, digits beyond a hundredth of a
-    point, and indentation.
+    point, line breaks in paths, and indentation.
     """
 
     def shorter(tag: re.Match[str]) -> str:
         words = re.sub(r' transform="rotate\(-0 [^"]*"| id="[\w.]+_\d+"', "", tag[0])
+        words = re.sub(r"\s*\n([LC]) ", r"\1", words)
         return re.sub(r"\d+\.\d{3,}", lambda n: f"{float(n[0]):.2f}".rstrip("0").rstrip("."), words)
 
     svg = re.sub(r"<[^>]*>", shorter, svg)

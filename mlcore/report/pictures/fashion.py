@@ -113,7 +113,7 @@ def confusion(test: Part, labels: Array, classifiers: Models) -> dict[str, Pictu
         sentences.append(f"{display(name)} {FASHION_CLASSES[t]} for {FASHION_CLASSES[p]} "
                          f"({count[t, p]} of {count[t].sum()})")  # fmt: skip
     title = "Fashion-MNIST: test images by class and prediction"
-    examples_title = "Fashion-MNIST: what each classifier confuses most, with an example"
+    examples_title = "Fashion-MNIST: what is confused most, with examples"
     return {
         "confusion": (
             plotting.confusion_matrices(counts, FASHION_CLASSES, title),
