@@ -137,7 +137,15 @@ def test_the_network_imports_nothing_else_of_the_project(imports):
             "matplotlib",
             {
                 f"mlcore.plotting.{name}"
-                for name in ("curves", "diagrams", "images", "style", "tables", "verdict")
+                for name in (
+                    "changes",
+                    "curves",
+                    "diagrams",
+                    "images",
+                    "style",
+                    "tables",
+                    "verdict",
+                )
             },
         ),
         ("mlflow", {"mlcore.tracking.store", "mlcore.tracking.serving"}),

@@ -1,15 +1,24 @@
 """Pictures: what they show, in the same bytes each time."""
 
 import io
+import re
+from itertools import combinations
+from pathlib import Path
 
 import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.patches import FancyBboxPatch
+from matplotlib.path import Path as MplPath
 from PIL import Image
 
 from mlcore import plotting
 from mlcore.nn.activations import ACTIVATIONS
+from mlcore.plotting import style
+from mlcore.plotting.verdict import MARKS
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -47,12 +56,28 @@ def test_a_training_without_validation_has_one_curve_and_a_flat_one_is_inside(hi
     (axes,) = plotting.loss_curves(history.drop(columns="val_loss"), "title").axes
     assert [line.get_label() for line in axes.lines] == ["training"]
     flat = history.assign(train_loss=2.3, val_loss=2.3)
-    (axes,) = plotting.loss_curves(flat, "flat").axes
+    axes = plotting.loss_curves(flat, "flat").axes[0]
     assert axes.get_ylim()[1] >= 1.05 * 2.3
 
 
+def test_losses_that_coincide_are_enlarged_where_they_do():
+    epochs = np.arange(1, 101)
+    falling = 2 * np.exp(-epochs / 10)
+    history = pd.DataFrame({"epoch": epochs, "train_loss": falling, "val_loss": falling + 0.01})
+    (axes,) = plotting.loss_curves(history, "t", top=2.4).axes
+    (inset,) = axes.child_axes
+    shown = inset.lines[1]
+    assert shown.get_xdata()[0] == 13  # before, they are above a quarter of the scale
+    np.testing.assert_array_equal(shown.get_ydata(), history["val_loss"][12:])
+    apart = history.assign(val_loss=falling + 1)
+    (axes,) = plotting.loss_curves(apart, "t", top=3.0).axes
+    assert not axes.child_axes
+    assert axes.get_ylim() == (0, 3.0)
+
+
 def test_panels_share_one_scale(history):
-    figure = plotting.loss_panels({"relu": history, "tanh": 10 * history}, "nats")
+    scaled = history.assign(val_loss=10 * history["val_loss"])
+    figure = plotting.loss_panels({"relu": history, "tanh": scaled}, "nats")
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["ReLU", "tanh"]
     assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()
     assert figure.axes[0].get_ylim()[1] > 22
@@ -64,75 +89,171 @@ def test_the_heatmap_writes_our_number_and_the_studys():
     axes = plotting.accuracy_heatmap(ours, study).axes[0]
     study = ("study 11.00", "study 90.00", "study 97.33")
     assert texts(axes) == ["11.71", study[0], "95.00", study[1], "20.00", "97.00", study[2]]
+    cells = axes.collections[0]
+    below, near, *_, best = cells.to_rgba(cells.get_array().ravel())
+    np.testing.assert_array_equal(below, cells.to_rgba([20.0])[0])  # one hue for all that is low
+    assert np.abs(near - best).max() > 0.2  # and 2 % above it are told apart
     assert [label.get_text() for label in axes.get_yticklabels()] == ["tanh", "ReLU"]
 
 
 def test_the_grid_has_a_panel_per_scheme_and_tells_activations_apart(history):
     activations = ("sigmoid", "tanh", "relu", "leaky_relu")
-    cells = {(a, i): history for i in ("zero", "random", "normal") for a in activations}
+    cells = {
+        (a, i): history.assign(val_loss=history["val_loss"] * 2**k)
+        for i in ("zero", "random", "normal")
+        for k, a in enumerate(activations)
+    }
     figure = plotting.grid_curves(cells, "grid")
     assert len(figure.axes) == 3
     for axes in figure.axes:
-        assert len({line.get_color() for line in axes.lines}) == len(axes.lines) == 4
-        assert len({line.get_linewidth() for line in axes.lines}) == 4
+        curves = axes.lines[:4]
+        assert len({line.get_color() for line in curves}) == 4
+        assert len({str(line._dash_pattern) for line in curves}) == 4
+        assert texts(axes) == ["sigmoid 0.44", "tanh 0.88", "ReLU 1.76", "leaky ReLU 3.52"]
+        heights = [text.get_position()[1] for text in axes.texts]
+        assert min(np.diff(sorted(heights))) > 0.07
     # Every activation that there is can be drawn with one more
     names = [*ACTIVATIONS, "one more"]
     figure = plotting.grid_curves({(name, "normal"): history for name in names}, "all")
-    assert len(figure.axes[0].lines) == len(names)
+    assert texts(figure.axes[0]) == [f"all {len(names)}: 0.44"]
+
+
+def test_curves_that_coincide_have_one_name(history):
+    other = history.assign(val_loss=history["val_loss"] / 2)
+    cells = {("tanh", "zero"): history, ("relu", "zero"): history, ("sigmoid", "zero"): other}
+    (axes,) = plotting.grid_curves(cells, "grid").axes
+    assert texts(axes) == ["tanh, ReLU 0.44", "sigmoid 0.22"]
+
+
+def test_what_is_zero_is_written_and_not_drawn_on_a_logarithms_scale():
+    epochs = np.arange(1, 4)
+    table = pd.DataFrame({
+        "epoch": epochs, "gradient_norm_1": 0.0, "gradient_norm_2": 0.1,
+        "unit_spread_1": [3e-13, 2e-13, 1e-13],
+    })  # fmt: skip
+    figure = plotting.diagnostic_grid({("tanh", "zero"): table}, {("tanh", "zero"): "why"}, "t")
+    (axes,) = figure.axes
+    first, output, spread = axes.lines
+    assert np.isnan(first.get_ydata()).all()
+    assert np.isnan(spread.get_ydata()).all()
+    assert output.get_ydata().tolist() == [0.1] * 3
+    written = "gradient of the first layer: 0\nspread of the units: below 1e-12"
+    assert texts(axes) == [written, "why"]
 
 
 def test_the_search_marks_the_best_candidate_once():
-    figure = plotting.search_heatmaps(candidates(), "search")
-    adam, sgd = figure.axes[:2]
+    figure = plotting.search_heatmaps(candidates(), "search", ("adam", 0.2, 64))
+    sgd, adam = figure.axes[:2]
     assert (adam.get_title(loc="left"), sgd.get_title(loc="left")) == ("adam", "sgd")
-    assert texts(adam) == ["80.0", "50.0", "60.0", "70.0"]
-    assert texts(sgd) == ["90.0 (best)", "30.0", "40.0", "20.0"]
+    assert texts(adam) == ["80.0", "50.0", "60.0", "70.0\nthe study's"]
+    assert texts(sgd) == ["90.0\nbest", "30.0", "40.0", "20.0"]
+    ((frame,), none) = adam.patches, list(sgd.patches)
+    assert frame.get_bbox().contains(1.5, 1.5)
+    assert not none
+
+
+def test_a_solver_that_ignores_what_is_searched_has_one_cell():
+    table = candidates()
+    table.loc[table["solver"] == "adam", "mean_accuracy"] = 0.75
+    _, adam = plotting.search_heatmaps(table, "search").axes[:2]
+    assert texts(adam) == ["75.0\nwith every rate\nand batch size"]
 
 
 def verdicts(**changed):
-    row = {"label": "a 97.33", "published": 0.9733, "mean": 0.971, "low": 0.970, "high": 0.972,
-           "tolerance": 0.005, "verdict": "differs, immaterially"}  # fmt: skip
+    row = {"label": "a", "printed": "97.33", "published": 0.9733, "mean": 0.971, "low": 0.970,
+           "high": 0.972, "tolerance": 0.005, "verdict": "differs, immaterially"}  # fmt: skip
     return pd.DataFrame([row, {**row, "label": "b", **changed}])
 
 
+def dots(axes):
+    return [line for line in axes.lines if line.get_linestyle() == "None"]
+
+
 def test_the_verdicts_picture_places_the_printed_number_in_tolerances():
-    figure = plotting.verdict_chart({"one": verdicts(low=np.nan), "two": verdicts()[:1]}, "t")
+    groups = {"one": verdicts(low=np.nan, verdict="not testable"), "two": verdicts()[:1],
+              "three": verdicts(label="")[1:]}  # fmt: skip
+    figure = plotting.verdict_chart(groups, "t")
     (axes,) = figure.axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["one", "a 97.33", "b",
-                                                                      "two", "a 97.33"]  # fmt: skip
-    dots = [line for line in axes.lines if line.get_marker() == "o" and len(line.get_xdata())]
-    assert [(dot.get_xdata()[0], dot.get_ydata()[0]) for dot in dots] == [
-        (pytest.approx(0.46), 1), (pytest.approx(0.46), 4)
-    ]  # fmt: skip
-    assert {dot.get_color() for dot in dots} == {plotting.SKY}
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert labels == ["one", "a  97.33", "b  97.33", "two", "a  97.33", "three  97.33"]
+    assert [dot.get_ydata()[0] for dot in dots(axes)] == [1, 2, 4, 5]
+    assert [dot.get_xdata()[0] for dot in dots(axes) if dot.get_marker() == "D"] == [
+        pytest.approx(0.46)
+    ] * 3
     (written,) = axes.texts
-    assert (written.get_position(), written.get_text()) == ((0, 2), "differs, immaterially")
+    assert (written.get_position()[1], written.get_text()) == (2, "not testable")
     spans = [line.get_xdata() for line in axes.lines if len(set(line.get_xdata())) == 2]
-    assert spans == [pytest.approx([-0.2, 0.2])] * 2
-    shown = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert "differs, immaterially" in shown
-    assert "reproduced" not in shown
+    assert spans == [pytest.approx([-0.2, 0.2])] * 3
+    shown = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert shown == ["differs, immaterially (3)", "not testable (1)"]
 
 
-@pytest.mark.parametrize(("published", "marker"), [(0.99, "o"), (1.5, ">"), (0.1, "<")])
+def test_numbers_that_are_exact_are_listed_side_by_side():
+    table = pd.concat([verdicts(), verdicts()], ignore_index=True).assign(verdict="exact")
+    (axes,) = plotting.verdict_chart({"one": table}, "t").axes
+    assert [dot.get_ydata()[0] for dot in dots(axes)] == [1, 1, 1, 2]
+    assert texts(axes) == ["a 97.33", "b 97.33", "a 97.33", "b 97.33"]
+
+
+@pytest.mark.parametrize(("published", "marker"), [(0.99, "D"), (0.1, "<"), (1.5, ">")], ids=str)
 def test_a_printed_number_beyond_the_picture_points_outwards(published, marker):
     table = verdicts(published=published)[1:]
-    (axes,) = plotting.verdict_chart({"one": table}, "t").axes
-    markers = [line.get_marker() for line in axes.lines if line.get_color() == plotting.SKY]
-    assert markers[0] == marker
+    figure = plotting.verdict_chart({"one": table}, "t")
+    assert [dot.get_marker() for dot in dots(figure.axes[0])] == [marker]
+    told = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert ("further away than the axis reaches" in told) == (marker != "D")
+
+
+def test_verdicts_have_the_glyphs_and_hues_of_the_page():
+    """Of mlcore/report/style.css."""
+    css = (ROOT / "mlcore" / "report" / "style.css").read_text(encoding="utf-8")
+    hues = dict(re.findall(r"--(\w+): (#\w+)", css.partition("@media")[0]))
+    for verdict, mark in MARKS.items():
+        selected = re.findall(
+            rf'\[data-verdict="{verdict}"\][^{{}}]*\{{ color: var\(--(\w+)\)', css
+        )
+        assert mark.colour == hues[selected[0] if selected else "mute"]
+
+
+def test_the_small_verdict_has_a_dot_per_number_the_best_first():
+    parts = {"one": ["consistent", *["exact"] * 40], "two": ["not reproduced"]}
+    figure = plotting.verdict_dots(parts, "t")
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["one  41", "two  1"]
+    drawn = dots(axes)
+    assert len(drawn) == 42
+    assert len({(d.get_xdata()[0], d.get_ydata()[0]) for d in drawn}) == 42
+    assert [d.get_fillstyle() for d in drawn[39:41]] == ["full", "left"]
+    assert drawn[41].get_marker() == "s"
+    shown = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert shown == ["exact (40)", "consistent (1)", "not reproduced (1)"]
+
+
+def test_changes_lead_from_before_to_after_and_say_what_was_not_run():
+    rows = [{"label": "tanh", "default": 0.9, "mean": 0.5, "n": 1},
+            {"label": "ReLU", "default": None, "mean": 0.7, "n": 3}]  # fmt: skip
+    (axes,) = plotting.before_after({"He": rows, "rate": []}, "t").axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["", "tanh", "ReLU", "", ""]
+    ends = [line.get_xdata() for line in axes.lines if line.get_linestyle() == "-"]
+    assert ends == [pytest.approx([90, 50])]
+    arrow = "90.0 \N{RIGHTWARDS ARROW} 50.0  (1 run)"
+    assert texts(axes) == ["He", arrow, "70.0  (3 runs)", "rate", "not run yet"]
 
 
 def test_other_seeds_lie_behind_the_run_and_do_not_set_its_scale(history):
     wild = history.assign(val_loss=100.0)
     longer = pd.DataFrame({"epoch": range(1, 9), "val_loss": np.ones(8)})
     (axes,) = plotting.loss_curves(history, "title", others=[wild, longer]).axes
-    behind, run = axes.lines[:2], axes.lines[2:]
-    np.testing.assert_array_equal(behind[0].get_ydata(), wild["val_loss"])
+    behind, beyond, _, *run = axes.lines
+    np.testing.assert_array_equal(behind.get_ydata(), wild["val_loss"])
+    top = axes.get_ylim()[1]
+    assert top < 3
+    assert beyond.get_marker() == "^"
+    assert list(beyond.get_ydata()) == [top] * len(wild)
     assert [line.get_label() for line in run] == ["training", "validation"]
-    assert axes.get_ylim()[1] < 3
-    assert axes.get_xlim()[1] == 9
+    assert axes.get_xlim()[1] == 8
     shown = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert shown == ["validation, other seeds", "training", "validation"]
+    assert shown == ["other seeds", "training", "validation"]
 
 
 def test_samples_and_reconstructions_show_the_images_given(images):
@@ -179,9 +300,10 @@ def test_a_map_names_each_class_at_its_points():
 def test_names_of_classes_that_coincide_are_moved_apart():
     points = np.array([[0.0, 0.0], [0.0, 0.0], [10.0, 10.0]])
     figure = plotting.class_map({"v": points}, np.array([0, 1, 2]), ["a", "b", "c"], "x", "t")
-    heights = {t.get_text(): t.xy[1] for t in figure.axes[0].texts}
-    assert abs(heights["a"] - heights["b"]) == pytest.approx(0.35)
-    assert heights["c"] == 10
+    figure.draw_without_rendering()
+    boxes = [t.get_bbox_patch().get_window_extent() for t in figure.axes[0].texts]
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+    assert figure.axes[0].texts[2].xy == (10, 10)
 
 
 def test_a_hyperplane_is_drawn_where_its_score_is_zero():
@@ -192,18 +314,36 @@ def test_a_hyperplane_is_drawn_where_its_score_is_zero():
     (axes,) = plotting.hyperplanes({"title": plane}).axes
     lines = [line.get_xdata() for line in axes.lines[:3]]
     assert [pytest.approx([x, x]) for x in (2.5, 2, 3)] == [list(line) for line in lines]
-    ringed = next(line for line in axes.lines if line.get_label() == "support vector")
+    (told,) = axes.texts
+    minus, dot = "\N{MINUS SIGN}", "\N{MIDDLE DOT}"
+    assert told.get_text() == f"w = ({minus}2, 0), b = 5; at the star (1, 3): w{dot}x + b = 3"
+    ringed = next(line for line in axes.lines if line.get_label().startswith("support vector"))
     assert sorted(zip(*ringed.get_data(), strict=True)) == [(2, 3), (3, 3)]
 
 
+NEEDS = {"a": [], "b": ["a"], "c_d": ["a", "b"], "e": ["a"], "f": [], "g": ["c_d", "e", "f"],
+         "h": ["f", "g"]}  # fmt: skip
+
+
 def test_stages_stand_to_the_right_of_what_they_need():
-    needs = {"a": [], "b": ["a"], "c_d": ["a", "b"], "e": ["a"]}
-    (axes,) = plotting.pipeline_graph(needs).axes
-    places = {t.get_text(): t.get_position()[0] for t in axes.texts if t.get_text()}
-    assert places["a"] < places["b"] < places["c\nd"]
+    (axes,) = plotting.pipeline_graph(NEEDS, {"c_d": 12}).axes
+    places = {t.get_text(): t.get_position()[0] for t in axes.texts}
+    assert places["a"] < places["b"] < places["c\nd\n\N{MULTIPLICATION SIGN} 12"] < places["g"]
     assert places["e"] == places["b"]
-    arrows = [t for t in axes.texts if not t.get_text()]
-    assert len(arrows) == 3  # a to c is said by a to b to c
+    lines = [p for p in axes.patches if not isinstance(p, FancyBboxPatch)]
+    assert len(lines) == 7  # a to c is said by a to b to c, and f to h by f to g to h
+    assert len(axes.lines) == 7  # an arrow's head each
+
+
+def test_no_line_runs_through_a_stage():
+    (axes,) = plotting.pipeline_graph(NEEDS, {}).axes
+    boxes = [p.get_extents() for p in axes.patches if isinstance(p, FancyBboxPatch)]
+    for line in axes.patches:
+        if not isinstance(line, FancyBboxPatch):
+            (points,) = line.get_path().to_polygons(line.get_transform(), closed_only=False)
+            close = MplPath(points).interpolated(50).vertices
+            inside = [box.padded(-2).count_contains(close) for box in boxes]
+            assert not any(inside)
 
 
 def test_the_same_figure_is_the_same_bytes_without_a_date(tmp_path, history):
@@ -219,7 +359,7 @@ def test_the_pipelines_picture_does_not_depend_on_the_order_of_sets(tmp_path, mo
     """networkx walks through sets of names, whose order changes from process to process."""
     needs = {"a": [], "b": ["a"], "c": ["a"], "d": ["b", "c"], "e": ["a", "d"], "f": ["b", "c"]}
     reduction, generations = nx.transitive_reduction, nx.topological_generations
-    plotting.save_svg(plotting.pipeline_graph(needs), tmp_path / "1" / "graph.svg")
+    plotting.save_svg(plotting.pipeline_graph(needs, {}), tmp_path / "1" / "graph.svg")
 
     def reversed_reduction(graph):
         reduced = nx.DiGraph()
@@ -232,6 +372,18 @@ def test_the_pipelines_picture_does_not_depend_on_the_order_of_sets(tmp_path, mo
 
     monkeypatch.setattr(nx, "transitive_reduction", reversed_reduction)
     monkeypatch.setattr(nx, "topological_generations", reversed_generations)
-    plotting.save_svg(plotting.pipeline_graph(needs), tmp_path / "2" / "graph.svg")
+    plotting.save_svg(plotting.pipeline_graph(needs, {}), tmp_path / "2" / "graph.svg")
     one, two = ((tmp_path / run / "graph.svg").read_bytes() for run in "12")
     assert one == two
+
+
+def test_a_smaller_svg_draws_the_same():
+    """Numbers are rounded, inside of tags alone; what is referred to keeps its name."""
+    svg = (
+        '<?xml version="1.0"?>\n<g id="axes_1">\n <path id="mab12" d="M 1.23456 2 \nL 3.00001 4.5 '
+        '\nz\n"/>\n  <text x="1.2345" transform="rotate(-0 1.2 3)">0.12345 id="a_1"</text>\n</g>\n'
+    )
+    assert style.compact(svg) == (
+        '<?xml version="1.0"?>\n<g>\n<path id="mab12" d="M 1.23 2L3 4.5\nz\n"/>\n'
+        '<text x="1.23">0.12345 id="a_1"</text>\n</g>\n'
+    )

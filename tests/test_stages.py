@@ -186,7 +186,7 @@ def test_every_figure_is_drawn(workspace, overrides, n_cells):
     assert set(shows) - cells == {
         *("network", "heatmap", "classifier", "autoencoder", "feature_classifier"),
         *("search", "samples", "reconstructions", "diagnostics", "verdict", "confusion"),
-        *("confused", "codes", "hyperplanes", "pipeline"),
+        *("confused", "codes", "hyperplanes", "pipeline", "verdict_small", "interventions"),
     }
     assert {str(p.relative_to(figures).with_suffix("")) for p in figures.rglob("*.png")} == set(
         shows

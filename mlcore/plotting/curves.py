@@ -2,18 +2,24 @@
 
 from collections.abc import Iterable, Mapping
 from itertools import cycle
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 from mlcore.plotting.style import (
     BLUE,
     CURVE_COLOURS,
+    DASHES,
+    FAINT,
     GREEN,
+    MUTE,
+    SOFT,
     VERMILION,
+    apart,
     display,
     frameless,
     new_figure,
@@ -21,22 +27,20 @@ from mlcore.plotting.style import (
     plain,
 )
 
-DIAGNOSTIC_FLOOR = 1e-9
-"""Smallest norm that is drawn."""
-
-FAINT = "#e5b99a"
+PALE = "#e5b99a"
 """Of curves in the background: vermilion, paler."""
+
+LOSSES = {"training": ("train_loss", BLUE, 2.4), "validation": ("val_loss", VERMILION, 1.1)}
+"""Column, colour and width: the thinner one lies on the wider, both show."""
+
+NEAR = 0.12
+"""Losses that end nearer to each other than this part of the scale are drawn again, enlarged."""
 
 
 def _losses(axes: Axes, history: pd.DataFrame) -> None:
-    # The thinner line lies on the wider one: both show where they coincide
-    curves = {"training": ("train_loss", BLUE, 2.8), "validation": ("val_loss", VERMILION, 1.3)}
-    for label, (column, colour, width) in curves.items():
+    for label, (column, colour, width) in LOSSES.items():
         if column in history:
             axes.plot(history["epoch"], history[column], color=colour, label=label, linewidth=width)
-            axes.set_ylim(0, max(axes.get_ylim()[1], 1.08 * history[column].max()))
-    axes.set(xlabel="epoch", xlim=(0, history["epoch"].max() + 1))
-    plain(axes)
 
 
 def loss_curves(
@@ -44,8 +48,9 @@ def loss_curves(
     title: str,
     unit: str = "cross-entropy (nats)",
     others: Iterable[pd.DataFrame] = (),
+    top: float | None = None,
 ) -> Figure:
-    """Draw training and validation loss over epochs.
+    """Draw training and validation loss over epochs, and enlarged where they coincide.
 
     Parameters
     ----------
@@ -54,65 +59,148 @@ def loss_curves(
     title, unit : str
         `unit` is that of the loss.
     others : iterable of DataFrame
-        The same training with other seeds; their "val_loss" is drawn faintly behind. What leaves
-        the run's own scale is cut off.
+        The same training with other seeds; their "val_loss" is drawn faintly behind. Where it
+        leaves the scale, there is a mark at the upper edge.
+    top : float, optional
+        Where the scale ends, for pictures that are compared; by default just above the run's own
+        losses.
     """
-    figure = new_figure(5.6, 3.6)
+    figure = new_figure(3.5, 2.6)
     axes = figure.subplots()
-    label = "validation, other seeds"
-    longest = history["epoch"].max()
-    for other in others:
-        axes.plot(other["epoch"], other["val_loss"], color=FAINT, linewidth=0.9, label=label)
-        longest, label = max(longest, other["epoch"].max()), "_"
-    axes.set_ylim(0, 1e-9)  # the run's own losses set the scale
+    losses = history.filter(like="_loss")
+    top = top or 1.08 * float(losses.max().max())
+    longest = max(history["epoch"].max(), _behind(axes, others, top))
     _losses(axes, history)
-    axes.set(xlim=(0, longest + 1), ylabel=unit)
-    axes.set_title(title, loc="left")
-    axes.legend(frameon=False)
+    axes.set(xlim=(0, longest), ylim=(0, top), xlabel="epoch")
+    axes.set_title(f"{title}\n", loc="left", fontsize=10, fontweight="bold")
+    axes.set_ylabel(unit, fontsize=9)
+    plain(axes)
+    axes.tick_params(labelsize=9)
+    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(-0.02, 0.98), ncols=3, fontsize=8,
+                handlelength=1.4, columnspacing=1.0, borderpad=0.2)  # fmt: skip
+    late = losses[history["epoch"] > longest / 2]
+    if len(losses.columns) == 2 and len(late) > 1 and np.ptp(late, axis=1).max() < NEAR * top:
+        _enlarged(axes, history, top)
     return figure
 
 
-def loss_panels(histories: Mapping[str, pd.DataFrame], unit: str) -> Figure:
+def _behind(axes: Axes, others: Iterable[pd.DataFrame], top: float) -> int:
+    """Draw other trainings' validation losses, and mark where they leave the scale."""
+    longest, label = 0, "other seeds"
+    for other in others:
+        axes.plot(other["epoch"], other["val_loss"], color=PALE, linewidth=0.8, label=label)
+        beyond = other[other["val_loss"] > top]
+        if len(beyond):
+            axes.plot(beyond["epoch"], [top] * len(beyond), "^", color=PALE, markersize=4,
+                      clip_on=False, label="_")  # fmt: skip
+        longest, label = max(longest, int(other["epoch"].max())), "_"
+    return longest
+
+
+def _enlarged(axes: Axes, history: pd.DataFrame, top: float) -> None:
+    """Draw where two curves coincide on a scale of their own, where there is room.
+
+    That is from a tenth of the epochs on, but not before the losses are low, if they ever are.
+    """
+    highest = history.filter(like="_loss").max(axis=1)
+    high = bool(highest.iloc[-1] > top / 4)
+    start = history["epoch"].max() / 10
+    if not high:
+        start = max(start, history["epoch"][highest > top / 4].max())
+    late = history[history["epoch"] > start]
+    inset = axes.inset_axes((0.5, 0.16 if high else 0.52, 0.48, 0.4))
+    _losses(inset, late)
+    inset.set_title("enlarged", fontsize=8, color=SOFT, loc="left", pad=2)
+    inset.tick_params(labelsize=8, length=2)
+    inset.xaxis.set_major_locator(MaxNLocator(3, integer=True))
+    inset.yaxis.set_major_locator(MaxNLocator(3))
+    inset.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    inset.spines[:].set_color(MUTE)
+
+
+def loss_panels(histories: Mapping[str, pd.DataFrame], unit: str, title: str = "") -> Figure:
     """Draw one panel of loss curves per name, side by side on a common scale."""
-    figure, row = panels(3.0 * len(histories) + 0.6, 3.2, len(histories), sharey=True)
+    n = len(histories)
+    figure, row = panels(2.5 * n + 0.6, 2.9, n, title, sharex=True, sharey=True)
     for axes, (name, history) in zip(row, histories.items(), strict=True):
         _losses(axes, history)
-        axes.set_title(display(name), loc="left")
-    row[0].set_ylabel(unit)
-    row[-1].legend(frameon=False)
+        axes.set_title(display(name), loc="left", fontsize=10)
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        plain(axes)
+    row[0].set(ylabel=unit)
+    row[0].set(xlim=(0, None), ylim=(0, None))
+    lines, labels = row[0].get_legend_handles_labels()
+    if len(lines) > 1:
+        row[-1].legend(lines, labels, frameon=False)
     return figure
 
 
 def grid_curves(histories: Mapping[tuple[str, str], pd.DataFrame], title: str) -> Figure:
-    """Draw the validation loss of all cells, one panel per scheme and one colour per activation.
+    """Draw the validation loss of all cells, one panel per scheme, each curve with its name.
 
     By activation and init, tables with the columns "epoch" and "val_loss".
     """
     activations = list(dict.fromkeys(activation for activation, _ in histories))
     inits = list(dict.fromkeys(init for _, init in histories))
-    # Cells that collapse coincide: later ones are thinner, so that all of them show
-    widths = dict(zip(activations, np.linspace(5.0, 1.2, len(activations)), strict=True))
-    colours = dict(zip(activations, cycle(CURVE_COLOURS)))
-    figure, row = panels(3.4 * len(inits) + 1.2, 4.0, len(inits), title, sharex=True, sharey=True)
+    styles = dict(zip(activations, cycle(zip(CURVE_COLOURS, DASHES, strict=True))))
+    figure, row = panels(3.4 * len(inits), 3.4, len(inits), title, sharex=True, sharey=True)
+    longest = max(history["epoch"].max() for history in histories.values())
     for axes, init in zip(row, inits, strict=True):
+        ends = {}
         for name in activations:
-            history = histories[name, init]
-            axes.plot(history["epoch"], history["val_loss"], color=colours[name],
-                      linewidth=widths[name], label=display(name))  # fmt: skip
-        axes.set_yscale("log")
+            epochs, losses = histories[name, init]["epoch"], histories[name, init]["val_loss"]
+            colour, dash = styles[name]
+            axes.plot(epochs, losses, color=colour, linestyle=dash, linewidth=1.7)
+            ends[name] = float(losses.iloc[-1])
+        axes.set(yscale="log", xlim=(0, longest), xlabel="epoch")
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.yaxis.set_minor_locator(NullLocator())
-        axes.set_xlabel("epoch")
-        axes.set_title(f"{display(init)} init", loc="left")
+        axes.set_title(f"{display(init)} init", loc="left", fontsize=10)
         plain(axes)
     row[0].set_ylabel("validation loss (nats, log scale)")
-    row[-1].legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    for axes, init in zip(row, inits, strict=True):  # now that the scale is known
+        of_init = {name: histories[name, init] for name in activations}
+        _name_ends(axes, of_init, styles, longest)
     return figure
 
 
+def _name_ends(axes: Axes, histories: Any, styles: Any, longest: float) -> None:
+    """Write beside its end what a curve is, and where it ends; once for curves that coincide."""
+    groups: list[list[str]] = []
+    for name, history in histories.items():
+        same = (g for g in groups if _coincide(histories[g[0]], history))
+        group = next(same, None)
+        if group is None:
+            groups.append([name])
+        else:
+            group.append(name)
+    low, high = np.log(axes.get_ylim())
+    ends = [float(histories[group[0]]["val_loss"].iloc[-1]) for group in groups]
+    places = apart([float((np.log(end) - low) / (high - low)) for end in ends], 0.075)
+    for group, end, place in zip(groups, ends, places, strict=True):
+        whole = len(group) == len(histories) > 1
+        names = f"all {len(group)}:" if whole else ", ".join(map(display, group))
+        colour, dash = styles[group[-1]]
+        at = np.log(end)
+        axes.plot([1, 1.1], [(at - low) / (high - low), place], transform=axes.transAxes,
+                  color=colour, linestyle=dash, linewidth=1.2, clip_on=False)  # fmt: skip
+        axes.text(1.12, place, f"{names} {end:.2f}", transform=axes.transAxes, va="center",
+                  fontsize=9)  # fmt: skip
+
+
+def _coincide(one: pd.DataFrame, other: pd.DataFrame) -> bool:
+    """Say whether two curves are the same to the eye."""
+    if len(one) != len(other):
+        return False
+    return np.allclose(one["val_loss"], other["val_loss"], rtol=0.01, atol=0)
+
+
 def diagnostic_grid(
-    tables: Mapping[tuple[str, str], pd.DataFrame], sentences: Mapping[tuple[str, str], str]
+    tables: Mapping[tuple[str, str], pd.DataFrame],
+    sentences: Mapping[tuple[str, str], str],
+    title: str = "",
 ) -> Figure:
     """Draw why cells of the grid learn or fail: one panel each, over epochs.
 
@@ -122,34 +210,53 @@ def diagnostic_grid(
         Columns "epoch", "gradient_norm_{layer}" and "unit_spread_{layer}", see
         `mlcore.nn.diagnostics.diagnose`.
     sentences : mapping of (activation, init) to str
-        What the numbers say; written below the panel.
+        What the numbers say; written above the panel.
+    title : str
     """
     rows = list(dict.fromkeys(activation for activation, _ in tables))
     columns = list(dict.fromkeys(init for _, init in tables))
-    figure = new_figure(3.9 * len(columns) + 0.4, 2.9 * len(rows) + 0.5)
-    grid = figure.subplots(len(rows), len(columns), sharey=True, squeeze=False)
+    figure = new_figure(3.3 * len(columns) + 0.3, 2.1 * len(rows) + 0.7, title)
+    grid = figure.subplots(len(rows), len(columns), sharex=True, sharey=True, squeeze=False)
+    lowest, longest = 1e-8, max(table["epoch"].max() for table in tables.values())
     for (activation, init), table in tables.items():
         axes = grid[rows.index(activation)][columns.index(init)]
-        norms = sorted(table.filter(like="gradient_norm_"), key=lambda n: int(n.split("_")[-1]))
-        spread = table.filter(like="unit_spread_").min(axis=1)
-        for label, values, colour, style in (
-            ("gradient, first layer", table[norms[0]], BLUE, "-"),
-            ("gradient, output layer", table[norms[-1]], VERMILION, "-"),
-            ("spread of the units, smallest", spread, GREEN, "--"),
-        ):
-            # A logarithm has no 0: what is as good as 0 lies on the floor
-            axes.plot(table["epoch"], values.clip(lower=DIAGNOSTIC_FLOOR), style, color=colour,
-                      label=label)  # fmt: skip
-        axes.set(yscale="log", ylim=(DIAGNOSTIC_FLOOR / 2, 1e2))
-        axes.set_title(f"{display(activation)}, {display(init)} init", loc="left")
-        axes.set_xlabel(f"epoch\n{sentences[activation, init]}", fontsize="small")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        _diagnostics(axes, table, lowest)
+        axes.set_title(f"{display(activation)}, {display(init)} init", loc="left", fontsize=10,
+                       fontweight="bold", pad=17)  # fmt: skip
+        axes.text(0, 1.03, sentences[activation, init], transform=axes.transAxes, fontsize=9)
+        axes.set(yscale="log", ylim=(lowest, 1e2), xlim=(0, longest))
+        axes.set_yticks(10.0 ** np.arange(-8, 3, 2))
+        axes.yaxis.set_minor_locator(NullLocator())
         plain(axes)
+    for axes in grid[-1]:
+        axes.set_xlabel("epoch")
     for row in grid:
-        row[0].set_ylabel("norm, or spread")
-    figure.legend(*grid[0][0].get_legend_handles_labels(), loc="outside upper center",
+        row[0].set_ylabel("norm of the gradient;\nspread, 0 (all the same) to 1", fontsize=9)
+    figure.legend(*grid[0][0].get_legend_handles_labels(), loc="outside lower left",
                   ncols=3, frameon=False)  # fmt: skip
     return figure
+
+
+def _diagnostics(axes: Axes, table: pd.DataFrame, lowest: float) -> None:
+    """Draw two gradients and the spread of units; what is 0 has no place on a logarithm's scale."""
+    norms = sorted(table.filter(like="gradient_norm_"), key=lambda n: int(n.split("_")[-1]))
+    spread = table.filter(like="unit_spread_").min(axis=1)
+    vanished = []
+    for label, values, colour, dash in (
+        ("gradient of the first layer", table[norms[0]], BLUE, DASHES[0]),
+        ("gradient of the output layer", table[norms[-1]], VERMILION, DASHES[0]),
+        ("spread of the units", spread, GREEN, DASHES[1]),
+    ):
+        seen = values.where(values >= lowest)
+        axes.plot(table["epoch"], seen, linestyle=dash, color=colour, label=label, linewidth=1.5)
+        if seen.isna().all():
+            exactly = (
+                "0" if (values == 0).all() else f"below {10 ** np.ceil(np.log10(values.max())):g}"
+            )
+            vanished.append(f"{label}: {exactly}")
+    if vanished:
+        axes.text(0.03, 0.06, "\n".join(vanished), transform=axes.transAxes, fontsize=9,
+                  in_layout=False)  # fmt: skip
 
 
 def sweep_dots(values: Mapping[str, float | None], axis: str) -> Figure:
@@ -164,6 +271,6 @@ def sweep_dots(values: Mapping[str, float | None], axis: str) -> Figure:
             axes.plot([value], [row], "o", color=BLUE)
     axes.set_yticks(range(len(values)), list(values), fontsize="small")
     axes.set(ylim=(len(values) - 0.5, -0.5), xlabel=axis)
-    axes.grid(axis="x", color="#e6e6e6", linewidth=0.8)
+    axes.grid(axis="x", color=FAINT, linewidth=0.8)
     frameless(axes, "top", "right", "left", ticks="y")
     return figure

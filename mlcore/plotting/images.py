@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 
 from mlcore.plotting.style import CURVE_COLOURS, Array, display, image, new_figure, panels
 
@@ -62,7 +61,7 @@ def image_rows(
     return figure
 
 
-CLASS_COLOURS = (*CURVE_COLOURS, "#000000", "#8c8c8c", "#8c6d1f", "#b3a500")
+CLASS_COLOURS = (*CURVE_COLOURS, "#000000", "#8c8c8c", "#6a3d9a", "#7f4f24")
 """Ten that differ; each class is named beside its points, too."""
 
 
@@ -81,28 +80,32 @@ def class_map(
         What the axes are; "1" and "2" are added.
     title : str
     """
-    figure, row = panels(5.4 * len(views) + 0.2, 5.2, len(views), title)
-    labels, halo = np.unique(y), [withStroke(linewidth=3, foreground="white")]
+    figure, row = panels(4.6 * len(views) + 0.2, 4.6, len(views), title)
+    labels = np.unique(y)
     for axes, (name, points) in zip(row, views.items(), strict=True):
         middles = np.array([np.median(points[y == label], axis=0) for label in labels])
-        for label, place in zip(labels, _apart(middles, np.ptp(points, axis=0)), strict=True):
+        extent = np.ptp(points, axis=0)
+        widths = np.array([len(classes[label]) + 2 for label in labels]) * 0.02 * extent[0]
+        places = _apart(middles, widths, 0.06 * extent[1])
+        for label, place in zip(labels, places, strict=True):
             colour = CLASS_COLOURS[label]
-            axes.plot(*points[y == label].T, ".", color=colour, markersize=2.5, alpha=0.55)
-            axes.annotate(classes[label], place, color=colour, weight="bold", ha="center",
-                          va="center", path_effects=halo)  # fmt: skip
+            axes.plot(*points[y == label].T, ".", color=colour, markersize=3, alpha=0.55)
+            axes.annotate(classes[label], place, fontsize=9, ha="center", va="center",
+                          bbox={"boxstyle": "round,pad=0.2", "facecolor": "white",
+                                "edgecolor": colour, "linewidth": 1.8})  # fmt: skip
         axes.set(xlabel=f"{axis} 1", ylabel=f"{axis} 2", xticks=[], yticks=[])
         axes.spines[["top", "right"]].set_visible(False)
-        axes.set_title(display(name), loc="left")
+        axes.set_title(display(name), loc="left", fontsize=10, fontweight="bold")
     return figure
 
 
-def _apart(places: Array, extent: Array) -> Array:
-    """Move names of classes up from those below that they would cover."""
+def _apart(places: Array, widths: Array, height: float) -> Array:
+    """Move names of classes up or down, by as few lines as leave none on another."""
     moved = places.copy()
-    done: list[int] = []
-    for k in np.argsort(places[:, 1]):
-        for below in done:
-            if abs(moved[k, 0] - moved[below, 0]) < 0.2 * extent[0]:
-                moved[k, 1] = max(moved[k, 1], moved[below, 1] + 0.035 * extent[1])
-        done.append(int(k))
+    for k in range(len(places)):
+        for line in range(2 * len(places)):
+            moved[k, 1] = places[k, 1] + (-1) ** line * ((line + 1) // 2) * height
+            over = np.abs(moved[:k, 0] - moved[k, 0]) < (widths[:k] + widths[k]) / 2
+            if not (over & (np.abs(moved[:k, 1] - moved[k, 1]) < 0.999 * height)).any():
+                break
     return moved

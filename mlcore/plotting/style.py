@@ -1,5 +1,9 @@
-"""What all figures share: colours, names, and how a figure becomes a file."""
+"""What all pictures share: colours, names, and how a picture becomes a file."""
 
+import io
+import re
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -7,6 +11,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image
 
 from mlcore.files import atomic_path
 
@@ -19,6 +24,17 @@ ORANGE, SKY, GREEN = "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
 CURVE_COLOURS = (ORANGE, BLUE, VERMILION, GREEN, PURPLE, SKY)
 
+INK, SOFT, MUTE, FAINT, GROUND = "#000000", "#555555", "#8c8c8c", "#e6e6e6", "#ffffff"
+"""Text and axes, what is beside them, and the paper. The page turns these, and no other colour,
+into its own: so a picture is readable on its dark ground, too."""
+
+ON_LIGHT, ON_DARK = "#000001", "#fffffe"
+"""Text on a coloured ground, which stays as it is."""
+
+DASHES: Sequence[Any] = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)), (0, (3, 3)),
+                         (0, (1, 3)))  # fmt: skip
+"""Of lines that coincide, as many as `CURVE_COLOURS`."""
+
 DISPLAY = {"relu": "ReLU", "leaky_relu": "leaky ReLU"}
 """Names that read better than their keys."""
 
@@ -29,23 +45,49 @@ def display(name: str) -> str:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a PNG without date or version, atomically."""
+    """Write a PNG of 256 colours without date or version, atomically."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=150)
+    pixels = Image.open(content).convert("RGB")
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=150, metadata={"Software": None})
+        pixels.quantize(256, dither=Image.Dither.NONE).save(temporary, "png", optimize=True)
 
 
 def save_svg(figure: Figure, path: Path) -> None:
     """Write an SVG whose text is text, without date or version, atomically."""
-    settings = {"svg.fonttype": "none", "svg.hashsalt": path.stem}
-    with atomic_path(path) as temporary, rc_context(settings):
-        figure.savefig(temporary, format="svg", metadata={"Date": None, "Creator": None})
+    settings = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": path.stem,
+        "font.sans-serif": ["DejaVu Sans"],
+    }
+    content = io.StringIO()
+    with rc_context(settings):
+        figure.savefig(content, format="svg", metadata={"Date": None, "Creator": None})
+    with atomic_path(path) as temporary:
+        temporary.write_text(compact(content.getvalue()), encoding="utf-8")
+
+
+def compact(svg: str) -> str:
+    """Leave out of an SVG what matplotlib writes for nothing: half of it.
+
+    Turns by 0 degrees, names of groups that nothing refers to, digits beyond a hundredth of a
+    point, line breaks in paths, and indentation.
+    """
+
+    def shorter(tag: re.Match[str]) -> str:
+        words = re.sub(r' transform="rotate\(-0 [^"]*"| id="[\w.]+_\d+"', "", tag[0])
+        words = re.sub(r"\s*\n([LC]) ", r"\1", words)
+        return re.sub(r"\d+\.\d{3,}", lambda n: f"{float(n[0]):.2f}".rstrip("0").rstrip("."), words)
+
+    svg = re.sub(r"<[^>]*>", shorter, svg)
+    return re.sub(r"\s*\n\s*", "\n", svg)
 
 
 def new_figure(width: float, height: float, title: str = "") -> Figure:
     """Make a figure of this size in inches, whose parts do not overlap."""
     figure = Figure(figsize=(width, height), layout="constrained")
     if title:
-        figure.suptitle(title, x=0.01, ha="left")
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
     return figure
 
 
@@ -71,5 +113,18 @@ def frameless(axes: Axes, *sides: str, ticks: Literal["x", "y", "both"] = "both"
 def plain(axes: Axes) -> None:
     """Leave of a frame two sides and faint lines."""
     axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
+    axes.grid(axis="y", color=FAINT, linewidth=0.8)
     axes.set_axisbelow(True)
+
+
+def apart(values: Sequence[float], gap: float) -> list[float]:
+    """Move values in [0, 1] apart, by as little as leaves `gap` between neighbours."""
+    order = sorted(range(len(values)), key=lambda k: values[k])
+    moved = list(values)
+    for below, k in pairwise(order):
+        moved[k] = max(moved[k], moved[below] + gap)
+    top = 1.0
+    for k in reversed(order):  # back from the upper end
+        moved[k] = min(moved[k], top)
+        top = moved[k] - gap
+    return moved

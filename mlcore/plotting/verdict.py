@@ -1,26 +1,54 @@
-"""The verdict as a picture."""
+"""The verdict as pictures."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch, Rectangle
 
-from mlcore.plotting.style import BLUE, GREEN, ORANGE, SKY, VERMILION, frameless, new_figure
+from mlcore.plotting.style import FAINT, GROUND, SOFT, frameless, new_figure
 
-VERDICT_COLOURS = {
-    "exact": BLUE,
-    "reproduced": GREEN,
-    "consistent": ORANGE,
-    "differs, immaterially": SKY,
-    "not reproduced": VERMILION,
-    "not testable": "#8c8c8c",
+
+class Mark(NamedTuple):
+    """How a verdict is drawn."""
+
+    colour: str
+    shape: str = "o"
+    fill: Any = "full"
+
+
+MARKS = {
+    "exact": Mark("#00664b"),
+    "reproduced": Mark("#00664b"),
+    "consistent": Mark("#855600", fill="left"),
+    "differs, immaterially": Mark("#17648f", "D"),
+    "not reproduced": Mark("#a83f00", "s"),
+    "not testable": Mark("#5a606b", fill="none"),
 }
+"""By verdict, the hues and glyphs of mlcore/report/style.css: ● ● ◐ ◆ ■ ○."""
 
 EDGE = 4.0
 """How many tolerances from the middle the verdict's picture reaches."""
+
+PER_LINE = 3
+"""Numbers that are exact stand side by side: they all say the same."""
+
+
+def _mark(verdict: str, size: float = 7.0) -> dict[str, Any]:
+    mark = MARKS[verdict]
+    return {"marker": mark.shape, "fillstyle": mark.fill, "color": mark.colour,
+            "markersize": size - 1 if mark.shape in "sD" else size, "markeredgewidth": 1.2,
+            "markerfacecoloralt": GROUND, "linestyle": "none"}  # fmt: skip
+
+
+def _key(verdicts: Counter[str]) -> list[Line2D]:
+    """Give the entries of a legend: the verdicts that occur, from the best to the worst."""
+    return [Line2D([], [], **_mark(v), label=f"{v} ({verdicts[v]})") for v in MARKS if verdicts[v]]
 
 
 def verdict_chart(groups: Mapping[str, pd.DataFrame], title: str) -> Figure:
@@ -31,51 +59,113 @@ def verdict_chart(groups: Mapping[str, pd.DataFrame], title: str) -> Figure:
     Parameters
     ----------
     groups : mapping of str to DataFrame
-        By heading. One row per number: "label", "published", "mean", "low", "high", "tolerance"
-        and "verdict". Without an interval, the verdict is written.
+        By heading. One row per number: "label", empty where the heading says it all; "printed", as
+        it is written; "published", "mean", "low", "high", "tolerance" and "verdict". Numbers that
+        are exact are listed; without an interval, the verdict is written.
     title : str
     """
-    n_rows = sum(len(table) + 1 for table in groups.values())
-    figure = new_figure(8.2, 0.22 * n_rows + 1.1)
+    rows = list(_rows(groups))
+    figure = new_figure(8.8, 0.17 * len(rows) + 1.25, title)
     axes = figure.subplots()
-    axes.axvspan(-1, 1, color="#ececec", linewidth=0, label="would not matter")
-    labels, row = [], 0
-    for heading, table in groups.items():
-        labels.append((row, heading, True))
-        for entry in table.to_dict("records"):
-            row += 1
-            labels.append((row, entry["label"], False))
-            _verdict_row(axes, row, entry)
-        row += 1
-    for verdict, colour in VERDICT_COLOURS.items():
-        if any((table["verdict"] == verdict).any() for table in groups.values()):
-            axes.plot([], [], "o", color=colour, label=verdict)
-    axes.plot([], [], color="#555555", linewidth=1.5, label="95 % interval of a further run")
-    axes.set_yticks([at for at, *_ in labels], [label for _, label, _ in labels], fontsize="small")
-    for tick, (_, _, is_heading) in zip(axes.get_yticklabels(), labels, strict=True):
-        tick.set_fontweight("bold" if is_heading else "normal")
-    axes.set(xlim=(-EDGE, EDGE), ylim=(row - 0.4, -0.6))
-    axes.set_xlabel("printed number, in tolerances from the mean of our runs")
+    for at, (_, entries) in enumerate(rows):
+        if len(entries) == 1 and entries[0]["verdict"] != "exact":
+            _verdict_row(axes, at, entries[0])
+        else:
+            _exact_row(axes, at, entries)
+    axes.set_yticks(range(len(rows)), [label for label, _ in rows], fontsize=8.5)
+    for tick, (label, _) in zip(axes.get_yticklabels(), rows, strict=True):
+        tick.set_fontweight("bold" if any(map(label.startswith, groups)) else "normal")
+    axes.set(xlim=(-EDGE, EDGE), ylim=(len(rows) - 0.4, -0.6))
+    axes.set_xlabel("printed lower than our mean \N{LEFTWARDS ARROW}   distance in tolerances   "
+                    "\N{RIGHTWARDS ARROW} printed higher", fontsize=9)  # fmt: skip
     frameless(axes, "top", "right", "left", ticks="y")
-    axes.set_title(title, loc="left")
-    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize="small")
+    _legends(figure, axes, Counter(entry["verdict"] for _, entries in rows for entry in entries))
     return figure
 
 
-def _verdict_row(axes: Axes, row: int, entry: Mapping[str, Any]) -> None:
-    colour = VERDICT_COLOURS[entry["verdict"]]
+def _legends(figure: Figure, axes: Axes, told: Counter[str]) -> None:
+    """Say above what the dots are, and below what else there is."""
+    small: dict[str, Any] = {"frameon": False, "fontsize": 8.5, "handletextpad": 0.5}
+    axes.legend(handles=_key(told), loc="lower right", bbox_to_anchor=(1.0, 1.0),
+                ncols=len(told), **small)  # fmt: skip
+    interval = "95 % interval of a further run"
+    how: list[Artist] = [Patch(color=FAINT, label="would not matter"),
+                         Line2D([], [], color=SOFT, linewidth=1.5, label=interval)]  # fmt: skip
+    if any(line.get_marker() in "<>" for line in axes.lines):
+        how.append(Line2D([], [], marker=">", color=SOFT, linestyle="none",
+                          label="further away than the axis reaches"))  # fmt: skip
+    figure.legend(handles=how, loc="outside lower left", ncols=len(how), **small)
+
+
+def _rows(groups: Mapping[str, pd.DataFrame]) -> Any:
+    """Give the lines of the picture: what stands on the left, and the numbers of the line."""
+    for heading, table in groups.items():
+        entries = table.to_dict("records")
+        exact = [entry for entry in entries if entry["verdict"] == "exact"]
+        others = [entry for entry in entries if entry["verdict"] != "exact"]
+        if len(entries) == 1 and not entries[0]["label"]:
+            yield f"{heading}  {entries[0]['printed']}", entries
+            continue
+        yield heading, []
+        for k in range(0, len(exact), PER_LINE):
+            yield "", exact[k : k + PER_LINE]
+        for entry in others:
+            yield f"{entry['label']}  {entry['printed']}", [entry]
+
+
+def _exact_row(axes: Axes, at: int, entries: Sequence[Mapping[str, Any]]) -> None:
+    for k, entry in enumerate(entries):
+        left = -EDGE + 2 * EDGE * k / PER_LINE + 0.08
+        axes.plot([left], [at], **_mark("exact"))
+        words = f"{entry['label']} {entry['printed']}".strip()
+        axes.text(left + 0.15, at, words, va="center", fontsize=8.5)
+
+
+def _verdict_row(axes: Axes, at: int, entry: Mapping[str, Any]) -> None:
+    mark = _mark(entry["verdict"])
     if pd.isna(entry["low"]):
-        axes.text(0, row, entry["verdict"], color=colour, ha="center", va="center")
+        axes.plot([-EDGE + 0.08], [at], **mark)
+        axes.text(-EDGE + 0.23, at, entry["verdict"], color=SOFT, va="center", fontsize=8.5)
         return
+    axes.add_patch(Rectangle((-1, at - 0.5), 2, 1, color=FAINT, linewidth=0, zorder=0))
 
     def scaled(value: float) -> float:
-        return float(np.clip((value - entry["mean"]) / entry["tolerance"], -EDGE, EDGE))
+        distance = (value - entry["mean"]) / entry["tolerance"]
+        return float(min(max(distance, -EDGE), EDGE))
 
     low, high, printed = (scaled(entry[name]) for name in ("low", "high", "published"))
-    axes.plot([low, high], [row, row], color="#555555", linewidth=1.5)
+    axes.plot([low, high], [at, at], color=SOFT, linewidth=1.5)
     for end in (low, high):
         if abs(end) < EDGE:  # else it goes on
-            axes.plot([end, end], [row - 0.25, row + 0.25], color="#555555", linewidth=1.5)
-    beyond = abs(printed) == EDGE
-    marker = "o" if not beyond else ">" if printed > 0 else "<"
-    axes.plot([printed], [row], marker, color=colour, markersize=7, zorder=3, clip_on=False)
+            axes.plot([end, end], [at - 0.25, at + 0.25], color=SOFT, linewidth=1.5)
+    if abs(printed) == EDGE:
+        mark |= {"marker": ">" if printed > 0 else "<"}
+    axes.plot([printed], [at], zorder=3, clip_on=False, **mark)
+
+
+DOTS = 30
+"""Of a line in the small picture."""
+
+
+def verdict_dots(parts: Mapping[str, Sequence[str]], title: str) -> Figure:
+    """Draw a dot per printed number, one line per part of the study.
+
+    Verdicts by part; the dots are put in order, from the best verdict to the worst.
+    """
+    order, at = list(MARKS), 0.0
+    labels = {}
+    figure = new_figure(8.3, 3.4, title)
+    axes = figure.subplots()
+    for name, verdicts in parts.items():
+        labels[f"{name}  {len(verdicts)}"] = at
+        for k, verdict in enumerate(sorted(verdicts, key=order.index)):
+            line, place = divmod(k, DOTS)
+            axes.plot([place], [at + 0.6 * line], **_mark(verdict, 9.0))
+        at += 1 + 0.6 * ((len(verdicts) - 1) // DOTS)
+    axes.set_yticks(list(labels.values()), list(labels))
+    axes.set(xticks=[], xlim=(-0.6, DOTS), ylim=(at - 0.5, -0.5))
+    frameless(axes)
+    told = Counter(verdict for verdicts in parts.values() for verdict in verdicts)
+    figure.legend(handles=_key(told), loc="outside lower left", ncols=len(told), frameon=False,
+                  handletextpad=0.4, columnspacing=1.2)  # fmt: skip
+    return figure

@@ -3,7 +3,7 @@
 Results are read where `find` says: from a file's path, as in dvc.yaml, to where it lies.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +13,22 @@ from mlcore.data.splits import from_arrays
 from mlcore.files import load_arrays, read_json, read_table, read_yaml
 from mlcore.judging.parts import PARTS
 from mlcore.judging.replicates import read_curves, read_replicates
-from mlcore.pipeline.dvc_yaml import outline
 from mlcore.plotting import Picture
 from mlcore.report.pictures import fashion, grid, study
 from mlcore.training.weights import load_mlp
-
-Grid = Mapping[str, Sequence[str]]
 
 METHODS = {"classifier": "partial_fit", "autoencoder": "partial_fit", "feature_classifier": ""}
 """Of each part, how the models were trained whose losses the study shows."""
 
 
-def trained(part: str, runs: Grid, method: str) -> dict[str, str]:
+def trained(part: str, runs: study.Grid, method: str) -> dict[str, str]:
     """Name a part's trainings by one method: by the rest of the name, the whole name."""
     ending = f"-{method}" if method else ""
     names = PARTS[part].names(runs)
     return {name.removesuffix(ending): name for name in names if name.endswith(ending)}
 
 
-def in_lines(find: Callable[[str], Path], runs: Grid) -> dict[str, Picture]:
+def in_lines(find: Callable[[str], Path], runs: study.Grid) -> dict[str, Picture]:
     """Draw what consists of lines and text, of the runs of a grid."""
 
     def read(name: str) -> Any:
@@ -47,18 +44,20 @@ def in_lines(find: Callable[[str], Path], runs: Grid) -> dict[str, Picture]:
         for part, method in METHODS.items()
     }
     return losses | {
-        "verdict": study.verdict(read("verdict.csv")),
+        "verdict": study.verdict(read("verdict.csv"), runs),
+        "verdict_small": study.verdict_small(read("verdict.csv")),
+        "interventions": study.interventions(read("sensitivity.json")["alternatives"], runs),
         "hyperplanes": study.hyperplanes(read("worked_examples.json")),
         **grid.losses(cells, histories, replicates, curves),
         "heatmap": grid.heatmap(accuracies, read("summary.json")),
         "network": grid.validation(cells, histories),
         "diagnostics": grid.diagnostics(cells, read("diagnostics.csv")),
-        "search": fashion.search(read("search.csv")),
-        "pipeline": study.pipeline(outline(read_yaml(find("dvc.yaml")))),
+        "search": fashion.search(read("search.csv"), read("summary.json")),
+        "pipeline": study.pipeline(read_yaml(find("dvc.yaml")), runs),
     }
 
 
-def as_images(find: Callable[[str], Path], runs: Grid, n_images: int) -> dict[str, Picture]:
+def as_images(find: Callable[[str], Path], runs: study.Grid, n_images: int) -> dict[str, Picture]:
     """Draw what consists of dots, too many to be lines; the first `n_images` of the test part."""
     data = find("data/fashion_mnist.npz")
     parts = from_arrays(load_arrays(data), str(data))

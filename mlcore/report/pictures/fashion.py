@@ -23,6 +23,13 @@ N_PAIRS = 4
 """Pairs of classes that are confused most, shown for each classifier."""
 
 
+TITLES = {
+    "classifier": "Fashion-MNIST: losses of the classifiers",
+    "autoencoder": "Fashion-MNIST: losses of the autoencoders",
+    "feature_classifier": "Fashion-MNIST: training losses of the classifiers of codes",
+}
+
+
 def losses(part: str, names: Mapping[str, str], table: pd.DataFrame) -> Picture:
     """Draw the losses of a part's models (report, figures 7 and 8), by the names to show."""
     unit = "half mean squared error" if part == "autoencoder" else "cross-entropy (nats)"
@@ -36,19 +43,26 @@ def losses(part: str, names: Mapping[str, str], table: pd.DataFrame) -> Picture:
     )
     which = "Training loss" if part == "feature_classifier" else "Training and validation loss"
     shows = f"{which} after the last epoch: {told}."
-    return plotting.loss_panels(histories, unit), shows
+    return plotting.loss_panels(histories, unit, TITLES[part]), shows
 
 
-def search(table: pd.DataFrame) -> Picture:
-    """Draw the accuracies of the search's candidates."""
+def search(table: pd.DataFrame, summary: Mapping[str, Any]) -> Picture:
+    """Draw the accuracies of the search's candidates, the study's choice marked.
+
+    `summary` is what `study.compare` made.
+    """
     ranked = table.sort_values("rank")
     best, last = ranked.iloc[0], ranked.iloc[-1]
-    title = "Fashion-MNIST: grid search, cross-validated accuracy (%)"
+    printed = summary["fashion_search"]["best"]
+    keys = ("solver", "learning_rate_init", "batch_size")
+    solver, rate, size = (printed[key]["published"] for key in keys)
+    title = "Fashion-MNIST: grid search, accuracy over the folds (%)"
     return (
-        plotting.search_heatmaps(ranked, title),
+        plotting.search_heatmaps(ranked, title, (solver, rate, size)),
         f"{len(ranked)} candidates, from {100 * last['mean_accuracy']:.1f} % to "
         f"{100 * best['mean_accuracy']:.1f} %; the best is {best['solver']} with learning rate "
-        f"{best['learning_rate']:g} and batches of {best['batch_size']:g}.",
+        f"{best['learning_rate']:g} and batches of {best['batch_size']:g}; "
+        f"the study's choice is {solver}, {rate:g} and {size:g}.",
     )
 
 
@@ -60,7 +74,7 @@ def images(test: Part, autoencoders: Models, n_images: int) -> dict[str, Picture
         versions[name] = reconstruct(shown, *model)
         mse = float(np.mean((reconstruct(test.X, *model) - test.X) ** 2))
         errors.append(f"{display(name)} {mse:.4f}")
-    title = "Fashion-MNIST: test images and their reconstructions"
+    title = "Fashion-MNIST: test images, reconstructions, and absolute errors on the same scale"
     return {
         "samples": (
             plotting.image_samples(shown, classes, "Fashion-MNIST: the first test images"),
@@ -81,13 +95,15 @@ def confusion(test: Part, labels: Array, classifiers: Models) -> dict[str, Pictu
     """
     X, y = test
     counts, examples, titles, sentences = {}, {}, {}, []
+    fresh = np.ones(len(y))
     for name, model in classifiers.items():
         probabilities = reconstruct(X, *model)
         predicted = labels[probabilities.argmax(axis=1)]
         counts[name] = count = confusion_matrix(y, predicted, labels=range(len(FASHION_CLASSES)))
         pairs = most_confused(y, predicted)
-        surest = probabilities.max(axis=1)
-        shown = [np.where((y == t) & (predicted == p), surest, -1).argmax() for t, p in pairs]
+        rank = probabilities.max(axis=1) + fresh
+        shown = [np.where((y == t) & (predicted == p), rank, -1).argmax() for t, p in pairs]
+        fresh[shown] = 0  # the next classifier has another example, if there is one
         examples[display(name)] = X[shown]
         titles[display(name)] = [
             f"{FASHION_CLASSES[t]}\ntaken for {FASHION_CLASSES[p]}\n{count[t, p]} times"
@@ -97,13 +113,14 @@ def confusion(test: Part, labels: Array, classifiers: Models) -> dict[str, Pictu
         sentences.append(f"{display(name)} {FASHION_CLASSES[t]} for {FASHION_CLASSES[p]} "
                          f"({count[t, p]} of {count[t].sum()})")  # fmt: skip
     title = "Fashion-MNIST: test images by class and prediction"
+    examples_title = "Fashion-MNIST: what is confused most, with examples"
     return {
         "confusion": (
             plotting.confusion_matrices(counts, FASHION_CLASSES, title),
             f"What is most often taken for what: {', '.join(sentences)}.",
         ),
         "confused": (
-            plotting.image_rows(examples, "An image of each pair that is confused most", titles),
+            plotting.image_rows(examples, examples_title, titles),
             f"For each classifier {N_PAIRS} wrongly classified images of clothing, with their "
             "class and what they were taken for.",
         ),
@@ -134,7 +151,11 @@ def codes(features: Mapping[str, Mapping[str, Array]]) -> Picture:
         )
     return (
         plotting.class_map(
-            views, y, FASHION_CLASSES, "principal component", "32-d codes of the test images"
+            views,
+            y,
+            FASHION_CLASSES,
+            "principal component",
+            "Fashion-MNIST: 32-d codes of the test images",
         ),
         f"Points in the plane by class. The two components hold {' and '.join(shares)} of the "
         f"variance. By the mean silhouette of the classes, {'; '.join(sentences)}.",

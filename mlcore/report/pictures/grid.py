@@ -1,5 +1,6 @@
 """The networks of the grid. A cell is named as in the files: "tanh-normal"."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,6 +30,7 @@ def losses(
     cells: Sequence[str], table: pd.DataFrame, replicates: pd.DataFrame, curves: pd.DataFrame
 ) -> dict[str, Picture]:
     """Draw the loss curves of each cell (report, figure 5), other seeds behind the run's."""
+    top = 1.08 * float(table[["train_loss", "val_loss"]].max().max())
     by_params = dict(list(curves.groupby("params")))
     networks = replicates[replicates["part"] == "network"]
     drawn = {}
@@ -38,7 +40,7 @@ def losses(
         first, last = history.iloc[0], history.iloc[-1]
         lowest = history.loc[history["val_loss"].idxmin()]
         drawn[f"network/{cell}"] = (
-            plotting.loss_curves(history, _words(cell), others=others),
+            plotting.loss_curves(history, _words(cell), others=others, top=top),
             f"{_words(cell)}: over {len(history)} epochs the training loss goes from "
             f"{first['train_loss']:.3g} to {last['train_loss']:.3g}, the validation loss from "
             f"{first['val_loss']:.3g} to {last['val_loss']:.3g}; it is lowest, "
@@ -59,12 +61,26 @@ def validation(cells: Sequence[str], table: pd.DataFrame) -> Picture:
 def diagnostics(cells: Sequence[str], table: pd.DataFrame) -> Picture:
     """Draw why cells learn or fail."""
     rows = _by_cell(table, cells)
-    reasons = {cell: explain(of_cell.iloc[-1].to_dict()) for cell, of_cell in rows.items()}
+    reasons = {
+        cell: _rounded(explain(of_cell.iloc[-1].to_dict())) for cell, of_cell in rows.items()
+    }
     by_pair = {_pair(cell): of_cell for cell, of_cell in rows.items()}
-    figure = plotting.diagnostic_grid(by_pair, {_pair(c): why for c, why in reasons.items()})
+    title = "MNIST: why networks learn or fail"
+    clauses = {_pair(cell): why for cell, why in reasons.items()}
+    figure = plotting.diagnostic_grid(by_pair, clauses, title)
     told = [f"{_words(cell)}: {reason}." for cell, reason in reasons.items()]
     # str.capitalize would make "Relu" of "ReLU"
     return figure, " ".join(sentence[0].upper() + sentence[1:] for sentence in told)
+
+
+def _rounded(clause: str) -> str:
+    """Leave two digits of a fraction's denominator: 1/245,953 is one epoch's."""
+
+    def two_digits(number: re.Match[str]) -> str:
+        denominator = int(number[0].replace(",", ""))
+        return f"{float(f'{denominator:.1e}'):,.0f}"
+
+    return re.sub(r"(?<=1/)[\d,]+", two_digits, clause)
 
 
 def heatmap(ours: Mapping[str, float], summary: Mapping[str, Any]) -> Picture:

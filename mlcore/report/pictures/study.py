@@ -1,41 +1,128 @@
-"""The study as a whole: the verdict, its section A, and the pipeline."""
+"""The study as a whole: the verdict, its section A, what other choices give, and the pipeline."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
+from math import prod
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mlcore import plotting
-from mlcore.judging.parts import GROUPS
-from mlcore.pipeline.dvc_yaml import Stage
+from mlcore.judging.parts import GROUPS, PARTS, group_of
+from mlcore.pipeline.dvc_yaml import outline
 from mlcore.plotting import Picture, display
 
+Grid = Mapping[str, Sequence[str]]
 
-def verdict(table: pd.DataFrame) -> Picture:
+SECTIONS = {
+    "worked_examples": "Worked by hand",
+    "mnist_grid": "MNIST, grid of networks",
+    "fashion_classifier": "Fashion-MNIST, classifiers",
+    "fashion_search": "Fashion-MNIST, grid search",
+    "autoencoder": "Autoencoders and codes",
+    "bottleneck_probe": "Autoencoders and codes",
+}
+"""First words of the paths of printed numbers, and the part of the study that they are in."""
+
+INTERVENTIONS: tuple[tuple[str, str, Mapping[str, str]], ...] = (
+    ("zero-broken", "Zero weights, but random biases", {}),
+    ("sigmoid-random-rate", "Sigmoid, random weights, at a rate above the study's 0.02",
+     {"network.learning_rate": "rate"}),
+    ("sigmoid-normal-rate", "Sigmoid, normal weights, at a rate above the study's 0.02",
+     {"network.learning_rate": "rate"}),
+    ("random-scale", "Tanh, random weights that are larger",
+     {"network.init_scale": "\N{MULTIPLICATION SIGN}"}),
+    ("he", "Normal init replaced by He's, with biases of zero", {}),
+    ("unscaled", "Fashion-MNIST: pixels from 0 to 255 instead of 0 to 1", {}),
+    ("other-codes", "Fashion-MNIST: 32-d codes replaced by 32 other features", {"features.by": ""}),
+)  # fmt: skip
+"""Of sweeps/sensitivity.yaml those that intervene: what is changed, and which of their overrides
+tell their runs apart."""
+
+WORDS = {"pca": "principal components", "projection": "random projections"}
+
+
+def position(path: str, runs: Grid) -> list[int]:
+    """Give a number's place in the study's order, which is that of the grids."""
+    group = group_of(path)
+    varied = PARTS[group.part].varied.values() if group else ()
+    order = [name for key in varied for name in runs[key]]
+    return [order.index(word) if word in order else -1 for word in path.split(".")]
+
+
+def verdict(table: pd.DataFrame, runs: Grid) -> Picture:
     """Draw the printed numbers of trained models against the intervals of ours."""
-    charts, verdicts = {}, Counter[str]()
+    charts, told = {}, Counter[str]()
+    by_path = table.set_index("path")
     for group in GROUPS:
         if not group.chart:
             continue
+        paths = by_path.index[by_path.index.str.startswith(group.path)]
+        rows = by_path.loc[sorted(paths, key=partial(position, runs=runs))]
         per_cent = group.chart.endswith("%")
         unit, digits = (100, group.decimals - 2) if per_cent else (1, group.decimals)
-        rows = table[table["path"].str.startswith(group.path)]
-        printed = rows["published"].astype(float)
-        names = rows["path"].str.removeprefix(group.path).str.strip(".").str.split(".")
-        labels = [
-            f"{' '.join(map(display, name))}\N{EN SPACE}{unit * value:.{digits}f}"
-            for name, value in zip(names, printed, strict=True)
-        ]
-        charts[group.chart] = rows.assign(label=labels, published=printed)
-        verdicts.update(rows["verdict"])
+        values = rows["published"].astype(float)
+        names = [path.removeprefix(group.path).strip(".").split(".") for path in rows.index]
+        charts[group.chart] = rows.assign(
+            label=[" ".join(map(display, name)) for name in names],
+            printed=[f"{unit * value:.{digits}f}" for value in values],
+            published=values,
+        )
+        told.update(rows["verdict"])
     return (
         plotting.verdict_chart(charts, "What the study printed, against runs of ours"),
-        f"{verdicts.total()} printed numbers against the intervals that our runs give: "
-        + "; ".join(f"{n} {verdict}" for verdict, n in verdicts.most_common())
-        + ". The choices of the search have no interval and are not drawn.",
+        f"{told.total()} printed numbers against the intervals that our runs give: "
+        f"{_counts(told)}. The choices of the search have no interval and are not drawn.",
     )
+
+
+def verdict_small(table: pd.DataFrame) -> Picture:
+    """Draw a dot for each printed number, of whatever kind."""
+    parts: dict[str, list[str]] = {name: [] for name in SECTIONS.values()}
+    for path, of_number in zip(table["path"], table["verdict"], strict=True):
+        parts[SECTIONS[path.partition(".")[0]]].append(of_number)
+    return (
+        plotting.verdict_dots(parts, f"The {len(table)} printed numbers, by verdict"),
+        f"A dot for each of {len(table)} printed numbers: {_counts(Counter(table['verdict']))}.",
+    )
+
+
+def _counts(told: Counter[str]) -> str:
+    return "; ".join(f"{n} {verdict}" for verdict, n in told.most_common())
+
+
+def interventions(alternatives: Sequence[Mapping[str, Any]], runs: Grid) -> Picture:
+    """Draw test accuracies before and after a change: what `judging.sensitivity.summarise` gave."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for choice, heading, keys in INTERVENTIONS:
+        rows = [
+            {**row, "label": _changed(row, keys)}
+            for row in alternatives
+            if row["choice"] == choice and ".test_accuracy." in row["number"]
+        ]
+        groups[heading] = sorted(rows, key=lambda row: position(row["number"], runs))
+    told = [
+        f"{heading}: {', '.join(map(_before_after, rows))}"
+        for heading, rows in groups.items()
+        if rows
+    ]
+    title = "Test accuracy before and after a change"
+    shows = f"Test accuracy, %, before and after. {'; '.join(told) or 'Not run yet'}."
+    return plotting.before_after(groups, title), shows
+
+
+def _before_after(row: Mapping[str, Any]) -> str:
+    before = "" if row["default"] is None else f"{100 * row['default']:.1f} to "
+    return f"{row['label']} {before}{100 * row['mean']:.1f}"
+
+
+def _changed(row: Mapping[str, Any], keys: Mapping[str, str]) -> str:
+    """Name the run of an intervention: "tanh", or "rate 0.5"."""
+    values = dict(part.partition("=")[::2] for part in row["alternative"].split())
+    told = [f"{word} {WORDS.get(values[key], values[key])}".strip() for key, word in keys.items()]
+    return ", ".join(told) or display(row["number"].split(".")[2])
 
 
 def hyperplanes(worked: Mapping[str, Any]) -> Picture:
@@ -45,7 +132,7 @@ def hyperplanes(worked: Mapping[str, Any]) -> Picture:
     right = given["w"], given["b"], given["samples"], np.sign(given["scores"]), [given["query"]]
     planes = {
         "Q1 b: the line of maximum margin": plotting.Hyperplane(*left),
-        "Q1 c: the line that was given": plotting.Hyperplane(*right),
+        "Q1 c: a given line, and a point to classify": plotting.Hyperplane(*right),
     }
     return (
         plotting.hyperplanes(planes),
@@ -56,10 +143,17 @@ def hyperplanes(worked: Mapping[str, Any]) -> Picture:
     )
 
 
-def pipeline(stages: Sequence[Stage]) -> Picture:
-    """Draw the pipeline's stages."""
+def pipeline(described: Mapping[str, Any], runs: Grid) -> Picture:
+    """Draw the stages of dvc.yaml, with how often each runs."""
+    stages = outline(described)
+    times = {}
+    for name, stage in described["stages"].items():
+        items = stage.get("matrix", {}).values()
+        # A list, or "${grid.activation}"
+        lists = [runs[i[2:-1].partition(".")[2]] if isinstance(i, str) else i for i in items]
+        times[name] = prod(map(len, lists))
     return (
-        plotting.pipeline_graph({stage.name: stage.needs for stage in stages}),
+        plotting.pipeline_graph({stage.name: stage.needs for stage in stages}, times),
         f"{len(stages)} stages, from {stages[0].name} to {stages[-1].name}; the table below names "
         "what each takes.",
     )
