@@ -44,13 +44,10 @@ def before_after(groups: Mapping[str, Sequence[Mapping[str, Any]]], title: str) 
     return figure
 
 
-BEFORE: dict[str, Any] = {
-    "marker": "o",
-    "color": SOFT,
-    "markerfacecolor": GROUND,
-    "linestyle": "none",
-}
-AFTER: dict[str, Any] = {"marker": "o", "color": BLUE, "linestyle": "none"}
+BEFORE: dict[str, Any] = {"marker": "o", "markersize": 8, "color": SOFT,
+                          "markerfacecolor": GROUND, "linestyle": "none"}  # fmt: skip
+AFTER: dict[str, Any] = {"marker": "o", "markersize": 5, "color": BLUE, "linestyle": "none"}
+"""Smaller, so that a number which does not change is seen to stay."""
 
 
 def _change(axes: Any, at: int, row: Mapping[str, Any]) -> None:
