@@ -53,7 +53,8 @@ def copy_results(root):
     page = root / "metrics" / "report.html"
     page.write_text("<!DOCTYPE html>")
     lock = yaml.safe_load((ROOT / "dvc.lock").read_text())
-    (entry,) = lock["stages"]["report"]["outs"]
+    outs = {entry["path"]: entry for entry in lock["stages"]["report"]["outs"]}
+    entry = outs["metrics/report.html"]
     entry["md5"] = hashlib.md5(page.read_bytes()).hexdigest()
     (root / "dvc.lock").write_text(yaml.safe_dump(lock))
 

@@ -20,13 +20,16 @@ HERE = Path(__file__).parent
 INKS = {
     "#000000": "var(--ink)",
     "#ffffff": "var(--ground)",
-    "#ececec": "var(--line)",
     "#e6e6e6": "var(--line)",
     "#555555": "var(--soft)",
-    "#777777": "var(--soft)",
     "#8c8c8c": "var(--mute)",
+    "#00664b": "var(--good)",
+    "#855600": "var(--noisy)",
+    "#17648f": "var(--slight)",
+    "#a83f00": "var(--bad)",
+    "#5a606b": "var(--mute)",
 }
-"""Colours of pictures that are not data, and what they are on a light or dark page."""
+"""Colours of pictures that the page draws in its own, light or dark."""
 
 
 def inline_svg(svg: str, name: str, description: str) -> Markup:
@@ -47,7 +50,7 @@ def inline_svg(svg: str, name: str, description: str) -> Markup:
     assert width
     head = re.sub(r' (width|height)="[^"]*"', "", head)
     label = Markup.escape(description)
-    most = f"max-width: {1.3 * float(width[1]):.0f}pt"
+    most = f"max-width: {1.1 * float(width[1]):.0f}pt"
     return Markup(f'{head} role="img" aria-label="{label}" style="{most}">{rest}')
 
 
