@@ -12,9 +12,11 @@ from docs import build
 from mlcore.judging import joint
 from mlcore.judging.claims import Results, judge_statement, parse
 from mlcore.judging.numbers import compare_with_interval
+from mlcore.judging.rules import read_rules
 from mlcore.judging.statistics import (
     departure,
     further_run,
+    joint_departure,
     mean_interval,
     pooled,
     rank,
@@ -47,6 +49,12 @@ def test_what_is_made_of_the_documents_is_up_to_date(tmp_path):
     assert (tmp_path / "interval.svg").read_text() == committed, "run `make docs`"
     pages = build.notebook((build.DOCS / "tutorial.md").read_text())
     assert json.loads((build.DOCS / "tutorial.ipynb").read_text()) == pages, "run `make docs`"
+
+
+def test_the_rules_are_those_of_the_results():
+    rules = read_rules(build.DOCS.parent / "metrics" / "rules.yaml")
+    assert told(f"fewer than {rules.min_replicates} runs")
+    assert rules.level == build.LEVEL
 
 
 def test_both_intervals():
@@ -90,13 +98,14 @@ def test_what_stands_beside_a_verdict():
 
 def test_other_kinds_of_numbers():
     common = pooled([0.003 * SHAPE, 0.004 * SHAPE], 0.95)
-    whole, part = (wilson_interval(k, 20, 0.95) for k in (20, 12))
+    whole, part, few = (wilson_interval(k, 20, 0.95) for k in (20, 12, 7))
     assert told(
         f"together {common.sd:.4f}, with {common.df} degrees of freedom",
         f"probability 19/21 = {19 / 21:.0%}".replace("%", " %"),
+        f"chosen by 7 of 20: {ends(few, 2)}, consistent",
         f"20 of 20: {ends(whole, 2)}, reproduced; 12 of 20: {ends(part, 2)}, consistent",
     )
-    assert part.low < 0.5 < whole.low
+    assert max(part.low, few.low) < 0.5 < whole.low
 
 
 def test_two_numbers_together():
@@ -112,18 +121,18 @@ def test_two_numbers_together():
 
 @pytest.mark.slow
 def test_the_simulation_of_the_joint_test():
-    (p_row, rank_row) = build.table(TEXT, "correlation")
+    p_row, rank_row = build.table(TEXT, "correlation")
     head = TEXT.partition("\n| correlation |")[2].partition("\n")[0]
-    rng = np.random.default_rng(0)
-    for place, correlation in enumerate(re.findall(r"[\d.]+", head), start=1):
+    rng, exact, ranks = np.random.default_rng(0), pd.Series(np.zeros(12)), []
+    for told_p, correlation in zip(p_row[1:], re.findall(r"[\d.]+", head), strict=True):
         root = np.linalg.cholesky(np.where(np.eye(12) == 1, 1, float(correlation)))
-        found = []
-        for _ in range(400):
-            draws = pd.DataFrame(rng.standard_normal((21, 12)) @ root.T)
-            judged = joint.calibrated(draws.loc[20], draws[:20], pd.Series(np.zeros(12)))
-            found.append((judged["p"] < 0.05, judged["rank"] == "21 of 21"))
-        shares = 100 * np.mean(found, axis=0)
-        assert shares == pytest.approx([float(p_row[place]), float(rank_row[place])], abs=4)
+        draws = [pd.DataFrame(rng.standard_normal((21, 12)) @ root.T) for _ in range(300)]
+        found = [joint_departure(draw.loc[20], draw[:20], exact)[0] for draw in draws]
+        share = 100 * np.mean(stats.chi2.sf(found, 12) < 0.05)
+        assert share == pytest.approx(float(told_p), abs=4)
+        ranks += [joint.calibrated(d.loc[20], d[:20], exact)["rank"] for d in draws[:40]]
+    assert max(map(float, rank_row[1:])) < 5
+    assert np.mean([rank == "21 of 21" for rank in ranks]) < 0.08
 
 
 def test_statements():
