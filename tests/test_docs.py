@@ -7,6 +7,7 @@ the numbers of docs/method.md and docs/tutorial.md in tests of their own.
 import json
 import re
 import shlex
+import tomllib
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -144,3 +145,14 @@ def test_every_column_of_every_table_is_explained():
         unexplained = [c for c in columns if not any(fnmatchcase(c, p) for p in patterns)]
         gone = [p for p in patterns if not any(fnmatchcase(c, p) for c in columns)]
         assert (unexplained, gone) == ([], []), file
+
+
+def test_the_rooms_are_those_of_the_import_contract():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    table = text.partition("| room of `mlcore/` |")[2].partition("\n\n")[0].splitlines()[2:]
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    (layers,) = (c["layers"] for c in contracts["contracts"] if c["type"] == "layers")
+    modules = [[module.removeprefix("mlcore.") for module in line.split(" | ")] for line in layers]
+    assert [names(row.split("|")[1]) for row in table] == [
+        [module.partition(".")[0] for module in line] for line in modules
+    ]
