@@ -19,7 +19,7 @@ CORES  := $(BIN)/python -c 'import joblib; print(joblib.cpu_count())'
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup repro report replicate sensitivity verify compare params ui runs sync server test test-all coverage contracts smoke lint format lock bench crate clean
+.PHONY: help setup repro report replicate sensitivity verify compare params ui runs sync server test test-all coverage contracts smoke lint format lock docs bench crate clean
 
 help:
 	@awk 'BEGIN {FS = ":.*## "} /^##@ / {print substr($$0, 5)} \
@@ -124,6 +124,13 @@ $(READY): requirements.lock
 	@$(BIN)/python -m pip install -q --disable-pip-version-check $(NO_CACHE) --require-hashes -r requirements.uv.txt
 	@$(BIN)/uv pip sync $(NO_CACHE) -q --python $(BIN)/python --compile-bytecode --require-hashes requirements.lock
 	@touch $@
+
+# The docstrings as pages. pdoc warns of types that are there for mypy alone
+docs: $(READY)
+	@$(BIN)/python -m docs.build
+	@$(BIN)/uv run -q --no-project --python $(BIN)/python --with pdoc==16.0.0 \
+	    python -W ignore -m pdoc -d numpy -o build/docs mlcore stages $(wildcard mlcore/nn/[a-z]*.py)
+	@echo "build/docs/index.html"
 
 crate: $(READY) ## Write the run as a research object, a Workflow Run RO-Crate, into build/crate
 	@$(BIN)/python -m mlcore.review.crate

@@ -1,10 +1,13 @@
 """README.md and docs/: what they show is what is committed, and what they name is there.
 
-Their commands are run by `make smoke`; the recipes of CONTRIBUTING.md in test_contributing.py.
+Their commands are run by `make smoke`; the recipes of CONTRIBUTING.md in test_contributing.py,
+the numbers of docs/method.md and docs/tutorial.md in tests of their own.
 """
 
 import re
 import shlex
+import tomllib
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from mlcore.config import compose
@@ -32,6 +35,8 @@ def test_every_make_target_exists():
     named = {
         word for words in commands() if words[0] == "make" for word in words[1:] if "=" not in word
     }
+    pages = (ROOT / ".github" / "workflows" / "pages.yml").read_text()
+    named |= set(re.search(r"run: make (.*)", pages)[1].split())
     contributing = (ROOT / "CONTRIBUTING.md").read_text()
     named |= set(re.findall(r"(?:^|`)make ([a-z-]+)", contributing, re.MULTILINE))
     assert named
@@ -59,7 +64,7 @@ def test_every_override_is_accepted():
 
 
 def test_the_example_trains(capsys):
-    (code,) = blocks("python")
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     exec(code, {})
     assert float(capsys.readouterr().out) > 0.95
 
@@ -68,3 +73,48 @@ def test_the_verdict_is_that_of_the_results():
     told = README.partition("<!-- verdict -->\n")[2].partition("\n<!-- /verdict -->")[0]
     title, *sentences = findings.lines(read_json(ROOT / "metrics" / "verdict.json"))
     assert told == f"**{title}.** {' '.join(sentences)}"
+
+
+METRICS = ROOT / "metrics"
+TABLES = sorted(path.relative_to(METRICS).as_posix() for path in METRICS.rglob("*.csv"))
+
+
+def names(text):
+    return re.findall(r"`([\w*]+)`", text)
+
+
+def first_column(text, heading):
+    rows = text.partition(f"\n| {heading} |")[2].partition("\n\n")[0].splitlines()[1:]
+    return [name for row in rows for name in names(row.split("|")[1])]
+
+
+def columns_told():
+    """What metrics/README.md says that each table has: names, or patterns of names."""
+    text = (METRICS / "README.md").read_text()
+    final = first_column(text, "metric")
+    told = {}
+    for files, columns in re.findall(r"^\| (`[^|]*csv`) \| (.*) \|$", text, re.MULTILINE):
+        for file in re.findall(r"`([\w/]+\.csv)`", files):
+            told[file] = names(columns) + (final if "final metrics" in columns else [])
+    return told | {"verdict.csv": first_column(text, "column of `verdict.csv`")}
+
+
+def test_every_column_of_every_table_is_explained():
+    told = columns_told()
+    assert sorted(told) == TABLES
+    for file, patterns in told.items():
+        columns = (METRICS / file).read_text().partition("\n")[0].split(",")
+        unexplained = [c for c in columns if not any(fnmatchcase(c, p) for p in patterns)]
+        gone = [p for p in patterns if not any(fnmatchcase(c, p) for c in columns)]
+        assert (unexplained, gone) == ([], []), file
+
+
+def test_the_rooms_are_those_of_the_import_contract():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    table = text.partition("| room of `mlcore/` |")[2].partition("\n\n")[0].splitlines()[2:]
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    (layers,) = (c["layers"] for c in contracts["contracts"] if c["type"] == "layers")
+    modules = [[module.removeprefix("mlcore.") for module in line.split(" | ")] for line in layers]
+    assert [names(row.split("|")[1]) for row in table] == [
+        [module.partition(".")[0] for module in line] for line in modules
+    ]
