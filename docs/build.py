@@ -18,8 +18,8 @@ from mlcore.judging.statistics import (
     mean_interval,
     spread_of,
 )
-from mlcore.plotting.style import BLUE, new_figure, save_svg
-from mlcore.plotting.verdict import VERDICT_COLOURS
+from mlcore.plotting.style import BLUE, FAINT, SOFT, new_figure, save_svg
+from mlcore.plotting.verdict import glyph
 
 DOCS = Path(__file__).parent
 
@@ -58,13 +58,13 @@ def picture(method: str) -> Any:
     low, high = interval_of(runs)
     figure = new_figure(6.4, 2.3)
     axes = figure.subplots()
-    axes.axvspan(low, high, color="#ececec", linewidth=0)
+    axes.axvspan(low, high, color=FAINT, linewidth=0)
     axes.plot(runs, [0] * len(runs), "o", color=BLUE, markersize=5, alpha=0.7)
     for row, ends in ((1, mean_interval(runs, LEVEL)), (2, (low, high))):
-        axes.plot([ends[0], runs.mean(), ends[1]], [row] * 3, "|-", color="#555555")
+        axes.plot([ends[0], runs.mean(), ends[1]], [row] * 3, "|-", color=SOFT)
     for printed, tolerance, verdict, _ in table(method, "printed"):
         if float(tolerance) == TOLERANCE:
-            axes.plot([float(printed)], [3], "D", color=VERDICT_COLOURS[verdict])
+            axes.plot([float(printed)], [3], **glyph(verdict))
             axes.annotate(verdict, (float(printed), 3), (0, -8), textcoords="offset points",
                           ha="center", va="top", fontsize="x-small")  # fmt: skip
     rows = ["ten runs", "their mean, 95 %", "one further run, 95 %", "printed numbers"]

@@ -39,7 +39,8 @@ PER_LINE = 3
 """Numbers that are exact stand side by side: they all say the same."""
 
 
-def _mark(verdict: str, size: float = 7.0) -> dict[str, Any]:
+def glyph(verdict: str, size: float = 7.0) -> dict[str, Any]:
+    """Give what matplotlib draws a verdict's glyph with."""
     mark = MARKS[verdict]
     return {"marker": mark.shape, "fillstyle": mark.fill, "color": mark.colour,
             "markersize": size - 1 if mark.shape in "sD" else size, "markeredgewidth": 1.2,
@@ -48,7 +49,7 @@ def _mark(verdict: str, size: float = 7.0) -> dict[str, Any]:
 
 def _key(verdicts: Counter[str]) -> list[Line2D]:
     """Give the entries of a legend: the verdicts that occur, from the best to the worst."""
-    return [Line2D([], [], **_mark(v), label=f"{v} ({verdicts[v]})") for v in MARKS if verdicts[v]]
+    return [Line2D([], [], **glyph(v), label=f"{v} ({verdicts[v]})") for v in MARKS if verdicts[v]]
 
 
 def verdict_chart(groups: Mapping[str, pd.DataFrame], title: str) -> Figure:
@@ -116,13 +117,13 @@ def _rows(groups: Mapping[str, pd.DataFrame]) -> Any:
 def _exact_row(axes: Axes, at: int, entries: Sequence[Mapping[str, Any]]) -> None:
     for k, entry in enumerate(entries):
         left = -EDGE + 2 * EDGE * k / PER_LINE + 0.08
-        axes.plot([left], [at], **_mark("exact"))
+        axes.plot([left], [at], **glyph("exact"))
         words = f"{entry['label']} {entry['printed']}".strip()
         axes.text(left + 0.15, at, words, va="center", fontsize=8.5)
 
 
 def _verdict_row(axes: Axes, at: int, entry: Mapping[str, Any]) -> None:
-    mark = _mark(entry["verdict"])
+    mark = glyph(entry["verdict"])
     if pd.isna(entry["low"]):
         axes.plot([-EDGE + 0.08], [at], **mark)
         axes.text(-EDGE + 0.23, at, entry["verdict"], color=SOFT, va="center", fontsize=8.5)
@@ -160,7 +161,7 @@ def verdict_dots(parts: Mapping[str, Sequence[str]], title: str) -> Figure:
         labels[f"{name}  {len(verdicts)}"] = at
         for k, verdict in enumerate(sorted(verdicts, key=order.index)):
             line, place = divmod(k, DOTS)
-            axes.plot([place], [at + 0.6 * line], **_mark(verdict, 9.0))
+            axes.plot([place], [at + 0.6 * line], **glyph(verdict, 9.0))
         at += 1 + 0.6 * ((len(verdicts) - 1) // DOTS)
     axes.set_yticks(list(labels.values()), list(labels))
     axes.set(xticks=[], xlim=(-0.6, DOTS), ylim=(at - 0.5, -0.5))
