@@ -137,7 +137,7 @@ def contrasts(joint: Joint, numbers: Sequence[Number], evidence: Evidence) -> li
             low, high = further_run(differences, spread, evidence.rules.level)
             rounding = 2 * unit_of(one.path, evidence)
             interval = Interval(low - rounding, high + rounding)
-            z, p = departure(published, differences, spread) or (None, None)
+            z, p = departure(published, differences, spread)
             mean = float(np.mean(differences))
             found.append(Contrast(metric, first, second, published, mean, interval, z, p))
     return found

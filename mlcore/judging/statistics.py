@@ -74,13 +74,15 @@ def further_run(values: Series, spread: Spread, level: float) -> Interval:
     return Interval(mean - half, mean + half)
 
 
-def departure(printed: float, values: Series, spread: Spread) -> tuple[float, float] | None:
+def departure(
+    printed: float, values: Series, spread: Spread
+) -> tuple[float, float] | tuple[None, None]:
     """Give z, by how many standard errors a printed value departs from runs, and its two-sided p.
 
-    By Student's t with the spread's degrees of freedom; None where runs do not vary.
+    By Student's t with the spread's degrees of freedom; None and None where runs do not vary.
     """
     if spread.sd == 0:
-        return None
+        return None, None
     z = (printed - float(values.mean())) / (spread.sd * sqrt(1 + 1 / len(values)))
     return z, float(2 * stats.t.sf(abs(z), spread.df))
 
