@@ -28,27 +28,14 @@ MIN_JOINT = 6
 
 @dataclass(frozen=True)
 class Contrast:
-    """A difference between two printed numbers of one metric, and what our runs say of it.
+    """A difference between two printed numbers of one metric, and what our runs say of it."""
 
-    Attributes
-    ----------
-    metric : str
-        Beginning of the numbers' paths.
-    first, second : str
-        The difference is that of the first less the second.
-    published, mean : float
-        As printed, and of our runs, each the difference of two on the same images.
-    interval : Interval
-        For one further run, the roundings of both printed numbers included.
-    z, p : float or None
-    """
-
-    metric: str
-    first: str
+    metric: str  # beginning of the numbers' paths
+    first: str  # less the second is the difference
     second: str
     published: float
-    mean: float
-    interval: Interval
+    mean: float  # of our runs, each the difference of two on the same images
+    interval: Interval  # for one further run, the roundings of both printed numbers included
     z: float | None
     p: float | None
 

@@ -72,11 +72,15 @@ class Number:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What numbers are judged by."""
+    """What numbers and claims are judged by."""
 
     rules: Rules
-    runs: pd.DataFrame  # a row per replicate: "part", "name", "seed" and its final metrics
+    runs: pd.DataFrame  # a row per replicate: "part", "name", "seed", metrics, measures of curves
     scored: Mapping[str, float] = field(default_factory=dict)  # by path: the study's own networks
+    # Final metrics of trainings with other parameters, and their "overrides"
+    alternatives: pd.DataFrame = field(
+        default_factory=lambda: pd.DataFrame(columns=["part", "name", "seed", "overrides"])
+    )
 
 
 def numbers_of(summary: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:

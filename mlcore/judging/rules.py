@@ -16,7 +16,7 @@ from mlcore.judging.statistics import half_unit
 
 
 class Section(BaseModel):
-    """A mapping of a file of rules or claims."""
+    """A mapping of a file that people write: rules, claims, sweeps."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
