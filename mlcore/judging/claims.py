@@ -129,10 +129,7 @@ def parse(text: str) -> Statement:
 def parse_quantity(text: str) -> tuple[str, str, str, frozenset[str]]:
     """Give metric, part, name and overrides of a quantity.
 
-    Raises
-    ------
-    RetraceError
-        If it is not one, or its metric or part is unknown.
+    Raises RetraceError if it is not one, or its metric or part is unknown.
     """
     found = PARTS_OF_QUANTITY.fullmatch(text)
     if found is None:
@@ -176,11 +173,8 @@ def statements_of(claim: Claim, settings: Mapping[str, Any]) -> list[Statement]:
 def values_of(quantity: str, evidence: Evidence) -> Series:
     """Give a quantity's values by seed.
 
-    Raises
-    ------
-    RetraceError
-        If it is not one, its metric is unknown or of curves that are not kept, or one seed has
-        several values.
+    Raises RetraceError if it is not one, its metric is unknown or of curves that are not kept, or
+    one seed has several values.
     """
     metric, part, name, overrides = parse_quantity(quantity)
     runs = evidence.runs

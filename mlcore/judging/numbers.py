@@ -86,10 +86,7 @@ class Evidence:
 def numbers_of(summary: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
     """Give path, printed value and ours of every number in what `study.compare` made.
 
-    Raises
-    ------
-    ValueError
-        If it holds something else.
+    Raises ValueError if it holds something else.
     """
     if isinstance(summary, Mapping) and set(summary) == {"ours", "published"}:
         yield path, summary["published"], summary["ours"]

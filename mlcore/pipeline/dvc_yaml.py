@@ -112,10 +112,7 @@ def made_by(stages: Mapping[str, Stage], path: str) -> str | None:
 def read_lock(root: Path) -> dict[str, dict[str, dict[str, str]]]:
     """Read dvc.lock: of every stage as DVC addresses it, the MD5 of its "deps" and "outs" by path.
 
-    Raises
-    ------
-    RetraceError
-        If there is none.
+    Raises RetraceError if there is none.
     """
     if not (root / "dvc.lock").is_file():
         raise RetraceError("dvc.lock does not exist yet; `make repro` makes it")
