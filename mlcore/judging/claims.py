@@ -236,21 +236,11 @@ def judge_statement(statement: Statement, evidence: Evidence, level: float) -> J
 
 
 def judge_claim(claim: Claim, evidence: Evidence, on_numbers: Mapping[str, str]) -> dict[str, Any]:
-    """Judge one claim; raises RetraceError if no number fits one of its patterns.
+    """Judge one claim, given the verdicts on all numbers by their paths.
 
-    Parameters
-    ----------
-    claim : Claim
-    evidence : Evidence
-    on_numbers : mapping of str to str
-        The verdicts on numbers, by path.
-
-    Returns
-    -------
-    dict
-        What metrics/claims.yaml says of it, and "verdict"; "statements", each as `Judged`;
-        "verdicts", on its numbers by path; "variants", the verdict by each other threshold or
-        measure.
+    Gives what metrics/claims.yaml says of it, and "verdict"; "statements", each as `Judged`;
+    "verdicts", on its numbers by path; "variants", the verdict by each other threshold or measure.
+    Raises RetraceError if no number fits one of its patterns.
     """
     verdicts: dict[str, str] = {}
     for pattern in claim.numbers:

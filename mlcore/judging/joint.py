@@ -43,13 +43,10 @@ class Contrast:
 def judge_jointly(numbers: Sequence[Number], evidence: Evidence) -> dict[str, dict[str, Any]]:
     """Judge the numbers of each joint rule together, and the differences between them.
 
-    Returns
-    -------
-    dict
-        By the rule's name: "numbers", the paths taken in; "left_out", paths of numbers that do not
-        vary, or not as a normal distribution does; "chi2", "df" and "p"; for paired numbers
-        "rank", where the printed values' chi-square stands among those of our own runs, each
-        judged by the others; "n", runs that have all numbers; "contrasts", see `Contrast`.
+    By the rule's name come "numbers", the paths taken in; "left_out", paths of numbers that do not
+    vary, or not as a normal distribution does; "chi2", "df" and "p"; for paired numbers "rank",
+    where the printed values' chi-square stands among those of our own runs, each judged by the
+    others; "n", runs that have all numbers; "contrasts", see `Contrast`.
     """
     return {
         name: _judge(joint, [n for n in numbers if _fits(n, joint)], evidence)

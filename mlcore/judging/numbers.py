@@ -101,20 +101,10 @@ def numbers_of(summary: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
 
 
 def judge(summary: Any, evidence: Evidence) -> list[Number]:
-    """Judge every printed number but those that the study starts from.
+    """Judge every number of what `study.compare` made but those that the study starts from.
 
-    Parameters
-    ----------
-    summary : nested mappings
-        What `study.compare` made.
-    evidence : Evidence
-
-    Raises
-    ------
-    RetraceError
-        If no rule fits a number.
-    ValueError
-        If one of a pair is a number and the other is not.
+    Raises RetraceError if no rule fits a number, ValueError if one of a pair is a number and the
+    other is not.
     """
     found = list(numbers_of(summary))
     spreads = spreads_of([path for path, *_ in found], evidence)

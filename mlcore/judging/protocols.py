@@ -18,18 +18,9 @@ PART = "classifier"
 def compare(numbers: list[Number], evidence: Evidence) -> list[dict[str, Any]]:
     """Judge all numbers of the classifiers jointly by the runs of each protocol of the rules.
 
-    Parameters
-    ----------
-    numbers : list of Number
-        Those of other parts are left out.
-    evidence : Evidence
-
-    Returns
-    -------
-    list of dict
-        "protocol"; "n", its draws; "chi2", "df", "p" and "rank" as `joint.calibrated` has them.
-        The one that the numbers depart from least comes first; protocols that have not been run
-        come last, with None.
+    Gives for each "protocol"; "n", its draws; "chi2", "df", "p" and "rank" as `joint.calibrated`
+    has them. The one that the numbers depart from least comes first; protocols that have not been
+    run come last, with None.
     """
     parts = {number.path: group.part for number in numbers if (group := group_of(number.path))}
     ours = [number for number in numbers if parts.get(number.path) == PART]

@@ -45,19 +45,10 @@ def summarise(
 ) -> list[dict[str, Any]]:
     """Set every alternative beside the printed number and what the default gives.
 
-    Parameters
-    ----------
-    alternatives, replicates : pandas.DataFrame
-        Tables of `mlcore.judging.replicates.Table`: of other choices, and of the default ones.
-    summary : nested mappings
-        What `study.compare` made.
-
-    Returns
-    -------
-    list of dict
-        One row per alternative and number: "choice", "alternative", "number"; "published";
-        "default", the replicates' mean; "mean", "sd" and "n" of the alternative; "distance" of its
-        mean from the printed value, and "against_default", see `nearer`.
+    From tables of `mlcore.judging.replicates.Table`, of other choices and of the default ones, and
+    what `study.compare` made comes a row per alternative and number: "choice", "alternative",
+    "number"; "published"; "default", the replicates' mean; "mean", "sd" and "n" of the alternative;
+    "distance" of its mean from the printed value, and "against_default", see `nearer`.
     """
     published = {path: value for path, value, _ in numbers_of(summary)}
     default = dict(_values(replicates))

@@ -57,17 +57,9 @@ def pooled(groups: Sequence[Series], level: float) -> Spread | None:
 def further_run(values: Series, spread: Spread, level: float) -> Interval:
     """Give the interval in which one further run falls, if runs are normally distributed.
 
-    The mean, plus or minus t sd sqrt(1 + 1 / n). Runs of ours predict a printed value: Patil, Peng
-    and Leek (2016), turned round.
-
-    Parameters
-    ----------
-    values : Series
-        Of n runs with different seeds, or on different images.
-    spread : Spread
-        Of `values`, or pooled with that of others.
-    level : float
-        Such as 0.95.
+    The mean of n `values`, plus or minus t sd sqrt(1 + 1 / n), with their own spread or one pooled
+    with that of others. Runs of ours predict a printed value: Patil, Peng and Leek (2016), turned
+    round.
     """
     mean = float(values.mean())
     half = stats.t.ppf((1 + level) / 2, spread.df) * spread.sd * sqrt(1 + 1 / len(values))
