@@ -48,13 +48,8 @@ def say(text):
 def started(plan, names):
     """Start a process for each contestant, on one core with one thread; end them with the block.
 
-    Yields
-    ------
-    workers : dict of str to callable
-        ``ask(function, *arguments)`` calls ``function(name, data, *arguments)`` in the process
-        and returns what it gives. Of those whose library is installed.
-    status : dict of str to str
-        The version of each, or "absent: " and the reason.
+    Gives, of those whose library is installed, ``ask(function, *arguments)``, which calls
+    ``function(name, data, *arguments)`` in the process; and of all the version or "absent: why".
     """
     workers, status = {}, {}
     with ExitStack() as stack:
@@ -74,51 +69,29 @@ def started(plan, names):
         yield workers, status
 
 
-def interleave(workers, rounds, function, *arguments, warm=None):
-    """Ask every worker in turn, `rounds` times.
+def interleave(workers, rounds, *arguments, warm=None):
+    """Ask every worker in turn, `rounds` times; returns the seconds of each, round by round.
 
-    Parameters
-    ----------
-    workers : dict of str to callable
-    rounds : int
-    function : callable
-        Called with `*arguments` in the workers; returns seconds.
-    warm : tuple, optional
-        Its arguments in a call just before each one that counts. It compiles, and finds memory
-        that the system took back since the last turn: the first to ask for it paid up to 0.3 s.
-
-    Returns
-    -------
-    dict of str to list of float
-        The seconds of each worker, round by round.
+    With `warm` there is a call with these arguments just before each one that counts. It compiles,
+    and finds memory that the system took back since the last turn: the first to ask for it paid up
+    to 0.3 s.
     """
     seconds = {name: [] for name in workers}
     for number in range(1, rounds + 1):
         for name, ask in workers.items():
-            ask(function, *(arguments if warm is None else warm))
-            seconds[name].append(ask(function, *arguments))
+            if warm:
+                ask(*warm)
+            seconds[name].append(ask(*arguments))
         line = ", ".join(f"{name} {values[-1]:.2f} s" for name, values in seconds.items())
-        say(f"{function.__name__}, round {number}: {line}")
+        say(f"round {number}: {line}")
     return seconds
 
 
 def summarize(seconds, reference, unit=1):
-    """Reduce rounds to medians.
+    """Reduce the rounds of each name to medians.
 
-    Parameters
-    ----------
-    seconds : dict of str to list of float
-        Round by round.
-    reference : str
-        Key of `seconds` that the others are compared to.
-    unit : int
-        Units of work in a round.
-
-    Returns
-    -------
-    dict of str to dict
-        "seconds", the median per unit; "ratio", the median of the ratios to the reference in the
-        same round; "lowest" and "highest" of these ratios.
+    "seconds" is that per unit of work, of which a round has `unit`; "ratio" that of the ratios to
+    the name `reference` in the same round, with "lowest" and "highest".
     """
     summary = {}
     for name, values in seconds.items():
@@ -135,12 +108,8 @@ def summarize(seconds, reference, unit=1):
 def contest(plan, names=tuple(CONTESTANTS), activations=ACTIVATIONS):
     """Time training and scoring of contestants with every activation.
 
-    Returns
-    -------
-    dict
-        "contestants": what `started` says of each. By activation: "fit" and "predict_proba",
-        summaries relative to ours; "ours_over_floor", the median of the ratios of our time to the
-        bare products'; "images_per_second" scored by each.
+    By activation come "fit" and "predict_proba", summaries relative to ours; "ours_over_floor", the
+    median of the ratios of our time to the bare products'; "images_per_second" scored by each.
     """
     results = {"fit": {}, "predict_proba": {}, "ours_over_floor": {}, "images_per_second": {}}
     with started(plan, names) as (workers, status):
@@ -148,11 +117,12 @@ def contest(plan, names=tuple(CONTESTANTS), activations=ACTIVATIONS):
         n_samples = len(contestants.training_part(plan.data)[0])
         for activation in activations:
             say(f"{activation}: {plan.rounds} rounds")
-            train, warm = contestants.time_training, (1, activation)
-            fit = interleave(workers, plan.rounds, train, plan.epochs, activation, warm=warm)
+            train, warm = ((contestants.time_training, n, activation) for n in (plan.epochs, 1))
+            fit = interleave(workers, plan.rounds, *train, warm=warm)
             results["fit"][activation] = summarize(fit, OURS, plan.epochs)
             results["ours_over_floor"][activation] = summarize(fit, FLOOR)[OURS]["ratio"]
-            score = summarize(interleave(scoring, plan.rounds, contestants.time_scoring), OURS)
+            one = (contestants.time_scoring,)
+            score = summarize(interleave(scoring, plan.rounds, *one, warm=one), OURS)
             results["predict_proba"][activation] = score
             results["images_per_second"][activation] = {
                 name: n_samples / entry["seconds"] for name, entry in score.items()
@@ -170,20 +140,10 @@ def twelve_cells(processes, plan):
 
 
 def grid(plan):
-    """Time the twelve cells in one process per core, and in one process.
-
-    Returns
-    -------
-    dict
-        "cores" and "seconds", a summary relative to "all cores".
-    """
+    """Time the twelve cells in one process per core, and in one process."""
     cores = joblib.cpu_count()
-    seconds = {"all cores": [], "one core": []}
-    for number in range(1, plan.rounds + 1):
-        seconds["all cores"].append(twelve_cells(cores, plan))
-        seconds["one core"].append(twelve_cells(1, plan))
-        line = ", ".join(f"{name} {values[-1]:.1f} s" for name, values in seconds.items())
-        say(f"twelve cells, round {number}: {line}")
+    asked = {"all cores": partial(twelve_cells, cores), "one core": partial(twelve_cells, 1)}
+    seconds = interleave(asked, plan.rounds, plan)
     return {"cores": cores, "seconds": summarize(seconds, "all cores")}
 
 

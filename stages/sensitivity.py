@@ -8,7 +8,7 @@ import pandas as pd
 
 from mlcore.files import read_json, write_json
 from mlcore.judging.replicates import read_curves, read_replicates, read_runs
-from mlcore.judging.sensitivity import as_json, how_ordinary, judged_by_stopping, summarise
+from mlcore.judging.sensitivity import how_ordinary, judged_by_stopping, summarise
 
 if TYPE_CHECKING:
     from mlcore.config import Config
@@ -24,7 +24,7 @@ def run(config: Config, workspace: Workspace) -> None:
     alternatives = pd.concat([stopping, trained])[list(trained)]
     summary = read_json(workspace.input("metrics/summary.json"))
     rows = summarise(alternatives, replicates, summary)
-    written = {"alternatives": as_json(rows), "printed_values": as_json(how_ordinary(rows))}
+    written = {"alternatives": rows, "printed_values": how_ordinary(rows)}
     write_json(workspace.output("metrics/sensitivity.json"), written)
 
 

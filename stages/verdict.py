@@ -30,17 +30,16 @@ def run(config: Config, workspace: Workspace) -> None:
         f"mnist_grid.test_accuracy.{cell.replace('-', '.')}": of["test_accuracy"]["scored"]
         for cell, of in read_json(workspace.input("metrics/study_models.json"))["networks"].items()
     }
-    evidence = numbers.Evidence(rules, runs, scored)
+    evidence = numbers.Evidence(rules, runs, scored, alternatives)
     on_numbers = numbers.judge(read_json(workspace.input("metrics/summary.json")), evidence)
     verdicts = {number.path: number.verdict for number in on_numbers}
-    results = claims.Results(runs, alternatives, verdicts, rules.level)
-    on_claims = {text.id: claims.judge_claim(text, results) for text in texts}
+    on_claims = {text.id: claims.judge_claim(text, evidence, verdicts) for text in texts}
     by_number: dict[str, Any] = {number.path: asdict(number) for number in on_numbers}
     write_table(workspace.output("metrics/verdict.csv"), [n.as_row() for n in on_numbers])
     for path, number in by_number.items():
         if number["ours"] is not None:
             number["provenance"] = provenance(path, workspace.input, config.model_dump())
-    compared = protocols.compare(on_numbers, evidence, results)
+    compared = protocols.compare(on_numbers, evidence)
     write_table(workspace.output("metrics/protocols.csv"), compared)
     whole = {
         "level": rules.level,
@@ -52,7 +51,7 @@ def run(config: Config, workspace: Workspace) -> None:
         "joint": joint.judge_jointly(on_numbers, evidence),
         "protocols": compared,
         "discrepancies": discrepancies.judge(
-            workspace.input("metrics/discrepancies.yaml"), results
+            workspace.input("metrics/discrepancies.yaml"), evidence
         ),
         "by_number": by_number,
         "by_claim": on_claims,

@@ -82,7 +82,7 @@ def test_contestants_have_their_turn_one_after_another():
 
     workers = {name: worker(name) for name in "abc"}
     train = contestants.time_training
-    seconds = measures.interleave(workers, 2, train, 3, "tanh", warm=(1, "tanh"))
+    seconds = measures.interleave(workers, 2, train, 3, "tanh", warm=(train, 1, "tanh"))
     assert asked == [(name, train, (n, "tanh")) for name in "abcabc" for n in (1, 3)]
     assert seconds == {"a": [2.0, 8.0], "b": [4.0, 10.0], "c": [6.0, 12.0]}
 

@@ -15,7 +15,6 @@ from mlcore.judging.claims import (
     SUPPORTED,
     UNDECIDED,
     Claim,
-    Results,
     counts,
     differing,
     expand,
@@ -26,9 +25,11 @@ from mlcore.judging.claims import (
     statements_of,
     values_of,
 )
-from mlcore.judging.numbers import CONSISTENT, IMMATERIAL, NOT_REPRODUCED, NOT_TESTABLE
+from mlcore.judging.numbers import CONSISTENT, IMMATERIAL, NOT_REPRODUCED, NOT_TESTABLE, Evidence
+from mlcore.judging.rules import read_rules
 
 ROOT = Path(__file__).parents[1]
+RULES = read_rules(ROOT / "metrics" / "rules.yaml")
 SHAPE = np.array([-1, 1] * 5) * np.sqrt(9 / 10)  # mean 0, standard deviation 1
 
 
@@ -46,8 +47,8 @@ def other_runs(*rows):
     return pd.DataFrame(cells, columns=["overrides", "part", "name", "seed", "test_accuracy"])
 
 
-def results(runs, others=None, verdicts=None):
-    return Results(runs, other_runs() if others is None else others, verdicts or {}, 0.95)
+def results(runs, others=None):
+    return Evidence(RULES, runs, {}, other_runs() if others is None else others)
 
 
 def judge(statement, runs, others=None):
@@ -215,7 +216,7 @@ MANY = [f"{A} > {B}", *[f"{A} > 0.{digit}" for digit in range(4)]]
 )  # fmt: skip
 def test_all_of_several_statements_must_hold(shift, statements, expected):
     runs = two(0.5 + shift + 0.01 * SHAPE, [0.5] * 10)
-    judged = judge_claim(claim(statements=statements), results(runs))
+    judged = judge_claim(claim(statements=statements), results(runs), {})
     verdict, *others = (statement["verdict"] for statement in judged["statements"])
     assert judged["verdict"] == verdict == expected
     assert set(others) <= {SUPPORTED}
@@ -227,18 +228,18 @@ def test_all_of_several_statements_must_hold(shift, statements, expected):
 )
 def test_the_worst_of_its_numbers_counts(alone, with_statement):
     verdicts = {"a.b": CONSISTENT, "a.c": alone}
-    known = results(two([0.9] * 3, []), verdicts=verdicts | {"d": NOT_REPRODUCED})
-    judged = judge_claim(claim(numbers=["a.*"]), known)
+    known = results(two([0.9] * 3, [])), verdicts | {"d": NOT_REPRODUCED}
+    judged = judge_claim(claim(numbers=["a.*"]), *known)
     assert (judged["verdict"], judged["verdicts"]) == (alone, verdicts)
     both = claim(numbers=["a.*"], statements=[f"{A} > 0.8"])
-    assert judge_claim(both, known)["verdict"] == with_statement
+    assert judge_claim(both, *known)["verdict"] == with_statement
     with pytest.raises(RetraceError, match=r"^the claim B1: no number that is judged fits e\.\*$"):
-        judge_claim(claim(numbers=["a.*", "e.*"]), known)
+        judge_claim(claim(numbers=["a.*", "e.*"]), *known)
 
 
 def test_settings_are_given_and_opinions_not_testable():
     asked = [claim(kind, reason="It is so.") for kind in ("setting", "opinion")]
-    about = [judge_claim(one, results(two([], []))) for one in asked]
+    about = [judge_claim(one, results(two([], [])), {}) for one in asked]
     assert [judged["verdict"] for judged in about] == [GIVEN, OPINION]
     assert counts(about) == {GIVEN: 1, OPINION: 1}
 
@@ -248,7 +249,7 @@ def test_other_thresholds_and_measures_have_their_own_verdicts():
         statements=["$measure(network/tanh-normal) > $threshold"],
         **{"threshold": 0.85, "measure": "test_accuracy", "also": [{"threshold": 1}]},
     )
-    judged = judge_claim(asked, results(two([0.9] * 3, [])))
+    judged = judge_claim(asked, results(two([0.9] * 3, [])), {})
     assert judged["verdict"] == SUPPORTED
     assert judged["variants"] == [{"threshold": 1, "verdict": REFUTED}]
     assert statements_of(asked, {"threshold": 1e-9, "measure": "val_loss"}) == [

@@ -256,7 +256,7 @@ def other(project_at, tmp_path):
 
 
 @pytest.mark.usefixtures("up_to_date")
-def test_a_cluster_that_does_not_fit_is_refused_in_one_line(project, other, tmp_path):
+def test_a_cluster_that_does_not_fit_is_refused_in_one_line(project, other, tmp_path, monkeypatch):
     cluster = Cluster(tmp_path)
     write_sweeps(project)
 
@@ -279,11 +279,16 @@ def test_a_cluster_that_does_not_fit_is_refused_in_one_line(project, other, tmp_
         return line
 
     cluster.address = "tcp://127.0.0.1:1"
-    assert refused(ways[:1]).startswith("error: no Dask scheduler answers at tcp://127.0.0.1:1; ")
+    with monkeypatch.context() as patience:
+        patience.setattr("mlcore.sweeps.cluster.ANSWERING", 1)
+        answer = "error: no Dask scheduler answers at tcp://127.0.0.1:1; "
+        assert refused(ways[:1]).startswith(answer)
     try:
         cluster.scheduler(project)
-        none = f"error: the scheduler at {cluster.address} has no worker; "
-        assert refused(ways[:1]).startswith(none)
+        with monkeypatch.context() as patience:
+            patience.setattr("mlcore.sweeps.cluster.JOINING", 1)
+            none = f"error: the scheduler at {cluster.address} has no worker; "
+            assert refused(ways[:1]).startswith(none)
         foreign = cluster.worker(other)
         assert f" runs other code than {project.root}; start it again" in refused(ways)
         kill(foreign)

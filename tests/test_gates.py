@@ -154,8 +154,8 @@ WORKFLOW = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(
 @pytest.mark.parametrize(
     ("command", "targets"),
     [
-        (CI, ["lint", "coverage", "-j2", "-O", "smoke", "verify"]),
-        (("bash", "-c", STEP), ["lint", "coverage", "-j2", "-O", "smoke", "verify"]),
+        (CI, ["lint", "-j2", "-O", "coverage", "smoke", "verify"]),
+        (("bash", "-c", STEP), ["lint", "-j2", "-O", "coverage", "smoke", "verify"]),
         (("pre-commit", "run", "--all-files"), ["lint", "contracts"]),
     ],
     ids=["by hand", "workflow", "before a commit"],

@@ -1,5 +1,6 @@
 """Several numbers together, protocols and disagreements of report and code, on made-up runs."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,6 @@ from scipy.stats import norm
 
 from mlcore.errors import RetraceError
 from mlcore.judging import discrepancies, joint, protocols
-from mlcore.judging.claims import Results
 from mlcore.judging.numbers import Evidence, judge
 from mlcore.judging.rules import read_rules
 
@@ -108,8 +108,7 @@ def test_protocols_are_sorted_and_what_was_not_run_comes_last():
     others = draws(mean=0.75, overrides="classifier.method=fit classifier.images=train "
                    "fashion_mnist.subset_seed=${seed}")  # fmt: skip
     _, numbers, evidence = judged(pd.concat([runs, partial]), dict.fromkeys(ACTIVATIONS, 0.75))
-    results = Results(evidence.runs, others, {}, 0.95)
-    rows = protocols.compare(numbers, evidence, results)
+    rows = protocols.compare(numbers, replace(evidence, alternatives=others))
     names = list(RULES.protocols)
     assert sorted(row["protocol"] for row in rows) == sorted(names)
     assert [row["protocol"] for row in rows[:3]] == [
@@ -123,9 +122,7 @@ def test_protocols_are_sorted_and_what_was_not_run_comes_last():
 @pytest.mark.parametrize("n", [0, 5])
 def test_with_few_draws_no_protocol_is_told_from_another(n):
     _, numbers, evidence = judged(draws(n), dict.fromkeys(ACTIVATIONS, 0.75))
-    rows = protocols.compare(
-        numbers, evidence, Results(evidence.runs, draws(0, overrides=""), {}, 0.95)
-    )
+    rows = protocols.compare(numbers, replace(evidence, alternatives=draws(0, overrides="")))
     assert {row["chi2"] for row in rows} == {None}
     assert rows[0]["n"] == n
 
@@ -147,8 +144,7 @@ def test_a_discrepancy_has_its_differences(tmp_path):
     runs = pd.concat([draws(mean=0.8), draws(method="partial_fit", mean=0.7)])
     silent = {**POINT, "id": "D2", "difference": [], "reason": "No number depends on it."}
     path = written(tmp_path, [POINT, silent])
-    results = Results(runs, draws(0, overrides=""), {}, 0.95)
-    point, other = discrepancies.judge(path, results)
+    point, other = discrepancies.judge(path, Evidence(RULES, runs))
     row, relu = point["differences"]
     text = "test_accuracy(classifier/relu-fit) against test_accuracy(classifier/relu-partial_fit)"
     assert relu["text"] == text
@@ -157,7 +153,7 @@ def test_a_discrepancy_has_its_differences(tmp_path):
     assert row["left"] - row["right"] == pytest.approx(row["difference"])
     assert (point["report"], point["code"]) == ("One model.", "Two models.")
     assert (other["differences"], other["reason"]) == ([], "No number depends on it.")
-    few = Results(runs[runs["seed"] < 2], results.alternatives, {}, 0.95)
+    few = Evidence(RULES, runs[runs["seed"] < 2])
     assert discrepancies.judge(path, few)[0]["differences"][0]["interval"] is None
 
 
@@ -169,6 +165,6 @@ def test_a_discrepancy_has_its_differences(tmp_path):
 )  # fmt: skip
 def test_what_is_wrong_in_a_discrepancy_is_named(tmp_path, point, says):
     with pytest.raises(RetraceError) as refusal:
-        discrepancies.judge(written(tmp_path, [point]), Results(draws(), draws(), {}, 0.95))
+        discrepancies.judge(written(tmp_path, [point]), Evidence(RULES, draws()))
     assert says in str(refusal.value)
     assert "\n" not in str(refusal.value)

@@ -42,5 +42,8 @@ def test_the_outline_is_dvcs_graph():
     pipeline = yaml.safe_load((ROOT / "dvc.yaml").read_text())
     with Repo(str(ROOT)) as repo:
         graph = nx.relabel_nodes(repo.index.graph, lambda stage: stage.addressing.split("@")[0])
+        addresses = {stage.addressing for stage in repo.index.stages}
     expected = {name: set(graph.successors(name)) for name in pipeline["stages"]}
     assert {stage.name: set(stage.needs) for stage in outline(pipeline)} == expected
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    assert {name for stage in outline(pipeline) for name in stage.names(params)} == addresses

@@ -7,13 +7,11 @@ server's login and password (test_server.py), secrets in URIs (test_tracking.py)
 import io
 import os
 import re
-import resource
 import signal
 import socket
 import ssl
 import subprocess
 import sys
-import time
 import zipfile
 from contextlib import suppress
 from html.parser import HTMLParser
@@ -38,7 +36,6 @@ from stages import report
 
 ROOT = Path(__file__).parents[1]
 POLICY = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
-MIB = 2**20
 
 
 def test_every_test_that_the_policy_names_is_there():
@@ -60,14 +57,6 @@ def path(tmp_path):
 def npy(array):
     file = io.BytesIO()
     np.save(file, array)
-    return file.getvalue()
-
-
-def header(shape):
-    """The beginning of an array of bytes, of whatever size."""
-    file = io.BytesIO()
-    about = {"descr": "|u1", "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, about)
     return file.getvalue()
 
 
@@ -114,62 +103,6 @@ def test_names_of_arrays_lead_nowhere(path, reader):
     assert sorted(path.parents[1].rglob("*")) == before
 
 
-def memory(name):
-    """What this process has of it by the kernel's books, in MiB."""
-    return int(Path("/proc/self/status").read_text().partition(f"{name}:")[2].split()[0]) / 1024
-
-
-def cost(path):
-    """What comes of reading a file, and what memory that takes, in MiB."""
-    Path("/proc/self/clear_refs").write_text("5")  # the peak is that from now on
-    before = memory("VmRSS")
-    try:
-        told = "read" if load_arrays(path) else ""
-    except RetraceError as error:
-        told = str(error).removeprefix(f"{path} is not a valid array file (.npz): ")
-    return told, memory("VmHWM") - before
-
-
-@pytest.fixture
-def bomb(path):
-    """An array of 256 MiB in a file of a thousandth of that."""
-    with (
-        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file,
-        file.open("X.npy", "w") as array,
-    ):
-        array.write(header((256 * MIB,)))
-        for _ in range(256):
-            array.write(bytes(MIB))
-    assert path.stat().st_size < MIB
-    return path
-
-
-def test_a_bomb_takes_the_memory_that_it_unpacks_to_and_no_more(bomb):
-    told, mib = cost(bomb)
-    assert told == "read"
-    assert mib < 300
-
-
-def test_a_bomb_is_one_clear_line_where_memory_has_a_limit(bomb):
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    limit = int(memory("VmSize") + 128) * MIB
-    resource.setrlimit(resource.RLIMIT_AS, (limit, before[1]))
-    try:
-        told, mib = cost(bomb)
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, before)
-    assert told.startswith("Unable to allocate 256. MiB")
-    assert mib < 100
-
-
-@pytest.mark.parametrize("shape", [(2**36,), (2**62,), (2**40, 2**40), (-1,)])
-def test_a_size_that_is_only_claimed_takes_no_memory(path, shape):
-    write_zip(path, {"X.npy": header(shape) + b"abc"})
-    told, mib = cost(path)
-    assert told != "read"
-    assert mib < 50
-
-
 # Files from others: YAML
 
 
@@ -203,16 +136,6 @@ def listening(*pids):
     return found
 
 
-def until(condition, seconds=150):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        with suppress(requests.RequestException):
-            if value := condition():
-                return value
-        time.sleep(0.1)
-    return pytest.fail("it did not happen")
-
-
 def free_port():
     with socket.create_server(("127.0.0.1", 0)) as server:
         return server.getsockname()[1]
@@ -237,7 +160,7 @@ def start(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("unmeasured")
-def test_make_ui_serves_this_machine_and_no_other_page(project, start):
+def test_make_ui_serves_this_machine_and_no_other_page(project, start, wait_for):
     (project.root / ".venv").symlink_to(Path(sys.executable).parents[1])
     port = free_port()
     process = start(
@@ -248,7 +171,7 @@ def test_make_ui_serves_this_machine_and_no_other_page(project, start):
         stderr=subprocess.DEVNULL,
     )
     url = f"http://127.0.0.1:{port}"
-    until(lambda: requests.get(f"{url}/health", timeout=20).ok)
+    wait_for(lambda: requests.get(f"{url}/health", timeout=20).ok)
     assert listening(process.pid) == {("127.0.0.1", port)}
     asked = f"{url}/api/2.0/mlflow/experiments/"
     found = requests.get(f"{asked}search?max_results=1", timeout=20)
@@ -316,7 +239,7 @@ def test_workers_that_a_command_starts_take_no_connection_of_others(tmp_path, st
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("unmeasured")
-def test_the_cluster_of_the_documentation_listens_to_this_machine(tmp_path, start):
+def test_the_cluster_of_the_documentation_listens_to_this_machine(tmp_path, start, wait_for):
     text, port = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8"), str(free_port())
     commands = re.findall(r"^python (-m dask .*) &$", text, re.MULTILINE)
     assert [command.split()[2] for command in commands] == ["scheduler", "worker", "worker"]
@@ -329,7 +252,7 @@ def test_the_cluster_of_the_documentation_listens_to_this_machine(tmp_path, star
         ).pid
         for command in commands[:2]
     ]
-    places = until(lambda: len(found := listening(*started)) >= 5 and found)
+    places = wait_for(lambda: len(found := listening(*started)) >= 5 and found)
     assert ("127.0.0.1", int(port)) in places
     assert {host for host, _ in places} == {"127.0.0.1"}
 

@@ -187,11 +187,11 @@ def test_what_a_server_misses_that_ends_midway_is_recorded_later_once(server, wa
     path = server.root / "server" / "login.env"
     login = path.read_text()
     path.write_text(login.replace(server.login[PASSWORD], "hunter-two"))
-    told = server.project.run("mlcore.tracking.recorder", check=False).stderr
+    told = server.project.sync(code=1)
     assert f"{server.login[URI]}: it does not take this user name and password; kept in" in told
     path.write_text(login)
     assert "recorded network-tanh-normal" in server.project.run("mlcore.tracking.recorder").stdout
-    assert "nothing to record" in server.project.run("mlcore.tracking.recorder").stdout
+    assert "nothing to record" in server.project.sync()
     (run,) = server.runs(14)
     assert run.info.status == "FINISHED"
     assert len(server.history(run)) == N_LONG

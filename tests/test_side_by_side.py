@@ -230,13 +230,6 @@ def start(project):
         process.wait(60)
 
 
-def wait_for(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
 @pytest.fixture
 def mark():
     """The command of a stage that sleeps, in words that no other test's has."""
@@ -246,7 +239,7 @@ def mark():
 @pytest.mark.slow
 @pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])  # SIGINT comes below
-def test_a_signal_ends_the_stages_too(project, mark, number, start):
+def test_a_signal_ends_the_stages_too(project, mark, number, start, wait_for):
     small_pipeline(
         project,
         {name: (f"{mark}; echo > {name}", ["params.yaml"]) for name in ("one", "two")},
@@ -261,7 +254,7 @@ def test_a_signal_ends_the_stages_too(project, mark, number, start):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("unmeasured")
-def test_a_signal_after_a_failure_ends_what_still_runs(project, mark, start):
+def test_a_signal_after_a_failure_ends_what_still_runs(project, mark, start, wait_for):
     failed = project.root / "failed"
     small_pipeline(
         project,
@@ -280,7 +273,7 @@ def test_a_signal_after_a_failure_ends_what_still_runs(project, mark, start):
 
 
 @pytest.mark.slow
-def test_further_signals_do_not_break_the_stopping(project, mark, start):
+def test_further_signals_do_not_break_the_stopping(project, mark, start, wait_for):
     deaf = f"trap '' INT; {mark}; {mark}"
     small_pipeline(project, {n: (deaf, ["params.yaml"]) for n in ("one", "two")})
     process = start()
@@ -294,7 +287,7 @@ def test_further_signals_do_not_break_the_stopping(project, mark, start):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("unmeasured")
-def test_under_nohup_a_hangup_changes_nothing(project, start):
+def test_under_nohup_a_hangup_changes_nothing(project, start, wait_for):
     small_pipeline(project, {n: (f"sleep 3; echo > {n}", ["params.yaml"]) for n in ("one", "two")})
     process = start("nohup")
     wait_for(lambda: count("sleep 3") >= 1)
@@ -306,7 +299,7 @@ def test_under_nohup_a_hangup_changes_nothing(project, start):
 @pytest.mark.slow
 @pytest.mark.usefixtures("unmeasured")
 def test_an_interrupted_run_leaves_the_committed_lock_and_ends_clean_when_run_again(
-    project, mark, start
+    project, mark, start, wait_for
 ):
     slow = project.root / "slow"
     small_pipeline(

@@ -90,7 +90,7 @@ def test_departure_by_tables(t, df, p):
     runs = pd.Series(5 + 2 * SHAPE)
     z, found = departure(5 + t * 2 * 1.1**0.5, runs, Spread(2.0, df))
     assert (z, found) == (pytest.approx(t), pytest.approx(p, abs=1e-5))
-    assert departure(5, runs, Spread(0.0, 9)) is None
+    assert departure(5, runs, Spread(0.0, 9)) == (None, None)
 
 
 def drawn(correlation, n=4000):

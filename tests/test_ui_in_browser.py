@@ -11,8 +11,8 @@ from mlcore.tracking.store import default_uri
 pytestmark = [pytest.mark.slow, pytest.mark.mlflow, pytest.mark.xdist_group("browser")]
 
 GRID = [
-    "network.activation=sigmoid,tanh,relu,leaky_relu",
-    "network.init=zero,random,normal",
+    "network.activation=tanh,relu",
+    "network.init=random,normal",
     "network.max_epochs=3",
     "network.hidden_layer_sizes=[8,6]",
 ]
@@ -34,7 +34,7 @@ def test_users_find_their_runs_compare_them_and_open_a_sweep(project, page, serv
     experiment = project.client().get_experiment_by_name("network").experiment_id
     children = project.runs("network", "tags.origin = 'sweep' and params.activation != ''")
     (parent,) = project.runs("network", "tags.best_by != ''")
-    assert len(children) == 12
+    assert len(children) == 4
     ui = ["mlflow", "ui", "--backend-store-uri", default_uri(project.root)]
     with serve(project, *ui, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false") as url:
         page.goto(f"{url}/#/experiments")
@@ -44,12 +44,12 @@ def test_users_find_their_runs_compare_them_and_open_a_sweep(project, page, serv
         page.goto(f"{url}/#/experiments/{experiment}/runs")
         expect(page.get_by_text(parent.info.run_name).first).to_be_visible()
 
-        # Twelve runs side by side, with parallel coordinates
+        # The runs side by side, with parallel coordinates
         ids = [run.info.run_id for run in children]
         page.goto(f"{url}/#/compare-runs?runs={quote(json.dumps(ids))}"
                   f"&experiments={quote(json.dumps([experiment]))}")  # fmt: skip
-        expect(page.get_by_text("Comparing 12 Runs")).to_be_visible()
-        for run in children[:3]:
+        expect(page.get_by_text("Comparing 4 Runs")).to_be_visible()
+        for run in children:
             expect(page.get_by_text(run.info.run_name).first).to_be_visible()
         expect(page.locator(".js-plotly-plot").first).to_be_visible()
         accuracy = f"{children[0].data.metrics['test_accuracy']:.3f}".rstrip("0")

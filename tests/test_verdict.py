@@ -41,7 +41,8 @@ def pair(published, ours):
 def judge(path, published, runs, ours=0.9, scored=None, shared=None):
     evidence = numbers.Evidence(RULES, runs, {} if scored is None else {path: scored})
     rule = RULES.rule_for(path)
-    return numbers.judge_trained(path, published, ours, rule, evidence, shared)
+    number = numbers.number_of(path, published, ours, rule)
+    return numbers.judge_number(number, rule, evidence, shared)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +165,7 @@ OTHER = NOT_REPRODUCED, "the exact value is "
     ],
 )  # fmt: skip
 def test_exact_numbers_match_to_the_printed_digits(path, published, ours, expected, tolerance):
-    number = numbers.judge_exact(path, published, ours, RULES.rule_for(path))
+    number = judge(path, published, replicates("network", "x", []), ours)
     assert (number.verdict, number.difference) == (expected[0], ours - published)
     assert number.reason.startswith(expected[1])
     assert number.tolerance == tolerance

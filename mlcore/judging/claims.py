@@ -19,7 +19,7 @@ from pydantic import model_validator
 
 from mlcore.errors import RetraceError
 from mlcore.judging.curves import MEASURES
-from mlcore.judging.numbers import NOT_REPRODUCED, NOT_TESTABLE, VERDICTS, by_seed
+from mlcore.judging.numbers import NOT_REPRODUCED, NOT_TESTABLE, VERDICTS, Evidence, by_seed
 from mlcore.judging.parts import PARTS
 from mlcore.judging.replicates import METRICS
 from mlcore.judging.rules import Section, checked
@@ -73,29 +73,6 @@ class Claim(Section):
 
 
 @dataclass(frozen=True)
-class Results:
-    """What claims are judged by.
-
-    Attributes
-    ----------
-    runs : DataFrame
-        Replicates: "part", "name", "seed", final metrics, and of networks those of
-        `curves.describe`.
-    alternatives : DataFrame
-        Final metrics of trainings with other parameters, and their "overrides".
-    verdicts : mapping of str to str
-        On numbers, by path.
-    level : float
-        Of intervals.
-    """
-
-    runs: pd.DataFrame
-    alternatives: pd.DataFrame
-    verdicts: Mapping[str, str]
-    level: float
-
-
-@dataclass(frozen=True)
 class Statement:
     """A comparison of a quantity with another, or with a number."""
 
@@ -110,34 +87,18 @@ class Statement:
 
 @dataclass(frozen=True)
 class Judged:
-    """A statement and what runs say of it.
-
-    Attributes
-    ----------
-    text : str
-    verdict : str
-        One of `CLAIM_VERDICTS`.
-    n : int
-        Runs.
-    left, right : float or None
-        The quantities' means.
-    difference : float or None
-        Mean over the runs of the left side less the right side, paired by seed.
-    interval : Interval or None
-        Of that mean, at the level of all intervals; wider (Bonferroni) where one of several
-        statements would refute the claim.
-    holds : int
-        Runs of which the statement is true on their own.
-    """
+    """A statement and what runs say of it."""
 
     text: str
-    verdict: str
-    n: int
-    left: float | None = None
+    verdict: str  # one of `CLAIM_VERDICTS`
+    n: int  # runs
+    left: float | None = None  # means of the quantities
     right: float | None = None
-    difference: float | None = None
+    difference: float | None = None  # mean of left less right, paired by seed
+    # Of that mean, at the level of all intervals; wider (Bonferroni) where one of several
+    # statements would refute the claim
     interval: Interval | None = None
-    holds: int = 0
+    holds: int = 0  # runs of which the statement is true on their own
 
 
 NUMBER = r"[+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?"
@@ -168,10 +129,7 @@ def parse(text: str) -> Statement:
 def parse_quantity(text: str) -> tuple[str, str, str, frozenset[str]]:
     """Give metric, part, name and overrides of a quantity.
 
-    Raises
-    ------
-    RetraceError
-        If it is not one, or its metric or part is unknown.
+    Raises RetraceError if it is not one, or its metric or part is unknown.
     """
     found = PARTS_OF_QUANTITY.fullmatch(text)
     if found is None:
@@ -212,20 +170,17 @@ def statements_of(claim: Claim, settings: Mapping[str, Any]) -> list[Statement]:
     return filled
 
 
-def values_of(quantity: str, results: Results) -> Series:
+def values_of(quantity: str, evidence: Evidence) -> Series:
     """Give a quantity's values by seed.
 
-    Raises
-    ------
-    RetraceError
-        If it is not one, its metric is unknown or of curves that are not kept, or one seed has
-        several values.
+    Raises RetraceError if it is not one, its metric is unknown or of curves that are not kept, or
+    one seed has several values.
     """
     metric, part, name, overrides = parse_quantity(quantity)
-    runs = results.runs
+    runs = evidence.runs
     if not overrides and ((runs["part"] == part) & (runs["name"] == name)).any():
         return by_seed(runs, part, name, metric)
-    others = results.alternatives
+    others = evidence.alternatives
     others = others[(others["part"] == part) & (others["name"] == name)]
     alike = [differing(told) == overrides for told in others["overrides"]]
     others = others[np.array(alike, dtype=bool)]
@@ -249,13 +204,13 @@ def differing(overrides: str) -> frozenset[str]:
     )
 
 
-def judge_statement(statement: Statement, results: Results, level: float) -> Judged:
+def judge_statement(statement: Statement, evidence: Evidence, level: float) -> Judged:
     """Compare the two sides, paired by seed."""
-    left = values_of(statement.left, results)
+    left = values_of(statement.left, evidence)
     if statement.right is None:
         right = pd.Series(0.0, left.index)
     else:
-        right = values_of(statement.right, results)
+        right = values_of(statement.right, evidence)
     left, right = left.align(right, join="inner")
     difference = (left - statement.factor * right - statement.offset).round(12)
     n = len(difference)
@@ -280,23 +235,20 @@ def judge_statement(statement: Statement, results: Results, level: float) -> Jud
     return Judged(statement.text, verdict, n, *means, float(difference.mean()), interval, holds)
 
 
-def judge_claim(claim: Claim, results: Results) -> dict[str, Any]:
-    """Judge one claim; raises RetraceError if no number fits one of its patterns.
+def judge_claim(claim: Claim, evidence: Evidence, on_numbers: Mapping[str, str]) -> dict[str, Any]:
+    """Judge one claim, given the verdicts on all numbers by their paths.
 
-    Returns
-    -------
-    dict
-        What metrics/claims.yaml says of it, and "verdict"; "statements", each as `Judged`;
-        "verdicts", on its numbers by path; "variants", the verdict by each other threshold or
-        measure.
+    Gives what metrics/claims.yaml says of it, and "verdict"; "statements", each as `Judged`;
+    "verdicts", on its numbers by path; "variants", the verdict by each other threshold or measure.
+    Raises RetraceError if no number fits one of its patterns.
     """
     verdicts: dict[str, str] = {}
     for pattern in claim.numbers:
-        found = {p: v for p, v in results.verdicts.items() if fnmatchcase(p, pattern)}
+        found = {p: v for p, v in on_numbers.items() if fnmatchcase(p, pattern)}
         if not found:
             raise RetraceError(f"the claim {claim.id}: no number that is judged fits {pattern}")
         verdicts |= found
-    judged, *again = (_judge_statements(claim, each, results) for each in claim.settings())
+    judged, *again = (_judge_statements(claim, each, evidence) for each in claim.settings())
     variants = [
         {**variant.model_dump(exclude_none=True), "verdict": combine(claim, other, verdicts)}
         for variant, other in zip(claim.also, again, strict=True)
@@ -310,18 +262,18 @@ def judge_claim(claim: Claim, results: Results) -> dict[str, Any]:
     }
 
 
-def _judge_statements(claim: Claim, settings: Mapping[str, Any], results: Results) -> list[Judged]:
+def _judge_statements(
+    claim: Claim, settings: Mapping[str, Any], evidence: Evidence
+) -> list[Judged]:
+    level, judged = evidence.rules.level, []
     statements = statements_of(claim, settings)
-    first = [judge_statement(s, results, results.level) for s in statements]
-    if len(statements) < 2:
-        return first
     # One of several refutes the claim if it would be refuted even so (Bonferroni)
-    strict = 1 - (1 - results.level) / len(statements)
-    doubted = [j.verdict == REFUTED for j in first]
-    return [
-        judge_statement(s, results, strict) if doubt else judged
-        for s, judged, doubt in zip(statements, first, doubted, strict=True)
-    ]
+    strict = 1 - (1 - level) / len(statements) if statements else level
+    for statement in statements:
+        first = judge_statement(statement, evidence, level)
+        doubted = first.verdict == REFUTED and len(statements) > 1
+        judged.append(judge_statement(statement, evidence, strict) if doubted else first)
+    return judged
 
 
 def combine(claim: Claim, judged: Sequence[Judged], verdicts: Mapping[str, str]) -> str:

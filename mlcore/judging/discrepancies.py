@@ -1,10 +1,12 @@
 """Where the study's report and its code disagree, and what difference it makes."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mlcore.judging.claims import Results, expand, judge_statement, parse
+from mlcore.judging.claims import expand, judge_statement, parse
+from mlcore.judging.numbers import Evidence
 from mlcore.judging.rules import Section, checked
 
 
@@ -26,33 +28,27 @@ class Discrepancy(Section):
     reason: str = ""
 
 
-def judge(path: Path, results: Results) -> list[dict[str, Any]]:
-    """Read the points and give each with its differences.
+def judge(path: Path, evidence: Evidence) -> list[dict[str, Any]]:
+    """Read the points and give each with its "differences"; raises RetraceError for a wrong file.
 
-    Each difference has "left" and "right", the means of both quantities, their paired "difference"
-    with its "interval", and "n" runs.
-
-    Raises
-    ------
-    RetraceError
-        If the file is not like that.
+    Each has "left" and "right", the means of both quantities, their paired "difference" with its
+    "interval", and "n" runs.
     """
     points: list[Discrepancy] = checked(list[Discrepancy], path)
-    judged = []
-    for point in points:
-        rows = []
-        for of in point.difference:
-            for text in expand(f"{of.left} > {of.right}"):
-                found = judge_statement(parse(text), results, results.level)
-                rows.append(
-                    {
-                        "text": text.replace(" > ", " against "),
-                        "n": found.n,
-                        "left": found.left,
-                        "right": found.right,
-                        "difference": found.difference,
-                        "interval": found.interval,
-                    }
-                )
-        judged.append({**point.model_dump(exclude={"difference"}), "differences": rows})
-    return judged
+    return [
+        {
+            **point.model_dump(exclude={"difference"}),
+            "differences": [
+                _row(text, evidence)
+                for two in point.difference
+                for text in expand(f"{two.left} > {two.right}")
+            ],
+        }
+        for point in points
+    ]
+
+
+def _row(text: str, evidence: Evidence) -> dict[str, Any]:
+    row = asdict(judge_statement(parse(text), evidence, evidence.rules.level))
+    del row["verdict"], row["holds"]
+    return row | {"text": text.replace(" > ", " against ")}

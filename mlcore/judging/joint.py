@@ -28,27 +28,14 @@ MIN_JOINT = 6
 
 @dataclass(frozen=True)
 class Contrast:
-    """A difference between two printed numbers of one metric, and what our runs say of it.
+    """A difference between two printed numbers of one metric, and what our runs say of it."""
 
-    Attributes
-    ----------
-    metric : str
-        Beginning of the numbers' paths.
-    first, second : str
-        The difference is that of the first less the second.
-    published, mean : float
-        As printed, and of our runs, each the difference of two on the same images.
-    interval : Interval
-        For one further run, the roundings of both printed numbers included.
-    z, p : float or None
-    """
-
-    metric: str
-    first: str
+    metric: str  # beginning of the numbers' paths
+    first: str  # less the second is the difference
     second: str
     published: float
-    mean: float
-    interval: Interval
+    mean: float  # of our runs, each the difference of two on the same images
+    interval: Interval  # for one further run, the roundings of both printed numbers included
     z: float | None
     p: float | None
 
@@ -56,13 +43,10 @@ class Contrast:
 def judge_jointly(numbers: Sequence[Number], evidence: Evidence) -> dict[str, dict[str, Any]]:
     """Judge the numbers of each joint rule together, and the differences between them.
 
-    Returns
-    -------
-    dict
-        By the rule's name: "numbers", the paths taken in; "left_out", paths of numbers that do not
-        vary, or not as a normal distribution does; "chi2", "df" and "p"; for paired numbers
-        "rank", where the printed values' chi-square stands among those of our own runs, each
-        judged by the others; "n", runs that have all numbers; "contrasts", see `Contrast`.
+    By the rule's name come "numbers", the paths taken in; "left_out", paths of numbers that do not
+    vary, or not as a normal distribution does; "chi2", "df" and "p"; for paired numbers "rank",
+    where the printed values' chi-square stands among those of our own runs, each judged by the
+    others; "n", runs that have all numbers; "contrasts", see `Contrast`.
     """
     return {
         name: _judge(joint, [n for n in numbers if _fits(n, joint)], evidence)
@@ -137,7 +121,7 @@ def contrasts(joint: Joint, numbers: Sequence[Number], evidence: Evidence) -> li
             low, high = further_run(differences, spread, evidence.rules.level)
             rounding = 2 * unit_of(one.path, evidence)
             interval = Interval(low - rounding, high + rounding)
-            z, p = departure(published, differences, spread) or (None, None)
+            z, p = departure(published, differences, spread)
             mean = float(np.mean(differences))
             found.append(Contrast(metric, first, second, published, mean, interval, z, p))
     return found

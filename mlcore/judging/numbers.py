@@ -7,12 +7,12 @@ shown, is the verdict.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
 from mlcore.judging.parts import group_of
-from mlcore.judging.rules import Choice, Exact, Given, Rules, Trained
+from mlcore.judging.rules import Choice, Exact, Given, Rule, Rules, Trained
 from mlcore.judging.statistics import (
     Interval,
     Series,
@@ -37,69 +37,30 @@ VERDICTS = (EXACT, REPRODUCED, CONSISTENT, IMMATERIAL, NOT_REPRODUCED, NOT_TESTA
 
 @dataclass(frozen=True)
 class Number:
-    """One printed number and what is known about it.
+    """One printed number and what is known about it."""
 
-    Attributes
-    ----------
-    path : str
-        In published.yaml, such as "mnist_grid.test_accuracy.tanh.normal".
-    kind : str
-        Of its rule.
-    published, ours : float or str
-        Ours is that of the pipeline's run, None if it did not run.
-    verdict : str
-        One of `VERDICTS`.
-    reason : str
-        For the verdict, in one sentence.
-    by_runs : str or None
-        The verdict by our runs alone, where the study's own network decides.
-    tolerance : float or None
-        The largest difference that would not matter, in the number's unit.
-    difference : float or None
-        Ours less the printed value.
-    n : int
-        Replicates.
-    mean, sd, lowest, highest : float or None
-        Of the replicates.
-    interval : Interval or None
-        For one further run, the last digit's half unit included.
-    resolution : float or None
-        The smallest departure from the mean that one printed run could have shown: half of the
-        interval.
-    z, p : float or None
-        By how many standard errors the printed value departs from the mean, and its two-sided p.
-    rank : str or None
-        Of the printed value among the replicates, see `statistics.rank`.
-    spread : str or None
-        What the interval is taken from: "own", "pooled", "range" or "mode".
-    choice : dict or None
-        For what the search chose: by how many draws, and Wilson's interval of their share.
-    values : list of float
-        Of all replicates, by seed.
-    """
-
-    path: str
-    kind: str
+    path: str  # in published.yaml, such as "mnist_grid.test_accuracy.tanh.normal"
+    kind: str  # of its rule
     published: Any
-    ours: Any
-    verdict: str
-    reason: str
-    by_runs: str | None = None
-    tolerance: float | None = None
-    difference: float | None = None
-    n: int = 0
-    mean: float | None = None
+    ours: Any  # of the pipeline's run; None if it did not run
+    verdict: str = NOT_TESTABLE
+    reason: str = "it was not run"
+    by_runs: str | None = None  # the verdict by our runs, where the study's own network decides
+    tolerance: float | None = None  # the largest difference that would not matter
+    difference: float | None = None  # ours less the printed value
+    n: int = 0  # replicates
+    mean: float | None = None  # of the replicates, as are the three below
     sd: float | None = None
     lowest: float | None = None
     highest: float | None = None
-    interval: Interval | None = None
-    resolution: float | None = None
-    z: float | None = None
-    p: float | None = None
-    rank: str | None = None
-    spread: str | None = None
-    choice: dict[str, Any] | None = None
-    values: list[float] = field(default_factory=list)
+    interval: Interval | None = None  # for one further run, half a unit of the last digit included
+    resolution: float | None = None  # half of it: the smallest departure that one run could show
+    z: float | None = None  # by how many standard errors the printed value departs from the mean
+    p: float | None = None  # of z, two-sided
+    rank: str | None = None  # of the printed value among the replicates, see `statistics.rank`
+    spread: str | None = None  # what the interval is taken from: "own", "pooled", "range", "mode"
+    choice: dict[str, Any] | None = None  # of the search: by how many draws, and Wilson's interval
+    values: list[float] = field(default_factory=list)  # of all replicates, by seed
 
     def as_row(self) -> dict[str, Any]:
         """Give all of it that fits into one row of a table."""
@@ -111,29 +72,21 @@ class Number:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What numbers are judged by.
-
-    Attributes
-    ----------
-    rules : Rules
-    runs : DataFrame
-        One row per replicate: "part", "name", "seed" and its final metrics.
-    scored : mapping of str to float
-        By path, what the study's own networks score.
-    """
+    """What numbers and claims are judged by."""
 
     rules: Rules
-    runs: pd.DataFrame
-    scored: Mapping[str, float] = field(default_factory=dict)
+    runs: pd.DataFrame  # a row per replicate: "part", "name", "seed", metrics, measures of curves
+    scored: Mapping[str, float] = field(default_factory=dict)  # by path: the study's own networks
+    # Final metrics of trainings with other parameters, and their "overrides"
+    alternatives: pd.DataFrame = field(
+        default_factory=lambda: pd.DataFrame(columns=["part", "name", "seed", "overrides"])
+    )
 
 
 def numbers_of(summary: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
     """Give path, printed value and ours of every number in what `study.compare` made.
 
-    Raises
-    ------
-    ValueError
-        If it holds something else.
+    Raises ValueError if it holds something else.
     """
     if isinstance(summary, Mapping) and set(summary) == {"ours", "published"}:
         yield path, summary["published"], summary["ours"]
@@ -148,55 +101,57 @@ def numbers_of(summary: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
 
 
 def judge(summary: Any, evidence: Evidence) -> list[Number]:
-    """Judge every printed number but those that the study starts from.
+    """Judge every number of what `study.compare` made but those that the study starts from.
 
-    Parameters
-    ----------
-    summary : nested mappings
-        What `study.compare` made.
-    evidence : Evidence
-
-    Raises
-    ------
-    RetraceError
-        If no rule fits a number.
-    ValueError
-        If one of a pair is a number and the other is not.
+    Raises RetraceError if no rule fits a number, ValueError if one of a pair is a number and the
+    other is not.
     """
     found = list(numbers_of(summary))
     spreads = spreads_of([path for path, *_ in found], evidence)
-    verdicts = []
-    for path, published, ours in found:
-        rule = evidence.rules.rule_for(path)
-        if isinstance(rule, Given):
-            continue
-        numeric = isinstance(published, int | float), isinstance(ours, int | float)
-        if ours is not None and numeric[0] != numeric[1]:
-            raise ValueError(f"{path}: ours is {ours!r}, published {published!r}")
-        if isinstance(rule, Trained):
-            number = judge_trained(path, published, ours, rule, evidence, spreads.get(path))
-        elif ours is None:
-            number = Number(path, rule.kind, published, ours, NOT_TESTABLE, "it was not run")
-        elif isinstance(rule, Exact):
-            number = judge_exact(path, published, ours, rule)
-        else:
-            number = judge_choice(path, published, ours, rule, evidence)
-        verdicts.append(number)
-    return verdicts
+    rules = [evidence.rules.rule_for(path) for path, *_ in found]
+    return [
+        judge_number(number_of(*of, rule), rule, evidence, spreads.get(of[0]))
+        for of, rule in zip(found, rules, strict=True)
+        if not isinstance(rule, Given)
+    ]
 
 
-def judge_exact(path: str, published: float, ours: float, rule: Exact) -> Number:
+def number_of(path: str, published: Any, ours: Any, rule: Rule) -> Number:
+    """Give a number that is not judged yet."""
+    numeric = isinstance(published, int | float), isinstance(ours, int | float)
+    if ours is not None and numeric[0] != numeric[1]:
+        raise ValueError(f"{path}: ours is {ours!r}, published {published!r}")
+    difference = ours - published if numeric[1] else None
+    return Number(path, rule.kind, published, ours, difference=difference)
+
+
+def judge_number(
+    number: Number, rule: Rule, evidence: Evidence, shared: Spread | None = None
+) -> Number:
+    """Judge a number by its rule; `shared` is the spread pooled with that of similar numbers."""
+    if isinstance(rule, Trained):
+        judged = judge_by_runs(number, rule, evidence, shared)
+        return judge_by_score(judged, rule, evidence.scored.get(number.path))
+    if number.ours is None:
+        return number
+    if isinstance(rule, Choice):
+        return judge_choice(number, rule, evidence)
+    assert isinstance(rule, Exact)
+    return judge_exact(number, rule)
+
+
+def judge_exact(number: Number, rule: Exact) -> Number:
     """Judge a number that has one right value: it should be the same to the printed digits."""
-    tolerance, distance = rule.half_unit, abs(published - ours)
+    tolerance, distance = rule.half_unit, abs(number.published - number.ours)
+    reason = f"the exact value is {number.ours:.6g}"
     if within(distance, tolerance):
         verdict, reason = EXACT, "the same to the digits printed"
     elif within(distance, rule.tolerance):
         tolerance = rule.tolerance
-        verdict, reason = IMMATERIAL, f"the exact value is {ours:.6g}: {rule.rounding}"
+        verdict, reason = IMMATERIAL, f"{reason}: {rule.rounding}"
     else:
-        verdict, reason = NOT_REPRODUCED, f"the exact value is {ours:.6g}"
-    return Number(path, rule.kind, published, ours, verdict, reason, tolerance=tolerance,
-                  difference=ours - published)  # fmt: skip
+        verdict = NOT_REPRODUCED
+    return replace(number, verdict=verdict, reason=reason, tolerance=tolerance)
 
 
 def replicates(path: str, runs: pd.DataFrame) -> Series:
@@ -225,70 +180,47 @@ def spreads_of(paths: Sequence[str], evidence: Evidence) -> dict[str, Spread]:
     return spreads
 
 
-def judge_trained(
-    path: str,
-    published: float,
-    ours: float | None,
-    rule: Trained,
-    evidence: Evidence,
-    shared: Spread | None = None,
-) -> Number:
-    """Judge a number that varies from run to run: by our runs, and by the study's own network.
-
-    `shared` is the spread pooled with that of similar numbers, None to take the number's own.
-    """
-    number = _by_runs(path, published, ours, rule, evidence, shared)
-    scored = evidence.scored.get(path)
+def judge_by_score(number: Number, rule: Trained, scored: float | None) -> Number:
+    """Let the study's own network decide, if there is one, on a number judged by our runs."""
     if scored is None:
         return number
-    if within(abs(scored - published), rule.half_unit):
-        reason = f"the study's own network gives {scored:.{rule.decimals}f} on our images"
-        return replace(
-            number,
-            verdict=EXACT,
-            by_runs=number.verdict,
-            reason=f"{reason}; our runs: {number.verdict}, {number.reason}",
-        )
-    reason = f"the study's own network gives {scored:.{rule.decimals + 2}f} on our images"
-    return replace(number, verdict=NOT_REPRODUCED, by_runs=number.verdict, reason=reason)
+    verdict, digits, rest = NOT_REPRODUCED, rule.decimals + 2, ""
+    if within(abs(scored - number.published), rule.half_unit):
+        verdict, digits = EXACT, rule.decimals
+        rest = f"; our runs: {number.verdict}, {number.reason}"
+    reason = f"the study's own network gives {scored:.{digits}f} on our images{rest}"
+    return replace(number, verdict=verdict, by_runs=number.verdict, reason=reason)
 
 
-def _by_runs(
-    path: str,
-    published: float,
-    ours: float | None,
-    rule: Trained,
-    evidence: Evidence,
-    shared: Spread | None,
+def judge_by_runs(
+    number: Number, rule: Trained, evidence: Evidence, shared: Spread | None
 ) -> Number:
-    values, level = replicates(path, evidence.runs), evidence.rules.level
+    """Judge a number that varies from run to run."""
+    published, rules = number.published, evidence.rules
+    values = replicates(number.path, evidence.runs)
     tolerance, n = rule.tolerance_for(published), len(values)
-    difference = None if ours is None else ours - published
-    number = Number(path, rule.kind, published, ours, NOT_TESTABLE, too_few(n, evidence.rules),
-                    tolerance=tolerance, difference=difference, n=n,
-                    values=values.tolist())  # fmt: skip
-    if n < evidence.rules.min_replicates:
-        return number
-    own = spread_of(values)
+    number = replace(number, tolerance=tolerance, n=n, values=values.tolist())
+    if n < rules.min_replicates:
+        return replace(number, reason=too_few(n, rules))
+    own, mean = spread_of(values), float(values.mean())
+    low, high = float(values.min()), float(values.max())
     number = replace(
         number,
-        mean=float(values.mean()),
+        mean=mean,
         sd=own.sd,
-        lowest=float(values.min()),
-        highest=float(values.max()),
+        lowest=low,
+        highest=high,
         rank=rank(values, published, rule.decimals),
-        spread=rule.spread if rule.spread != "pooled" else "pooled" if shared else "own",
+        spread="own" if rule.spread == "pooled" and not shared else rule.spread,
     )
     if rule.spread == "mode":
-        return by_mode(number, values, rule, level)
-    if rule.spread == "range":
-        low, high = float(values.min()), float(values.max())
-    else:
-        low, high = further_run(values, shared or own, level)
-        z_p = departure(published, values, shared or own)
-        number = replace(number, z=z_p and z_p[0], p=z_p and z_p[1])
+        return by_mode(number, values, rule, rules.level)
+    if rule.spread != "range":
+        low, high = further_run(values, shared or own, rules.level)
+        z, p = departure(published, values, shared or own)
+        number = replace(number, z=z, p=p)
     interval = Interval(low - rule.half_unit, high + rule.half_unit)
-    verdict, reason = compare_with_interval(published, float(values.mean()), interval, tolerance)
+    verdict, reason = compare_with_interval(published, mean, interval, tolerance)
     half = (interval.high - interval.low) / 2
     return replace(number, verdict=verdict, reason=reason, interval=interval, resolution=half)
 
@@ -329,15 +261,13 @@ def compare_with_interval(
     return NOT_REPRODUCED, f"outside {where}, and {distance:.4f} from the mean"
 
 
-def judge_choice(path: str, published: Any, ours: Any, rule: Choice, evidence: Evidence) -> Number:
+def judge_choice(number: Number, rule: Choice, evidence: Evidence) -> Number:
     """Judge a setting that the search chose, by how many draws of the images choose it too."""
     rules, scores = evidence.rules, search_scores(evidence.runs)
-    difference = ours - published if isinstance(ours, int | float) else None
-    number = Number(path, rule.kind, published, ours, NOT_TESTABLE, too_few(len(scores), rules),
-                    tolerance=rule.tolerance, difference=difference, n=len(scores))  # fmt: skip
+    number = replace(number, tolerance=rule.tolerance, n=len(scores))
     if number.n < rules.min_replicates:
-        return number
-    has_it = scores.columns.get_level_values(path.rpartition(".")[2]) == published
+        return replace(number, reason=too_few(number.n, rules))
+    has_it = scores.columns.get_level_values(number.path.rpartition(".")[2]) == number.published
     if has_it.all() or not has_it.any():
         which = "all" if has_it.all() else "none"
         return replace(number, reason=f"{which} of the candidates that are replicated have it")
@@ -361,23 +291,13 @@ def by_seed(runs: pd.DataFrame, part: str, name: str, metric: str) -> Series:
     return chosen.set_index("seed")[metric].dropna()
 
 
-class Candidate(NamedTuple):
-    """Settings that the search tries, by their names in published.yaml."""
-
-    solver: str
-    learning_rate_init: float
-    batch_size: int
-
-    def __str__(self) -> str:
-        return "-".join(map(str, self))
-
-
 CANDIDATE = r"(?P<solver>[^-]+)-(?P<learning_rate_init>.+)-(?P<batch_size>\d+)"
-"""The name of a candidate in the table of replicates, such as "adam-2e-05-128"."""
+"""The name of a candidate in the table of replicates, such as "adam-2e-05-128"; its settings go by
+their names in published.yaml."""
 
 
 def search_scores(runs: pd.DataFrame) -> pd.DataFrame:
-    """Give the cross-validated accuracies by draw, with the fields of `Candidate` as columns.
+    """Give the cross-validated accuracies by draw, with the settings of `CANDIDATE` as columns.
 
     Of the candidates that most draws have; draws that lack one of them are left out.
     """
@@ -385,7 +305,7 @@ def search_scores(runs: pd.DataFrame) -> pd.DataFrame:
     settings = search["name"].astype(str).str.extract(CANDIDATE).dropna()
     typed = settings.astype({"learning_rate_init": float, "batch_size": int})
     table = search[["seed", "val_accuracy"]].join(typed, how="inner")
-    scores = table.pivot_table("val_accuracy", "seed", list(Candidate._fields))
+    scores = table.pivot_table("val_accuracy", "seed", list(typed))
     known = scores.notna().sum()
     return scores.loc[:, known == known.max()].dropna()
 
@@ -397,17 +317,13 @@ def too_few(n: int, rules: Rules) -> str:
 
 def counts(numbers: Sequence[Number]) -> dict[str, dict[str, int]]:
     """Count the verdicts on "arithmetic", on "trained" models, and on these "by_runs" alone."""
-    arithmetic = [number.verdict for number in numbers if number.kind == "exact"]
     trained = [number for number in numbers if number.kind != "exact"]
-    by_runs = [number.by_runs or number.verdict for number in trained]
-    return {
-        kind: {word: verdicts.count(word) for word in VERDICTS}
-        for kind, verdicts in (
-            ("arithmetic", arithmetic),
-            ("trained", [number.verdict for number in trained]),
-            ("by_runs", by_runs),
-        )
+    found = {
+        "arithmetic": [number.verdict for number in numbers if number.kind == "exact"],
+        "trained": [number.verdict for number in trained],
+        "by_runs": [number.by_runs or number.verdict for number in trained],
     }
+    return {of: {word: words.count(word) for word in VERDICTS} for of, words in found.items()}
 
 
 def coverage(numbers: Sequence[Number], level: float) -> dict[str, float]:

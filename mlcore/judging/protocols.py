@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from mlcore.judging.claims import Results, values_of
+from mlcore.judging.claims import values_of
 from mlcore.judging.joint import calibrated, unit_of
 from mlcore.judging.numbers import Evidence, Number
 from mlcore.judging.parts import group_of
@@ -15,37 +15,29 @@ PART = "classifier"
 """Whose numbers tell protocols apart."""
 
 
-def compare(numbers: list[Number], evidence: Evidence, results: Results) -> list[dict[str, Any]]:
+def compare(numbers: list[Number], evidence: Evidence) -> list[dict[str, Any]]:
     """Judge all numbers of the classifiers jointly by the runs of each protocol of the rules.
 
-    Parameters
-    ----------
-    numbers : list of Number
-        Those of other parts are left out.
-    evidence : Evidence
-    results : Results
-
-    Returns
-    -------
-    list of dict
-        "protocol"; "n", its draws; "chi2", "df", "p" and "rank" as `joint.calibrated` has them.
-        The one that the numbers depart from least comes first; protocols that have not been run
-        come last, with None.
+    Gives for each "protocol"; "n", its draws; "chi2", "df", "p" and "rank" as `joint.calibrated`
+    has them. The one that the numbers depart from least comes first; protocols that have not been
+    run come last, with None.
     """
-    groups = {number.path: group_of(number.path) for number in numbers}
-    ours = [n for n in numbers if (g := groups[n.path]) is not None and g.part == PART]
+    parts = {number.path: group.part for number in numbers if (group := group_of(number.path))}
+    ours = [number for number in numbers if parts.get(number.path) == PART]
     printed = pd.Series({number.path: float(number.published) for number in ours})
     half_units = pd.Series({number.path: unit_of(number.path, evidence) for number in ours})
     rows = []
     for name, protocol in evidence.rules.protocols.items():
-        runs = pd.concat({p: _values(p, protocol, results) for p in printed.index}, axis=1).dropna()
+        runs = pd.concat(
+            {p: _values(p, protocol, evidence) for p in printed.index}, axis=1
+        ).dropna()
         row: dict[str, Any] = {"protocol": name, "n": len(runs)}
         rows.append(row | calibrated(printed, runs, half_units))
     return sorted(rows, key=lambda row: (row["chi2"] is None, row["chi2"]))
 
 
-def _values(path: str, protocol: Protocol, results: Results) -> Series:
+def _values(path: str, protocol: Protocol, evidence: Evidence) -> Series:
     _, metric, activation = path.split(".")
     method = protocol.accuracies if metric.endswith("accuracy") else protocol.losses
-    overrides = "".join(f", {override}" for override in protocol.overrides)
-    return values_of(f"{metric}({PART}/{activation}-{method}{overrides})", results)
+    training = ", ".join([f"{PART}/{activation}-{method}", *protocol.overrides])
+    return values_of(f"{metric}({training})", evidence)

@@ -77,11 +77,7 @@ class Table:
         if self.curves_path is not None:  # first: a row without its curve is run again
             new = {row["params"] for row in curves}
             kept = _append(self.curves[~self.curves["params"].isin(new)], curves)
-            order = self.rows["params"].to_list()
-            kept = kept[kept["params"].isin(order)]
-            self.curves = kept.sort_values(
-                ["params", "epoch"], key=lambda c: c.map(order.index) if c.name == "params" else c
-            )
+            self.curves = self.rows[["params"]].merge(kept.sort_values("epoch"), on="params")
             write_table(self.curves_path, self.curves.to_dict("records"))
         write_table(self.path, self.rows.to_dict("records"))
 
@@ -110,10 +106,7 @@ class Table:
 def read_runs(path: Path) -> pd.DataFrame:
     """Read a table of finished trainings, empty if there is no file.
 
-    Raises
-    ------
-    RetraceError
-        If it is not such a table, or names a training twice.
+    Raises RetraceError if it is not such a table, or names a training twice.
     """
     columns = [*KEY, *DIGESTS, *METRICS]
     if not path.exists():

@@ -16,7 +16,7 @@ from mlcore.judging.statistics import half_unit
 
 
 class Section(BaseModel):
-    """A mapping of a file of rules or claims."""
+    """A mapping of a file that people write: rules, claims, sweeps."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
@@ -146,10 +146,7 @@ def read_rules(path: Path) -> Rules:
 def checked(schema: Any, path: Path) -> Any:
     """Read a file that should fit a model, or a type made of models.
 
-    Raises
-    ------
-    RetraceError
-        If it does not; the line names the file and the key.
+    Raises RetraceError if it does not; the line names the file and the key.
     """
     try:
         return TypeAdapter(schema).validate_python(read_yaml(path))

@@ -1,6 +1,6 @@
 """What the study's numbers would have been, had an open choice been made otherwise."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from math import sqrt
 from typing import Any
 
@@ -8,14 +8,14 @@ import pandas as pd
 
 from mlcore.judging.curves import last_epoch
 from mlcore.judging.numbers import numbers_of, search_scores
-from mlcore.judging.parts import GROUPS, group_of
+from mlcore.judging.parts import GROUPS, PARTS, group_of
 from mlcore.judging.statistics import Series, rank
-
-METHODS = ("fit", "partial_fit", "warm_start")
-"""Last words of the names of trainings."""
 
 SAME_SCHEME = {"he": "normal", "random_normal": "random"}
 """Other readings of an initialisation, and the study's name for it."""
+
+PRINTED = {(g.part, g.path.rpartition(".")[2]): g for g in GROUPS if g.decimals}
+"""Printed numbers of trained models, by part and metric."""
 
 STOPPING = [(patience, best) for patience in (10, 20) for best in (False, True)]
 """Rules for ending a training: epochs of patience, and whether the best weights are restored."""
@@ -45,19 +45,10 @@ def summarise(
 ) -> list[dict[str, Any]]:
     """Set every alternative beside the printed number and what the default gives.
 
-    Parameters
-    ----------
-    alternatives, replicates : pandas.DataFrame
-        Tables of `mlcore.judging.replicates.Table`: of other choices, and of the default ones.
-    summary : nested mappings
-        What `study.compare` made.
-
-    Returns
-    -------
-    list of dict
-        One row per alternative and number: "choice", "alternative", "number"; "published";
-        "default", the replicates' mean; "mean", "sd" and "n" of the alternative; "distance" of its
-        mean from the printed value, and "against_default", see `nearer`.
+    From tables of `mlcore.judging.replicates.Table`, of other choices and of the default ones, and
+    what `study.compare` made comes a row per alternative and number: "choice", "alternative",
+    "number"; "published"; "default", the replicates' mean; "mean", "sd" and "n" of the alternative;
+    "distance" of its mean from the printed value, and "against_default", see `nearer`.
     """
     published = {path: value for path, value, _ in numbers_of(summary)}
     default = dict(_values(replicates))
@@ -110,15 +101,14 @@ def _values(runs: pd.DataFrame) -> Iterator[tuple[str, Series]]:
     trainings are of that alone.
     """
     names = set(zip(runs["part"], runs["name"], strict=True))
-    printed = {(g.part, g.path.rpartition(".")[2]): g for g in GROUPS if g.decimals}
     for (part, name), group in runs.groupby(["part", "name"], sort=False):
-        words = [w for w in str(name).split("-") if w not in METHODS]
-        item = ".".join(SAME_SCHEME.get(word, word) for word in words)
+        words = zip(PARTS[part].varied, str(name).split("-"), strict=False)
+        item = [SAME_SCHEME.get(word, word) for key, word in words if not key.endswith(".method")]
         for metric in group:
-            known = printed.get((str(part), str(metric)))
+            known = PRINTED.get((part, metric))
             if known is None or group[metric].isna().all():
                 continue
-            path = f"{known.path}.{item}"
+            path = ".".join([known.path, *item])
             own = known.training(path)
             if name == own or (part, own) not in names:
                 yield path, group[metric].dropna()
@@ -153,7 +143,7 @@ def how_ordinary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 "choice": choice,
                 "number": path,
                 "published": first["published"],
-                "default": first["default"],
+                "default": None if pd.isna(first["default"]) else first["default"],
                 "n": len(means),
                 "lowest": float(means.min()),
                 "mean": float(means.mean()),
@@ -162,8 +152,3 @@ def how_ordinary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             }
         )
     return result
-
-
-def as_json(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Turn what JSON does not know into what it does."""
-    return [{k: None if pd.isna(v) else v for k, v in row.items()} for row in rows]

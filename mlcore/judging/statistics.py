@@ -57,30 +57,24 @@ def pooled(groups: Sequence[Series], level: float) -> Spread | None:
 def further_run(values: Series, spread: Spread, level: float) -> Interval:
     """Give the interval in which one further run falls, if runs are normally distributed.
 
-    The mean, plus or minus t sd sqrt(1 + 1 / n). Runs of ours predict a printed value: Patil, Peng
-    and Leek (2016), turned round.
-
-    Parameters
-    ----------
-    values : Series
-        Of n runs with different seeds, or on different images.
-    spread : Spread
-        Of `values`, or pooled with that of others.
-    level : float
-        Such as 0.95.
+    The mean of n `values`, plus or minus t sd sqrt(1 + 1 / n), with their own spread or one pooled
+    with that of others. Runs of ours predict a printed value: Patil, Peng and Leek (2016), turned
+    round.
     """
     mean = float(values.mean())
     half = stats.t.ppf((1 + level) / 2, spread.df) * spread.sd * sqrt(1 + 1 / len(values))
     return Interval(mean - half, mean + half)
 
 
-def departure(printed: float, values: Series, spread: Spread) -> tuple[float, float] | None:
+def departure(
+    printed: float, values: Series, spread: Spread
+) -> tuple[float, float] | tuple[None, None]:
     """Give z, by how many standard errors a printed value departs from runs, and its two-sided p.
 
-    By Student's t with the spread's degrees of freedom; None where runs do not vary.
+    By Student's t with the spread's degrees of freedom; None and None where runs do not vary.
     """
     if spread.sd == 0:
-        return None
+        return None, None
     z = (printed - float(values.mean())) / (spread.sd * sqrt(1 + 1 / len(values)))
     return z, float(2 * stats.t.sf(abs(z), spread.df))
 

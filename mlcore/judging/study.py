@@ -98,12 +98,8 @@ def _laid_out(layout: Any, group: Group, values: Mapping[str, Any], path: str) -
 def gather(histories: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Put the histories of a part's trainings, by name, one below the other.
 
-    Returns
-    -------
-    pandas.DataFrame
-        "run", "epoch" and the losses and accuracies.
-    pandas.DataFrame
-        "run", "epoch" and all else, if there is any: diagnostics, rounded.
+    Gives a table of "run", "epoch", losses and accuracies, and one of "run", "epoch" and all else,
+    if there is any: diagnostics, rounded.
     """
     table = pd.concat(history.assign(run=name) for name, history in histories.items())
     losses = [name for name in table if name in LOSSES]
@@ -115,24 +111,10 @@ def gather(histories: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, pd.Data
 
 
 def compare(published: Any, ours: Any, path: str = "") -> Any:
-    """Pair every published number with ours.
+    """Replace each number of the published layout by ``{"ours": ..., "published": ...}``.
 
-    Parameters
-    ----------
-    published : nested mappings and lists of numbers
-    ours : the same layout
-        None where we have no number, for example because the grid was narrowed.
-    path : str
-        Where in the layout this is, for the error.
-
-    Returns
-    -------
-    The layout of `published`, each number replaced by ``{"ours": ..., "published": ...}``.
-
-    Raises
-    ------
-    ValueError
-        If the layouts differ.
+    Both are mappings and lists, nested alike, with None in `ours` where we have no number, for
+    example because the grid was narrowed. Raises ValueError if they differ; `path` says where.
     """
     if ours is not None and (mine := _layout(ours)) != (theirs := _layout(published)):
         raise ValueError(f"{path or 'numbers'}: ours are {mine}, published {theirs}")

@@ -26,10 +26,7 @@ def code_digest(root: Path) -> str:
 def inputs_digest(stage: Stage, config: Any, root: Path) -> str:
     """Give the digest of the code, data and parameters that a stage's results come from.
 
-    Raises
-    ------
-    RetraceError
-        If data are missing.
+    Raises RetraceError if data are missing.
     """
     paths = [stage.filled(dep, config) for dep in stage.deps]
     params = {section: getattr(config, section).model_dump() for section in stage.sections}

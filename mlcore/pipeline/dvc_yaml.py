@@ -4,6 +4,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import reduce
+from itertools import product
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +32,23 @@ class Stage:
     """Section and key of the configuration by the matrix item that DVC hands on to them."""
     sections: list[str] = field(default_factory=list)
     """Of the configuration, that it reads."""
+    matrix: list[str | list[str]] = field(default_factory=list)
+    """Values of each matrix item, or where in params.yaml they stand, as in ``${grid.init}``."""
 
     def filled(self, path: str, config: Any) -> str:
         """Put the matrix items of a configuration into a path."""
         for item, (section, key) in self.items.items():
             path = path.replace(f"${{item.{item}}}", getattr(getattr(config, section), key))
         return path
+
+    def names(self, params: Any) -> list[str]:
+        """Name it as DVC does, once for each combination of its matrix, sorted."""
+        lists = [
+            reduce(getitem, values[2:-1].split("."), params) if isinstance(values, str) else values
+            for values in self.matrix
+        ]
+        items = sorted("-".join(chosen) for chosen in product(*lists))
+        return [f"{self.name}@{item}" if item else self.name for item in items]
 
 
 def outline(pipeline: Mapping[str, Any]) -> list[Stage]:
@@ -65,6 +79,7 @@ def _stage(name: str, stage: Mapping[str, Any], made: Mapping[str, list[str]]) -
         made[name],
         {item: (section, key) for section, key, item in handed},
         sorted(named | {section for section, _, _ in handed}),
+        list(stage.get("matrix", {}).values()),
     )
 
 
@@ -97,10 +112,7 @@ def made_by(stages: Mapping[str, Stage], path: str) -> str | None:
 def read_lock(root: Path) -> dict[str, dict[str, dict[str, str]]]:
     """Read dvc.lock: of every stage as DVC addresses it, the MD5 of its "deps" and "outs" by path.
 
-    Raises
-    ------
-    RetraceError
-        If there is none.
+    Raises RetraceError if there is none.
     """
     if not (root / "dvc.lock").is_file():
         raise RetraceError("dvc.lock does not exist yet; `make repro` makes it")

@@ -43,19 +43,10 @@ DESCRIBED = {
 
 
 def write_crate(root: Path, folder: Path, date: str, ended: str) -> None:
-    """Write the crate of the run that dvc.lock records; an earlier crate is replaced.
+    """Write the crate of the run that dvc.lock records into a folder, in place of an earlier one.
 
-    Parameters
-    ----------
-    root, folder : Path
-        Top of the checkout, and where to write.
-    date, ended : str
-        ISO 8601, when this was published, and when the results were.
-
-    Raises
-    ------
-    RetraceError
-        If a result that belongs into it is not there, or not as dvc.lock has it.
+    `date` is when this was published, `ended` when the results were, in ISO 8601. Raises
+    RetraceError if a result that belongs into it is not there, or not as dvc.lock has it.
     """
     crate = ROCrate(version="1.1")
     citation = read_yaml(root / "CITATION.cff")

@@ -95,27 +95,13 @@ def study_loss(scores: Array, labels: NDArray[Any]) -> float:
 def score_network(
     path: Path, activation: str, init: str, parts: Mapping[str, Part]
 ) -> dict[str, Any]:
-    """Score one of the study's networks.
+    """Score the pickle of one of the study's networks on "train", "val" and "test", float64 pixels.
 
-    Parameters
-    ----------
-    path : Path
-        Its pickle.
-    activation, init : str
-    parts : mapping of str to Part
-        "train", "val" and "test", pixels in [0, 1], float64.
+    Gives "file", "sha256", the metrics of `DIGITS` with losses by `study_loss`, and the exact
+    cross-entropy as "train_exact" and "val_exact". To nine digits: machines differ beyond.
 
-    Returns
-    -------
-    dict
-        "file", "sha256", the metrics of `DIGITS` with losses by `study_loss`, and the exact
-        cross-entropy as "train_exact" and "val_exact". To nine digits: machines differ beyond.
-
-    Raises
-    ------
-    RetraceError
-        If the file is not there, is truncated, refers to any other class or function, or holds
-        another network.
+    Raises RetraceError if the file is not there, is truncated, refers to any other class or
+    function, or holds another network.
     """
     if not path.is_file():
         raise RetraceError(f"{path} does not exist; docs/judging.md says where the networks are")
@@ -150,16 +136,9 @@ def beside_printed(found: Mapping[str, Any], printed: Mapping[str, float]) -> di
 def score_all(folder: Path, root: Path) -> dict[str, Any]:
     """Score the networks in a folder with the data of the checkout `root`.
 
-    Returns
-    -------
-    dict
-        "networks", by name what `beside_printed` gives, and how many of the printed "accuracies"
-        and "losses" agree.
-
-    Raises
-    ------
-    RetraceError
-        If the data is not there yet, or a file is not the network that it should be.
+    Gives "networks", by name what `beside_printed` gives, and how many of the printed "accuracies"
+    and "losses" agree. Raises RetraceError if the data is not there yet, or a file is not the
+    network that it should be.
     """
     workspace = Workspace(root, root)
     data = workspace.input("data/mnist.npz")

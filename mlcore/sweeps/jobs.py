@@ -6,12 +6,12 @@ its parameters are those of now and the pipeline's own trainings of its stages c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from mlcore.config import Config
 from mlcore.config.compose import compose_for_seeds
@@ -19,25 +19,22 @@ from mlcore.config.hydra_app import expand
 from mlcore.errors import RetraceError
 from mlcore.files import read_yaml
 from mlcore.judging.replicates import N_DIGITS, Table
+from mlcore.judging.rules import Section, checked
 from mlcore.pipeline.digests import digest_of
 from mlcore.pipeline.dvc_yaml import Stage, read_lock, read_stages
 
 
-class Sweep(BaseModel):
+class Sweep(Section):
     """One sweep of a file: stages, at least and at most so many seeds, and Hydra's overrides."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     stages: list[str] = Field(min_length=1)
     seeds: int = Field(default=1, ge=1)
     most: int | None = Field(default=None, ge=1)
-    overrides: list[str] = []
+    overrides: list[str] = Field(default_factory=list)
 
 
-class SweepFile(BaseModel):
+class SweepFile(Section):
     """A file of sweeps and the tables that they fill."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     table: str
     curves: str | None = None
@@ -67,12 +64,8 @@ def read_sweeps(path: Path) -> SweepFile:
     """Read a file of sweeps; raises RetraceError if it is not one."""
     if not path.is_file():
         raise RetraceError(f"{path} does not exist; sweeps/ has files of sweeps")
-    try:
-        return SweepFile.model_validate(read_yaml(path))
-    except ValidationError as error:
-        keys = [(".".join(map(str, p["loc"])) or "the file", p["msg"]) for p in error.errors()]
-        problems = "; ".join(f"{key}: {problem}" for key, problem in keys)
-        raise RetraceError(f"{path}: {problems}") from None
+    file: SweepFile = checked(SweepFile, path)
+    return file
 
 
 def jobs_of(file: SweepFile, root: Path, seeds: int, shared: Sequence[str] = ()) -> list[SweepJob]:
@@ -81,14 +74,15 @@ def jobs_of(file: SweepFile, root: Path, seeds: int, shared: Sequence[str] = ())
     A sweep may ask for more than `seeds`; `shared` are further overrides of every job. Raises
     RetraceError if a stage is unknown, or a job's overrides are wrong.
     """
-    known, lock = read_stages(root), read_lock(root)
+    known, lock, params = read_stages(root), read_lock(root), read_yaml(root / "params.yaml")
     jobs = []
     for name, sweep in file.sweeps.items():
         unknown = [stage for stage in sweep.stages if stage not in known]
         if unknown:
             raise RetraceError(f"sweep {name}: {unknown[0]} should be a stage of dvc.yaml")
         stages = [known[stage] for stage in sweep.stages]
-        results = _results(sweep.stages, lock)
+        # Of an item that a matrix no longer has, DVC keeps the entry
+        results = _results([[lock.get(n) for n in stage.names(params)] for stage in stages])
         n_seeds = max(seeds, sweep.seeds)
         numbers = range(1, min(n_seeds, sweep.most or n_seeds) + 1)
         for overrides in expand([*shared, *sweep.overrides], f"sweep {name}", root / "conf"):
@@ -120,21 +114,22 @@ def _params(stages: Sequence[Stage], config: Config) -> list[str]:
     return digests
 
 
-def _results(stages: Sequence[str], lock: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Digest the data that stages read and the results that they made, as dvc.lock has them.
+def _results(runs: Iterable[Iterable[Mapping[str, Any] | None]]) -> list[str]:
+    """Digest the data that stages read and the results that they made.
 
-    Models are left out: the bytes of their files say nothing that histories and metrics do not.
+    Of each stage come its runs, as `read_lock` gives them. Models are left out: the bytes of their
+    files say nothing that histories and metrics do not.
     """
     digests: list[str] = []
-    for stage in stages:
-        runs = [entry for name, entry in sorted(lock.items()) if name.partition("@")[0] == stage]
+    for of_stage in runs:
         made = [
             {
                 path: md5
                 for path, md5 in {**run["deps"], **run["outs"]}.items()
                 if path.startswith(("data/", "history/", "metrics/"))
             }
-            for run in runs
+            for run in of_stage
+            if run
         ]
         digests.append(digest_of([*digests[-1:], made])[:N_DIGITS])
     return digests

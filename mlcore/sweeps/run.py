@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,7 +31,7 @@ from mlcore.workspace import Origin, Workspace
 
 
 class TestPart(Observer):
-    """Evaluates on the test part after every epoch.
+    """Evaluates on the test part after every epoch, and keeps all losses and accuracies.
 
     No training needs that; with it, other rules for ending one can be judged.
     """
@@ -41,12 +40,14 @@ class TestPart(Observer):
 
     def started(self, training: Training) -> None:
         """Begin a curve."""
-        self.training, self.rows = training, list[dict[str, float]]()
+        self.training, self.rows = training, list[dict[str, Any]]()
 
     def step(self, row: Row) -> None:
-        """Add an epoch."""
-        values = self.training.estimator.evaluate(*self.training.data["test"])
-        self.rows.append({**row, **{f"test_{name}": value for name, value in values.items()}})
+        """Add an epoch, with as many digits as single precision has."""
+        tested = self.training.estimator.evaluate(*self.training.data["test"])
+        values = {**row, **{f"test_{name}": value for name, value in tested.items()}}
+        rounded = {name: float(f"{values[name]:.6g}") for name in CURVES}
+        self.rows.append({"epoch": int(row["epoch"]), **rounded})
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class Runner:
         values = result.metrics
         outcome.rows.append(row | {name: values[name] for name in METRICS if name in values})
         if keeps:
-            outcome.curves += _rounded(curve.rows, row["params"])
+            outcome.curves += [{"params": row["params"], **epoch} for epoch in curve.rows]
 
 
 @dataclass
@@ -114,18 +115,6 @@ class Outcome:
     rows: list[dict[str, Any]] = field(default_factory=list)
     curves: list[dict[str, Any]] = field(default_factory=list)
     error: str = ""  # if all went well
-
-
-def _rounded(epochs: Sequence[Row], params: str) -> list[dict[str, Any]]:
-    """Give the epochs of a curve with as many digits as single precision has."""
-    return [
-        {
-            "params": params,
-            "epoch": int(epoch["epoch"]),
-            **{name: float(f"{epoch[name]:.6g}") for name in CURVES},
-        }
-        for epoch in epochs
-    ]
 
 
 Ended = Generator[Outcome, None, None]
@@ -194,24 +183,14 @@ def note_groups(session: Path, table: Table, changed: set[str]) -> None:
             note_group(session, group, name, params=params, metrics=summary(rows))
 
 
-def run_again(jobs: list[SweepJob], table: Table, run: Callable[[list[SweepJob]], Ended]) -> None:
-    """Run jobs again that the table has, and compare; nothing is written.
-
-    Raises
-    ------
-    RetraceError
-        If a job fails or comes out otherwise.
-    """
-    n_other = 0
-    with closing(run(jobs)) as ended:
-        for outcome in reported(jobs, ended):
-            problem = outcome.error or table.difference(outcome.rows, outcome.curves)
-            if problem:
-                n_other += 1
-                print(f"{outcome.job.name}: {problem}", flush=True)
-    if n_other:
-        raise RetraceError(f"{n_other} of {len(jobs)} jobs did not come out as they stand there")
-    print(f"{len(jobs)} jobs came out as they stand in {table.path.name}")
+def compare(table: Table, ended: Iterable[Outcome]) -> list[Outcome]:
+    """Compare each job as it ends with the table; returns those that failed or are otherwise."""
+    other = []
+    for outcome in ended:
+        if problem := outcome.error or table.difference(outcome.rows, outcome.curves):
+            other.append(outcome)
+            print(f"{outcome.job.name}: {problem}", flush=True)
+    return other
 
 
 def chosen(jobs: list[SweepJob], n: int) -> list[SweepJob]:
@@ -227,13 +206,9 @@ def chosen(jobs: list[SweepJob], n: int) -> list[SweepJob]:
 def run_file(options: Namespace, root: Path) -> None:
     """Run what does not stand in a file's table, or with ``--again`` some of what does.
 
-    `options` are those of the command line (mlcore/sweeps/__main__.py).
-
-    Raises
-    ------
-    RetraceError
-        If the file or an override is wrong, dvc.lock is out of date, a job failed, or another
-        command fills the table.
+    `options` are those of the command line (mlcore/sweeps/__main__.py). Raises RetraceError if the
+    file or an override is wrong, dvc.lock is out of date, a job failed, or another command fills
+    the table.
     """
     path = options.file
     if other := [o for o in options.overrides if not o.startswith("tracking")]:
@@ -263,14 +238,16 @@ def _run_locked(file: SweepFile, options: Namespace, root: Path) -> None:
         return
     with session(left[0].config, root) as folder:
         runner = Runner(root, code_digest(root), file.curves is not None, folder)
-        elsewhere, here = partial(outcomes_elsewhere, runner), partial(outcomes_here, runner)
-        run = (
-            partial(elsewhere, options.address) if options.address else partial(here, options.jobs)
+        ended = (
+            outcomes_elsewhere(runner, options.address, left)
+            if options.address
+            else outcomes_here(runner, options.jobs, left)
         )
-        if options.again:
-            run_again(left, table, run)
-            return
-        with closing(run(left)) as ended:
-            failed = write_down(table, reported(left, ended), folder)
+        with closing(ended):
+            told = reported(left, ended)
+            failed = compare(table, told) if options.again else write_down(table, told, folder)
+    what = "did not come out as they stand there" if options.again else "failed, as said above"
     if failed:
-        raise RetraceError(f"{len(failed)} of {len(left)} jobs failed, as said above")
+        raise RetraceError(f"{len(failed)} of {len(left)} jobs {what}")
+    if options.again:
+        print(f"{len(left)} jobs came out as they stand in {table.path.name}")

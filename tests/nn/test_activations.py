@@ -24,34 +24,14 @@ def test_every_activation_of_the_table_has_a_reference():
 
 @every_activation
 @both_floats
-def test_function_is_the_textbook_formula(name, dtype):
-    z = samples().astype(dtype)
-    expected = TEXTBOOK[name](z.astype(np.float64))
-    ACTIVATIONS[name].function(z)
-    eps = np.finfo(dtype).eps
-    np.testing.assert_allclose(z, expected, rtol=16 * eps, atol=eps)
-
-
-@every_activation
-@both_floats
-def test_function_at_extreme_inputs(name, dtype):
-    z = np.array(EXTREMES, dtype)
-    expected = TEXTBOOK[name](z.astype(np.float64))
-    ACTIVATIONS[name].function(z)
-    eps = np.finfo(dtype).eps
-    np.testing.assert_allclose(z, expected, rtol=4 * eps, atol=eps)
-
-
-@every_activation
-@both_floats
-def test_function_works_in_place_on_a_view(name, dtype):
-    buffer = samples().astype(dtype)
-    before = buffer.copy()
-    assert ACTIVATIONS[name].function(buffer[:25]) is None
-    assert buffer.dtype == dtype
-    expected = TEXTBOOK[name](before[:25].astype(np.float64))
-    np.testing.assert_allclose(buffer[:25], expected, rtol=1e-5, atol=1e-6)
-    np.testing.assert_array_equal(buffer[25:], before[25:])
+@pytest.mark.parametrize(("z", "digits"), [(samples(), 16), (np.array(EXTREMES), 4)])
+def test_function_is_the_textbook_formula_in_place_on_a_view(name, dtype, z, digits):
+    buffer = np.concatenate([z, z]).astype(dtype)
+    before, n, eps = buffer.copy(), len(z), np.finfo(dtype).eps
+    assert ACTIVATIONS[name].function(buffer[:n]) is None
+    expected = TEXTBOOK[name](before[:n].astype(np.float64))
+    np.testing.assert_allclose(buffer[:n], expected, rtol=digits * eps, atol=eps)
+    np.testing.assert_array_equal(buffer[n:], before[n:])
 
 
 @every_elementwise
@@ -77,26 +57,11 @@ def test_greatest_derivative_is_the_numerical_one(name):
     assert ACTIVATIONS[name].greatest_derivative == pytest.approx(slope.max(), rel=1e-6)
 
 
-@both_floats
-@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (64, 33)])
-def test_leaky_relu_gradient_of_every_sign(shape, dtype):
-    z, upstream = samples(shape).astype(dtype), samples(shape, seed=1).astype(dtype)
-    z.flat[::3] = 0.0
-    z.flat[::7] = -0.0
-    expected = upstream.astype(np.float64) * np.where(z > 0, 1.0, 0.01)
-    output, delta = z.copy(), upstream.copy()
-    ACTIVATIONS["leaky_relu"].function(output)
-    ACTIVATIONS["leaky_relu"].gradient(output, delta)
-    assert delta.dtype == dtype
-    np.testing.assert_array_equal(delta[z > 0], upstream[z > 0])
-    np.testing.assert_allclose(delta, expected, rtol=4 * np.finfo(dtype).eps)
-
-
 @every_elementwise
 @both_floats
 def test_gradient_at_zero(name, dtype):
-    z = np.zeros((2, 3), dtype)
-    delta = np.full((2, 3), 3.0, dtype)
+    z = np.array([[0.0, -0.0, 0.0]], dtype)
+    delta = np.full((1, 3), 3.0, dtype)
     ACTIVATIONS[name].gradient(TEXTBOOK[name](z), delta)
     np.testing.assert_allclose(delta, 3.0 * REFERENCES[name].slope_at_zero, rtol=1e-6)
 
@@ -110,29 +75,12 @@ def test_gradient_at_extreme_inputs(name, dtype):
     np.testing.assert_allclose(delta, 2.0 * np.array([REFERENCES[name].slopes_far_out]), rtol=1e-6)
 
 
-def test_softmax_gradient_is_the_full_jacobian():
-    upstream = samples(seed=1)
-    outputs = TEXTBOOK["softmax"](samples())
-    expected = [
-        (np.diag(s) - np.outer(s, s)) @ row for s, row in zip(outputs, upstream, strict=True)
-    ]
-    delta = upstream.copy()
-    ACTIVATIONS["softmax"].gradient(outputs, delta)
-    np.testing.assert_allclose(delta, expected, rtol=1e-10, atol=1e-14)
-
-
 def test_softmax_gradient_is_the_numerical_derivative(central_differences):
     z, upstream = samples((6, 5)) / 4, samples((6, 5), seed=1)
     expected = central_differences(lambda: np.sum(TEXTBOOK["softmax"](z) * upstream), z)
     delta = upstream.copy()
     ACTIVATIONS["softmax"].gradient(TEXTBOOK["softmax"](z), delta)
     np.testing.assert_allclose(delta, expected, rtol=1e-6, atol=1e-9)
-
-
-def test_softmax_gradient_of_a_single_unit_is_zero():
-    delta = samples((4, 1))
-    ACTIVATIONS["softmax"].gradient(np.ones((4, 1)), delta)
-    np.testing.assert_array_equal(delta, np.zeros((4, 1)))
 
 
 @both_floats

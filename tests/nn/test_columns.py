@@ -55,40 +55,29 @@ def test_blocks_hold_every_value_of_the_batch_once(n, kind):
             assert block.values.flags.c_contiguous
 
 
-def test_a_batch_by_hand():
-    X = np.array(
-        [
-            [0, 5, 1, 0],
-            [0, 6, 0, 0],
-            [9, 7, 2, 0],
-            [0, 8, 0, 0],
-        ],
-        float,
-    )
-    columns = Columns.by_use(X)
-    assert columns.used.tolist() == [1, 2, 0]
-    assert columns.reach.tolist() == [2, 1, 3, 1]
-    order, blocks = columns.batch(np.array([3, 2, 1, 0]), UNUSED)
-    assert order.tolist() == [3, 1, 0, 2]
-    assert [(b.samples, b.features) for b in blocks] == [
-        (slice(0, 4), slice(0, 1)),
-        (slice(2, 4), slice(1, 2)),
-        (slice(3, 4), slice(2, 3)),
-    ]
-    assert [b.values.tolist() for b in blocks] == [[[8], [6], [5], [7]], [[1], [2]], [[9]]]
+def block(samples, features, values):
+    return slice(samples, 4), slice(*features), values
 
 
-def test_blank_samples_need_no_features():
-    X = np.array([[0, 0], [3, 0], [0, 0], [4, 5]], float)
-    columns = Columns.by_use(X)
-    assert columns.reach.tolist() == [0, 1, 0, 2]
-    order, blocks = columns.batch(np.arange(4), UNUSED)
-    assert order.tolist() == [0, 2, 1, 3]
-    assert [(b.samples, b.features) for b in blocks] == [
-        (slice(0, 4), slice(0, 0)),
-        (slice(2, 4), slice(0, 1)),
-        (slice(3, 4), slice(1, 2)),
-    ]
+@pytest.mark.parametrize(
+    ("X", "used", "reach", "chosen", "ordered", "expected"),
+    [
+        ([[0, 5, 1, 0], [0, 6, 0, 0], [9, 7, 2, 0], [0, 8, 0, 0]],
+         [1, 2, 0], [2, 1, 3, 1], [3, 2, 1, 0], [3, 1, 0, 2],
+         [block(0, (0, 1), [[8], [6], [5], [7]]), block(2, (1, 2), [[1], [2]]),
+          block(3, (2, 3), [[9]])]),
+        # Blank samples need no features
+        ([[0, 0], [3, 0], [0, 0], [4, 5]], [0, 1], [0, 1, 0, 2], [0, 1, 2, 3], [0, 2, 1, 3],
+         [block(0, (0, 0), [[], [], [], []]), block(2, (0, 1), [[3], [4]]),
+          block(3, (1, 2), [[5]])]),
+    ],
+)  # fmt: skip
+def test_a_batch_by_hand(X, used, reach, chosen, ordered, expected):
+    columns = Columns.by_use(np.array(X, float))
+    assert (columns.used.tolist(), columns.reach.tolist()) == (used, reach)
+    order, blocks = columns.batch(np.array(chosen), UNUSED)
+    assert order.tolist() == ordered
+    assert [(b.samples, b.features, b.values.tolist()) for b in blocks] == expected
 
 
 def test_samples_that_need_as_many_features_keep_their_order():

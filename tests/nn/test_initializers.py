@@ -43,13 +43,6 @@ def test_values_follow_the_distribution(name):
     assert stats.kstest(draw(name).ravel(), DISTRIBUTIONS[name].cdf).pvalue > 1e-3
 
 
-@every_random
-def test_mean_and_standard_deviation(name):
-    W, expected = draw(name), DISTRIBUTIONS[name]
-    assert W.std() == pytest.approx(expected.std(), rel=0.01)
-    assert W.mean() == pytest.approx(expected.mean(), abs=5 * expected.std() / W.size**0.5)
-
-
 @pytest.mark.parametrize("name", ["random", "xavier"])
 def test_uniform_values_fill_their_bounds_and_stay_within(name):
     W = draw(name)
@@ -68,13 +61,10 @@ def test_values_are_independent_over_rows_and_columns(name):
 
 
 @every_random
-def test_the_seed_decides_the_values(name):
+def test_the_seed_decides_the_values_and_a_generator_is_drawn_from_anew(name):
     assert draw(name, seed=7).tobytes() == draw(name, seed=7).tobytes()
-    assert not np.any(draw(name, seed=7) == draw(name, seed=8))
-
-
-@every_random
-def test_a_generator_is_drawn_from_anew(name):
     rng = np.random.default_rng(7)
-    first, second = INITIALIZERS[name](rng, 10, 10), INITIALIZERS[name](rng, 10, 10)
+    first, second = (INITIALIZERS[name](rng, FAN_IN, FAN_OUT) for _ in range(2))
+    assert first.tobytes() == draw(name, seed=7).tobytes()
     assert not np.any(first == second)
+    assert not np.any(first == draw(name, seed=8))
