@@ -93,11 +93,14 @@ contracts: $(READY)
 smoke: $(READY) ## Run the whole pipeline on a small part of the data, in build/smoke
 	@sh tests/smoke.sh $(JOBS:%=--jobs %)
 
-lint: $(READY) ## Check format, style, types and import boundaries
+lint: $(READY) ## Check format, style, types, import boundaries and GitHub's workflows
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/zizmor --offline -q --no-progress .github
+	@$(BIN)/check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(BIN)/check-jsonschema -q --builtin-schema vendor.dependabot .github/dependabot.yml
 
 format: $(READY) ## Format the code
 	@$(BIN)/ruff format .

@@ -8,7 +8,7 @@ composed from conf/, results go to Hydra's output folder, and the pipeline's own
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
@@ -18,14 +18,15 @@ from joblib import parallel_config
 from joblib.parallel import get_active_backend
 
 from mlcore.config import Config, load
-from mlcore.config.hydra_app import check_jobs, run_as_hydra_app
+from mlcore.config.help import SECTIONS
+from mlcore.config.hydra_app import answers, check_jobs, run_as_hydra_app
 from mlcore.errors import RetraceError, one_line
 from mlcore.pipeline.digests import inputs_digest
 from mlcore.pipeline.dvc_yaml import read_stages
 from mlcore.process import checkout, pin_threads
 from mlcore.sweeps.cluster import ADDRESS, connected
 from mlcore.tracking.notes import SESSION
-from mlcore.tracking.observer import Tracker, session, sweep_parent
+from mlcore.tracking.observer import Tracker, run_name, session, sweep_parent
 from mlcore.training.progress import NO_LIVE_LINE, Progress
 from mlcore.training.run import Observer, Training
 from mlcore.training.run import run as run_training
@@ -51,8 +52,10 @@ class Task:
     cluster: str | None = None  # address of the Dask scheduler whose workers do a search's fits
     live: bool = False  # whether progress is one live line in the terminal
 
-    def __call__(self, config: Config, out: Path, origin: Origin, overrides: list[str]) -> None:
-        """Run the stage, and train what it declares.
+    def __call__(
+        self, config: Config, out: Path, origin: Origin, overrides: list[str]
+    ) -> Mapping[str, float]:
+        """Run the stage, and train what it declares; returns the final metrics, if any.
 
         Raises
         ------
@@ -66,14 +69,16 @@ class Task:
             training = self.run(config, workspace)
             if training is None:
                 check()
+                metrics: Mapping[str, float] = {}
             else:
-                self._train(training, workspace, origin, overrides, check)
+                metrics = self._train(training, workspace, origin, overrides, check)
         except (FloatingPointError, ValueError, OSError) as error:  # diverged, no room, ...
             if os.environ.get("HYDRA_FULL_ERROR") == "1":  # Hydra's own switch for tracebacks
                 raise
             raise RetraceError(f"{self.module}: {one_line(error)}") from None
         if out != self.root:
             log.info("results in %s", out)
+        return metrics
 
     def _train(
         self,
@@ -82,8 +87,9 @@ class Task:
         origin: Origin,
         overrides: list[str],
         check: Callable[[], None],
-    ) -> None:
-        observers: list[Observer] = [Progress(self.live)]
+    ) -> Mapping[str, float]:
+        name = run_name(training.name, self.module, origin, overrides, workspace.root)
+        observers: list[Observer] = [Progress(self.live, name)]
         if self.session:
             observers.append(
                 Tracker(self.session, workspace, self.module, origin, overrides, self.group)
@@ -100,7 +106,7 @@ class Task:
             if self.cluster and training.parallel and not beside_others:
                 client = stack.enter_context(connected(self.cluster, self.root))
                 stack.enter_context(parallel_config("dask", client=client))
-            run_training(training, output, observers)
+            return run_training(training, output, observers).metrics
 
     def _unchanged(self, config: Config, overrides: list[str]) -> Callable[[], None]:
         """Give a check that what the stage comes from is as it is now.
@@ -159,13 +165,16 @@ def _start(run: Stage, module: str, arguments: list[str], root: Path) -> None:
             task = Task(run, module, root, folder, cluster=cluster, live=live)
             task(config, root, Origin.PIPELINE, arguments)
         return
-    known = read_stages(root).get(module.removeprefix("stages."))
+    stage, conf = module.removeprefix("stages."), root / "conf"
+    known = read_stages(root).get(stage)
     # Of a stage that dvc.yaml does not have yet nothing is known
-    sections = known.sections if known else list(Config.model_fields)
-    config = check_jobs(root / "conf", module.removeprefix("stages."), sections, arguments)
+    what, sections = (known.desc, known.sections) if known else (stage, SECTIONS)
+    if answers(conf, stage, what, sections, arguments):
+        return
+    config = check_jobs(conf, stage, sections, arguments)
     with (
         session(config, root, above) as folder,
         sweep_parent(folder, module, arguments) as group,
     ):
         task = Task(run, module, root, folder, group, cluster, live)
-        run_as_hydra_app(task, module, root / "conf", arguments)
+        run_as_hydra_app(task, stage, conf, arguments)

@@ -49,6 +49,17 @@ def test_without_a_change_it_says_so():
     assert text.count("None.") == 3
 
 
+@pytest.mark.parametrize(
+    ("stale", "named"),
+    [(["plot"], "`plot`."), (["a", "b", "c", "d", "e"], "`a`, `b`, `c` and 2 more.")],
+)
+def test_numbers_of_older_code_are_called_so(stale, named):
+    said = compare.markdown("main", CHANGED, VERDICT, stale)
+    assert "**dvc.lock is out of date: these numbers are of older code" in said
+    assert f"has to run {named}\n" in said
+    assert "out of date" not in compare.markdown("main", CHANGED, VERDICT)
+
+
 def test_noise_is_what_two_seeds_differ_by():
     rng = np.random.default_rng(0)
     within = 0
@@ -91,7 +102,8 @@ def committed(project):
     return project.root
 
 
-def test_what_was_edited_since_a_commit_is_told(committed, capsys):
+def test_what_was_edited_since_a_commit_is_told(committed, capsys, monkeypatch):
+    monkeypatch.setattr(compare, "stale_stages", lambda root, names: sorted(names)[:1])
     params, verdict = committed / "params.yaml", committed / compare.VERDICT
     params.write_text(params.read_text().replace("patience: null", "patience: 21"))
     content = json.loads(verdict.read_text())
@@ -104,6 +116,7 @@ def test_what_was_edited_since_a_commit_is_told(committed, capsys):
     said = capsys.readouterr().out
     assert "Changed: 1 parameters, 1 numbers (1 by more than noise" in said
     assert rows(said, "Parameters") == [["`network.patience`", "none", "21"]]
+    assert "dvc.lock is out of date" in said
     assert [(row[0], row[3], row[5]) for row in rows(said, "Numbers")] == [
         (f"`{name}`", "+1", "more than noise")
     ]

@@ -118,7 +118,7 @@ BAD = {
     "nosuch.key=1": "unknown parameter nosuch.key=1; known here are seed,",
     "network=5": "must be a string or a list. Got int",
     "network.learning_rate.x=1": "network.learning_rate holds a value",
-    "experiment=nope": "Available options in 'experiment': report smoke",
+    "experiment=nope": "Available options in 'experiment': ",
     "~network.seed": "network.seed is missing",
     "network.seed=???": "seed",
     "network.seed=${nokey}": "nokey",

@@ -1,6 +1,7 @@
 """Every kind of check finds the fault that it is there for, and CI runs them all."""
 
 import copy
+import re
 import shutil
 import stat
 import subprocess
@@ -77,6 +78,16 @@ def upwards(root):
     append(root / "mlcore" / "errors.py", f"{text}    print(stages.fetch)\n")
 
 
+def unpinned(root):
+    path = root / ".github" / "workflows" / "ci.yml"
+    path.write_text(re.sub("checkout@[0-9a-f]+", "checkout@v4", path.read_text()))
+
+
+def misspelt(root):
+    path = root / ".github" / "dependabot.yml"
+    path.write_text(path.read_text().replace("interval", "intervall"))
+
+
 def untested(root):
     for path in (root / "tests").rglob("test_*.py"):
         if path.name != "test_statistics.py":
@@ -127,6 +138,8 @@ def run(tmp_path_factory, project_at):
     [
         (untyped, LINT, ["stages/fetch.py", "missing a type annotation"]),
         (upwards, LINT, ["mlcore.errors -> stages.fetch"]),
+        (unpinned, LINT, ["ci.yml", "unpinned action reference"]),
+        (misspelt, LINT, ["dependabot.yml", "intervall"]),
         (untested, COVERAGE, ["% of the branches of mlcore", "error: it should be 95 %"]),
         (leaves_behind, (*CI, "help"), ["the checks changed or left behind", "?? new", "+edited"]),
     ],
@@ -147,15 +160,25 @@ def test_without_a_fault_the_check_passes_whatever_was_there_before(clone, run, 
 
 
 WORKFLOW = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
-(STEP,) = [s["run"] for s in WORKFLOW["jobs"]["checks"]["steps"] if ".ci/run" in str(s)]
+CHECKS = WORKFLOW["jobs"]["checks"]
+(STEP,) = [s["run"] for s in CHECKS["steps"] if ".ci/run" in str(s)]
+
+
+def test_the_workflow_checks_all_on_one_python_and_the_fast_part_on_each():
+    cells = CHECKS["strategy"]["matrix"]["include"]
+    fast = [cell["python"] for cell in cells if cell["targets"] == "lint test"]
+    assert fast == ["3.11", "3.12", "3.13"]
+    others = [cell for cell in cells if cell["targets"] != "lint test"]
+    assert [cell["targets"] for cell in others] == ["coverage", "smoke", "verify"]
+    assert {cell["python"] for cell in others} == {"3.11"}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "targets"),
     [
-        (CI, ["lint", "-j2", "-O", "coverage", "smoke", "verify"]),
-        (("bash", "-c", STEP), ["lint", "-j2", "-O", "coverage", "smoke", "verify"]),
+        (CI, ["lint", "-j2", "coverage", "smoke", "verify"]),
+        (("bash", "-c", STEP), ["lint", "test"]),
         (("pre-commit", "run", "--all-files"), ["lint", "contracts"]),
     ],
     ids=["by hand", "workflow", "before a commit"],
@@ -163,15 +186,21 @@ WORKFLOW = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(
 def test_all_ways_to_check_run_the_targets(tmp_path, clone, run, command, targets):
     notes, script = tmp_path / "targets", tmp_path / "bin" / "make"
     script.parent.mkdir()
-    script.write_text(f'#!/bin/sh\necho "$@" >> "{notes}"\ntest "$1" != lint\n')
+    asked = 'test "$1" = --help && exit'  # what this make can do
+    script.write_text(f'#!/bin/sh\n{asked}\necho "$@" >> "{notes}"\ntest "$1" != lint\n')
     script.chmod(script.stat().st_mode | stat.S_IEXEC)
     path = f"{script.parent}:{Path(sys.executable).parent}:/usr/bin:/bin"
-    code, said = run(clone, command, PATH=path, PRE_COMMIT_HOME=str(tmp_path / "pre-commit"))
+    variables = {
+        "PATH": path,
+        "PRE_COMMIT_HOME": str(tmp_path / "pre-commit"),
+        "TARGETS": "lint test",
+    }
+    code, said = run(clone, command, **variables)
     assert code != 0, said
     ran = notes.read_text().split()
     assert ran == (targets if "pre-commit" in command else ["lint"])  # CI stops at a failure
-    script.write_text(f'#!/bin/sh\necho "$@" >> "{notes}"\n')
+    script.write_text(f'#!/bin/sh\n{asked}\necho "$@" >> "{notes}"\n')
     notes.unlink()
-    code, said = run(clone, command, PATH=path, PRE_COMMIT_HOME=str(tmp_path / "pre-commit"))
+    code, said = run(clone, command, **variables)
     assert code == 0, said
     assert notes.read_text().split() == targets

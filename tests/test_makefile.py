@@ -1,6 +1,7 @@
 """The front door: what `make` says, and how it refuses."""
 
 import os
+import re
 import shlex
 import shutil
 import stat
@@ -100,3 +101,24 @@ def test_a_port_is_one_word_whatever_is_in_it(target):
     port = "5000 --host 0.0.0.0"
     planned = make(ROOT, "--dry-run", "-o", ".venv/ready", target, f"PORT={port}").stdout
     assert shlex.split(planned)[-2:] == ["--port", port]  # which mlcore.tracking.server refuses
+
+
+def in_git():
+    listed = ["git", "ls-files", "-z"]
+    return subprocess.run(
+        listed, cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split("\0")
+
+
+def test_no_two_paths_are_one_where_case_does_not_count():
+    """As on macOS and Windows."""
+    names = {str(folder) for name in in_git() for folder in (Path(name), *Path(name).parents)}
+    assert len({name.casefold() for name in names}) == len(names)
+
+
+GNU_ALONE = r"sed -i |sed -r|readlink -f|sort -V|grep -\w*P|date -d|xargs -\w*r|stat -c|cp --"
+
+
+@pytest.mark.parametrize("name", ["Makefile", ".ci/run", "tests/smoke.sh"])
+def test_scripts_use_nothing_that_only_gnu_tools_have(name):
+    assert re.findall(GNU_ALONE, (ROOT / name).read_text()) == []

@@ -23,10 +23,9 @@ from mlcore.errors import RetraceError
 from mlcore.files import load_arrays
 from mlcore.tracking import notes, observer, recorder
 from mlcore.tracking.notes import checkout_root
-from mlcore.tracking.observer import Tracker
 from mlcore.tracking.store import Store, default_uri, displayed, without_secrets
 from mlcore.training.models import load_network
-from mlcore.workspace import Origin, Workspace
+from mlcore.workspace import Origin
 
 pytestmark = pytest.mark.mlflow
 
@@ -571,8 +570,8 @@ NAMED = {
 @pytest.mark.parametrize("command", NAMED)
 def test_a_run_is_named_by_what_was_set_of_its_own_stage(command):
     stage, *overrides = command.split()
-    tracker = Tracker(ROOT, Workspace(ROOT, ROOT), f"stages.{stage}", Origin.SWEEP, overrides)
-    assert tracker._run_name("relu") == NAMED[command]
+    named = observer.run_name("relu", f"stages.{stage}", Origin.SWEEP, overrides, ROOT)
+    assert named == NAMED[command]
 
 
 def test_experiments_in_a_temporary_copy_share_the_checkouts_store():

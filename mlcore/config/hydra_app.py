@@ -3,8 +3,10 @@
 import os
 import re
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import hydra
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -15,16 +17,47 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import CompactHydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
 
-from mlcore.config.compose import compose, compose_raw, validate
+from mlcore.config import help, sweep_table
+from mlcore.config.compose import compose_raw, validate
 from mlcore.config.messages import masked
 from mlcore.config.schema import Config
 from mlcore.errors import RetraceError, one_line
 from mlcore.workspace import Origin
 
-Task = Callable[[Config, Path, Origin, list[str]], None]
-"""``task(config, output folder, origin, overrides)``."""
+Task = Callable[[Config, Path, Origin, list[str]], Mapping[str, float]]
+"""``task(config, output folder, origin, overrides)`` gives the final metrics of a training."""
+
+LONGEST = 255
+"""Bytes of a folder's name, as file systems have it."""
+
+
+def answers(conf: Path, stage: str, what: str, sections: Sequence[str], words: list[str]) -> bool:
+    """Answer a command line that asks something and runs nothing, as ``--help``; say whether it is.
+
+    Raises RetraceError if what it asks about is wrong.
+    """
+    args = get_args(words)
+    if args.shell_completion and "install=bash" in words:
+        print(help.BASH)
+        return True
+    if args.shell_completion and (choices := help.completions(os.environ.get("COMP_LINE", ""))):
+        print(*choices)
+        return True
+    if not (args.shell_completion or args.help or args.hydra_help or args.cfg or args.info):
+        return False
+    if not args.shell_completion:
+        check_jobs(conf, stage, sections, words)
+        config = compose_raw(conf, args.overrides, with_hydra=True)
+        parts = {
+            "what": what,
+            "parameters": help.parameters(conf, sections, config),
+            "examples": help.examples(stage, sections),
+        }
+        OmegaConf.register_new_resolver("stage", parts.__getitem__, replace=True)
+    _run_hydra(lambda config: None, stage, conf, words)
+    return True
 
 
 def check_jobs(
@@ -34,18 +67,35 @@ def check_jobs(
 
     `sections` are those of the configuration that the stage reads. Raises RetraceError if the
     overrides of any job are wrong, as far as jobs are known beforehand, or would be recorded with
-    a training that they do not change.
+    a training that they do not change, or if a job's folder cannot be made.
     """
     args = get_args(list(arguments))
     jobs = jobs_known_beforehand(args.overrides, args.multirun, conf)
-    configs = [
-        compose(conf, [override for override in job if not override.startswith("hydra")])
-        for job in jobs
-    ]
+    configs = []
+    for number, job in enumerate(jobs):
+        composed = compose_raw(conf, job, with_hydra=True)
+        _check_folder(composed, stage, number, args.multirun)
+        OmegaConf.set_struct(composed, False)
+        del composed["hydra"]
+        configs.append(validate(composed, "command line" if args.overrides else f"{conf.name}/"))
     if len({config.tracking for config in configs}) > 1:
         raise RetraceError("command line: tracking should be the same for all jobs of a sweep")
     _refuse_without_effect(_parse(args.overrides, conf), stage, sections)
     return configs[0]
+
+
+def _check_folder(composed: DictConfig, stage: str, number: int, sweep: bool) -> None:
+    """Raise RetraceError if the folder of a job has too long a name."""
+    with open_dict(composed.hydra.job):
+        composed.hydra.job.update(name=stage, num=number, id=str(number))
+    keys = ["hydra.sweep.dir", "hydra.sweep.subdir"] if sweep else ["hydra.run.dir"]
+    for key in keys:
+        for part in Path(str(OmegaConf.select(composed, key))).parts:
+            if (length := len(os.fsencode(part))) > LONGEST:
+                raise RetraceError(
+                    f"command line: {key} gives a folder whose name has {length} bytes, and may "
+                    f"have {LONGEST}: {part[:30]}..."
+                )
 
 
 def _refuse_without_effect(
@@ -62,10 +112,9 @@ def _refuse_without_effect(
             )
 
 
-def run_as_hydra_app(task: Task, name: str, conf: Path, arguments: Sequence[str]) -> None:
-    """Run a task as a Hydra application, once or as a multirun.
+def run_as_hydra_app(task: Task, stage: str, conf: Path, arguments: Sequence[str]) -> None:
+    """Run a task as a Hydra application, once or as a multirun, which ends with a table.
 
-    `name` is the module that is being run, as in ``python -m name``; Hydra names the job after it.
     Raises RetraceError if the overrides of the job are wrong, or results cannot be written.
     """
     args = get_args(list(arguments))
@@ -74,26 +123,54 @@ def run_as_hydra_app(task: Task, name: str, conf: Path, arguments: Sequence[str]
     if not elsewhere and not os.access(folder if folder.exists() else Path(), os.W_OK):
         key = "hydra.sweep.dir" if args.multirun else "hydra.run.dir"
         raise RetraceError(f"{folder} cannot be written to; {key}=FOLDER names another folder")
+    with _table_of_jobs(conf.parent, args.multirun) as notes:
 
-    def job_of_hydra(config: DictConfig) -> None:
-        hydra_config = HydraConfig.get()
-        sweep = hydra_config.mode == RunMode.MULTIRUN
-        try:
-            task(
-                validate(config, "command line"),
-                Path(hydra_config.runtime.output_dir),
-                Origin.SWEEP if sweep else Origin.HYDRA,
-                list(hydra_config.overrides.task),
-            )
-        except RetraceError as error:
-            if sweep:
+        def job_of_hydra(config: DictConfig) -> float | None:
+            hydra_config = HydraConfig.get()
+            sweep = hydra_config.mode == RunMode.MULTIRUN
+            overrides = list(hydra_config.overrides.task)
+            out = Path(hydra_config.runtime.output_dir)
+            try:
+                valid = validate(config, "command line")
+                metrics = task(valid, out, Origin.SWEEP if sweep else Origin.HYDRA, overrides)
+            except RetraceError as error:
+                if not sweep:
+                    sys.exit(f"error: {error}")
+                sweep_table.note(notes, hydra_config.job.num, overrides, {"error": str(error)})
                 raise CompactHydraException(f"error: {error}") from None  # printed as it is
-            sys.exit(f"error: {error}")
+            if sweep:
+                sweep_table.note(notes, hydra_config.job.num, overrides, metrics)
+            return sweep_table.number(metrics)  # for sweepers that look for the best
 
-    job_of_hydra.__module__ = name  # Hydra takes the job's name from it, also for its --help
-    started_with, sys.argv = sys.argv, [name, *arguments]  # Hydra has no other way to hand them in
+        _run_hydra(job_of_hydra, stage, conf, arguments)
+
+
+@contextmanager
+def _table_of_jobs(root: Path, multirun: bool) -> Iterator[Path]:
+    """Give a folder for notes of jobs, which workers see, too; print them at the end."""
+    shared = root / "build"
+    if multirun and os.access(root, os.W_OK):
+        shared.mkdir(exist_ok=True)
+    with TemporaryDirectory(dir=shared if os.access(shared, os.W_OK) else None) as folder:
+        try:
+            yield Path(folder)
+        finally:  # what is done when a job fails, or the sweep is broken off, is told, too
+            if table := sweep_table.table(Path(folder)):
+                print(f"\n{table}", flush=True)
+
+
+def _run_hydra(
+    job: Callable[[DictConfig], float | None], stage: str, conf: Path, arguments: Sequence[str]
+) -> None:
+    job.__module__ = stage  # Hydra takes the job's name from it, also for its --help
+    # Hydra has no other way to hand arguments in
+    started_with, sys.argv = sys.argv, [f"stages.{stage}", *arguments]
     try:
-        hydra.main(version_base="1.3", config_path=str(conf), config_name="config")(job_of_hydra)()
+        hydra.main(version_base="1.3", config_path=str(conf), config_name="config")(job)()
+    except ValueError as error:  # flags that exclude each other
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        raise RetraceError(f"command line: {one_line(error)}") from None
     finally:
         sys.argv = started_with
 

@@ -8,7 +8,7 @@ how much it varies from seed to seed.
 import argparse
 import html
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from math import sqrt
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from tabulate import tabulate
 
 from mlcore.errors import RetraceError, one_line
 from mlcore.files import read_json
+from mlcore.pipeline.dvc_yaml import read_stages
+from mlcore.pipeline.side_by_side import stale_stages
 from mlcore.process import checkout, git
 
 VERDICT, WORDS = "metrics/verdict.json", "metrics/verdict_words.json"
@@ -103,8 +105,16 @@ def _shown(value: Any) -> str:
     return html.escape(" ".join(str(value).split()), quote=False).replace("|", "\\|")
 
 
-def markdown(revision: str, changed: Mapping[str, list[Change]], verdict: Mapping[str, Any]) -> str:
-    """Write the summary of what `changes` gives, beside the content of metrics/verdict.json."""
+def markdown(
+    revision: str,
+    changed: Mapping[str, list[Change]],
+    verdict: Mapping[str, Any],
+    stale: Sequence[str] = (),
+) -> str:
+    """Write the summary of what `changes` gives, beside the content of metrics/verdict.json.
+
+    `stale` names the stages whose results are not those of the working tree's code.
+    """
     numbers = number_rows(changed["numbers"], verdict)
     words, params = (
         [[f"`{name}`", _shown(old), _shown(new)] for name, old, new in changed[what]]
@@ -121,6 +131,12 @@ def markdown(revision: str, changed: Mapping[str, list[Change]], verdict: Mappin
         f"Changed: {len(params)} parameters, {len(numbers)} numbers ({moved} by more than "
         f"noise, which one in twenty would be by chance), {len(words)} verdicts.\n"
     )
+    if stale:
+        first, more = ", ".join(f"`{name}`" for name in stale[:3]), len(stale) - 3
+        text += (
+            "\n**dvc.lock is out of date: these numbers are of older code, parameters or data.** "
+            f"`make repro` has to run {first}{f' and {more} more' if more > 0 else ''}.\n"
+        )
     for title, header, rows in sections:
         table = tabulate(rows, header, "github", disable_numparse=True) if rows else "None."
         text += f"\n### {title}\n\n{table}\n"
@@ -134,7 +150,8 @@ def main(arguments: list[str], root: Path) -> None:
     revision = parser.parse_args(arguments).revision
     try:
         verdict = read_json(root / VERDICT) if (root / VERDICT).exists() else {}
-        print(markdown(revision, changes(root, revision), verdict))
+        changed = changes(root, revision)
+        print(markdown(revision, changed, verdict, stale_stages(root, read_stages(root))))
     except RetraceError as error:
         sys.exit(f"error: {error}")
 

@@ -127,7 +127,7 @@ class Tracker(Observer):
                 "started",
                 id=uuid4().hex,
                 part=training.part,
-                name=self._run_name(training.name),
+                name=run_name(training.name, self.stage, self.origin, self.overrides, root),
                 params={**training.params, **sizes},
                 tags=self._tags() | code,
                 dataset={"name": training.dataset.name, "digest": md5_of(training.dataset.path)},
@@ -175,21 +175,6 @@ class Tracker(Observer):
             self.events.close()
             raise
 
-    def _run_name(self, name: str) -> str:
-        """Tell runs with other parameters apart by what was set of the stage's own."""
-        if self.origin == Origin.PIPELINE:
-            return name
-        stage = read_stages(self.workspace.root).get(self.stage.removeprefix("stages."))
-        settings = [
-            (key, key.rpartition(".")[2], value)
-            for key, value in (o.split("=", 1) for o in _told(self.overrides))
-            if value not in name
-            and ("." not in key or not stage or key.partition(".")[0] in stage.sections)
-        ]
-        times = Counter(short for _, short, _ in settings)
-        words = [f"{short if times[short] == 1 else key}={v}" for key, short, v in settings]
-        return " ".join([name, *words])
-
     def _tags(self) -> dict[str, str]:
         root, inputs = self.workspace.root, sorted(self.workspace.inputs.items())
         return {
@@ -202,6 +187,22 @@ class Tracker(Observer):
             **{f"dvc.{tag}": os.environ[name] for name, tag in DVC.items() if name in os.environ},
             **{f"input.{name}": md5_of(path) for name, path in inputs if path.is_file()},
         }
+
+
+def run_name(name: str, stage: str, origin: Origin, overrides: Sequence[str], root: Path) -> str:
+    """Tell trainings of one name apart by what was set of the stage's own parameters."""
+    if origin == Origin.PIPELINE:
+        return name
+    known = read_stages(root).get(stage.removeprefix("stages."))
+    settings = [
+        (key, key.rpartition(".")[2], value)
+        for key, value in (o.split("=", 1) for o in _told(overrides))
+        if value not in name
+        and ("." not in key or not known or key.partition(".")[0] in known.sections)
+    ]
+    times = Counter(short for _, short, _ in settings)
+    words = [f"{short if times[short] == 1 else key}={v}" for key, short, v in settings]
+    return " ".join([name, *words])
 
 
 def note_group(session: Path, group: str, name: str, **about: Mapping[str, Any]) -> None:

@@ -26,14 +26,16 @@ class Progress(Observer):
     ----------
     live : bool
         Whether as one line that is written over and over, as a terminal allows.
+    name : str, optional
+        What it is called; default: as the training.
     """
 
-    def __init__(self, live: bool) -> None:
-        self.live = live
+    def __init__(self, live: bool, name: str = "") -> None:
+        self.live, self.name = live, name
 
     def started(self, training: Training) -> None:
         """Begin to count the time."""
-        self.label = f"{training.part} {training.name}"
+        self.label = f"{training.part} {self.name or training.name}"
         self.n_steps, self.unit = training.n_steps, ""
         self.began = self.told = time.monotonic()
         self.bar = tqdm(total=self.n_steps, desc=self.label, leave=False) if self.live else None

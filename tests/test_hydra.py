@@ -1,0 +1,212 @@
+"""Hydra as its users know it: help, shell completion, groups to choose from, tables of sweeps."""
+
+import os
+import pty
+import re
+import select
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mlcore.config import compose, help, sweep_table
+from mlcore.config.compose import compose_for_seeds
+from mlcore.config.hydra_app import expand
+from mlcore.config.schema import Config
+from mlcore.pipeline.dvc_yaml import read_stages
+from mlcore.sweeps.jobs import read_sweeps
+
+ROOT = Path(__file__).parents[1]
+CONF = ROOT / "conf"
+TRAIN = "stages.train_network"
+SHORT = ["network.max_epochs=2", "network.hidden_layer_sizes=[8,6]"]
+
+
+@pytest.mark.parametrize("stage", ["train_network", "fit_classifier", "worked_examples", "plot"])
+def test_help_tells_the_stages_own_parameters_and_what_they_may_be(project, stage):
+    told = project.call(f"stages.{stage}", "--help").stdout
+    known = read_stages(ROOT)[stage]
+    assert told.startswith(known.desc)
+    for section in help.SECTIONS:
+        names = type(getattr(compose(CONF), section)).model_fields
+        shown = set(re.findall(rf"^    {section}\.(\w+)=", told, re.MULTILINE))
+        assert shown == (set(names) if section in known.sections else set())
+    commands = re.findall(rf"^  python -m stages\.{stage} (.*)$|^  python -m ", told, re.MULTILINE)
+    assert len(commands) == 2
+    assert not (project.root / "mlruns").exists()
+
+
+@pytest.mark.parametrize(
+    ("parameter", "words"),
+    [
+        ("network.activation", "sigmoid, tanh, relu, leaky_relu, softmax, identity"),
+        ("network.patience", "integer >= 1 or null"),
+        ("network.learning_rate", "number > 0"),
+        ("network.restore_best", "true, false"),
+        ("search.solver", "list of adam, sgd, lbfgs"),
+        ("mnist.n_samples", "integer >= 100 and <= 70000"),
+    ],
+)
+def test_what_a_parameter_may_be_is_said_in_words(parameter, words):
+    section, name = parameter.split(".")
+    properties = Config.model_fields[section].annotation.model_json_schema()["properties"]
+    assert help.allowed(properties[name]) == words
+
+
+def test_help_shows_values_as_they_would_be(project):
+    told = project.call(TRAIN, "--help", "network.init=he", "seed=7").stdout
+    assert re.search(r"network\.init=he +zero, random", told)
+    assert re.search(r"network\.seed=7 ", told)
+    assert re.search(r"network\.hidden_layer_sizes=\[256,128,64,32\] ", told)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [["--info", "all"], ["--info", "plugins"], ["--cfg", "job"], ["--hydra-help"],
+     ["--cfg", "hydra", "--resolve"], ["-sc", "uninstall=bash"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_question_is_answered_and_leaves_nothing_behind(project, question):
+    before = set(project.root.rglob("*"))
+    done = project.call(TRAIN, *question)
+    assert done.stdout
+    assert ".lock" not in done.stdout + done.stderr
+    assert {p for p in project.root.rglob("*") if "__pycache__" not in p.parts} <= before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--help", "network.ini=he"], "command line: unknown parameter network.ini=he; did you"),
+        (["--run", "--cfg", "job"], "command line: Only one of --run"),
+        (["hydra.run.dir='" + "x" * 256 + "'"],
+         "command line: hydra.run.dir gives a folder whose name has 256 bytes, and may have 255"),
+        (["-m", "hydra.sweep.subdir='ä${hydra.job.override_dirname}'",
+          f"network.hidden_layer_sizes=[{','.join(['16'] * 90)}]"],
+         "command line: hydra.sweep.subdir gives a folder whose name has"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_asked_for_is_one_line(project, arguments, message):
+    done = project.call(TRAIN, *arguments, check=False)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: {message}")
+    assert done.returncode == 1
+
+
+def rows_of(stdout):
+    """The rows of the table that a sweep ends with."""
+    lines = stdout.splitlines()
+    start = next(n for n, line in enumerate(lines) if line.startswith("job  "))
+    return [line.split() for line in (lines[start], *lines[start + 2 :])]
+
+
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_a_sweep_ends_with_a_table(project, launcher):
+    done = project.call(TRAIN, "-m", "network.learning_rate=0.0001,0.05", *SHORT, "tracking=off",
+                        f"hydra/launcher={launcher}")  # fmt: skip
+    header, *rows = rows_of(done.stdout)
+    assert header == ["job", "overrides", "val_accuracy"]
+    assert [row[:2] for row in rows] == [
+        ["0", "network.learning_rate=0.0001"], ["1", "network.learning_rate=0.05"]
+    ]  # fmt: skip
+    accuracies = [float(row[2]) for row in rows]
+    assert accuracies[1] > accuracies[0]
+    assert [row[3:] for row in rows] == [[], ["best"]]
+    assert not list((project.root / "build").iterdir())
+    if launcher == "basic":
+        assert "network tanh-normal learning_rate=0.05 max_epochs=2" in done.stdout
+
+
+def test_the_table_has_what_was_done_when_a_job_fails(project):
+    done = project.call(TRAIN, "-m", "network.learning_rate=0.05,1e30", *SHORT, "tracking=off",
+                        check=False)  # fmt: skip
+    assert done.returncode == 1
+    assert "training diverged" in done.stderr
+    _, *rows = rows_of(done.stdout)
+    assert [row[0] for row in rows] == ["0", "1"]
+    assert rows[1][2:] == ["failed"]
+
+
+@pytest.mark.parametrize(
+    ("jobs", "name", "best"),
+    [
+        ([{"val_accuracy": 0.5, "val_loss": 1.0}, {"val_accuracy": 0.4, "val_loss": 0.1}],
+         "val_accuracy", 0),
+        ([{"val_loss": 1.0}, {"val_loss": 0.1}, {"error": "no"}], "val_loss", 1),
+        ([{"test_accuracy": 0.5}, {"test_accuracy": 0.4}], "test_accuracy", None),
+        ([{"val_loss": 1.0}], "val_loss", None),
+        ([{}, {}], "", None),
+    ],
+)  # fmt: skip
+def test_the_best_is_that_of_validation(tmp_path, jobs, name, best):
+    for number, outcome in enumerate(jobs):
+        sweep_table.note(tmp_path, number, [f"network.seed={number}", "tracking=off"], outcome)
+    header, _, *rows = sweep_table.table(tmp_path).splitlines()
+    assert header.split() == ["job", "overrides", *filter(None, [name])]
+    marked = [number for number, row in enumerate(rows) if row.endswith("best")]
+    assert marked == ([] if best is None else [best])
+    assert "tracking" not in "".join(rows)
+
+
+def completed(line):
+    """What a real bash makes of a line when the Tab key is pressed at its end."""
+    process, terminal = pty.fork()
+    if process == 0:
+        os.chdir(ROOT)
+        os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        os.execvp("bash", ["bash", "--norc", "--noprofile", "-i"])
+    keys = f'eval "$(python -m {TRAIN} -sc install=bash)"\n{line}\t'
+    keys += "\x01echo '\x05'; echo do\"\"ne\n"  # print the line in place of running it
+    said, deadline = b"", time.monotonic() + 60
+    try:
+        os.write(terminal, keys.encode())
+        while b"\ndone" not in said and time.monotonic() < deadline:
+            if select.select([terminal], [], [], 0.2)[0]:
+                said += os.read(terminal, 4096)
+        return said.decode().replace("\r", "")
+    finally:
+        os.kill(process, signal.SIGKILL)
+        os.close(terminal)
+        os.waitpid(process, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("typed", "whole"),
+    [
+        ("network.bias_init=w", "network.bias_init=weights"),
+        ("-m hydra/launcher=jo", "-m hydra/launcher=joblib"),
+    ],
+)
+def test_the_tab_key_completes_in_bash(typed, whole):
+    assert f"python -m {TRAIN} {whole}\ndone" in completed(f"python -m {TRAIN} {typed}")
+
+
+SENSITIVITY = read_sweeps(ROOT / "sweeps" / "sensitivity.yaml").sweeps
+OWN = ("report", "smoke")
+
+
+@pytest.mark.parametrize(
+    "name", [p.stem for p in (CONF / "experiment").glob("*.yaml") if p.stem not in OWN]
+)
+def test_an_experiment_sets_what_the_sweep_of_its_name_sets_for_all_its_jobs(name):
+    """What differs from job to job, and what the whole pipeline runs over, is left open."""
+    overrides = SENSITIVITY[name].overrides
+    (first, *_, last) = [*expand(overrides, name, CONF)] * 2
+    for job in (first, last):
+        varied = [o for o in job if o not in overrides or "seed" in o]
+        (swept,) = compose_for_seeds(CONF, job, [1])
+        (chosen,) = compose_for_seeds(CONF, [f"experiment={name}", *varied], [1])
+        assert chosen.model_dump(exclude={"grid"}) == swept.model_dump(exclude={"grid"})
+        (without,) = compose_for_seeds(CONF, varied, [1])
+        assert chosen != without
+
+
+def test_a_group_has_networks_of_three_sizes():
+    small, study, wide = (compose(CONF, [f"network={o}"]).network for o in
+                          ("small", "study", "wide"))  # fmt: skip
+    assert sum(small.hidden_layer_sizes) < sum(study.hidden_layer_sizes)
+    assert wide.hidden_layer_sizes == [2 * n for n in study.hidden_layer_sizes]
+    assert wide.learning_rate == study.learning_rate
