@@ -67,7 +67,11 @@ class Task:
             if training is None:
                 check()
             else:
-                self._train(training, workspace, origin, overrides, check)
+                watching: list[Observer] = [Progress(self.live)]
+                if self.session:
+                    about = (self.module, origin, config, overrides, self.group)
+                    watching.append(Tracker(self.session, workspace, *about))
+                self._train(training, workspace, watching, check)
         except (FloatingPointError, ValueError, OSError) as error:  # diverged, no room, ...
             if os.environ.get("HYDRA_FULL_ERROR") == "1":  # Hydra's own switch for tracebacks
                 raise
@@ -79,15 +83,9 @@ class Task:
         self,
         training: Training,
         workspace: Workspace,
-        origin: Origin,
-        overrides: list[str],
+        observers: list[Observer],
         check: Callable[[], None],
     ) -> None:
-        observers: list[Observer] = [Progress(self.live)]
-        if self.session:
-            observers.append(
-                Tracker(self.session, workspace, self.module, origin, overrides, self.group)
-            )
         check_once = cache(check)
 
         def output(path: str) -> Path:
