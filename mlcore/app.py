@@ -71,7 +71,12 @@ class Task:
                 check()
                 metrics: Mapping[str, float] = {}
             else:
-                metrics = self._train(training, workspace, origin, overrides, check)
+                name = run_name(training.name, self.module, origin, overrides, self.root)
+                watching: list[Observer] = [Progress(self.live, name)]
+                if self.session:
+                    about = (self.module, origin, config, overrides, self.group)
+                    watching.append(Tracker(self.session, workspace, *about))
+                metrics = self._train(training, workspace, watching, check)
         except (FloatingPointError, ValueError, OSError) as error:  # diverged, no room, ...
             if os.environ.get("HYDRA_FULL_ERROR") == "1":  # Hydra's own switch for tracebacks
                 raise
@@ -84,16 +89,9 @@ class Task:
         self,
         training: Training,
         workspace: Workspace,
-        origin: Origin,
-        overrides: list[str],
+        observers: list[Observer],
         check: Callable[[], None],
     ) -> Mapping[str, float]:
-        name = run_name(training.name, self.module, origin, overrides, workspace.root)
-        observers: list[Observer] = [Progress(self.live, name)]
-        if self.session:
-            observers.append(
-                Tracker(self.session, workspace, self.module, origin, overrides, self.group)
-            )
         check_once = cache(check)
 
         def output(path: str) -> Path:

@@ -32,7 +32,9 @@ def run(config: Config, workspace: Workspace) -> None:
         for name in autoencoders
     }
     write_json(workspace.output("metrics/summary.json"), summary)
-    write_json(workspace.output("metrics/headline.json"), headline(summary, errors))
+    # As many digits as DVC prints: else differences in the last bits are rows with a change of 0.0
+    shown = {name: round(value, 5) for name, value in headline(summary, errors).items()}
+    write_json(workspace.output("metrics/headline.json"), shown)
     write_json(workspace.output("metrics/environment.json"), fingerprint())
     for name, part in PARTS.items():
         if part.varied:

@@ -193,7 +193,7 @@ class Project:
     def runs(self, experiment, filter_string=""):
         """The runs of an experiment, the newest first."""
         client = self.client()
-        found = client.get_experiment_by_name(experiment)
+        found = client.get_experiment_by_name(f"retrace/{experiment}")
         ids = [found.experiment_id] if found else []
         return client.search_runs(ids, filter_string, max_results=100) if ids else []
 

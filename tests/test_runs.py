@@ -48,8 +48,7 @@ def test_a_new_run_of_a_stage_supersedes_the_older_and_deletes_nothing(tracked):
         tracked.sync()
         (current,) = tracked.runs("network", "tags.current = 'true'")
         assert current.data.params["learning_rate"] == "0.05"
-        old = tracked.runs("network", "tags.current = 'false'")
-        assert {run.data.tags["superseded_by"] for run in old} == {current.info.run_id}
+        old = tracked.runs("network", f"tags.current = '{current.info.run_id}'")
         if hidden.exists():
             hidden.rename(late)
     assert len(old) == 2
@@ -58,7 +57,7 @@ def test_a_new_run_of_a_stage_supersedes_the_older_and_deletes_nothing(tracked):
 
 
 def champion(client):
-    return client.get_model_version_by_alias("fashion-mnist-classifier", "champion")
+    return client.get_model_version_by_alias("retrace-classifier", "champion")
 
 
 def test_the_champion_is_the_best_on_validation_among_those_on_the_same_data(tracked):
@@ -75,8 +74,8 @@ def test_the_champion_is_the_best_on_validation_among_those_on_the_same_data(tra
     assert float(best.tags["val_accuracy"]) > float(first.tags["val_accuracy"])
     assert trained(*CLASSIFIER, "classifier.max_epochs=2").version == best.version
     (run,) = [r for r in tracked.runs("classifier") if r.info.run_id == best.run_id]
-    assert float(best.tags["val_accuracy"]) == run.data.metrics["final_val_accuracy"]
-    model = mlflow.sklearn.load_model("models:/fashion-mnist-classifier@champion")
+    assert float(best.tags["val_accuracy"]) == run.data.metrics["final/val_accuracy"]
+    model = mlflow.sklearn.load_model("models:/retrace-classifier@champion")
     assert model.max_iter == 20
 
     data = tracked.root / "data" / "fashion_mnist.npz"
@@ -91,13 +90,24 @@ def test_the_champion_is_the_best_on_validation_among_those_on_the_same_data(tra
     assert own.tags["data"] == md5(data)
 
 
+def test_of_one_commands_trainings_the_best_alone_is_registered(tracked):
+    sweep = ["-m", "classifier.max_epochs=1,20,2", "classifier.activation=tanh,relu"]
+    tracked.record("stages.fit_classifier", *sweep, *TANH[2:], *CLASSIFIER[3:])
+    (version,) = tracked.client().search_model_versions("name = 'retrace-classifier'")
+    accuracies = [r.data.metrics.get("final/val_accuracy", 0) for r in tracked.runs("classifier")]
+    assert len(accuracies) == 6 + 1  # the sweep's own
+    assert float(version.tags["val_accuracy"]) == max(accuracies)
+    assert champion(tracked.client()).version == version.version
+    assert version.description
+
+
 def test_a_collapsed_network_is_no_champion(tracked):
     zero = ["network.init=zero", "network.max_epochs=1"]
     assert "warning" not in tracked.record("stages.train_network", *CELL[:1], *zero)
     (run,) = tracked.runs("network")
-    assert run.data.metrics["final_val_accuracy"] == 0.1  # one of ten classes
+    assert run.data.metrics["final/val_accuracy"] == 0.1  # one of ten classes
     assert run.outputs.model_outputs
-    assert not tracked.client().search_model_versions("name = 'mnist-network'")
+    assert not tracked.client().search_model_versions("name = 'retrace-network'")
 
 
 def test_a_model_whose_registration_was_broken_off_is_registered_once(tracked):
@@ -121,7 +131,7 @@ def test_a_model_whose_registration_was_broken_off_is_registered_once(tracked):
         assert champion(client).version == first.version
     assert promote_with()
     assert champion(client).run_id == better
-    assert len(client.search_model_versions("name = 'fashion-mnist-classifier'")) == 2
+    assert len(client.search_model_versions("name = 'retrace-classifier'")) == 2
     assert not promote_with()
 
 
@@ -136,7 +146,7 @@ def test_the_jobs_of_a_sweep_have_a_parent_that_sums_them_up(tracked):
     jobs = ["network.activation=relu,tanh", "network.seed=1,2"]
     tracked.record("stages.train_network", "-m", *SMALL, *jobs)
     client = tracked.client()
-    (parent,) = tracked.runs("network", "tags.best_by = 'final_val_accuracy'")
+    (parent,) = tracked.runs("network", "tags.best_by = 'final/val_accuracy'")
     assert parent.info.run_name.startswith("train_network network.max_epochs=3")
     assert "network.activation=relu,tanh" in parent.data.tags["overrides"]
     children = tracked.runs("network", f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
@@ -144,16 +154,16 @@ def test_the_jobs_of_a_sweep_have_a_parent_that_sums_them_up(tracked):
     expected = {f"{name} seed={seed}" for name in names for seed in (1, 2)}
     assert {child.info.run_name for child in children} == expected
     assert {child.data.tags["origin"] for child in children} == {"sweep"}
-    accuracies = [c.data.metrics["final_val_accuracy"] for c in children]
-    assert parent.data.metrics["n"] == 4
-    assert parent.data.metrics["final_val_accuracy_max"] == max(accuracies)
-    assert parent.data.metrics["final_val_accuracy_mean"] == pytest.approx(np.mean(accuracies))
+    accuracies = [c.data.metrics["final/val_accuracy"] for c in children]
+    assert parent.data.metrics["final/n"] == 4
+    assert parent.data.metrics["final/val_accuracy_max"] == max(accuracies)
+    assert parent.data.metrics["final/val_accuracy_mean"] == pytest.approx(np.mean(accuracies))
     best = client.get_run(parent.data.tags["best_run"])
-    assert best.data.metrics["final_val_accuracy"] == max(accuracies)
+    assert best.data.metrics["final/val_accuracy"] == max(accuracies)
     assert {c.data.params["seed"] for c in children} == {"1", "2"}  # filters work
     table = pd.read_csv(client.download_artifacts(parent.info.run_id, "sweep/runs.csv"))
     assert set(table["run_id"]) == {c.info.run_id for c in children}
-    assert {"activation", "seed", "final_val_accuracy"} <= set(table)
+    assert {"activation", "seed", "final/val_accuracy"} <= set(table)
     assert "max_epochs" not in table  # the same in all
     files = client.list_artifacts(parent.info.run_id, "sweep")
     assert [file.path for file in files] == ["sweep/runs.csv", "sweep/runs.png"]
@@ -165,14 +175,14 @@ def a_run(name, params, metrics, tags=None):
 
 
 def test_a_sweep_is_summed_up_by_what_differs_and_by_validation():
-    metrics = {"train_loss": 1.0}
-    first = metrics | {"final_val_loss": 0.5, "test_accuracy": 0.9}
-    other = metrics | {"final_val_loss": 0.4, "test_accuracy": 0.7}
+    metrics = {"epoch/train_loss": 1.0}
+    first = metrics | {"final/val_loss": 0.5, "final/test_accuracy": 0.9}
+    other = metrics | {"final/val_loss": 0.4, "final/test_accuracy": 0.7}
     made = [a_run("a", {"rate": "1", "n": "3"}, first), a_run("b", {"rate": "2", "n": "3"}, other)]
     table = summary.table(made)
-    assert list(table) == ["run", "run_id", "rate", "final_val_loss", "test_accuracy"]
+    assert list(table) == ["run", "run_id", "rate", "final/val_loss", "final/test_accuracy"]
     # Not the better one on test images
-    assert summary.best(made) == (made[1], "final_val_loss")
+    assert summary.best(made) == (made[1], "final/val_loss")
     assert summary.best([a_run("c", {}, {})]) is None
     spread = summary.spread(made)
     assert spread["n"] == 2
@@ -212,10 +222,12 @@ def test_a_logged_model_answers_over_http(project, serve, part, data, stage):
 
 def test_a_run_belongs_to_a_result_if_every_hash_agrees():
     outs = {"models/a.pkl": "2", "m.json": "3"}
-    right = a_run("a", {}, {}, {"output.models/a.pkl": "2", "output.m.json": "3"})
-    wrong = a_run("b", {}, {}, {"output.models/a.pkl": "2", "output.m.json": "4"})
+    right = a_run("a", {}, {}, {"md5": json.dumps({"in": "1", **outs})})
+    wrong = a_run("b", {}, {}, {"md5": json.dumps({**outs, "m.json": "4"})})
     assert runs.match(outs, [wrong, right]) == ("recorded", right)
     assert runs.match(outs, [wrong]) == ("stale", wrong)
+    written = a_run("c", {}, {}, {"md5": "by hand"})
+    assert runs.match(outs, [written]) == ("stale", written)
     assert runs.match(outs, []) == ("missing", None)
 
 
@@ -233,7 +245,7 @@ def test_the_runs_of_the_lock_are_listed_missing_and_stale_ones_too(tracked):
         return tracked.call("mlcore.tracking.runs").stdout
 
     told = listed()
-    assert f"{STAGE}  recorded  network       {run.info.run_id}" in told
+    assert f"{STAGE}  recorded  retrace/network  {run.info.run_id}" in told
     assert "1 of 1 trainings are recorded" in told
     outs[1]["md5"] = "0"
     stages["other@x"] = {"outs": [{"path": "models/x", "md5": "1"}]}

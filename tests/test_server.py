@@ -94,13 +94,13 @@ class Server:
 
     def runs(self, seed):
         with logged_in(self.login):
-            found = self.client().get_experiment_by_name("network")
+            found = self.client().get_experiment_by_name("retrace/network")
             runs = self.client().search_runs([found.experiment_id]) if found else []
         return [run for run in runs if f"seed={seed}" in run.info.run_name.split()]
 
     def history(self, run):
         with logged_in(self.login):
-            return self.client().get_metric_history(run.info.run_id, "val_loss")
+            return self.client().get_metric_history(run.info.run_id, "epoch/val_loss")
 
     def status(self, password):
         url = f"{self.login[URI]}/api/2.0/mlflow/experiments/search?max_results=1"
@@ -133,8 +133,8 @@ def test_a_training_is_recorded_and_the_password_is_in_one_file(server):
         client = mlflow.MlflowClient()
         files = client.list_artifacts(run.info.run_id, "results")
         assert {file.path.rpartition(".")[2] for file in files} == {"csv", "json", "pkl"}
-        champion = client.get_model_version_by_alias("mnist-network", "champion")
-        model = mlflow.pyfunc.load_model("models:/mnist-network@champion")
+        champion = client.get_model_version_by_alias("retrace-network", "champion")
+        model = mlflow.pyfunc.load_model("models:/retrace-network@champion")
     data = load_arrays(server.root / "data" / "mnist.npz")
     labels = model.predict(data["X_val"].astype(np.float32) / 255)
     assert np.mean(labels == data["y_val"]) == pytest.approx(float(champion.tags["val_accuracy"]))

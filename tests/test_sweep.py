@@ -433,8 +433,8 @@ def test_runs_of_a_group_have_a_parent_with_mean_and_spread(project):
     for seeds in ("2", "3"):  # the parent is brought up to date
         project.call("mlcore.sweeps", "s.yaml", "--seeds", seeds)
     store = mlflow.MlflowClient(default_uri(project.root))
-    runs = store.search_runs([store.get_experiment_by_name("network").experiment_id])
-    parents = {run.info.run_id: run for run in runs if "n" in run.data.metrics}
+    runs = store.search_runs([store.get_experiment_by_name("retrace/network").experiment_id])
+    parents = {run.info.run_id: run for run in runs if "final/n" in run.data.metrics}
     assert len(parents) == 2
     assert len(runs) == 8
     rows = table(project)
@@ -443,11 +443,11 @@ def test_runs_of_a_group_have_a_parent_with_mean_and_spread(project):
         (activation,) = {child.data.params["activation"] for child in children}
         expected = rows[rows["name"] == f"{activation}-normal"]["test_accuracy"]
         metrics = parent.data.metrics
-        assert metrics["n"] == len(children) == len(expected) == 3
-        assert metrics["test_accuracy_mean"] == pytest.approx(np.mean(expected))
-        assert metrics["test_accuracy_std"] == pytest.approx(np.std(expected, ddof=1))
-        assert metrics["test_accuracy_min"] == min(expected)
-        assert metrics["test_accuracy_max"] == max(expected)
+        assert metrics["final/n"] == len(children) == len(expected) == 3
+        assert metrics["final/test_accuracy_mean"] == pytest.approx(np.mean(expected))
+        assert metrics["final/test_accuracy_std"] == pytest.approx(np.std(expected, ddof=1))
+        assert metrics["final/test_accuracy_min"] == min(expected)
+        assert metrics["final/test_accuracy_max"] == max(expected)
         assert parent.info.run_name == f"{activation}-normal, all seeds"
         assert parent.info.status == "FINISHED"
         assert parent.data.tags["origin"] == "sweep"

@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import json
+import re
 import shutil
 import signal
 import socket
@@ -16,7 +17,9 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import numpy as np
+import pandas as pd
 import pytest
+import yaml
 
 from mlcore.config import compose
 from mlcore.errors import RetraceError
@@ -25,6 +28,7 @@ from mlcore.tracking import notes, observer, recorder
 from mlcore.tracking.notes import checkout_root
 from mlcore.tracking.store import Store, default_uri, displayed, without_secrets
 from mlcore.training.models import load_network
+from mlcore.training.weights import load_mlp
 from mlcore.workspace import Origin
 
 pytestmark = pytest.mark.mlflow
@@ -83,9 +87,11 @@ def test_a_network_run_holds_all_that_is_needed_to_compare_and_reuse_it(stored):
         "n_train": "300", "n_val": "60", "n_test": "60", "split_seed": "42",
     }  # fmt: skip
     assert run.data.params.items() >= expected.items()
-    final = {f"final_{name}" for name in NAMES}
-    assert {"n_epochs", "test_loss", "test_accuracy"} | final <= set(run.data.metrics)
-    for name in (*NAMES, "gradient_norm_1", "unit_spread_2"):
+    final = {f"final/{name}" for name in (*NAMES, "n_epochs", "test_loss", "test_accuracy")}
+    epochs = {f"epoch/{name}" for name in NAMES}
+    layers = {"per_layer/gradient_norm_1", "per_layer/unit_spread_2"}
+    assert final | epochs | layers <= set(run.data.metrics)
+    for name in epochs | layers:
         points = store.get_metric_history(run.info.run_id, name)
         assert [point.step for point in points] == [1, 2, 3]
         times = [run.info.start_time, *(point.timestamp for point in points), run.info.end_time]
@@ -95,17 +101,25 @@ def test_a_network_run_holds_all_that_is_needed_to_compare_and_reuse_it(stored):
     tags = run.data.tags
     assert tags["origin"] == "hydra"
     assert "network.activation=relu" in tags["overrides"]
-    assert tags["output_folder"].startswith("outputs/train_network/")
     assert tags["mlflow.source.name"] == "stages.train_network"
+    purpose, about = tags["mlflow.note.content"].split("\n\n")
+    assert purpose == "Train the network from scratch on MNIST, one cell of the grid"
+    command, folder = re.fullmatch("`python -m (.*)`; its results are in `(.*)`", about).groups()
+    assert command == " ".join(NETWORK) + " network.activation=relu"
+    hashes = json.loads(tags["md5"])
     for path in ("models/network/relu-normal.pkl", "metrics/network/relu-normal.json"):
-        file = stored.root / tags["output_folder"] / path
-        assert tags[f"output.{path}"] == hashlib.md5(file.read_bytes()).hexdigest()
+        file = stored.root / folder / path
+        assert hashes[path] == hashlib.md5(file.read_bytes()).hexdigest()
+    shown = [name for name in tags if not name.startswith("mlflow.")]
+    assert len(shown) <= 6
 
     (entry,) = run.inputs.dataset_inputs
     data = stored.root / "data" / "mnist.npz"
     assert entry.dataset.name == "mnist"
     assert entry.dataset.digest == hashlib.md5(data.read_bytes()).hexdigest()
-    assert tags["input.data/mnist.npz"] == entry.dataset.digest
+    assert hashes["data/mnist.npz"] == entry.dataset.digest
+    config = Path(store.download_artifacts(run.info.run_id, "config.yaml")).read_text()
+    assert yaml.safe_load(config)["network"]["hidden_layer_sizes"] == [8, 6]
     folders = [store.list_artifacts(run.info.run_id, name) for name in ("figures", "results")]
     assert [artifact.path for folder in folders for artifact in folder] == [
         "figures/loss.png", *(f"results/relu-normal.{kind}" for kind in ("csv", "json", "pkl"))
@@ -113,13 +127,49 @@ def test_a_network_run_holds_all_that_is_needed_to_compare_and_reuse_it(stored):
 
     (logged,) = run.outputs.model_outputs
     model = mlflow.pyfunc.load_model(f"models:/{logged.model_id}")
-    X = (load_arrays(data)["X_test"] / 255).astype(np.float32)
-    network = load_network(output(stored, "relu-normal.pkl"))
-    np.testing.assert_array_equal(model.predict(X), network.predict(X))
-    assert model.metadata.signature.inputs.inputs[0].shape == (-1, 784)
+    assert len(model.metadata.signature.inputs) == 784
     assert model.input_example.shape == (5, 784)
+    made = store.get_logged_model(logged.model_id)
+    assert (made.name, made.tags["mlflow.source.name"]) == (
+        "network-relu-normal", "stages.train_network"
+    )  # fmt: skip
     assert "warning" not in stored.told
     assert pending(stored) == []
+
+
+TAKEN = {
+    "float32": np.float32,
+    "float64": np.float64,
+    "lists": lambda X: X.tolist(),
+    "table": pd.DataFrame,
+    "named columns": lambda X: pd.DataFrame(X).add_prefix("pixel"),
+}
+
+
+@pytest.mark.parametrize("part", ["network", "classifier"])
+@pytest.mark.parametrize("kind", TAKEN)
+def test_a_logged_model_predicts_from_what_its_users_have(stored, part, kind):
+    import mlflow
+
+    data, name = {
+        "network": ("mnist", "relu-normal.pkl"),
+        "classifier": ("fashion_mnist", "tanh-partial_fit.npz"),
+    }[part]
+    (run,) = stored.runs(part)
+    (logged,) = run.outputs.model_outputs
+    model = mlflow.pyfunc.load_model(f"models:/{logged.model_id}")
+    X = load_arrays(stored.root / "data" / f"{data}.npz")["X_test"] / 255
+    if part == "network":
+        expected = load_network(output(stored, name)).predict(X.astype(np.float32))
+    else:
+        weights, biases, _ = load_mlp(output(stored, name))
+        activations = X
+        for W, b in zip(weights[:-1], biases[:-1], strict=True):
+            activations = np.tanh(activations @ W + b)
+        expected = (activations @ weights[-1] + biases[-1]).argmax(axis=1)
+    np.testing.assert_array_equal(model.predict(TAKEN[kind](X)), expected)
+    with pytest.raises(mlflow.MlflowException, match="784 inputs"):
+        model.predict(X[:, :100])
 
 
 def test_a_scikit_learn_run_holds_its_losses_and_the_full_estimator(stored):
@@ -128,17 +178,18 @@ def test_a_scikit_learn_run_holds_its_losses_and_the_full_estimator(stored):
     store = stored.client()
     (run,) = stored.runs("classifier")
     for name in NAMES:
-        assert [m.step for m in store.get_metric_history(run.info.run_id, name)] == [1, 2]
+        points = store.get_metric_history(run.info.run_id, f"epoch/{name}")
+        assert [point.step for point in points] == [1, 2]
     evaluated = json.loads(output(stored, "classifier/tanh-partial_fit.json").read_text())[
         "train_loss"
     ]
-    assert run.data.metrics["final_train_loss"] == evaluated != run.data.metrics["train_loss"]
+    assert run.data.metrics["final/train_loss"] == evaluated != run.data.metrics["epoch/train_loss"]
     assert run.data.params["solver"] == "adam"
     (logged,) = run.outputs.model_outputs
     model = mlflow.sklearn.load_model(f"models:/{logged.model_id}")
     arrays = load_arrays(stored.root / "data" / "fashion_mnist.npz")
     accuracy = model.score((arrays["X_test"] / 255).astype(np.float32), arrays["y_test"])
-    assert accuracy == pytest.approx(run.data.metrics["test_accuracy"], abs=1e-9)
+    assert accuracy == pytest.approx(run.data.metrics["final/test_accuracy"], abs=1e-9)
 
 
 def test_the_candidates_of_a_search_are_children_with_their_own_times(stored):
@@ -149,16 +200,17 @@ def test_the_candidates_of_a_search_are_children_with_their_own_times(stored):
     assert len(children) == 2 * 2 * 2
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert {c.data.tags["mlflow.parentRunId"] for c in children} == {parent.info.run_id}
-    best = max(children, key=lambda c: c.data.metrics["mean_accuracy"])
-    assert best.data.metrics["mean_accuracy"] == parent.data.metrics["final_val_accuracy"]
-    folds = [best.data.metrics[f"fold_{k}"] for k in (1, 2, 3)]
-    assert np.mean(folds) == pytest.approx(best.data.metrics["mean_accuracy"])
+    best = max(children, key=lambda c: c.data.metrics["final/mean_accuracy"])
+    accuracy = best.data.metrics["final/mean_accuracy"]
+    assert accuracy == parent.data.metrics["final/val_accuracy"]
+    folds = [best.data.metrics[f"final/fold_{k}"] for k in (1, 2, 3)]
+    assert np.mean(folds) == pytest.approx(accuracy)
     assert set(best.data.params) == {"solver", "learning_rate", "batch_size"}
     for child in children:
         assert parent.info.start_time <= child.info.start_time <= child.info.end_time
         assert child.info.end_time <= parent.info.end_time
     assert len({child.info.start_time for child in children}) > 1
-    assert len(store.get_metric_history(parent.info.run_id, "train_loss")) == 1
+    assert len(store.get_metric_history(parent.info.run_id, "epoch/train_loss")) == 1
     assert len(parent.outputs.model_outputs) == 1
 
 
@@ -192,7 +244,7 @@ def test_what_a_store_misses_is_recorded_later_once(project, empty_store):
     (run,) = project.runs("network")
     assert run.info.status == "FINISHED"
     assert run.info.end_time - run.info.start_time < 3000
-    assert len(project.client().get_metric_history(run.info.run_id, "val_loss")) == 3
+    assert len(project.client().get_metric_history(run.info.run_id, "epoch/val_loss")) == 3
     assert project.sync() == "nothing to record\n"
     assert len(project.runs("network")) == 1
 
@@ -245,7 +297,7 @@ def test_a_recorder_that_is_broken_off_makes_each_run_once(tracked, monkeypatch)
     assert {r.info.status for r in runs} == {"FINISHED"}
     (parent,) = (r for r in runs if "mlflow.parentRunId" not in r.data.tags)
     assert len(parent.inputs.dataset_inputs) == 1
-    assert len(client.get_metric_history(parent.info.run_id, "train_loss")) == 1
+    assert len(client.get_metric_history(parent.info.run_id, "epoch/train_loss")) == 1
     assert {len(r.data.metrics) for r in runs if r is not parent} == {5}
 
 
@@ -288,7 +340,7 @@ def test_sync_leaves_alone_what_is_at_work(tracked):
 
 @pytest.mark.parametrize("tags", [{}, {"val_accuracy": "n/a", "data": "same"}])
 def test_a_champion_that_was_set_by_hand_does_not_hold_up_runs(tracked, tags):
-    client, name = tracked.client(), "fashion-mnist-classifier"
+    client, name = tracked.client(), "retrace-classifier"
     tracked.record(*CLASSIFIER)
     (first,) = client.search_model_versions(f"name = '{name}'")
     if tags:
@@ -302,6 +354,40 @@ def test_a_champion_that_was_set_by_hand_does_not_hold_up_runs(tracked, tags):
     tracked.call("mlcore.config", *QUICK)
     tracked.record(*CLASSIFIER[:2], "classifier.activation=tanh", **AS_DVC)
     assert client.get_model_version_by_alias(name, "champion").version != by_hand.version
+
+
+ACTS = {
+    "rename the experiment": lambda client, first: client.rename_experiment(
+        client.get_experiment_by_name("retrace/classifier").experiment_id, "mine"
+    ),
+    "delete the run": lambda client, first: client.delete_run(first.run_id),
+    "rename the run": lambda client, first: client.update_run(first.run_id, name="x"),
+    "delete the version": lambda client, first: client.delete_model_version(first.name, "1"),
+    "delete the model": lambda client, first: client.delete_registered_model(first.name),
+    "rename the model": lambda client, first: client.rename_registered_model(first.name, "mine"),
+    "take the alias away": lambda client, first: client.delete_registered_model_alias(
+        first.name, "champion"
+    ),
+    "delete a tag": lambda client, first: client.delete_tag(first.run_id, "current"),
+    "delete the hashes": lambda client, first: client.set_tag(first.run_id, "md5", "[no"),
+}
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_recording_goes_on_whatever_people_do_to_a_store(tracked, act):
+    client = tracked.client()
+    tracked.call("mlcore.config", *QUICK)
+    stage = [*CLASSIFIER[:2], "classifier.activation=tanh"]
+    tracked.record(*stage, **AS_DVC)
+    (first,) = client.search_model_versions("name = 'retrace-classifier'")
+    experiment = client.get_run(first.run_id).info.experiment_id
+    ACTS[act](client, first)
+    assert "warning" not in tracked.record(*stage, **AS_DVC)
+    second, *_ = client.search_runs([experiment], "tags.current = 'true'")
+    assert (second.info.run_id != first.run_id, second.info.status) == (True, "FINISHED")
+    champion = client.get_model_version_by_alias("retrace-classifier", "champion")
+    assert champion.run_id in (first.run_id, second.info.run_id)
+    tracked.call("mlcore.tracking.runs")
 
 
 DISPENSABLE = {
@@ -348,13 +434,13 @@ def test_a_store_that_goes_before_a_model_is_registered_gets_it_later(tracked, m
 def test_a_deleted_experiment_is_named_with_its_remedy(tracked):
     tracked.record(*NETWORK)
     client = tracked.client()
-    number = client.get_experiment_by_name("network").experiment_id
+    number = client.get_experiment_by_name("retrace/network").experiment_id
     client.delete_experiment(number)
     for stage in (NETWORK, [*NETWORK, "seed=2"], CLASSIFIER):
         tracked.train(*stage)
     *others, first = tracked.sync(code=1).splitlines()
     assert (
-        "the experiment network was deleted; `MLFLOW_TRACKING_URI="
+        "the experiment retrace/network was deleted; `MLFLOW_TRACKING_URI="
         f"{default_uri(tracked.root)} mlflow experiments restore --experiment-id {number}`"
     ) in first
     assert [line.partition(" in ")[0] for line in others] == [
@@ -614,7 +700,7 @@ def test_a_training_is_seen_while_it_runs_and_ends_killed_by_ctrl_c(project, end
     assert run.info.status == "RUNNING"
 
     def seen():
-        return store.get_metric_history(run.info.run_id, "val_loss")
+        return store.get_metric_history(run.info.run_id, "epoch/val_loss")
 
     first = len(wait_for(seen))
     wait_for(lambda: len(seen()) > first)

@@ -31,7 +31,7 @@ def page(browser):
 
 def test_users_find_their_runs_compare_them_and_open_a_sweep(project, page, serve):
     project.run("stages.train_network", "-m", *GRID)
-    experiment = project.client().get_experiment_by_name("network").experiment_id
+    experiment = project.client().get_experiment_by_name("retrace/network").experiment_id
     children = project.runs("network", "tags.origin = 'sweep' and params.activation != ''")
     (parent,) = project.runs("network", "tags.best_by != ''")
     assert len(children) == 4
@@ -52,7 +52,7 @@ def test_users_find_their_runs_compare_them_and_open_a_sweep(project, page, serv
         for run in children:
             expect(page.get_by_text(run.info.run_name).first).to_be_visible()
         expect(page.locator(".js-plotly-plot").first).to_be_visible()
-        accuracy = f"{children[0].data.metrics['test_accuracy']:.3f}".rstrip("0")
+        accuracy = f"{children[0].data.metrics['final/test_accuracy']:.3f}".rstrip("0")
         expect(page.get_by_text(accuracy).first).to_be_visible()
 
         # The losses of a run as charts, and its picture

@@ -93,9 +93,8 @@ class Runner:
         if self.session:
             overrides = [f"seed={job.config.seed}", *job.overrides]
             module = f"stages.{job.stages[number]}"
-            observers.append(
-                Tracker(self.session, workspace, module, Origin.SWEEP, overrides, group_of(row))
-            )
+            about = (module, Origin.SWEEP, job.config, overrides, group_of(row))
+            observers.append(Tracker(self.session, workspace, *about))
         curve = TestPart()
         keeps = [curve] if self.keep_curves and training.part == "network" else []
         result = run_training(training, workspace.output, [*observers, *keeps])

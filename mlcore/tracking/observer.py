@@ -31,7 +31,7 @@ from mlcore.workspace import Origin, Workspace
 
 log = logging.getLogger(__name__)
 
-DVC = {"DVC_STAGE": "stage", "DVC_EXP_NAME": "experiment", "DVC_EXP_BASELINE_REV": "baseline"}
+DVC = {"DVC_STAGE": "stage", "DVC_EXP_NAME": "experiment"}
 CODE = ("stages", "mlcore", "conf", "hydra_plugins")  # new files there are changes of the code, too
 DIFF = (  # what `git apply` takes, whatever the user's settings
     *("diff", "HEAD", "--binary", "-U3", "--no-color", "--no-ext-diff", "--no-textconv"),
@@ -110,12 +110,14 @@ class Tracker(Observer):
     workspace: Workspace
     stage: str
     origin: Origin
+    config: Config
     overrides: Sequence[str] = ()
     group: str = ""
 
     def started(self, training: Training) -> None:
         """Make the notes' folder, whose events this process holds as long as it lives."""
         self.training, root = training, self.workspace.root
+        stage = read_stages(root).get(self.stage.removeprefix("stages."))
         code, changes = _code(root)
         sizes = {f"n_{part}": len(X) for part, (X, _) in training.data.items()}
         self.folder = self.session / f"{time.time_ns()}-{training.part}-{training.name}"
@@ -127,9 +129,12 @@ class Tracker(Observer):
                 "started",
                 id=uuid4().hex,
                 part=training.part,
+                purpose=stage.desc if stage else "",
                 name=run_name(training.name, self.stage, self.origin, self.overrides, root),
                 params={**training.params, **sizes},
-                tags=self._tags() | code,
+                tags=self._tags(stage.desc if stage else "") | code,
+                md5={name: md5_of(f) for name, f in self.workspace.inputs.items() if f.is_file()},
+                config=self.config.model_dump(mode="json"),
                 dataset={"name": training.dataset.name, "digest": md5_of(training.dataset.path)},
                 path=os.path.relpath(training.dataset.path, root),
             )
@@ -145,7 +150,7 @@ class Tracker(Observer):
             self._keep(result)
         finally:  # a training without its model is still a finished one
             outputs = {os.path.relpath(f, self.workspace.out): md5_of(f) for f in result.files}
-            told: Any = {"ended": result.ended, "metrics": dict(result.metrics), "outputs": outputs}
+            told: Any = {"ended": result.ended, "metrics": dict(result.metrics), "md5": outputs}
             told["candidates"] = [vars(candidate) for candidate in result.candidates]
             _, y = self.training.data.get("val", self.training.data["train"])
             # The accuracy of naming the commonest class throughout; none of images and their codes
@@ -175,17 +180,21 @@ class Tracker(Observer):
             self.events.close()
             raise
 
-    def _tags(self) -> dict[str, str]:
-        root, inputs = self.workspace.root, sorted(self.workspace.inputs.items())
-        return {
+    def _tags(self, purpose: str) -> dict[str, str]:
+        out, overrides = self.workspace.out, " ".join(_told(self.overrides))
+        tags = {f"dvc.{tag}": os.environ[name] for name, tag in DVC.items() if name in os.environ}
+        if "dvc.stage" in tags:
+            about = f"DVC stage `{tags['dvc.stage']}`"
+        else:
+            about = f"`python -m {self.stage} {overrides}`"
+            tags |= {"overrides": overrides} | ({notes.GROUP: self.group} if self.group else {})
+        if self.workspace.root in out.parents:
+            about += f"; its results are in `{out.relative_to(self.workspace.root)}`"
+        return tags | {
             "origin": self.origin.value,
-            "overrides": " ".join(o for o in self.overrides if not o.startswith("tracking")),
-            "output_folder": os.path.relpath(self.workspace.out, root),
+            "mlflow.note.content": f"{purpose}\n\n{about}",
             "mlflow.source.name": self.stage,
             "mlflow.source.type": "LOCAL",
-            **({notes.GROUP: self.group} if self.group else {}),
-            **{f"dvc.{tag}": os.environ[name] for name, tag in DVC.items() if name in os.environ},
-            **{f"input.{name}": md5_of(path) for name, path in inputs if path.is_file()},
         }
 
 

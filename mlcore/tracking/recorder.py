@@ -26,7 +26,7 @@ from mlcore.files import read_table
 from mlcore.plotting import loss_curves, sweep_dots
 from mlcore.process import checkout
 from mlcore.tracking import notes, summary
-from mlcore.tracking.registry import log_model, promote, supersede
+from mlcore.tracking.registry import BETTER_BY, REGISTERED, log_model, promote, supersede
 from mlcore.tracking.server import logged_in, reach
 from mlcore.tracking.store import Point, Store, StoreError, displayed
 
@@ -43,6 +43,7 @@ class Run:
         self.folder, self.store, self.client = folder, store, store.client
         self.run_id, self.offset, self.done = "", 0, False
         self.metrics: list[Point] = []
+        self.part, self.accuracy = "", 0.0  # on validation images, of a model to be registered
 
     def advance(self) -> None:
         """Read what is new and send it."""
@@ -65,8 +66,10 @@ class Run:
     def _started(self, note: dict[str, Any]) -> None:
         of = self.store.mlflow.entities
         self.part, self.tags, self.identity = note["part"], note["tags"], note["id"]
+        self.md5, self.experiment = note["md5"], self.store.experiment(self.part, note["purpose"])
         self.run_id = self._create(self.identity, note["name"], note["time"])
         self.store.log(self.run_id, params=note["params"])
+        self.client.log_dict(self.run_id, note["config"], "config.yaml")
         source = json.dumps({"uri": note["path"]})
         self.data = of.Dataset(**note["dataset"], source_type="local", source=source)
         tag = of.InputTag("mlflow.data.context", "training")
@@ -74,38 +77,34 @@ class Run:
 
     def _create(self, identity: str, name: str, started: float, parent: str = "") -> str:
         """Create a run; or find it, if a recorder that was broken off has."""
-        for found in self.store.runs(f"tags.`{IDENTITY}` = '{identity}'", self.part):
+        for found in self.store.runs(f"tags.`{IDENTITY}` = '{identity}'", self.experiment):
             self.client.update_run(found.info.run_id, status="RUNNING")
             if "error" in found.data.tags:
                 self.client.delete_tag(found.info.run_id, "error")
             return str(found.info.run_id)
         tags = self.tags | {IDENTITY: identity}
         tags |= {"mlflow.parentRunId": parent} if parent else {}
-        experiment, start = self.store.experiment(self.part), int(started * 1000)
-        return str(self.client.create_run(experiment, start, tags, name).info.run_id)
+        run = self.client.create_run(self.experiment, int(started * 1000), tags, name)
+        return str(run.info.run_id)
 
     def _epoch(self, note: dict[str, Any]) -> None:
         row = note["row"]
         step = int(row.pop("epoch"))
-        self.metrics += [(name, value, note["time"], step) for name, value in row.items()]
+        for name, value in row.items():  # MLflow draws a section for each word before a slash
+            section = "per_layer" if name[-1].isdigit() else "epoch"
+            self.metrics.append((f"{section}/{name}", value, note["time"], step))
 
     def _finished(self, note: dict[str, Any]) -> None:
-        # Without the prefix they would be mixed up with the epochs' metrics of that name.
-        # Step 0: single values are drawn as bars
-        self.metrics += [
-            (f"final_{n}" if n.startswith(("train_", "val_")) else n, value, note["ended"], 0)
-            for n, value in note["metrics"].items()
-        ]
+        self.metrics += _final(note["metrics"], note["ended"])
         for number, candidate in enumerate(note["candidates"]):  # of a search: its children
             identity, began = f"{self.identity}-{number}", candidate["started"]
             child = self._create(identity, candidate["name"], began, self.run_id)
-            points = [(name, v, candidate["ended"], 0) for name, v in candidate["metrics"].items()]
+            points = _final(candidate["metrics"], candidate["ended"])
             self.store.log(child, candidate["params"], points)
             self.client.set_terminated(child, end_time=int(candidate["ended"] * 1000))
-        tags = {f"output.{path}": md5 for path, md5 in note["outputs"].items()}
         self._attach()
         self._register(note["metrics"].get("val_accuracy"), note.get("chance"))
-        self._end("FINISHED", note["ended"], tags)
+        self._end("FINISHED", note["ended"], {"md5": json.dumps(self.md5 | note["md5"])})
 
     def _attach(self) -> None:
         """Add files and a picture."""
@@ -124,19 +123,25 @@ class Run:
         self.client.log_figure(self.run_id, figure, path, save_kwargs={"dpi": 150})
 
     def _register(self, val_accuracy: float | None, chance: float | None) -> None:
-        """Say which run is the current one, add the model, and register that if it is the best."""
-        own, uri, place = False, "", (self.store, self.part)
+        """Say which run is the current one, add the model, and say whether to register it."""
+        self.own, self.model = False, ""
         # An experiment of DVC's is compared with the pipeline's runs, it is none
         if "dvc.stage" in self.tags and "dvc.experiment" not in self.tags:
             with self._spared("it is not known for the newest"):
-                own = supersede(*place, self.run_id, self.tags["dvc.stage"])
+                stage = self.tags["dvc.stage"]
+                self.own = supersede(self.store, self.experiment, self.run_id, stage)
         if (self.folder / notes.MODEL).exists():
             with self._spared("its model is not recorded"):
-                uri = log_model(self.store, self.run_id, self.folder)
-        if uri and val_accuracy is not None and val_accuracy > (chance or 0):  # else it collapsed
-            about = {"val_accuracy": val_accuracy, "data": self.data.digest}
-            with self._spared("its model is not registered"):
-                promote(*place, uri, self.run_id, about, own)
+                self.model = log_model(self.store, self.run_id, self.folder)
+        # Else it collapsed
+        if self.model and self.part in REGISTERED and (val_accuracy or 0) > (chance or 0):
+            self.accuracy = val_accuracy or 0
+
+    def promote(self) -> None:
+        """Register the model, if it is better than the champion."""
+        about = {BETTER_BY: self.accuracy, "data": self.data.digest}
+        with self._spared("its model is not registered"):
+            promote(self.store, self.part, self.model, self.run_id, about, self.own)
 
     @contextmanager
     def _spared(self, failure: str) -> Iterator[None]:
@@ -152,11 +157,9 @@ class Run:
         wanted = f"tags.`{notes.GROUP}` = '{note['id']}' and attributes.status = 'FINISHED'"
         if members := self.store.runs(wanted)[::-1]:  # in the order in which they began
             first = members[0].info
-            self.part = self.client.get_experiment(first.experiment_id).name
-            self.tags = note["tags"]
+            self.experiment, self.tags = first.experiment_id, note["tags"]
             self.run_id = self._create(note["id"], note["name"], first.start_time / 1000)
-            metrics = note["metrics"] or summary.spread(members)
-            self.metrics = [(name, value, note["time"], 0) for name, value in metrics.items()]
+            self.metrics = _final(note["metrics"] or summary.spread(members), note["time"])
             self.store.log(self.run_id, note["params"])
             with self._spared("it is not summed up"):
                 self._sum_up(members)
@@ -187,6 +190,10 @@ class Run:
         self.metrics, self.done = [], True
 
 
+def _final(metrics: Mapping[str, float], when: float) -> list[Point]:
+    return [(f"final/{name}", v, when, 0) for name, v in metrics.items()]  # step 0: drawn as bars
+
+
 def record(session: Path, root: Path, told: set[str], follow: bool = False) -> int:
     """Send a session's notes; returns how many trainings are recorded.
 
@@ -198,9 +205,11 @@ def record(session: Path, root: Path, told: set[str], follow: bool = False) -> i
     shown, patience, over = displayed(uri), PATIENCE if follow else 0, not follow
     connect = cache(partial(Store, uri, root, patience))
     runs, attempts, recorded = dict[Path, Run](), Counter[Path](), 0
+    best = dict[str, Run]()  # of each part, whose notes are kept until the end: it is promoted then
 
     def left() -> list[Path]:
-        known = [t for t in notes.trainings(session) if attempts[t] < ATTEMPTS]
+        kept = {run.folder for run in best.values()}
+        known = [t for t in notes.trainings(session) if attempts[t] < ATTEMPTS and t not in kept]
         return [t for t in known if follow or not notes.is_held(t / notes.EVENTS)]
 
     try:
@@ -222,6 +231,14 @@ def record(session: Path, root: Path, told: set[str], follow: bool = False) -> i
                         recorded += 1
                         if not follow:
                             print(f"recorded {notes.title(folder)} in {shown}")
+                        beaten: Run | None = run
+                        if run.accuracy > (best[run.part].accuracy if run.part in best else 0):
+                            beaten, best[run.part] = best.get(run.part), run
+                        if beaten:
+                            _forget(beaten)
+            for run in best.values():
+                run.promote()
+                _forget(run)
     except StoreError as error:
         told.add(uri)  # it is not tried again
         _warn(f"runs are not recorded in {error}")
@@ -229,15 +246,17 @@ def record(session: Path, root: Path, told: set[str], follow: bool = False) -> i
 
 
 def _advance(run: Run) -> str:
-    """Send what is new of a training, and take away what is sent; returns why that failed."""
+    """Send what is new of a training; returns why that failed."""
     try:
         run.advance()
     except Exception as error:  # whatever it is, the others go on
         return run.store.reason(error)
-    if run.done:
-        (run.folder / notes.EVENTS).unlink()  # recorded, whatever breaks off the deletion
-        shutil.rmtree(run.folder)
     return ""
+
+
+def _forget(run: Run) -> None:
+    (run.folder / notes.EVENTS).unlink()  # recorded, whatever breaks off the deletion
+    shutil.rmtree(run.folder)
 
 
 def _warn(what: str) -> None:

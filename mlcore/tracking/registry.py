@@ -8,14 +8,10 @@ from typing import Any
 from filelock import FileLock
 
 from mlcore.tracking import notes
-from mlcore.tracking.store import Store
+from mlcore.tracking.store import CURRENT, Store
 
-# Tags of the pipeline's own runs: "true" of the newest of a stage, else "false"; and the id of the
-# one that took its place
-CURRENT, SUPERSEDED_BY = "current", "superseded_by"
-# What the best model of a part is registered as, and is best by: never a test metric, which would
-# choose by the test images
-MODELS = {"network": "mnist-network", "classifier": "fashion-mnist-classifier"}
+REGISTERED = ("network", "classifier")  # the parts whose best model is registered
+# Never a test metric, which would choose by the test images
 ALIAS, BETTER_BY = "champion", "val_accuracy"
 TRUSTED_TYPES = [  # all that a fitted MLP holds beyond what skops trusts by itself
     "mlcore.training.mlp.ObservedMLPClassifier",
@@ -34,14 +30,15 @@ def supersede(store: Store, experiment: str, run_id: str, stage: str) -> bool:
     runs = [store.client.get_run(run_id), *current]  # the first of two that began together wins
     winner = max(runs, key=lambda run: run.info.start_time).info.run_id
     for old in {run.info.run_id for run in runs} - {winner}:  # several if it was broken off
-        store.log(old, tags={CURRENT: "false", SUPERSEDED_BY: winner})
+        store.log(old, tags={CURRENT: winner})
     store.log(winner, tags={CURRENT: "true"})
     return bool(winner == run_id)
 
 
 def log_model(store: Store, run_id: str, training: Path) -> str:
     """Log a training's model, once, for `mlflow.pyfunc` and `mlflow models serve`; its URI."""
-    for made in store.client.get_run(run_id).outputs.model_outputs:
+    run = store.client.get_run(run_id)
+    for made in run.outputs.model_outputs:
         if store.client.get_logged_model(made.model_id).status == "READY":
             return f"models:/{made.model_id}"
     from mlcore.nn import NeuralNetwork
@@ -50,10 +47,14 @@ def log_model(store: Store, run_id: str, training: Path) -> str:
     model, example = pickle.loads((training / notes.MODEL).read_bytes())  # noqa: S301 - our own
     mlflow, root = store.mlflow, store.root
     pins = (root / "requirements.numeric.txt").read_text(encoding="utf-8").split()
+    # Columns, which take arrays of any float, lists and tables; a tensor takes float32 alone
+    columns = mlflow.types.Schema([mlflow.types.ColSpec("double")] * example.shape[1])
+    outputs = mlflow.models.infer_signature(example, model.predict(example)).outputs
     about: dict[str, Any] = {
-        "name": "model",
+        "name": notes.title(training),
+        "tags": {"mlflow.source.name": run.data.tags["mlflow.source.name"]},
         "code_paths": [str(root / "mlcore")],
-        "signature": mlflow.models.infer_signature(example, model.predict(example)),
+        "signature": mlflow.models.ModelSignature(columns, outputs),
         "input_example": example,
         "pip_requirements": [*pins, "skops"],
     }
@@ -80,9 +81,7 @@ def promote(
     `about` has "val_accuracy", and "data": the digest of what it was trained and validated on.
     With `own`, of the pipeline, it takes the place of one with which it cannot be compared.
     """
-    name, client = MODELS.get(part), store.client
-    if name is None:
-        return False
+    name, client = f"retrace-{part}", store.client
     # Two recorders that compare at once would both win
     with FileLock(store.home / ".mlflow.lock"):
         found = client.search_registered_models(f"name = '{name}'")
@@ -90,12 +89,14 @@ def promote(
         if version and not _beats(about, client.get_model_version(name, version).tags, own):
             return False
         if not found:
-            client.create_registered_model(name)
+            purpose = f"The best model of `retrace/{part}` on validation images: alias `{ALIAS}`"
+            client.create_registered_model(name, description=purpose)
         # One that was registered before it was broken off
         versions = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
         if not versions:  # without the model's id a server refuses its URI
             tags = {key: str(value) for key, value in about.items()}
             model = {"tags": tags, "model_id": model_uri.rpartition("/")[2]}
+            model["description"] = client.get_run(run_id).info.run_name
             versions = [client.create_model_version(name, model_uri, run_id, **model)]
         client.set_registered_model_alias(name, ALIAS, versions[0].version)
     return True

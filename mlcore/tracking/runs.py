@@ -28,7 +28,8 @@ def match(outs: Mapping[str, str], runs: Sequence[Any]) -> tuple[str, Any]:
     Gives "recorded" and that run; "stale" and the newest, which made others; or "missing" and None.
     """
     for run in runs:
-        if all(run.data.tags.get(f"output.{path}") == md5 for path, md5 in outs.items()):
+        told = run.data.tags.get("md5", "")  # JSON, but for what people write
+        if all(f'"{path}": "{md5}"' in told for path, md5 in outs.items()):
             return RECORDED, run
     return (STALE, runs[0]) if runs else (MISSING, None)
 

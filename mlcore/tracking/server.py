@@ -5,6 +5,7 @@ mlflow.db. server/login.env, for its owner alone, has MLflow's own variables, on
 """
 
 import argparse
+import json
 import os
 import secrets
 import signal
@@ -14,17 +15,52 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import quote
 
 from mlcore.errors import RetraceError
 from mlcore.process import checkout
 from mlcore.tracking.notes import checkout_root
 from mlcore.tracking.store import (
+    CURRENT,
     PASSWORD,
     SERVER,
     TOKEN,
+    Store,
+    default_uri,
     displayed,
     without_secrets,
 )
+
+# How the current networks are shown; MLflow keeps views that are shared in an experiment's tags
+COLUMNS = [
+    "params.`activation`", "params.`init`", "metrics.`final/test_accuracy`",
+    "metrics.`final/val_accuracy`", "metrics.`final/test_loss`", "metrics.`final/n_epochs`",
+]  # fmt: skip
+CHARTS = {  # in one section, which comes first
+    "losses": {"type": "LINE", "metricKey": "epoch/val_loss", "xAxisKey": "step",
+               "selectedMetricKeys": ["epoch/train_loss", "epoch/val_loss"], "range": {},
+               "xAxisScaleType": "linear", "scaleType": "linear", "lineSmoothness": 0,
+               "selectedXAxisMetricKey": "", "yAxisKey": "metric", "yAxisExpressions": []},
+    "grid": {"type": "PARALLEL", "selectedParams": ["activation", "init"],
+             "selectedMetrics": ["final/test_accuracy"], "showAllRuns": False},
+}  # fmt: skip
+VIEW = {
+    "searchFilter": f"tags.{CURRENT} = 'true'",
+    "orderByKey": "metrics.`final/test_accuracy`",
+    "orderByAsc": False,
+    "selectedColumns": COLUMNS,
+    "columnOrder": COLUMNS,
+    "runsHiddenMode": "SHOW_ALL",  # charts are of all runs, else of the first ten
+    "compareRunSections": [{"uuid": "grid", "name": "the grid", "display": True}],
+    "compareRunCharts": [
+        {"uuid": name, "metricSectionId": "grid", "deleted": False, "isGenerated": False, **chart}
+        for name, chart in CHARTS.items()
+    ],
+    "isAccordionReordered": True,
+}
+# That tell twelve runs apart; MLflow's own are drawn by chance
+COLOURS = ("#4477aa", "#66ccee", "#228833", "#ccbb44", "#ee6677", "#aa3377",
+           "#222255", "#0099bb", "#88bb33", "#ee9922", "#bb5566", "#777777")  # fmt: skip
 
 URI, USERNAME = "MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME"
 
@@ -100,6 +136,31 @@ def _own(root: Path, port: int) -> tuple[Path, dict[str, str]]:
     }
 
 
+def links(root: Path, url: str) -> dict[str, str]:
+    """Give what is to be seen of the current networks in mlflow.db, by the address that shows it.
+
+    None if no network of the pipeline is there. Raises StoreError if it is no store.
+    """
+    store = Store(default_uri(root), root)
+    networks = store.runs(f"tags.{CURRENT} = 'true' and tags.`dvc.stage` LIKE 'train_network@%'")
+    if not networks:
+        return {}
+    experiment = networks[0].info.experiment_id
+    tag = f"mlflow.sharedViewState.{CURRENT}"
+    store.client.set_experiment_tag(experiment, tag, json.dumps(VIEW))
+    ids = [run.info.run_id for run in networks]
+    for run_id, colour in zip(ids, COLOURS, strict=False):
+        store.log(run_id, tags={"mlflow.runColor": colour})
+    training = "workflowType=machine_learning"  # else MLflow shows what it has of language models
+    table = f"{url}/#/experiments/{experiment}/runs?{training}&viewStateShareKey={CURRENT}"
+    of = [quote(json.dumps(listed, separators=(",", ":"))) for listed in (ids, [experiment])]
+    return {
+        table: f"the {len(networks)} networks of the pipeline, the best first",
+        f"{table}&compareRunsMode=CHART": "their curves",
+        f"{url}/#/compare-runs?runs={of[0]}&experiments={of[1]}&{training}": "side by side",
+    }
+
+
 def _free(port: str) -> int:
     """Give the number of a port of this machine that nobody uses."""
     if not port.isdecimal() or not 0 < int(port) < 2**16:
@@ -155,7 +216,11 @@ def main(argv: Sequence[str], root: Path) -> int:
     try:
         port = _free(options.port or ("5000" if options.ui else "5001"))
         folder, variables = (root, {}) if options.ui else _own(root, port)
-        print(f"http://127.0.0.1:{port} answers in half a minute; Ctrl-C ends it", flush=True)
+        url = f"http://127.0.0.1:{port}"
+        recorded = options.ui and (root / "mlflow.db").exists()
+        for address, what in links(root, url).items() if recorded else ():
+            print(f"{what}:\n{address}\n")
+        print(f"{url} answers in half a minute; Ctrl-C ends it", flush=True)
         return _serve(folder, port, variables)
     except (RetraceError, OSError) as error:
         sys.exit(f"error: {error}")

@@ -29,6 +29,10 @@ SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
 }
 
+PART = "retrace.part"  # tag of an experiment: the part of the study that its runs are of
+CURRENT = (
+    "current"  # tag of the pipeline's runs: "true" of the newest of a stage, else that one's id
+)
 Named = Mapping[str, Any] | None
 Point = tuple[str, float, float, int]  # a metric's name and value, seconds since 1970, its step
 
@@ -120,18 +124,21 @@ class Store:
         self.within_deadline(self.check)
         return without_secrets(one_line(error), self.uri)
 
-    def experiment(self, name: str) -> str:
-        """Give the id of an experiment, which is made if it is not there.
+    def experiment(self, part: str, purpose: str = "") -> str:
+        """Give the id of a part's experiment, also a renamed one; it is made if it is not there.
 
         Raises RetraceError if it was deleted, or its files lie in another checkout.
         """
-        if found := self.client.get_experiment_by_name(name):
+        name = f"retrace/{part}"
+        tagged = self.client.search_experiments(filter_string=f"tags.`{PART}` = '{part}'")
+        if found := tagged[0] if tagged else self.client.get_experiment_by_name(name):
             self._check(found)
             return str(found.experiment_id)
         # Files go beside the checkout's store; a server knows where to keep them
-        local = None if self.over_http else (self.home / "mlruns" / name).as_uri()
-        # For the UI: runs train models, they are no traces of language models
-        tags = {"mlflow.experimentKind": "custom_model_development"}
+        local = None if self.over_http else (self.home / "mlruns" / part).as_uri()
+        # Their kind is for the UI: they train models, they are no traces of language models
+        tags = {PART: part, "mlflow.note.content": purpose}
+        tags["mlflow.experimentKind"] = "custom_model_development"
         return str(self.client.create_experiment(name, local, tags))
 
     def _check(self, experiment: Any) -> None:
@@ -150,10 +157,9 @@ class Store:
             )
 
     def runs(self, wanted: str, experiment: str = "") -> list[Any]:
-        """Give all runs that a filter finds, of an experiment or of all, the newest first."""
-        ids = [self.experiment(experiment)] if experiment else None
-        everywhere = {"output_format": "list", "search_all_experiments": not ids}
-        return list(self.mlflow.search_runs(ids, wanted, **everywhere))
+        """Give all runs that a filter finds, of an experiment by its id or of all, newest first."""
+        where = {"experiment_ids": [experiment]} if experiment else {"search_all_experiments": True}
+        return list(self.mlflow.search_runs(**where, filter_string=wanted, output_format="list"))
 
     def log(
         self, run_id: str, params: Named = None, metrics: Sequence[Point] = (), tags: Named = None

@@ -8,8 +8,8 @@ import pandas as pd
 from mlcore.judging.replicates import summary
 
 # Metrics that runs are compared by, the first that they have; whether higher is better
-BEST_BY = {"final_val_accuracy": True, "final_val_loss": False}
-FINAL = ("final_", "test_")  # beginnings of the names of final metrics
+BEST_BY = {"final/val_accuracy": True, "final/val_loss": False}
+FINAL = "final/"  # beginning of the names of final metrics
 
 
 def table(runs: Sequence[Any]) -> pd.DataFrame:
@@ -17,7 +17,7 @@ def table(runs: Sequence[Any]) -> pd.DataFrame:
     params = pd.DataFrame([run.data.params for run in runs])
     varied = params.loc[:, params.fillna("").nunique() > 1] if len(runs) > 1 else params
     metrics = pd.DataFrame([run.data.metrics for run in runs])
-    final = metrics.loc[:, [m for m in metrics if m.startswith((*FINAL, "n_"))]]
+    final = metrics.loc[:, [m for m in metrics if m.startswith(FINAL)]]
     names = pd.DataFrame([{"run": run.info.run_name, "run_id": run.info.run_id} for run in runs])
     return pd.concat([names, varied, final], axis=1)
 
@@ -34,4 +34,5 @@ def best(runs: Sequence[Any]) -> tuple[Any, str] | None:
 def spread(runs: Sequence[Any]) -> dict[str, float]:
     """Give n, and of every final metric mean, standard deviation, minimum and maximum."""
     metrics = pd.DataFrame([run.data.metrics for run in runs])
-    return summary(metrics, [m for m in metrics if m.startswith(FINAL)])
+    final = metrics.filter(regex=f"^{FINAL}").rename(columns=lambda name: name.removeprefix(FINAL))
+    return summary(final, list(final))
