@@ -152,7 +152,8 @@ class TwoRates(Sweeper):
     def sweep(self, arguments):
         fixed = [a for a in arguments if "interval" not in a]
         jobs = [[*fixed, f"network.learning_rate={rate}"] for rate in (0.01, 0.02)]
-        return [job.return_value for job in self.launcher.launch(jobs, initial_job_idx=0)]
+        returned = self.launcher.launch(jobs, initial_job_idx=0)
+        print("told of", *[job.return_value for job in returned])
 
 ConfigStore.instance().store(
     "two", {"_target_": f"{TwoRates.__module__}.TwoRates"}, group="hydra/sweeper"
@@ -165,7 +166,9 @@ def test_a_sweeper_other_than_hydras_own_chooses_its_jobs(project):
     plugins.mkdir(parents=True)
     (plugins / "two.py").write_text(SWEEPER)
     sweep = ["hydra/sweeper=two", "network.learning_rate=interval(0.01,0.02)"]
-    project.run(TRAIN, "-m", *SHORT, *sweep, PYTHONPATH=str(plugins.parent))
+    done = project.run(TRAIN, "-m", *SHORT, *sweep, PYTHONPATH=str(plugins.parent))
+    (told,) = re.findall(r"told of (\S+) (\S+)$", done.stdout, re.MULTILINE)
+    assert all(0 < float(value) < 1 for value in told)  # the accuracy on the validation part
     assert len(list(project.root.glob("multirun/*/*/[0-9]/models"))) == 2
 
 

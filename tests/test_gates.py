@@ -139,7 +139,7 @@ def run(tmp_path_factory, project_at):
         (untyped, LINT, ["stages/fetch.py", "missing a type annotation"]),
         (upwards, LINT, ["mlcore.errors -> stages.fetch"]),
         (unpinned, LINT, ["ci.yml", "unpinned action reference"]),
-        (misspelt, LINT, ["dependabot.yml", "intervall"]),
+        (misspelt, LINT, ["dependabot.yml", "'interval' is a required"]),
         (untested, COVERAGE, ["% of the branches of mlcore", "error: it should be 95 %"]),
         (leaves_behind, (*CI, "help"), ["the checks changed or left behind", "?? new", "+edited"]),
     ],

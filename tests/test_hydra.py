@@ -95,6 +95,12 @@ def test_what_cannot_be_asked_for_is_one_line(project, arguments, message):
     assert done.returncode == 1
 
 
+def test_a_folder_may_be_named_by_what_hydra_knows_when_the_job_runs(project):
+    sweep = ["-m", "hydra.sweep.dir=a", "hydra.sweep.subdir='job-${hydra:job.num}'"]
+    project.call(TRAIN, *sweep, *SHORT, "network=small", "tracking=off")
+    assert (project.root / "a" / "job-0" / "models").is_dir()
+
+
 def rows_of(stdout):
     """The rows of the table that a sweep ends with."""
     lines = stdout.splitlines()

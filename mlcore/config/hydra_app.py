@@ -90,7 +90,11 @@ def _check_folder(composed: DictConfig, stage: str, number: int, sweep: bool) ->
         composed.hydra.job.update(name=stage, num=number, id=str(number))
     keys = ["hydra.sweep.dir", "hydra.sweep.subdir"] if sweep else ["hydra.run.dir"]
     for key in keys:
-        for part in Path(str(OmegaConf.select(composed, key))).parts:
+        try:
+            folder = Path(str(OmegaConf.select(composed, key)))
+        except Exception:  # it names what is there when the job runs, as ${hydra:job.num} does
+            continue
+        for part in folder.parts:
             if (length := len(os.fsencode(part))) > LONGEST:
                 raise RetraceError(
                     f"command line: {key} gives a folder whose name has {length} bytes, and may "
