@@ -107,22 +107,6 @@ def ids_of(part):
 
 
 @pytest.mark.parametrize(
-    ("n", "size"), [(3, b"\0\0\0\x03"), (258, b"\0\0\x01\x02"), (0, b"\0" * 4)]
-)
-def test_parse_one_dimension(n, size):
-    array = parse_idx(b"\x00\x00\x08\x01" + size + (bytes(range(250, 256)) * 43)[:n], "file")
-    assert array.dtype == np.uint8
-    assert array.tolist() == [250 + i % 6 for i in range(n)]
-
-
-def test_parse_three_dimensions_in_c_order():
-    content = (
-        b"\x00\x00\x08\x03\x00\x00\x00\x02\x00\x00\x00\x01\x00\x00\x00\x03\x01\x02\x03\x0a\x0b\x0c"
-    )
-    assert parse_idx(content, "file").tolist() == [[[1, 2, 3]], [[10, 11, 12]]]
-
-
-@pytest.mark.parametrize(
     "content",
     [
         b"",
