@@ -1,12 +1,17 @@
 """What DVC shows its users: tables that fit a screen, plots that tell runs apart."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import yaml
+
+from mlcore.pipeline.dvc_yaml import read_lock
 
 ROOT = Path(__file__).parents[1]
 WIDTH = 160
@@ -31,10 +36,15 @@ def test_the_metrics_are_the_headline():
     assert [row.split()[0] for row in rows] == ["metrics/headline.json"]
 
 
+def git(folder, *arguments):
+    identity = ("-c", "user.name=t", "-c", "user.email=t@t")
+    subprocess.run(["git", *identity, *arguments], cwd=folder, check=True)
+
+
 @pytest.fixture
 def committed(project):
-    for command in ("init -q", "add -A", "-c user.name=t -c user.email=t@t commit -qm t"):
-        subprocess.run(["git", *command.split()], cwd=project.root, check=True)
+    for command in ("init -q", "add -A", "commit -qm t"):
+        git(project.root, *command.split())
     return project.root
 
 
@@ -57,6 +67,55 @@ def test_a_verdict_that_changes_is_one_row(committed):
     assert header.split() == ["Path", "Metric", "HEAD", "workspace", "Change"]
     assert [row.split()[1:] for row in rows] == [["B23", words["B23"], "overturned", "-"]]
     assert max(map(len, [header, *rows])) <= WIDTH
+
+
+def test_every_part_has_one_plot_with_a_title_and_named_axes():
+    plots = yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"]
+    files = []
+    for (plot,) in (entry.values() for entry in plots):
+        assert all(plot[key] for key in ("title", "x_label", "y_label"))
+        assert (ROOT / ".dvc" / "plots" / f"{plot['template']}.json").is_file()
+        ((file, columns),) = plot["y"].items()
+        shown = [plot["x"], *(columns if isinstance(columns, list) else [columns])]
+        assert set(shown) <= set(pd.read_csv(ROOT / file).columns)
+        files.append(file)
+    parts = sorted(str(f.relative_to(ROOT)) for f in (ROOT / "metrics" / "history").glob("*.csv"))
+    assert sorted(files) == sorted(["metrics/search.csv", *parts])
+
+
+def test_the_headline_has_as_many_digits_as_dvc_prints():
+    headline = json.loads((ROOT / "metrics" / "headline.json").read_text())
+    assert headline == {name: round(value, 5) for name, value in headline.items()}
+
+
+def test_what_a_stage_comes_from_is_a_graph_that_fits_a_screen():
+    assert max(map(len, dvc(ROOT, "dag", "classify_features@relu").splitlines())) <= 80
+
+
+@pytest.mark.slow
+def test_after_a_refused_value_what_the_documents_say_brings_everything_back(committed):
+    stage = "train_network@tanh-normal"
+    outs = [committed / path for path in read_lock(committed)[stage]["outs"]]
+    for number, out in enumerate(outs):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(f"made {number}")
+    dvc(committed, "commit", "-q", "-f", stage)
+    git(committed, "commit", "-qam", "made")
+    before = {path: path.read_bytes() for path in [*outs, committed / "params.yaml"]}
+    params = (committed / "params.yaml").read_text()  # where DVC writes what -S is given
+    (committed / "params.yaml").write_text(
+        params.replace("learning_rate: 0.02", "learning_rate: -3")
+    )
+    with pytest.raises(subprocess.CalledProcessError) as error:
+        dvc(committed, "repro", "-s", stage)
+    assert "should be greater than 0" in error.value.stdout + error.value.stderr
+    assert not any(path.exists() for path in outs)
+    text = (ROOT / "docs" / "experiments.md").read_text()
+    (remedy,) = re.findall("after a refusal, `(.*?)` brings", text)
+    first, second = remedy.split(" && ")
+    git(committed, *first.split()[1:])
+    dvc(committed, *second.split()[1:], *outs)  # of the others there is no cache here
+    assert before == {path: path.read_bytes() for path in before}
 
 
 def test_runs_are_told_apart_by_colours_that_differ_and_revisions_by_dashes():

@@ -10,8 +10,8 @@ from scipy import stats
 
 from docs import build
 from mlcore.judging import joint
-from mlcore.judging.claims import Results, judge_statement, parse
-from mlcore.judging.numbers import compare_with_interval
+from mlcore.judging.claims import judge_statement, parse
+from mlcore.judging.numbers import Evidence, compare_with_interval
 from mlcore.judging.rules import read_rules
 from mlcore.judging.statistics import (
     departure,
@@ -26,6 +26,7 @@ from mlcore.judging.statistics import (
 from mlcore.plotting.style import save_svg
 
 TEXT = (build.DOCS / "method.md").read_text()
+RULES = read_rules(build.DOCS.parent / "metrics" / "rules.yaml")
 RUNS = build.runs_of(TEXT)
 N = len(RUNS)
 SHAPE = (RUNS - RUNS.mean()) / RUNS.std(ddof=1)
@@ -52,9 +53,8 @@ def test_what_is_made_of_the_documents_is_up_to_date(tmp_path):
 
 
 def test_the_rules_are_those_of_the_results():
-    rules = read_rules(build.DOCS.parent / "metrics" / "rules.yaml")
-    assert told(f"fewer than {rules.min_replicates} runs")
-    assert rules.level == build.LEVEL
+    assert told(f"fewer than {RULES.min_replicates} runs")
+    assert RULES.level == build.LEVEL
 
 
 def test_both_intervals():
@@ -143,6 +143,6 @@ def test_statements():
                 for seed, value in values.items()]  # fmt: skip
         runs = pd.DataFrame(rows, columns=["part", "name", "seed", "test_accuracy"])
         statement = re.sub(r"\b([AB])\b", r"test_accuracy(network/\1)", text)
-        found = judge_statement(parse(statement), Results(runs, pd.DataFrame(), {}, 0.95), 0.95)
+        found = judge_statement(parse(statement), Evidence(RULES, runs), 0.95)
         shown = found.interval if found.text.count(">") else mean_interval(differences, 0.9)
         assert (ends(shown), found.verdict) == (interval, verdict.partition(":")[0])

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import re
 import urllib.request
+from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import Mock
 
@@ -18,6 +20,8 @@ from mlcore.tracking.registry import promote
 from mlcore.tracking.store import Store, default_uri
 
 pytestmark = pytest.mark.mlflow
+
+ROOT = Path(__file__).parents[1]
 
 STAGE = "train_network@relu-normal"
 CELL = ["network.activation=relu", "network.init=normal"]
@@ -188,6 +192,28 @@ def test_a_sweep_is_summed_up_by_what_differs_and_by_validation():
     assert spread["n"] == 2
     assert spread["test_accuracy_mean"] == pytest.approx(0.8)
     assert spread["test_accuracy_std"] == pytest.approx(np.sqrt(0.02))
+
+
+def test_the_papers_table_comes_from_the_runs_as_documented(tracked, capsys, monkeypatch):
+    store = Store(default_uri(tracked.root), tracked.root)
+    experiment = store.experiment("network")
+    grid = [(a, i) for a in ("tanh", "sigmoid", "leaky_relu", "relu")
+            for i in ("random", "zero", "normal")]  # fmt: skip
+    for number, (activation, init) in enumerate([*grid, ("tanh", "zero")]):
+        tags = {"current": "true" if number < 12 else "another"}
+        run = store.client.create_run(experiment, tags=tags).info.run_id
+        accuracy = [("final/test_accuracy", number / 100, 0.0, 0)]
+        store.log(run, {"activation": activation, "init": init}, accuracy)
+    monkeypatch.chdir(tracked.root)
+    (code,) = re.findall(r"```py\n(.*?)```", (ROOT / "docs" / "runs.md").read_text(), re.DOTALL)
+    exec(code, {})
+    _, _, *rows = capsys.readouterr().out.splitlines()
+    assert [row.split() for row in rows] == [
+        ["sigmoid", "4.0", "3.0", "5.0"],
+        ["tanh", "1.0", "0.0", "2.0"],
+        ["relu", "10.0", "9.0", "11.0"],
+        ["leaky_relu", "7.0", "6.0", "8.0"],
+    ]
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """The MLflow server: with a password, over SQLite or PostgreSQL, never a loss when it fails."""
 
+import json
 import os
 import shutil
 import signal
@@ -7,6 +8,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import numpy as np
 import psutil
@@ -14,7 +16,16 @@ import pytest
 import requests
 
 from mlcore.files import load_arrays
-from mlcore.tracking.server import PASSWORD, TOKEN, URI, USERNAME, logged_in, main, read_login
+from mlcore.tracking.server import (
+    PASSWORD,
+    TOKEN,
+    URI,
+    USERNAME,
+    links,
+    logged_in,
+    main,
+    read_login,
+)
 
 ROOT = Path(__file__).parents[1]
 
@@ -203,6 +214,31 @@ def refusal(capsys, root, *argv):
     assert capsys.readouterr().out == ""
     assert not (root / "server" / "login.env").exists()
     return error.value.code
+
+
+def test_the_ui_opens_on_the_current_networks(tracked):
+    assert links(tracked.root, "http://h") == {}
+    small = ["network.max_epochs=1", "network.hidden_layer_sizes=[4]"]
+    tracked.call("mlcore.config", *small)
+    for init in ("zero", "normal", "normal"):  # the last takes the place of the one before
+        cell = ["network.activation=relu", f"network.init={init}"]
+        tracked.train("stages.train_network", *cell, dvc=f"train_network@relu-{init}")
+    tracked.sync()
+    table, charts, compared = links(tracked.root, "http://h")
+    ids = {r.info.run_id for r in tracked.runs("network", "tags.current = 'true'")}
+    assert len(ids) == 2
+    query = parse_qs(compared.partition("?")[2])
+    assert set(json.loads(query["runs"][0])) == ids
+    assert charts == f"{table}&compareRunsMode=CHART"
+    (experiment,) = json.loads(query["experiments"][0])
+    assert table.startswith(f"http://h/#/experiments/{experiment}/runs?")
+    key = parse_qs(table.partition("?")[2])["viewStateShareKey"][0]
+    found = tracked.client().get_experiment(experiment)
+    view = json.loads(found.tags[f"mlflow.sharedViewState.{key}"])
+    run = tracked.runs("network")[0].data
+    known = {f"params.`{n}`" for n in run.params} | {f"metrics.`{n}`" for n in run.metrics}
+    assert {*view["selectedColumns"], view["orderByKey"]} <= known
+    assert found.tags["mlflow.note.content"]
 
 
 @pytest.mark.parametrize("ui", [[], ["--ui"]])
