@@ -44,10 +44,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Give a temporary folder beside `path`, which takes its place if the block ends well.
 
-    Raises
-    ------
-    OSError
-        If there is no room or no right to write; what was at `path` is there still.
+    Raises OSError if there is no room or no right to write; what was at `path` is there still.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=path.parent, prefix=".") as beside:
@@ -93,10 +90,11 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         pd.DataFrame(list(rows)).to_csv(temporary, index=False, lineterminator="\n")
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """Read a CSV file; raises RetraceError if it is not one."""
+def read_table(path: Path, text: Sequence[str] = ()) -> pd.DataFrame:
+    """Read a CSV file, the columns `text` as they stand; raises RetraceError if it is not one."""
     try:
-        return pd.read_csv(path)
+        table = pd.read_csv(path, dtype=dict.fromkeys(text, str))
+        return table.fillna(dict.fromkeys(text, ""))
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise RetraceError(f"{path} is not a valid CSV table: {one_line(error, 300)}") from None
 
@@ -116,10 +114,7 @@ def save_arrays(path: Path, **arrays: NDArray[Any]) -> None:
 def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """Read the arrays of an .npz.
 
-    Raises
-    ------
-    RetraceError
-        If the file is truncated, is not an .npz or holds pickled objects.
+    Raises RetraceError if the file is truncated, is not an .npz or holds pickled objects.
     """
     try:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:

@@ -42,18 +42,9 @@ def pin_threads() -> None:
 def derive_seed(seed: int, *names: str) -> int:
     """Derive the seed of one random choice from the study's seed and the choice's name.
 
-    Every choice gets a stream of its own, so that adding one leaves the others as they were.
-
-    Parameters
-    ----------
-    seed : int
-    *names : str
-        For example the stage and its activation.
-
-    Returns
-    -------
-    int
-        In 0 .. 2**32 - 1, as scikit-learn's `random_state` takes it.
+    Every choice gets a stream of its own, so that adding one leaves the others as they were. The
+    names are for example those of the stage and its activation; the seed is in 0 .. 2**32 - 1, as
+    scikit-learn's `random_state` takes it.
     """
     import numpy
 
@@ -65,11 +56,8 @@ def derive_seed(seed: int, *names: str) -> int:
 def fingerprint() -> dict[str, Any]:
     """Describe what the bits of a result depend on besides code, parameters and data.
 
-    Returns
-    -------
-    dict
-        Machine architecture, versions of Python and of the numerical libraries, the BLAS kernel
-        in use and the SIMD extensions that NumPy found.
+    Machine architecture, versions of Python and of the numerical libraries, the BLAS kernel in use
+    and the SIMD extensions that NumPy found.
     """
     import numpy
     import scipy
@@ -96,10 +84,7 @@ def fingerprint() -> dict[str, Any]:
 def git(folder: Path, *arguments: str) -> str:
     """Run git in a folder; returns what it prints, without white space around it.
 
-    Raises
-    ------
-    RetraceError
-        If it is not installed, or fails; with its reason.
+    Raises RetraceError if it is not installed, or fails; with its reason.
     """
     return git_output(folder, *arguments).decode(errors="replace").strip()
 
@@ -107,10 +92,7 @@ def git(folder: Path, *arguments: str) -> str:
 def git_output(folder: Path, *arguments: str, **variables: str) -> bytes:
     """Run git in a folder, with further environment variables; returns its output to the byte.
 
-    Raises
-    ------
-    RetraceError
-        If it is not installed, or fails; with its reason.
+    Raises RetraceError if it is not installed, or fails; with its reason.
     """
     try:
         done = subprocess.run(

@@ -2,8 +2,15 @@
 
 import sys
 from types import TracebackType
+from typing import TYPE_CHECKING, Any
 
 from mlcore.process import pin_threads
+
+if TYPE_CHECKING:
+    from mlcore.config import Config as Config
+    from mlcore.workspace import Workspace as Workspace
+else:  # how parameters and paths reach a stage is no dependency of it
+    Config = Workspace = Any
 
 pin_threads()  # before any stage imports NumPy
 

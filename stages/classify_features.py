@@ -1,18 +1,11 @@
 """Fit scikit-learn's MLPClassifier on an autoencoder's codes (report, section 3.5)."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from mlcore.data.splits import for_training, from_arrays
 from mlcore.files import load_arrays
 from mlcore.training.mlp import ObservedMLPClassifier, sklearn_arguments
 from mlcore.training.run import Dataset, Training
 from mlcore.training.weights import save_mlp
-
-if TYPE_CHECKING:
-    from mlcore.config import Config
-    from mlcore.workspace import Workspace
+from stages import Config, Workspace
 
 
 def run(config: Config, workspace: Workspace) -> Training:

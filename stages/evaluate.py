@@ -1,17 +1,12 @@
 """Gather the results of all trainings, and put every number that the study printed beside ours."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mlcore.files import read_json, read_table, read_yaml, write_json, write_table
 from mlcore.judging.parts import PARTS
 from mlcore.judging.study import compare, gather, headline, our_numbers
 from mlcore.process import fingerprint
-
-if TYPE_CHECKING:
-    from mlcore.config import Config
-    from mlcore.workspace import Workspace
+from stages import Config, Workspace
 
 
 def run(config: Config, workspace: Workspace) -> None:

@@ -3,18 +3,11 @@
 Or, to compare, project the images onto as many principal components, or at random.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from mlcore.data.splits import Part, from_arrays, to_arrays, with_noise
 from mlcore.files import load_arrays, save_arrays
 from mlcore.training.autoencoder import encoder
 from mlcore.training.weights import load_mlp
-
-if TYPE_CHECKING:
-    from mlcore.config import Config
-    from mlcore.workspace import Workspace
+from stages import Config, Workspace
 
 
 def run(config: Config, workspace: Workspace) -> None:

@@ -1,17 +1,11 @@
 """Fetch the files of a data set."""
 
-from __future__ import annotations
-
 import logging
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mlcore.data import sources
-
-if TYPE_CHECKING:
-    from mlcore.config import Config
-    from mlcore.workspace import Workspace
+from stages import Config, Workspace
 
 log = logging.getLogger(__name__)
 

@@ -1,16 +1,9 @@
 """Draw the study's pictures from the results of the other stages, and say what each shows."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from mlcore import plotting
 from mlcore.files import write_json
 from mlcore.report.pictures import as_images, in_lines
-
-if TYPE_CHECKING:
-    from mlcore.config import Config
-    from mlcore.workspace import Workspace
+from stages import Config, Workspace
 
 
 def run(config: Config, workspace: Workspace) -> None:

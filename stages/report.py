@@ -1,17 +1,12 @@
 """Put the study and its verdict on one page, and the findings into REPORT.md."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mlcore.files import atomic_path, read_json, read_yaml
 from mlcore.judging.parts import PARTS
 from mlcore.pipeline.dvc_yaml import outline
 from mlcore.report import content, inline_png, inline_svg, render
-
-if TYPE_CHECKING:
-    from mlcore.config import Config
-    from mlcore.workspace import Workspace
+from stages import Config, Workspace
 
 
 def run(config: Config, workspace: Workspace) -> None:

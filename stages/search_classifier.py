@@ -1,9 +1,6 @@
 """Search solver, learning rate and batch size of the classifier (report, section 3.3)."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mlcore.data.splits import for_training
 from mlcore.files import load_arrays
@@ -11,10 +8,7 @@ from mlcore.training.mlp import ObservedMLPClassifier, sklearn_arguments
 from mlcore.training.run import Candidate, Dataset, Training
 from mlcore.training.search import GridSearch, n_fits
 from mlcore.training.weights import save_mlp
-
-if TYPE_CHECKING:
-    from mlcore.config import Config
-    from mlcore.workspace import Workspace
+from stages import Config, Workspace
 
 SEARCHED = ["solver", "learning_rate", "batch_size"]
 

@@ -1,18 +1,11 @@
 """Set what other choices give beside what the study printed."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import pandas as pd
 
 from mlcore.files import read_json, write_json
 from mlcore.judging.replicates import read_curves, read_replicates, read_runs
 from mlcore.judging.sensitivity import how_ordinary, judged_by_stopping, summarise
-
-if TYPE_CHECKING:
-    from mlcore.config import Config
-    from mlcore.workspace import Workspace
+from stages import Config, Workspace
 
 
 def run(config: Config, workspace: Workspace) -> None:

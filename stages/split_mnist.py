@@ -1,16 +1,9 @@
 """Split MNIST 80:10:10 as the study did (report, section 2.4)."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from mlcore.data import splits
 from mlcore.data.images import read_images
 from mlcore.files import save_arrays, write_json
-
-if TYPE_CHECKING:
-    from mlcore.config import Config
-    from mlcore.workspace import Workspace
+from stages import Config, Workspace
 
 
 def run(config: Config, workspace: Workspace) -> None:

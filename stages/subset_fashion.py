@@ -1,17 +1,10 @@
 """Take the study's subset of Fashion-MNIST (report, section 3)."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from mlcore.data import splits
 from mlcore.data.images import read_images
 from mlcore.errors import RetraceError
 from mlcore.files import save_arrays, sha256_of, write_json
-
-if TYPE_CHECKING:
-    from mlcore.config import Config
-    from mlcore.workspace import Workspace
+from stages import Config, Workspace
 
 
 def run(config: Config, workspace: Workspace) -> None:

@@ -1,19 +1,12 @@
 """Train scikit-learn's MLPRegressor to give back its input (report, section 3.4)."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from mlcore.data.splits import for_training
 from mlcore.files import load_arrays
 from mlcore.training.autoencoder import describe_reconstruction
 from mlcore.training.mlp import ObservedMLPRegressor, sklearn_arguments
 from mlcore.training.run import Dataset, Training
 from mlcore.training.weights import save_mlp
-
-if TYPE_CHECKING:
-    from mlcore.config import Config
-    from mlcore.workspace import Workspace
+from stages import Config, Workspace
 
 
 def run(config: Config, workspace: Workspace) -> Training:

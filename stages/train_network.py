@@ -1,9 +1,5 @@
 """Train one cell of the grid: the network from scratch on MNIST (report, section 2.4)."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from mlcore.data.splits import from_arrays
 from mlcore.files import load_arrays
 from mlcore.nn import NeuralNetwork
@@ -11,10 +7,7 @@ from mlcore.nn.diagnostics import why
 from mlcore.process import derive_seed
 from mlcore.training.models import save_network
 from mlcore.training.run import Dataset, Training
-
-if TYPE_CHECKING:
-    from mlcore.config import Config
-    from mlcore.workspace import Workspace
+from stages import Config, Workspace
 
 
 def run(config: Config, workspace: Workspace) -> Training:

@@ -1,10 +1,8 @@
 """Judge every number and claim of the study by metrics/rules.yaml and metrics/claims.yaml."""
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mlcore.files import read_json, write_json, write_table
 from mlcore.judging import claims, discrepancies, joint, numbers, protocols
@@ -12,10 +10,7 @@ from mlcore.judging.curves import with_measures
 from mlcore.judging.provenance import provenance
 from mlcore.judging.replicates import read_curves, read_replicates, read_runs
 from mlcore.judging.rules import read_rules
-
-if TYPE_CHECKING:
-    from mlcore.config import Config
-    from mlcore.workspace import Workspace
+from stages import Config, Workspace
 
 
 def run(config: Config, workspace: Workspace) -> None:

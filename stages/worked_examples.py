@@ -1,15 +1,8 @@
 """Compute section A of the study with the code that trains networks."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from mlcore.files import read_yaml, write_json
 from mlcore.judging.worked_examples import backprop, given_hyperplane, max_margin
-
-if TYPE_CHECKING:
-    from mlcore.config import Config
-    from mlcore.workspace import Workspace
+from stages import Config, Workspace
 
 
 def run(config: Config, workspace: Workspace) -> None:

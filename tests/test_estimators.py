@@ -146,6 +146,8 @@ def test_the_methods_give_different_models(parts):
         for method in METHODS
     }
     assert len({model.coefs_[0].tobytes() for model in found.values()}) == 3
+    with pytest.raises(ValueError, match="method='refit': should be one of fit, partial_fit, warm"):
+        ObservedMLPClassifier(**params()).fit(*parts["train"], method="refit")
 
 
 def test_validation_may_lack_classes(parts):

@@ -1,5 +1,6 @@
 """From files to images: IDX files, and the CSV files that Kaggle has of Fashion-MNIST."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -43,12 +44,8 @@ def parse_idx(content: bytes, source: str) -> NDArray[np.uint8]:
     """Parse an IDX file of unsigned bytes.
 
     The format: two zero bytes, the type (8: unsigned byte), the number of dimensions, each
-    dimension as a big-endian 32-bit integer, then the values in C order.
-
-    Raises
-    ------
-    RetraceError
-        If the header is not that, or its dimensions and the length of the file disagree.
+    dimension as a big-endian 32-bit integer, then the values in C order. Raises RetraceError if the
+    header is not that, or its dimensions and the length of the file disagree.
     """
     if len(content) < 4 or content[:3] != b"\x00\x00\x08":
         raise RetraceError(f"{source} is not an IDX file of unsigned bytes")
@@ -58,10 +55,7 @@ def parse_idx(content: bytes, source: str) -> NDArray[np.uint8]:
         raise RetraceError(f"{source}: the IDX header is cut short or has no dimension")
     shape = [int.from_bytes(content[i : i + 4], "big") for i in range(4, start, 4)]
     values = np.frombuffer(content, np.uint8, offset=start)
-    expected = 1
-    for size in shape:
-        expected *= size  # in Python's integers: a hostile header cannot overflow
-    if len(values) != expected:
+    if len(values) != math.prod(shape):  # of Python's integers: a hostile header cannot overflow
         raise RetraceError(
             f"{source}: the IDX header says {shape}, the file has {len(values)} values"
         )
@@ -88,9 +82,7 @@ def read_idx_pair(images: Path, labels: Path) -> Part:
     y = parse_idx(labels.read_bytes(), str(labels))
     if X.shape[1:] != IMAGE_SHAPE or y.shape != X.shape[:1]:
         raise RetraceError(f"{images} has shape {X.shape}, {labels} {y.shape}: they do not belong")
-    if y.max(initial=0) >= N_CLASSES:
-        raise RetraceError(f"{labels} has the label {y.max()}; labels go from 0 to 9")
-    return Part(X.reshape(len(X), N_PIXELS), y)
+    return _part(X.reshape(len(X), N_PIXELS), y, labels)
 
 
 def read_csv(path: Path) -> Part:
@@ -115,7 +107,12 @@ def read_csv(path: Path) -> Part:
     values = table.to_numpy()
     if values.dtype.kind not in "iu" or values.min(initial=0) < 0 or values.max(initial=0) > 255:
         raise RetraceError(f"{path}: pixels should be whole numbers from 0 to 255")
-    y = values[:, 0].astype(np.uint8)
+    values = values.astype(np.uint8)
+    return _part(values[:, 1:], values[:, 0], path)
+
+
+def _part(X: NDArray[np.uint8], y: NDArray[np.uint8], source: Path) -> Part:
+    """Give a part whose labels are classes."""
     if y.max(initial=0) >= N_CLASSES:
-        raise RetraceError(f"{path} has the label {y.max()}; labels go from 0 to 9")
-    return Part(values[:, 1:].astype(np.uint8), y)
+        raise RetraceError(f"{source} has the label {y.max()}; labels go from 0 to 9")
+    return Part(X, y)

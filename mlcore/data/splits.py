@@ -50,37 +50,22 @@ def split_mnist(
     The original training images are followed by the original test images; `test_size` of the
     first `n_samples` is held out and then halved. Not stratified. With the defaults this gives
     56,000, 7,000 and 7,000 images and 820 ones in the test part, the 11.71 % that the study prints
-    for every model that collapsed.
-
-    Parameters
-    ----------
-    train, test : Part
-        The original parts, uint8.
-    n_samples : int
-        Images to use, from the first one on.
-    test_size : float
-        Fraction to hold out for validation and test together.
-    seed : int
-        Of both splits.
-
-    Returns
-    -------
-    dict of str to Part
-        "train", "val" and "test".
+    for every model that collapsed. The seed is that of both splits; the parts are "train", "val"
+    and "test".
     """
     X = np.concatenate([train.X, test.X])[:n_samples]
     y = np.concatenate([train.y, test.y])[:n_samples]
-    X_train, X_held, y_train, y_held = train_test_split(
-        X, y, test_size=test_size, random_state=seed
+    drawn, held = _split(Part(X, y), test_size, seed)
+    val, tested = _split(held, 0.5, seed)
+    return {"train": drawn, "val": val, "test": tested}
+
+
+def _split(part: Part, share: float, seed: int, stratify: bool = False) -> tuple[Part, Part]:
+    """Draw a share of a part, the second that is returned."""
+    X, X_held, y, y_held = train_test_split(
+        *part, test_size=share, random_state=seed, stratify=part.y if stratify else None
     )
-    X_val, X_test, y_val, y_test = train_test_split(
-        X_held, y_held, test_size=0.5, random_state=seed
-    )
-    return {
-        "train": Part(X_train, y_train),
-        "val": Part(X_val, y_val),
-        "test": Part(X_test, y_test),
-    }
+    return Part(X, y), Part(X_held, y_held)
 
 
 def subset_fashion(
@@ -134,19 +119,8 @@ def subset_fashion(
                 rng.choice(len(test.y), n_test, replace=False),
             )
         full, tested = _take(train, rows[0]), _take(test, rows[1])
-    X_train, X_val, y_train, y_val = train_test_split(
-        full.X,
-        full.y,
-        test_size=validation_size,
-        random_state=seed,
-        stratify=full.y if stratify else None,
-    )
-    return {
-        "full": full,
-        "train": Part(X_train, y_train),
-        "val": Part(X_val, y_val),
-        "test": tested,
-    }
+    drawn, val = _split(full, validation_size, seed, stratify)
+    return {"full": full, "train": drawn, "val": val, "test": tested}
 
 
 def _take(part: Part, rows: slice | NDArray[np.intp]) -> Part:
@@ -209,14 +183,8 @@ def for_training(
 ) -> dict[str, Part]:
     """Read the parts that a training takes: "train", "val" if there is one, and "test".
 
-    Parameters
-    ----------
-    arrays, source
-        As `from_arrays` takes them.
-    trained_on : {'train', 'full'}
-        "full" is all images, none of which validate.
-    **scaling
-        Further arguments of `from_arrays`.
+    `trained_on` is "train", or "full" for all images, none of which validate; all else is as
+    `from_arrays` takes it.
     """
     names = ("train", "val", "test") if trained_on == "train" else ("full", "test")
     parts = from_arrays(arrays, source, names, **scaling)
@@ -232,25 +200,9 @@ def from_arrays(
 ) -> dict[str, Part]:
     """Read parts of a stored split, pixels scaled to [0, 1].
 
-    Values that are floats already, as the autoencoder's codes are, stay as they are.
-
-    Parameters
-    ----------
-    arrays : dict of str to ndarray
-        As `to_arrays` names them.
-    source : str
-        Where they come from, for the error.
-    names : tuple of str
-        The parts to read.
-    dtype : str
-        Of the scaled pixels.
-    divisor : float
-        Of the pixels, which are in 0..255.
-
-    Raises
-    ------
-    RetraceError
-        If an array is missing.
+    Values that are floats already, as the autoencoder's codes are, stay as they are. `arrays` have
+    the names that `to_arrays` gives; pixels, in 0..255, are divided by `divisor` in `dtype`. Raises
+    RetraceError, which names the `source`, if an array is missing.
     """
     try:
         parts = {name: Part(arrays[f"X_{name}"], arrays[f"y_{name}"]) for name in names}

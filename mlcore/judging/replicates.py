@@ -111,10 +111,9 @@ def read_runs(path: Path) -> pd.DataFrame:
     columns = [*KEY, *DIGESTS, *METRICS]
     if not path.exists():
         return pd.DataFrame(columns=columns)
-    rows = read_table(path)
+    rows = read_table(path, text=[*KEY[:-1], *DIGESTS])
     if list(rows) != columns:
         raise RetraceError(f"{path}: the columns should be {', '.join(columns)}")
-    rows = _text(rows, [*KEY[:-1], *DIGESTS])
     whole = (rows[DIGESTS].map(len) == N_DIGITS).all(axis=None)
     if rows["seed"].isna().any() or not whole:
         raise RetraceError(f"{path}: every row should have a seed and {N_DIGITS}-digit digests")
@@ -169,16 +168,7 @@ def read_curves(path: Path) -> pd.DataFrame:
     columns = ["params", "epoch", *CURVES]
     if not path.exists():
         return pd.DataFrame(columns=columns)
-    curves = read_table(path)
+    curves = read_table(path, text=["params"])
     if list(curves) != columns:
         raise RetraceError(f"{path}: the columns should be {', '.join(columns)}")
-    return _text(curves, ["params"])
-
-
-def _text(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    """Give columns as text, what they hold where it is empty or looks like a number."""
-    objects = table[columns].astype(object)
-    texts = objects.where(objects.notna(), "").astype(str)
-    for name in set(DIGESTS) & set(columns):
-        texts[name] = texts[name].str.zfill(N_DIGITS)
-    return table.assign(**{str(name): column for name, column in texts.items()})
+    return curves

@@ -53,7 +53,7 @@ def backprop(
         "hidden_after": hidden_after[:, 0].tolist(),
         "predictions_after": predictions_after[:, 0].tolist(),
         "errors_after": (y - predictions_after)[:, 0].tolist(),
-        "loss_after": squared_error(predictions_after.copy(), y),
+        "loss_after": squared_error(predictions_after.copy(), y)[0],
     }
 
 

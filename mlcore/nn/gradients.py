@@ -136,7 +136,7 @@ def gradients(
         In the shapes of `weights` and `biases`.
     """
     outputs = forward(X, weights, biases, hidden)
-    value = loss(outputs[-1], y)
+    value, _ = loss(outputs[-1], y)
     steps = dict(backward(outputs[1:], weights, outputs[-1], hidden))
     layers = range(len(weights))
     return (

@@ -1,9 +1,11 @@
 """Losses on the network's linear outputs ("scores"), with their gradients.
 
-A loss takes scores of shape (n_samples, n_outputs), returns the mean loss of the batch and
-replaces the scores in place by dE/d scores: the delta that back-propagation starts from.
+A loss takes scores of shape (n_samples, n_outputs), returns the mean loss of the batch and how
+many of its samples are right, and replaces the scores in place by dE/d scores: the delta that
+back-propagation starts from.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 from mlcore.nn.activations import Array
 
 
-def cross_entropy(scores: Array, labels: NDArray[np.intp]) -> float:
+def cross_entropy(scores: Array, labels: NDArray[np.intp]) -> tuple[float, float]:
     """Mean softmax cross-entropy, fused so that no logarithm of a rounded 0 is ever taken.
 
     Parameters
@@ -25,11 +27,13 @@ def cross_entropy(scores: Array, labels: NDArray[np.intp]) -> float:
 
     Returns
     -------
-    float
+    loss : float
         -1/n sum_i log softmax(scores_i)[labels_i], in nats.
+    n_correct : float
+        Rows whose highest score is the label's.
     """
-    rows = np.arange(len(labels))
-    scores -= scores[rows, scores.argmax(axis=1)][:, np.newaxis]  # max(axis=1) is slower
+    rows, predicted = np.arange(len(labels)), scores.argmax(axis=1)
+    scores -= scores[rows, predicted][:, np.newaxis]  # max(axis=1) is slower
     shifted = scores[rows, labels]
     np.exp(scores, out=scores)
     total = scores.sum(axis=1, keepdims=True)
@@ -37,10 +41,10 @@ def cross_entropy(scores: Array, labels: NDArray[np.intp]) -> float:
     scores /= total
     scores[rows, labels] -= 1.0
     scores /= len(labels)
-    return loss
+    return loss, float(np.count_nonzero(predicted == labels))
 
 
-def squared_error(scores: Array, targets: Array) -> float:
+def squared_error(scores: Array, targets: Array) -> tuple[float, float]:
     """Mean squared error over samples and outputs.
 
     Parameters
@@ -51,13 +55,15 @@ def squared_error(scores: Array, targets: Array) -> float:
 
     Returns
     -------
-    float
+    loss : float
         mean((scores - targets)^2), as in the report's section A.
+    n_correct : float
+        NaN: there is no right or wrong.
     """
     scores -= targets
     loss = float(np.mean(scores * scores))
     scores *= 2.0 / scores.size
-    return loss
+    return loss, math.nan
 
 
-Loss = Callable[[Array, NDArray[Any]], float]
+Loss = Callable[[Array, NDArray[Any]], tuple[float, float]]

@@ -12,7 +12,7 @@ from sklearn.utils import gen_batches
 from mlcore.nn.activations import Activation, Array
 from mlcore.nn.columns import Block, Columns
 from mlcore.nn.gradients import backward, forward, forward_from
-from mlcore.nn.losses import Loss, cross_entropy
+from mlcore.nn.losses import Loss
 
 EVALUATION_BATCH = 256
 """Rows scored at a time outside training: they stay in the cache, and it fixes the bits."""
@@ -62,13 +62,6 @@ class EarlyStopping:
         return not math.isnan(stats.val_loss) and stats.epoch - self.best_epoch >= self.patience
 
 
-def count_correct(scores: Array, labels: NDArray[np.intp], loss: Loss) -> float:
-    """Count the rows whose highest score is the label's; NaN if `loss` is not a classifier's."""
-    if loss is not cross_entropy:
-        return math.nan
-    return float(np.count_nonzero(scores.argmax(axis=1) == labels))
-
-
 def evaluate(
     X: Array,
     y: NDArray[Any],
@@ -98,8 +91,9 @@ def evaluate(
     total, correct = 0.0, 0.0
     for rows in gen_batches(len(X), EVALUATION_BATCH):
         scores = forward(X[rows], weights, biases, hidden)[-1]
-        correct += count_correct(scores, y[rows], loss)
-        total += loss(scores, y[rows]) * len(scores)
+        value, hits = loss(scores, y[rows])
+        total += value * len(scores)
+        correct += hits
     return total / len(X), correct / len(X)
 
 
@@ -209,15 +203,8 @@ def _check_in_place(
 class _Descent:
     """Steps of gradient descent, and the arrays that every step uses anew.
 
-    Parameters
-    ----------
-    weights, biases : sequences of ndarrays
-        Updated in place. The first weights have the rows of `Columns.used`, in its order.
-    hidden : Activation
-    loss : Loss
-    learning_rate : float
-    batch_size : int
-        The most samples that a batch has.
+    Weights and biases are updated in place. The first weights have the rows of `Columns.used`, in
+    its order; `batch_size` is the most samples that a batch has.
     """
 
     def __init__(
@@ -243,23 +230,8 @@ class _Descent:
     ) -> tuple[float, float]:
         """Take a step for every batch of the samples in this order.
 
-        Parameters
-        ----------
-        epoch : int
-            For the message if training diverges.
-        columns : Columns
-        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-        order : ndarray of shape (n_samples,), intp
-
-        Returns
-        -------
-        loss, accuracy : float
-            Means over the samples, each taken before its batch's update.
-
-        Raises
-        ------
-        FloatingPointError
-            When the loss of a batch is not finite.
+        Gives loss and accuracy, means over the samples, each taken before its batch's update.
+        Raises FloatingPointError, which names the epoch, when the loss of a batch is not finite.
         """
         total, correct = 0.0, 0.0
         for step, rows in enumerate(gen_batches(len(order), self.batch_size), start=1):
@@ -274,20 +246,7 @@ class _Descent:
         return total / len(order), correct / len(order)
 
     def forward(self, blocks: Sequence[Block], y: NDArray[Any]) -> tuple[float, float]:
-        """Take in a batch: compute its mean loss, and how many of its samples are right.
-
-        Parameters
-        ----------
-        blocks : sequence of Block
-        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            Of the samples in the order that the blocks have them.
-
-        Returns
-        -------
-        loss : float
-        n_correct : float
-            NaN for regression.
-        """
+        """Take in a batch, `y` in the order of its blocks; gives what the loss does."""
         self.blocks = blocks
         z, *buffers = (a[: len(y)] for a in self.activations)
         first, *others = blocks
@@ -295,9 +254,7 @@ class _Descent:
         for block in others:
             self._add_product(z[block.samples], block.values, self.weights[0][block.features])
         self.outputs = forward_from(z, self.weights, self.biases, self.hidden, buffers)
-        scores = self.outputs[-1]
-        correct = count_correct(scores, y, self.loss)
-        return self.loss(scores, y), correct
+        return self.loss(self.outputs[-1], y)
 
     def update(self) -> None:
         """Move all weights and biases against the gradient of the batch taken in last."""

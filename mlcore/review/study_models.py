@@ -7,6 +7,7 @@ pickle refers to gets a stand-in of ours, or is refused.
 
 import hashlib
 import io
+import math
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,7 +23,7 @@ from mlcore.nn.activations import ACTIVATIONS, Array, softmax
 from mlcore.nn.losses import cross_entropy
 from mlcore.nn.training import evaluate
 from mlcore.process import checkout, pin_threads
-from mlcore.training.models import _Unpickler
+from mlcore.training.models import ArrayUnpickler
 from mlcore.training.weights import check_layers
 from mlcore.workspace import Workspace
 
@@ -48,7 +49,7 @@ class _Array:
         )
 
 
-class _StudyUnpickler(_Unpickler):
+class _StudyUnpickler(ArrayUnpickler):
     """Reads the study's class as a plain holder of attributes, its methods as their names."""
 
     def find_class(self, module: str, name: str) -> Callable[..., Any]:
@@ -79,8 +80,8 @@ def read_network(content: bytes, activation: str, init: str, n_features: int) ->
     return weights, biases
 
 
-def study_loss(scores: Array, labels: NDArray[Any]) -> float:
-    """Mean cross-entropy as the study's code computes it, at most 23 nats an image.
+def study_loss(scores: Array, labels: NDArray[Any]) -> tuple[float, float]:
+    """Mean cross-entropy as the study's code computes it, at most 23 nats an image, and NaN.
 
     Parameters
     ----------
@@ -89,7 +90,7 @@ def study_loss(scores: Array, labels: NDArray[Any]) -> float:
     labels : ndarray of shape (n_samples,), integer
     """
     softmax(scores)
-    return -float(np.log(scores[np.arange(len(labels)), labels] + OFFSET).mean())
+    return -float(np.log(scores[np.arange(len(labels)), labels] + OFFSET).mean()), math.nan
 
 
 def score_network(

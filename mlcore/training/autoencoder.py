@@ -23,74 +23,52 @@ SKLEARN_NAMES = {"logistic": "sigmoid"}
 """scikit-learn's names of activations that are called differently here."""
 
 
-def encode(
-    X: Array, weights: Sequence[Array], biases: Sequence[Array], activation: str, layer: int
-) -> Array:
-    """Compute the output of a hidden layer.
+def outputs_of(
+    X: Array, weights: Sequence[Array], biases: Sequence[Array], activation: str
+) -> list[Array]:
+    """Compute the output of every layer.
 
     Parameters
     ----------
     X : ndarray of shape (n_samples, n_features)
     weights, biases : sequences of ndarrays
-        The whole network's.
     activation : str
         scikit-learn's name for the hidden activation.
-    layer : int
-        Number of the hidden layer, the first being 1.
 
     Returns
     -------
-    ndarray of shape (n_samples, units of the layer)
+    list of ndarrays of shape (n_samples, units of the layer)
+        `X`, the output of each hidden layer, and that of the network: an autoencoder's has the
+        shape of `X`.
+    """
+    return forward(X, weights, biases, ACTIVATIONS[SKLEARN_NAMES.get(activation, activation)])
 
-    Raises
-    ------
-    ValueError
-        If there is no such hidden layer.
+
+def encode(
+    X: Array, weights: Sequence[Array], biases: Sequence[Array], activation: str, layer: int
+) -> Array:
+    """Compute the output of hidden layer number `layer`, the first being 1; see `outputs_of`.
+
+    Raises ValueError if there is no such hidden layer.
     """
     if not 1 <= layer < len(weights):
         raise ValueError(f"layer={layer}: the network has hidden layers 1 to {len(weights) - 1}")
-    hidden = ACTIVATIONS[SKLEARN_NAMES.get(activation, activation)]
-    return forward(X, weights, biases, hidden)[layer]
+    return outputs_of(X, weights, biases, activation)[layer]
 
 
 def reconstruct(
     X: Array, weights: Sequence[Array], biases: Sequence[Array], activation: str
 ) -> Array:
-    """Compute the network's output.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_features)
-    weights, biases : sequences of ndarrays
-        The whole network's.
-    activation : str
-        scikit-learn's name for the hidden activation.
-
-    Returns
-    -------
-    ndarray of shape (n_samples, n_outputs)
-        For an autoencoder the shape of `X`.
-    """
-    hidden = ACTIVATIONS[SKLEARN_NAMES.get(activation, activation)]
-    return forward(X, weights, biases, hidden)[-1]
+    """Compute the network's output; see `outputs_of`."""
+    return outputs_of(X, weights, biases, activation)[-1]
 
 
 def encoder(by: str, model: Model, layer: int, X: Array, seed: int) -> Callable[[Array], Array]:
     """Give the function from images to codes.
 
-    Parameters
-    ----------
-    by : {'autoencoder', 'pca', 'projection'}
-        To compare: the first principal components of `X`, or a random projection, as many as the
-        layer has units.
-    model : tuple
-        The autoencoder's weights, biases and activation.
-    layer : int
-        See `encode`.
-    X : ndarray of shape (n_samples, n_features)
-        Images whose components are found.
-    seed : int
-        Of the random projection.
+    By "autoencoder" these are what `encode` gives. To compare, "pca" takes the first principal
+    components of `X`, of shape (n_samples, n_features), and "projection" a random projection with
+    this seed, as many as the layer has units.
     """
     if by == "autoencoder":
         return lambda images: encode(images, *model, layer=layer)
@@ -133,7 +111,7 @@ def describe_reconstruction(train: Array, test: Array, model: Model) -> dict[str
     """
     weights, biases, activation = model
     hidden = ACTIVATIONS[SKLEARN_NAMES.get(activation, activation)]
-    outputs = forward(test, weights, biases, hidden)
+    outputs = outputs_of(test, *model)
     sizes = [len(b) for b in biases[:-1]]
     middle, made = sizes.index(min(sizes)) + 1, outputs[-1].copy()
     error = float(np.mean((made - test) ** 2, dtype=np.float64))

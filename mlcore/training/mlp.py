@@ -34,14 +34,9 @@ integer random_state draws the same order of the samples in every call. "warm_st
 def whole_training() -> Iterator[None]:
     """Let scikit-learn's MLPs train as long as they were told to, or fail.
 
-    The study asks for a number of epochs, so that not to have converged is no warning.
-
-    Raises
-    ------
-    KeyboardInterrupt
-        On Ctrl-C. The MLPs catch it, warn, and return half-trained as if they were done.
-    FloatingPointError
-        When training diverges, as the network from scratch has it.
+    The study asks for a number of epochs, so that not to have converged is no warning. Raises
+    KeyboardInterrupt on Ctrl-C, which the MLPs catch to return half-trained as if they were done,
+    and FloatingPointError when training diverges, as the network from scratch has it.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -118,7 +113,7 @@ class _Observed:
             classes = {"classes": np.unique(y)} if isinstance(self, MLPClassifier) else {}
             for epoch in range(n_epochs):
                 self.partial_fit(X, y, **(classes if epoch == 0 else {}))  # type: ignore[attr-defined]
-        else:
+        elif method == "warm_start":
             given = self.max_iter, self.warm_start  # type: ignore[has-type]
             self.max_iter, self.warm_start = 1, True
             try:
@@ -126,6 +121,8 @@ class _Observed:
                     super().fit(X, y)  # type: ignore[misc]
             finally:
                 self.max_iter, self.warm_start = given
+        else:
+            raise ValueError(f"method={method!r}: should be one of {', '.join(METHODS)}")
 
     def _update_no_improvement_count(self, *args: Any) -> None:
         super()._update_no_improvement_count(*args)  # type: ignore[misc]

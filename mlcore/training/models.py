@@ -29,13 +29,7 @@ PLAIN_DTYPE = re.compile(r"b1|[iu][1248]|f[248]|U\d+")
 
 
 def save_network(path: Path, network: NeuralNetwork) -> None:
-    """Write a fitted network.
-
-    Raises
-    ------
-    RetraceError
-        If its labels are not strings or numbers.
-    """
+    """Write a fitted network; raises RetraceError if its labels are not strings or numbers."""
     params = {name: _plain(value) for name, value in network.get_params().items()}
     if not isinstance(params["random_state"], int):
         params["random_state"] = None  # a generator has moved on anyway
@@ -75,7 +69,7 @@ class _Dtype:
         self.dtype = self.dtype.newbyteorder(state[1])
 
 
-class _Unpickler(pickle.Unpickler):
+class ArrayUnpickler(pickle.Unpickler):
     """Reads plain values and arrays."""
 
     def find_class(self, module: str, name: str) -> Callable[..., Any]:
@@ -92,14 +86,12 @@ class _Unpickler(pickle.Unpickler):
 def load_network(path: Path) -> NeuralNetwork:
     """Read what `save_network` wrote.
 
-    Raises
-    ------
-    RetraceError
-        If the file is truncated, refers to any other class or function, or holds no network.
+    Raises RetraceError if the file is truncated, refers to any other class or function, or holds no
+    network.
     """
     content = path.read_bytes()
     try:
-        return _restore(_Unpickler(io.BytesIO(content)).load())
+        return _restore(ArrayUnpickler(io.BytesIO(content)).load())
     except Exception as error:  # a damaged pickle can raise nearly anything
         reason = one_line(error, 300)
         raise RetraceError(f"{path} is not the pickle of a network: {reason}") from None

@@ -23,36 +23,20 @@ Output = Callable[[str], Path]
 
 @dataclass(frozen=True)
 class Dataset:
-    """Where the data of a training come from.
-
-    Attributes
-    ----------
-    name : str
-    path : Path
-        The file; its MD5, as in dvc.lock, is the digest.
-    """
+    """Where the data of a training come from."""
 
     name: str
-    path: Path
+    path: Path  # of the file; its MD5, as in dvc.lock, is the digest
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One candidate of a search, a run of its own in the tracker.
-
-    Attributes
-    ----------
-    name : str
-    params : mapping
-    metrics : mapping of str to float
-    started, ended : float
-        Seconds since 1970.
-    """
+    """One candidate of a search, a run of its own in the tracker."""
 
     name: str
     params: Mapping[str, Any]
     metrics: Mapping[str, float]
-    started: float
+    started: float  # seconds since 1970
     ended: float
 
 
@@ -60,74 +44,37 @@ class Candidate:
 class Training:
     """What a stage trains.
 
-    Attributes
-    ----------
-    part : str
-        Part of the study: folder of the results, and MLflow experiment.
-    name : str
-        Of the run and of its files.
-    estimator : unfitted estimator
-        With ``fit(X, y, validation=(X, y) or None, on_epoch=callable)``, ``evaluate(X, y)`` and
-        ``history_``.
-    n_steps : int
-        Epochs, or fits of a search, at most.
-    data : mapping of str to (X, y)
-        "train" and "test"; "val" if there is one.
-    dataset : Dataset
-    params : mapping
-        What the tracker records, in the vocabulary that all parts share (metrics/README.md).
-    save_model : callable
-        ``save_model(path, estimator)``.
-    model_suffix : str
-    extra : callable, optional
-        ``extra(estimator)`` gives further final metrics.
-    tables : callable, optional
-        ``tables(estimator)`` gives rows by the path to write them to.
-    candidates : callable, optional
-        ``candidates(estimator)`` gives the candidates of a search.
-    parallel : bool
-        Whether it consists of many fits, which a cluster can share.
-    fit_params : mapping
-        Further arguments of ``fit``.
+    The estimator, unfitted, has ``fit(X, y, validation=(X, y) or None, on_epoch=callable)``,
+    ``evaluate(X, y)`` and ``history_``.
     """
 
-    part: str
-    name: str
+    part: str  # of the study: folder of the results, and MLflow experiment
+    name: str  # of the run and of its files
     estimator: Any
-    n_steps: int
-    data: Mapping[str, tuple[Any, Any]]
+    n_steps: int  # epochs, or fits of a search, at most
+    data: Mapping[str, tuple[Any, Any]]  # X and y of "train", of "val" if there is one, of "test"
     dataset: Dataset
-    params: Mapping[str, Any]
-    save_model: Callable[[Path, Any], None]
+    params: Mapping[str, Any]  # for the tracker, by names that all parts share (metrics/README.md)
+    save_model: Callable[[Path, Any], None]  # ``save_model(path, estimator)``
     model_suffix: str
+    # Of the fitted estimator: further final metrics, rows by the path to write them to, and the
+    # candidates of a search
     extra: Callable[[Any], Mapping[str, float]] = lambda estimator: {}
     tables: Callable[[Any], Mapping[str, Sequence[Mapping[str, Any]]]] = lambda estimator: {}
     candidates: Callable[[Any], Sequence[Candidate]] = lambda estimator: ()
-    parallel: bool = False
-    fit_params: Mapping[str, Any] = field(default_factory=dict)
+    parallel: bool = False  # whether it is many fits, which a cluster can share
+    fit_params: Mapping[str, Any] = field(default_factory=dict)  # further arguments of ``fit``
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a training left.
+    """What a training left."""
 
-    Attributes
-    ----------
-    estimator : fitted estimator
-    metrics : mapping of str to float
-        Final metrics.
-    candidates : sequence of Candidate
-    files : sequence of Path
-        Model, metrics, history and tables, all written.
-    ended : float
-        When `fit` returned, in seconds since 1970.
-    """
-
-    estimator: Any
-    metrics: Mapping[str, float]
+    estimator: Any  # fitted
+    metrics: Mapping[str, float]  # final
     candidates: Sequence[Candidate]
-    files: Sequence[Path]
-    ended: float
+    files: Sequence[Path]  # model, metrics, history and tables, all written
+    ended: float  # when `fit` returned, in seconds since 1970
 
 
 class Observer:
@@ -170,24 +117,10 @@ class _All:
 def run(training: Training, output: Output, observers: Sequence[Observer] = ()) -> Result:
     """Train, evaluate on every part, and write the files.
 
-    Parameters
-    ----------
-    training : Training
-    output : callable
-        Gives the path for each file.
-    observers : sequence of Observer
-
-    Returns
-    -------
-    Result
-        With the final metrics: "n_epochs"; "train_loss" and "train_accuracy" and the same of the
-        validation part where there is one, evaluated with the final weights; "test_loss" and what
-        else `evaluate` gives on the test part; and those of ``training.extra``.
-
-    Raises
-    ------
-    FloatingPointError
-        When training diverges. No file is written then.
+    The final metrics are "n_epochs"; "train_loss" and "train_accuracy" and the same of the
+    validation part where there is one, evaluated with the final weights; "test_loss" and what else
+    `evaluate` gives on the test part; and those of ``training.extra``. Raises FloatingPointError
+    when training diverges: no file is written then.
     """
     watch = _All(observers)
     watch.tell("started", training)

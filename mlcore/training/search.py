@@ -17,20 +17,10 @@ from mlcore.training.mlp import Array, ObservedMLPClassifier, Row, sklearn_argum
 
 
 def longest_first(candidates: Sequence[Mapping[str, Any]]) -> list[int]:
-    """Order the candidates of a grid by the time their fits take, the longest first.
+    """Give the places of a grid's candidates, those first whose fits take longest.
 
     Small batches mean more updates, small learning rates later convergence, and adam's update
     costs more than sgd's.
-
-    Parameters
-    ----------
-    candidates : sequence of mappings
-        Each one's parameters.
-
-    Returns
-    -------
-    list of int
-        Their places in `candidates`.
     """
 
     def sort_key(place: int) -> tuple[int, float, bool]:
@@ -129,27 +119,17 @@ class GridSearch:
         validation: None = None,
         on_epoch: Callable[[Row], None] | None = None,
     ) -> Self:
-        """Search, then refit the best candidate.
+        """Search, then refit the best candidate; there is no validation set, but the folds are.
 
-        Parameters
-        ----------
-        X : ndarray of shape (n_samples, n_features)
-        y : ndarray of shape (n_samples,)
-        validation : None
-            There is none: the folds are.
-        on_epoch : callable, optional
-            Called after every fit with {"fit": number of fits done}, then after every epoch of
-            the refit.
-
-        Raises
-        ------
-        KeyboardInterrupt, FloatingPointError
-            As `whole_training` does; the message names the candidate that diverged.
+        `on_epoch` is called after every fit with {"fit": number of fits done}, then after every
+        epoch of the refit. Raises what `whole_training` does; the message names the candidate that
+        diverged.
         """
         candidates = list(ParameterGrid(self.grid))
         alike = distinct(candidates)
         results = np.empty((len(candidates), self.cv, 3))
-        for done, (place, outcome) in enumerate(self._fits(candidates, X, y), start=1):
+        fits = self._fits(candidates, set(alike), X, y)
+        for done, (place, outcome) in enumerate(fits, start=1):
             results[place] = outcome
             if on_epoch is not None:
                 on_epoch({"fit": done})
@@ -178,16 +158,15 @@ class GridSearch:
         return self
 
     def _fits(
-        self, candidates: Sequence[Mapping[str, Any]], X: Array, y: Array
+        self, candidates: Sequence[Mapping[str, Any]], places: set[int], X: Array, y: Array
     ) -> Iterator[tuple[tuple[int, int], Any]]:
-        """Fit every candidate on every fold; yields which fit ended, and what `_fit_fold` gave."""
+        """Fit those at `places` on every fold; yields which fit ended and what `_fit_fold` gave."""
         # The folds' fits are not observed, so the plain class does; its bits are the same
         shared = self.estimator.get_params()
         models = [MLPClassifier(**(shared | sklearn_arguments(c))) for c in candidates]
         shuffle = self.fold_seed is not None
         splitter = StratifiedKFold(self.cv, shuffle=shuffle, random_state=self.fold_seed)
         folds = list(splitter.split(X, y))
-        places = set(distinct(candidates))
         # A search that runs beside others has its own core alone; joblib would use threads
         beside_others = get_active_backend()[0].nesting_level > 0
         yield from Parallel(1 if beside_others else -1, return_as="generator_unordered")(

@@ -66,11 +66,7 @@ def load_mlp(path: Path) -> MLPWeights:
 def check_layers(weights: Any, biases: Any) -> None:
     """Raise ValueError unless these are the weights and biases of layers that follow each other.
 
-    Parameters
-    ----------
-    weights : list of ndarrays of shape (fan_in, fan_out)
-    biases : list of ndarrays of shape (fan_out,)
-        All of one floating-point type, and finite.
+    Lists of arrays of shape (fan_in, fan_out) and (fan_out,), of one floating-point type, finite.
     """
     for values, n_axes in ((weights, 2), (biases, 1)):
         if not isinstance(values, list) or not all(
