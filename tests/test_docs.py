@@ -46,7 +46,9 @@ def test_every_make_target_exists():
 def test_every_link_leads_somewhere():
     for path in PAGES:
         for target in re.findall(r"\]\(([^)#]+)\)|src=\"([^\"]+)\"", path.read_text()):
-            assert (path.parent / "".join(target)).exists(), f"{path.name}: {target}"
+            leads = "".join(target)
+            # The workflow's badge is on the host of the repository
+            assert leads.startswith("../../actions/") or (path.parent / leads).exists(), target
 
 
 def test_every_override_is_accepted():
