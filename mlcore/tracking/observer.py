@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -182,17 +181,12 @@ class Tracker(Observer):
 
     def _run_name(self, name: str, stage: Stage | None) -> str:
         """Tell runs with other parameters apart by what was set of the stage's own."""
-        if self.origin == Origin.PIPELINE:
-            return name
-        settings = [
-            (key, key.rpartition(".")[2], value)
-            for key, value in (o.split("=", 1) for o in _told(self.overrides))
-            if value not in name
-            and ("." not in key or not stage or key.partition(".")[0] in stage.sections)
-        ]
-        times = Counter(short for _, short, _ in settings)
-        words = [f"{short if times[short] == 1 else key}={v}" for key, short, v in settings]
-        return " ".join([name, *words])
+        words = {name: None}
+        for key, value in (override.split("=", 1) for override in _told(self.overrides)):
+            section, dot, short = key.rpartition(".")
+            if value not in name and (not dot or not stage or section in stage.sections):
+                words[f"{short}={value}"] = None
+        return " ".join(words)
 
     def _tags(self, purpose: str) -> dict[str, str]:
         out, overrides = self.workspace.out, " ".join(_told(self.overrides))
@@ -214,8 +208,7 @@ class Tracker(Observer):
 
 def note_group(session: Path, group: str, name: str, **about: Mapping[str, Any]) -> None:
     """Note the run above those of a group: params, metrics, tags. A later note updates it."""
-    empty = {"params": {}, "metrics": {}, "tags": {"origin": "sweep"}}
-    note = {"event": "group", "time": time.time(), "id": group, "name": name, **empty, **about}
+    note = {"event": "group", "time": time.time(), "id": group, "name": name, **about}
     short = name.replace("/", "_")[:50]  # a file's name has 255 bytes at most
     with atomic_folder(session / f"{time.time_ns()}-sweep-{short}") as new:
         (new / notes.EVENTS).write_text(json.dumps(note, allow_nan=False) + "\n")
@@ -232,8 +225,8 @@ def sweep_parent(session: Path | None, stage: str, arguments: Sequence[str]) -> 
         yield group
     finally:
         try:
-            tags = {"origin": "sweep", "overrides": " ".join(told)}
-            note_group(session, group, " ".join([stage.rpartition(".")[2], *told]), tags=tags)
+            name = " ".join([stage.rpartition(".")[2], *told])
+            note_group(session, group, name, tags={"overrides": " ".join(told)})
         except OSError as error:
             log.warning("warning: the sweep has no run that sums it up: %s", error)
 
