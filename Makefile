@@ -34,10 +34,10 @@ report: $(READY) ## Write the page, metrics/report.html: the study and its verdi
 	@$(BIN)/python -m dvc repro -q --single-item report
 	@echo "metrics/report.html, and its findings in REPORT.md"
 
-replicate: $(READY) ## Train everything with SEEDS=10 other seeds: two hours, and it can be interrupted (AGAIN=n: compare some)
+replicate: $(READY) ## Train everything with SEEDS=10 other seeds: two to three hours, and it can be interrupted (AGAIN=n: compare some)
 	@$(BIN)/python -m mlcore.sweeps sweeps/replicates.yaml --seeds $(or $(SEEDS),10) $(JOBS:%=--jobs %) $(AGAIN:%=--again %)
 
-sensitivity: $(READY) ## Train with other choices than ours where the study leaves them open: an hour and a half
+sensitivity: $(READY) ## Train with other choices than ours where the study leaves them open: two hours
 	@$(BIN)/python -m mlcore.sweeps sweeps/sensitivity.yaml $(JOBS:%=--jobs %) $(AGAIN:%=--again %)
 
 verify: $(READY) ## Run the last commit again in a clean clone, compare every hash (STAGES="a b" for some)

@@ -3,15 +3,17 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
+from statistics import fmean
 from typing import Any
 
 from mlcore.judging.claims import CLAIM_VERDICTS, GIVEN
 from mlcore.judging.numbers import VERDICTS
 from mlcore.judging.parts import GROUPS, group_of
 from mlcore.pipeline.dvc_yaml import Stage
+from mlcore.plotting import display
 from mlcore.report import findings
 from mlcore.report.strips import Strip, difference_strip, strip
-from mlcore.report.words import hydra, name_of, shown
+from mlcore.report.words import capital, hydra, name_of, shown
 
 INITS = ["zero", "random", "normal"]
 ORDER = [*INITS, "sigmoid", "logistic", "tanh", "relu", "leaky_relu", "identity"]
@@ -136,6 +138,7 @@ def in_order(verdict: Mapping[str, Any], sensitivity: Mapping[str, Any]) -> list
     return [
         {
             **numbers[path],
+            "mean": mean_of(numbers[path]),
             "name": name_of(path),
             "strip": strip_of(numbers[path]),
             "why": why(numbers[path], verdict["joint"], nearest.get(path)),
@@ -143,6 +146,13 @@ def in_order(verdict: Mapping[str, Any], sensitivity: Mapping[str, Any]) -> list
         }
         for path in sorted(numbers, key=position)
     ]
+
+
+def mean_of(number: Mapping[str, Any]) -> Any:
+    """Give the mean of our runs, also of few; where none was repeated, the pipeline's."""
+    if number["mean"] is None and number["values"]:
+        return fmean(number["values"])
+    return number["ours"] if number["mean"] is None else number["mean"]
 
 
 def overrides(params: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -164,35 +174,38 @@ def why(
 ) -> list[str]:
     """Say in sentences what a number's verdict rests on."""
     path, interval = number["path"], number["interval"]
-    sentences = [f"{number['reason'][:1].upper()}{number['reason'][1:]}."]
+    sentences = [f"{capital(number['reason'])}."]
     if interval and number["by_runs"] is None:
         low, high = (shown(path, end) for end in interval)
-        inside = interval[0] <= number["published"] <= interval[1]
-        sentences = [
-            f"Of a hundred further runs of ours 95 would lie between {low} and {high}; "
-            f"{shown(path, number['published'])} is printed, {'inside' if inside else 'outside'}."
-        ]
+        inside = "inside" if interval[0] <= number["published"] <= interval[1] else "outside"
+        printed = f"{shown(path, number['published'])} is printed, {inside}."
+        if number["spread"] == "range":
+            sentences = [f"Our {number['n']} runs give {low} to {high}; {printed}"]
+        else:
+            sentences = [f"95 of 100 further runs would lie between {low} and {high}; {printed}"]
         if number["resolution"]:
-            sentences.append(
-                "One printed run could have shown a departure of "
-                f"{shown(path, number['resolution'], sign=True)[1:]}, not a smaller one."
-            )
+            resolution = shown(path, number["resolution"], sign=True).lstrip("+")
+            sentences.append(f"One printed run could show no departure below {resolution}.")
     if number["z"] is not None:
         side = "above" if number["z"] > 0 else "below"
         sentences.append(
             f"It lies {abs(number['z']):.1f} standard errors {side} the mean of our {number['n']} "
-            f"runs (p = {number['p']:.2g}), as number {number['rank']} from below; the spread is "
-            f"{number['spread']}."
+            f"runs (p = {number['p']:.2g}). Its rank among them, from below, is {number['rank']}."
         )
+    if number["spread"] == "pooled":
+        sentences.append("Its spread is estimated together with that of similar numbers.")
     metric, _, last = path.rpartition(".")
     for of_section in joint.values():
         sentences += [
-            f"The difference {c['first']} less {c['second']} is printed as "
+            f"{display(c['first'])} less {display(c['second'])} is printed as "
             f"{shown(path, c['published'], sign=True)}; our runs, on the same images each, give "
             f"{shown(path, c['interval'][0], sign=True)} to "
             f"{shown(path, c['interval'][1], sign=True)} (p = {c['p']:.2g})."
             for c in of_section["contrasts"]
-            if c["metric"] == metric and last in (c["first"], c["second"]) and (c["p"] or 1) < 0.05
+            if c["metric"] == metric
+            and last in (c["first"], c["second"])
+            and c["p"] is not None
+            and c["p"] < 0.05
         ]
     if nearest and number["verdict"] not in ("exact", "reproduced"):
         choice = CHOICES.get(nearest["choice"], nearest["choice"])
@@ -223,6 +236,8 @@ def choices(
         values[row["choice"], row["number"]].append(row["mean"])
     for row in sensitivity["printed_values"]:
         choice, path = row["choice"], row["number"]
+        if row["default"] is None:  # it has no replicates yet
+            continue
         tolerance = numbers[path]["tolerance"] or 0.0
         picture = strip(values[choice, path], row["published"], row["default"],
                         tolerance=tolerance, what="alternatives")  # fmt: skip

@@ -4,28 +4,43 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from scipy import stats
+
 from mlcore.judging.numbers import VERDICTS
-from mlcore.report.words import amount, name_of, percent, plain, shown, spelled
+from mlcore.report.words import amount, capital, name_of, percent, shown, spelled
 
 Verdict = Mapping[str, Any]
 """What the stage verdict wrote: metrics/verdict.json."""
 
+ENOUGH = 3
+"""Runs that a statement takes to be judged."""
+
+SURE = 0.01
+"""p below which a printed difference is told as one that our runs do not give."""
+
 
 def title(verdict: Verdict) -> str:
     """Say in a line what came out."""
-    trained = verdict["numbers"]["trained"]
+    bad, n = len(not_reproduced(verdict)), len(verdict["by_number"])
     refuted, tested = verdict["claims"].get("refuted", 0), n_tested(verdict)
-    claims = f"{refuted} of its {tested} claims"
-    if bad := trained["not reproduced"]:
-        numbers = amount(bad, "number")
-        of_all = f"{numbers} of the study's {sum(trained.values())} {_do(bad)} not come out again"
-        return f"{of_all}; {claims} {_do(refuted)} not hold"
-    return f"None of the study's numbers is contradicted; {claims} are"
+    if bad:
+        claims = f"{refuted or 'none'} of its {tested} claims {_do(refuted)} not hold"
+        numbers = f"{spelled(bad)} of the study's {n} numbers {_do(bad)} not come out again"
+        return capital(f"{numbers}; {claims}" if refuted else numbers)
+    if not refuted:
+        return "None of the study's numbers and claims is contradicted"
+    claims = f"{spelled(refuted)} of its {tested} claims {_is(refuted)}"
+    return f"None of the study's numbers is contradicted; {claims}"
 
 
 def summary(verdict: Verdict) -> list[str]:
-    """Say in three sentences what came out again, what did not, and what cannot be known."""
-    return [_came_out(verdict), _did_not(verdict), _unknown(verdict)]
+    """Say what came out again, what did not, and what is not known."""
+    return [" ".join(part) for part in (_came_out(verdict), _did_not(verdict), _unknown(verdict))]
+
+
+def lines(verdict: Verdict) -> list[str]:
+    """Give the findings for the prompt."""
+    return [title(verdict), *summary(verdict)]
 
 
 def n_tested(verdict: Verdict) -> int:
@@ -33,82 +48,117 @@ def n_tested(verdict: Verdict) -> int:
     return sum(verdict["claims"].get(word, 0) for word in ("supported", "refuted", "undecided"))
 
 
+def not_reproduced(verdict: Verdict) -> list[str]:
+    """Give the paths of the numbers that do not come out again."""
+    return [path for path, n in verdict["by_number"].items() if n["verdict"] == "not reproduced"]
+
+
+def waiting(claim: Mapping[str, Any]) -> bool:
+    """Whether a claim is undecided for want of runs."""
+    undecided = [s for s in claim["statements"] if s["verdict"] == "undecided"]
+    return claim["verdict"] == "undecided" and any(s["n"] < ENOUGH for s in undecided)
+
+
 def _do(n: int) -> str:
-    return "does" if n == 1 else "do"
+    return "does" if n < 2 else "do"
 
 
-def _came_out(verdict: Verdict) -> str:
+def _is(n: int) -> str:
+    return "is" if n < 2 else "are"
+
+
+def _came_out(verdict: Verdict) -> list[str]:
     trained, by_hand = verdict["numbers"]["trained"], verdict["numbers"]["arithmetic"]
-    inside = trained["reproduced"] + trained["consistent"]
-    return (
-        f"{spelled(trained['exact']).capitalize()} of {sum(trained.values())} numbers of trained "
-        f"models, to the last digit: the author published the networks, and these give them on "
-        f"our images. {spelled(inside).capitalize()} more lie where one more run of ours would, "
-        f"{trained['reproduced']} of them within what would matter. Of {sum(by_hand.values())} "
-        f"numbers worked by hand or counted {by_hand['exact']} are exact."
-    )
+    told = []
+    if exact := trained["exact"]:
+        told.append(
+            f"{spelled(exact)} of {sum(trained.values())} numbers of trained models "
+            f"{'comes' if exact == 1 else 'come'} out to the last digit, from the study's own "
+            "networks, which are public."
+        )
+    narrow = trained["reproduced"]
+    if inside := narrow + trained["consistent"]:
+        others = "others" if exact else f"of {sum(trained.values())} numbers of trained models"
+        told.append(
+            f"{spelled(inside)} {others} {'lies' if inside == 1 else 'lie'} inside the interval of "
+            f"one further run of ours; for {spelled(narrow) if narrow else 'none'} of them it is "
+            "narrow enough to say something."
+        )
+    if all_by_hand := sum(by_hand.values()):
+        told.append(
+            f"Of {all_by_hand} numbers worked by hand or counted {by_hand['exact']} are exact"
+        )
+        off = by_hand["differs, immaterially"]
+        told[-1] += f", {spelled(off)} {_is(off)} off by a rounding." if off else "."
+    return list(map(capital, told)) or ["Nothing has been compared yet."]
 
 
-def _did_not(verdict: Verdict) -> str:
-    bad = _paths(verdict, "not reproduced")
-    off = verdict["numbers"]["trained"]["differs, immaterially"]
-    numbers = (
-        f"Not reproduced: {', '.join(map(name_of, bad))}."
-        if bad
-        else "No number is contradicted, one by one or together."
-    )
-    if off:
-        do = "differs" if off == 1 else "differ"
-        numbers += f" {spelled(off).capitalize()} {do} by less than would matter."
+def _did_not(verdict: Verdict) -> list[str]:
+    bad, told = not_reproduced(verdict), []
+    if bad:
+        told.append(f"Not reproduced: {'; '.join(map(name_of, bad))}.")
+    else:
+        told.append("No number by itself.")
+    if off := verdict["numbers"]["trained"]["differs, immaterially"]:
+        told.append(
+            f"{spelled(off)} {'differs' if off == 1 else 'differ'} by less than would matter."
+        )
+    for section, joint in verdict["joint"].items():
+        if joint.get("rank") and _last(joint["rank"]):
+            told.append(f"All numbers of section {section} together: {_departs(joint)}.")
+    told += surprises(verdict)
     refuted = [c for c in verdict["by_claim"].values() if c["verdict"] == "refuted"]
-    if not refuted:
-        return f"{numbers} No claim is refuted."
-    (section, most), *_ = Counter(c["section"] for c in refuted).most_common()
-    return (
-        f"{numbers} What runs contradict is in the words: {amount(len(refuted), 'claim')} of "
-        f"{n_tested(verdict)}, {most} of them in section {section}."
-    )
+    if refuted:
+        (section, most), *_ = Counter(c["section"] for c in refuted).most_common()
+        n = len(refuted)
+        told.append(
+            f"{spelled(n)} of {n_tested(verdict)} claims {_is(n)} refuted, "
+            f"{spelled(most) if most < n else 'all'} in section {section}."
+        )
+    return list(map(capital, told))
 
 
-def _unknown(verdict: Verdict) -> str:
+def _unknown(verdict: Verdict) -> list[str]:
     loose = [
         n for n in verdict["by_number"].values() if n["verdict"] == "consistent" and n["resolution"]
     ]
-    open_numbers = verdict["numbers"]["trained"]["not testable"]
-    undecided = verdict["claims"].get("undecided", 0)
-    parts = []
-    if loose:
-        points = [100 * n["resolution"] for n in loose if percent(n["path"])]
-        parts.append(
-            f"One printed run says little: {amount(len(loose), 'number')} would have had to be off "
-            f"by {min(points):.1f} to {max(points):.1f} points of accuracy, or as much in the "
-            "losses, before we could have noticed."
-        )
-    open_ones = [f"{amount(open_numbers, 'number')}"] if open_numbers else []
-    open_ones += [f"{amount(undecided, 'claim')}"] if undecided else []
-    if open_ones:
-        parts.append(
-            f"Open {'is' if open_numbers + undecided == 1 else 'are'} {' and '.join(open_ones)}."
-        )
-    return " ".join(parts)
-
-
-def _paths(verdict: Verdict, word: str) -> list[str]:
-    return [path for path, n in verdict["by_number"].items() if n["verdict"] == word]
+    told = []
+    for noun, of_kind in (
+        ("accuracy", [n for n in loose if percent(n["path"])]),
+        ("loss", [n for n in loose if not percent(n["path"])]),
+    ):
+        if of_kind:
+            ends = [
+                shown(n["path"], n["resolution"], sign=True).lstrip("+")
+                for n in (f(of_kind, key=lambda n: n["resolution"]) for f in (min, max))
+            ]
+            plural = {"accuracy": "accuracies", "loss": "losses"}[noun]
+            told.append(
+                f"{spelled(len(of_kind))} {noun if len(of_kind) == 1 else plural} could have been "
+                f"off by {' to '.join(dict.fromkeys(ends))} without our noticing."
+            )
+    wait = sum(map(waiting, verdict["by_claim"].values()))
+    undecided = verdict["claims"].get("undecided", 0) - wait
+    if not_testable := verdict["numbers"]["trained"]["not testable"]:
+        told.append(f"{amount(not_testable, 'number')} cannot be judged by the runs there are.")
+    if undecided:
+        told.append(f"{amount(undecided, 'claim')} {_is(undecided)} undecided by our runs.")
+    if wait:
+        told.append(f"{amount(wait, 'claim')} {'waits' if wait == 1 else 'wait'} for more runs.")
+    return list(map(capital, told)) or ["Nothing that was asked."]
 
 
 def of_numbers(verdict: Verdict, beginning: str) -> str:
-    """Say how the numbers of a part stand: "12 exact; by our runs alone: 9 consistent"."""
+    """Say how the numbers of a part stand: "Twelve numbers: 12 exact; by our runs alone ..."."""
     numbers = [
         n
         for path, n in verdict["by_number"].items()
         if path.startswith(beginning) and n["kind"] != "exact"
     ]
-    what = amount(len(numbers), "number")
-    told = f"{what[0].upper()}{what[1:]}: {counted(n['verdict'] for n in numbers)}"
+    told = f"{spelled(len(numbers))} numbers: {counted(n['verdict'] for n in numbers)}"
     if by_runs := [n["by_runs"] for n in numbers if n["by_runs"]]:
         told += f"; by our runs alone {counted(by_runs)}"
-    return f"{told}."
+    return capital(f"{told}.")
 
 
 def counted(words: Iterable[str]) -> str:
@@ -118,98 +168,110 @@ def counted(words: Iterable[str]) -> str:
     return ", ".join(told)
 
 
+def _last(rank: str) -> bool:
+    place, _, of = rank.partition(" of ")
+    return place == of
+
+
+def _departs(joint: Mapping[str, Any]) -> str:
+    """Say how many of our runs depart more from the others than the printed numbers do."""
+    of_chi2 = f"(chi-square {joint['chi2']:.1f} on {joint['df']}, p = {joint['p']:.2g}"
+    place, _, of = joint["rank"].partition(" of ")
+    runs, more = int(of) - 1, int(of) - int(place)
+    if not more:
+        return f"they depart from our runs more than each of our {runs} own runs does {of_chi2})"
+    return f"{more} of our own {runs} runs depart more from the others {of_chi2})"
+
+
 def together(verdict: Verdict, section: str) -> str:
     """Say where a section's numbers stand together among our own runs."""
     joint = verdict["joint"].get(section) or {}
-    if not joint.get("rank"):
-        return "There are too few runs to judge these numbers together."
-    place, _, of = joint["rank"].partition(" of ")
-    worse = int(of) - int(place)
-    told = (
-        f"Together the {joint['df']} numbers of section {section} depart from our runs as one of "
-        f"our own runs does: {worse} of {int(of) - 1} depart more"
-        if worse
-        else f"Together the {joint['df']} numbers of section {section} depart from our runs more "
-        f"than each of our {int(of) - 1} own runs does"
-    )
-    return f"{told} (chi-square {joint['chi2']:.1f}, p = {joint['p']:.2g})."
+    if joint.get("chi2") is None:
+        return f"There are too few runs to judge the numbers of section {section} together."
+    if not joint["rank"]:
+        return f"The numbers of section {section} together: p = {joint['p']:.2g}."
+    return f"The {joint['df']} numbers of section {section} together: {_departs(joint)}."
 
 
-def surprises(verdict: Verdict, level: float = 0.01) -> list[str]:
+def surprises(verdict: Verdict) -> list[str]:
     """Say which differences between activations are printed otherwise than our runs give them."""
     found = []
     for section, joint in verdict["joint"].items():
         for c in joint["contrasts"]:
-            if c["p"] is None or c["p"] >= level:
+            if c["p"] is None or c["p"] >= SURE:
                 continue
-            path = f"{c['metric']}.{c['first']}"
+            first, second = (f"{c['metric']}.{c[which]}" for which in ("first", "second"))
+            one, other = (name_of(path).rpartition(": ")[2] for path in (first, second))
             found.append(
-                f"Section {section}, {name_of(c['metric'])}: {name_of(path).split(': ')[-1]} less "
-                f"{name_of(c['metric'] + '.' + c['second']).split(': ')[-1]} is printed as "
-                f"{shown(path, c['published'], sign=True)}, our runs give "
-                f"{shown(path, c['mean'], sign=True)} on average (p = {c['p']:.2g})."
+                f"One difference between numbers of section {section}: {name_of(c['metric'])}, "
+                f"{one} less {other}, is printed as {shown(first, c['published'], sign=True)}; our "
+                f"runs give {shown(first, c['mean'], sign=True)} on average (p = {c['p']:.2g})."
             )
     return found
 
 
-def protocols(rows: Sequence[Mapping[str, Any]]) -> str:
+def protocols(rows: Sequence[Mapping[str, Any]], own: str = "the study's code") -> str:
     """Say how far the printed numbers alone would have led."""
     run = [row for row in rows if row["p"] is not None]
     if len(run) < 2:
         return "Other protocols have not been run yet."
-    excluded = [row["protocol"] for row in run if row["p"] < 0.05]
-    fits = [row["protocol"] for row in run if row["p"] >= 0.05]
-    told = f"Of {len(run)} protocols the printed numbers rule out {len(excluded)}"
-    if excluded:
-        told += f" ({'; '.join(excluded)})"
-    rest = "one fits them" if len(fits) == 1 else f"{len(fits)} fit them"
-    best = f', best of all "{run[0]["protocol"]}"' if fits else ""
-    return f"{told}; {rest}{best}."
+    excluded = [row["protocol"] for row in run if row["p"] < 0.05 and _last(row["rank"])]
+    told = f"Of {len(run)} protocols the printed numbers alone rule out "
+    told += f"{spelled(len(excluded))}: {'; '.join(excluded)}." if excluded else "none."
+    places = {row["protocol"]: place for place, row in enumerate(run, start=1)}
+    if own in places:
+        told += f" What the study's code did comes {ORDINALS[places[own]]} of them."
+    return told
+
+
+ORDINALS = ("", "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
 
 
 def discrepancies(points: Sequence[Mapping[str, Any]]) -> str:
     """Say how often report and code disagree, and how often that matters."""
-    tested = [p for p in points if any(d["n"] > 2 for d in p["differences"])]
-    moving = [p for p in tested if any(map(clear, p["differences"]))]
-    return (
-        f"Report and code disagree in {amount(len(points), 'point')}. Runs tell of "
-        f"{len(tested)} what difference it makes: {len(moving)} of them move a number for sure."
-    )
+    run = [[d for d in p["differences"] if d["n"] >= ENOUGH] for p in points]
+    tested = [differences for differences in run if differences]
+    moving = [differences for differences in tested if sure(differences)]
+    told = f"Report and code disagree in {amount(len(points), 'point')}."
+    if tested:
+        told += (
+            f" For {spelled(len(tested))} of them runs tell what difference it makes: "
+            f"{spelled(len(moving))} {'moves' if len(moving) == 1 else 'move'} a result for sure."
+        )
+    return told
 
 
-def clear(difference: Mapping[str, Any]) -> bool:
-    """Whether the interval of a difference leaves out zero."""
-    return bool(difference["n"] > 2 and difference["interval"][0] * difference["interval"][1] > 0)
+def sure(differences: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Give those of several differences of results that are not zero, allowing for their number.
+
+    Their 95 % intervals are made wider, by Bonferroni's rule. Epochs are no result.
+    """
+    results = [d for d in differences if d["n"] >= ENOUGH and not d["text"].startswith("n_epochs")]
+
+    def clear(d: Mapping[str, Any]) -> bool:
+        t95, t = (stats.t.ppf(1 - 0.025 / m, d["n"] - 1) for m in (1, len(results)))
+        low, high = d["interval"]
+        return bool(abs(d["difference"]) > (high - low) / 2 * t / t95)
+
+    return [d for d in results if clear(d)]
 
 
-def lines(verdict: Verdict) -> list[str]:
-    """Give the findings for the prompt."""
-    return [title(verdict), *summary(verdict)]
+def moved(differences: Sequence[Mapping[str, Any]]) -> str:
+    """Say how many of the compared results surely differ."""
+    found = sure(differences)
+    n = spelled(len(found)) if found else "none"
+    return capital(f"{n} of {amount(len(differences), 'difference')} {_is(len(found))} sure")
 
 
 def counted_inside(verdict: Verdict) -> str:
     """Say how many printed numbers lie outside the interval of one more run, and how many would."""
     coverage = verdict["coverage"]
-    expected = round(coverage["expected_outside"])
-    outside = coverage["outside"]
+    outside, expected = coverage["outside"], coverage["expected_outside"]
     return (
-        f"Our runs give {coverage['n_intervals']} printed numbers an interval in which 95 of 100 "
-        f"further runs would lie. {spelled(outside).capitalize() if outside else 'None'} of them "
-        f"{'lies' if outside < 2 else 'lie'} outside; of as many runs of our own about "
-        f"{spelled(expected)} would."
-    )
-
-
-def moved(differences: Sequence[Mapping[str, Any]]) -> str:
-    """Say how many of the compared quantities surely differ, and which differ most."""
-    sure = [d for d in differences if clear(d)]
-    if not sure:
-        return f"None of {len(differences)} differences is sure"
-    greatest = max(sure, key=lambda d: abs(d["difference"]))
-    return (
-        f"{spelled(len(sure)).capitalize()} of {amount(len(differences), 'difference')} "
-        f"{'is' if len(sure) == 1 else 'are'} sure, the greatest "
-        f"{plain(greatest['left'])} against {plain(greatest['right'])}"
+        f"{capital(amount(coverage['n_intervals'], 'printed number'))} can be set beside the "
+        f"interval of one further run. {capital(spelled(outside) if outside else 'none')} "
+        f"{'lies' if outside < 2 else 'lie'} outside. If each were a run like ours, "
+        f"{expected:.1f} would on average."
     )
 
 
@@ -221,36 +283,37 @@ def grid(verdict: Verdict) -> str:
     """Say which cells of the grid never learn, in print and in our runs."""
     beginning = "mnist_grid.test_accuracy."
     cells = {p: n for p, n in verdict["by_number"].items() if p.startswith(beginning)}
-    printed = {path for path, n in cells.items() if n["published"] < COLLAPSED}
-    ours = {path for path, n in cells.items() if n["ours"] < COLLAPSED}
-    same = "the same ones" if printed == ours else f"{len(ours)}"
-    return (
-        f"{amount(len(printed), 'cell')} of {len(cells)} never learn in print, and {same} in ours."
-    )
+    run = {path: n for path, n in cells.items() if n["ours"] is not None}
+    printed = {path for path, n in run.items() if n["published"] < COLLAPSED}
+    ours = {path for path, n in run.items() if n["ours"] < COLLAPSED}
+    same = "the same in ours" if printed == ours else f"{spelled(len(ours))} in ours"
+    return capital(f"{spelled(len(printed))} of {len(run)} cells never learn in print, {same}.")
 
 
 def choices(rows: Sequence[Mapping[str, Any]]) -> str:
     """Say how many choices move a number by more than would matter."""
     moving = sum(bool(row["n_moved"]) for row in rows)
+    if not rows:
+        return "Other choices have not been run yet."
     return (
-        f"{moving} of {amount(len(rows), 'choice')} that could have been made otherwise "
+        f"Of {amount(len(rows), 'choice')} made otherwise, {spelled(moving)} "
         f"{'moves' if moving == 1 else 'move'} a printed number by more than would matter."
     )
 
 
 def claims(verdict: Verdict) -> str:
     """Say how the claims stand."""
-    counts = verdict["claims"]
+    counts, wait = verdict["claims"], sum(map(waiting, verdict["by_claim"].values()))
+    decided = f"{counts.get('supported', 0)} supported, {counts.get('refuted', 0)} refuted"
+    undecided = counts.get("undecided", 0)
     return (
         f"The report says {len(verdict['by_claim'])} things. {n_tested(verdict)} are claims that "
-        f"runs can test: {counts.get('supported', 0)} are supported, "
-        f"{counts.get('refuted', 0)} refuted, {counts.get('undecided', 0)} undecided."
+        f"runs can test: {decided}, {undecided} undecided"
+        + (f" ({wait} of these for want of runs)." if wait else ".")
     )
 
 
 def worked(by_path: Mapping[str, Any]) -> str:
     """Say how the numbers worked by hand stand."""
     words = [n["verdict"] for path, n in by_path.items() if path.startswith("worked_examples")]
-    return (
-        f"{amount(len(words), 'number')}: {counted(words)}. The network's own code computes them."
-    )
+    return f"{capital(amount(len(words), 'number'))}: {counted(words)}."

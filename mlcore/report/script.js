@@ -15,11 +15,11 @@
     const update = () => {
       const wanted = search.value.toLowerCase().trim();
       for (const entry of entries) {
-        const found = entry.textContent.toLowerCase().includes(wanted);
+        const found = entry.querySelector("summary").textContent.toLowerCase().includes(wanted);
         entry.hidden = !found || (chosen.size > 0 && !chosen.has(entry.dataset.verdict));
       }
       const filtered = wanted !== "" || chosen.size > 0;
-      if (filtered) for (const fold of section.querySelectorAll("details.fold")) fold.open = true;
+      for (const fold of section.querySelectorAll("details.fold")) fold.open = filtered;
       const left = entries.filter((entry) => !entry.hidden).length;
       shown.textContent = filtered ? `${left} of ${entries.length}` : "";
     };

@@ -15,6 +15,11 @@ def spelled(n: int) -> str:
     return SPELLED[n] if n < len(SPELLED) else str(n)
 
 
+def capital(text: str) -> str:
+    """Begin a sentence; str.capitalize would make "Relu" of "ReLU"."""
+    return f"{text[:1].upper()}{text[1:]}"
+
+
 def amount(n: int, noun: str) -> str:
     """Write a count with its noun: "no numbers", "one claim", "3 numbers"."""
     return f"{n if n > 1 else SPELLED[n]} {noun}{'' if n == 1 else 's'}"

@@ -216,8 +216,7 @@ def run_name(name: str, stage: str, origin: Origin, overrides: Sequence[str], ro
 
 def note_group(session: Path, group: str, name: str, **about: Mapping[str, Any]) -> None:
     """Note the run above those of a group: params, metrics, tags. A later note updates it."""
-    empty = {"params": {}, "metrics": {}, "tags": {"origin": "sweep"}}
-    note = {"event": "group", "time": time.time(), "id": group, "name": name, **empty, **about}
+    note = {"event": "group", "time": time.time(), "id": group, "name": name, **about}
     short = name.replace("/", "_")[:50]  # a file's name has 255 bytes at most
     with atomic_folder(session / f"{time.time_ns()}-sweep-{short}") as new:
         (new / notes.EVENTS).write_text(json.dumps(note, allow_nan=False) + "\n")
@@ -234,8 +233,8 @@ def sweep_parent(session: Path | None, stage: str, arguments: Sequence[str]) -> 
         yield group
     finally:
         try:
-            tags = {"origin": "sweep", "overrides": " ".join(told)}
-            note_group(session, group, " ".join([stage.rpartition(".")[2], *told]), tags=tags)
+            name = " ".join([stage.rpartition(".")[2], *told])
+            note_group(session, group, name, tags={"overrides": " ".join(told)})
         except OSError as error:
             log.warning("warning: the sweep has no run that sums it up: %s", error)
 

@@ -157,10 +157,12 @@ class Run:
         wanted = f"tags.`{notes.GROUP}` = '{note['id']}' and attributes.status = 'FINISHED'"
         if members := self.store.runs(wanted)[::-1]:  # in the order in which they began
             first = members[0].info
-            self.experiment, self.tags = first.experiment_id, note["tags"]
+            about = "Sums up the runs below it: `sweep/runs.csv` and `sweep/runs.png`"
+            tags = {"origin": "sweep", "mlflow.note.content": about}
+            self.experiment, self.tags = first.experiment_id, tags | note.get("tags", {})
             self.run_id = self._create(note["id"], note["name"], first.start_time / 1000)
-            self.metrics = _final(note["metrics"] or summary.spread(members), note["time"])
-            self.store.log(self.run_id, note["params"])
+            self.metrics = _final(note.get("metrics") or summary.spread(members), note["time"])
+            self.store.log(self.run_id, note.get("params"))
             with self._spared("it is not summed up"):
                 self._sum_up(members)
             for member in members:
@@ -194,64 +196,70 @@ def _final(metrics: Mapping[str, float], when: float) -> list[Point]:
     return [(f"final/{name}", v, when, 0) for name, v in metrics.items()]  # step 0: drawn as bars
 
 
-def record(session: Path, root: Path, told: set[str], follow: bool = False) -> int:
-    """Send a session's notes; returns how many trainings are recorded.
+class Sender:
+    """Sends the notes of a session; with `follow`, until standard input and all trainings end.
 
-    With `follow`, until standard input and all trainings have ended; else those that have. One that
-    cannot be sent does not hold up the others; why is told once, and added to `told`. Raises
-    RetraceError if the notes are of another checkout.
+    Without, of trainings that have ended. One that cannot be sent does not hold up the others; why
+    is told once, and added to `told`. Raises RetraceError if the notes are of another checkout.
     """
-    uri, login = reach(notes.store_of(session, root), root)
-    shown, patience, over = displayed(uri), PATIENCE if follow else 0, not follow
-    connect = cache(partial(Store, uri, root, patience))
-    runs, attempts, recorded = dict[Path, Run](), Counter[Path](), 0
-    best = dict[str, Run]()  # of each part, whose notes are kept until the end: it is promoted then
 
-    def left() -> list[Path]:
-        kept = {run.folder for run in best.values()}
-        known = [t for t in notes.trainings(session) if attempts[t] < ATTEMPTS and t not in kept]
-        return [t for t in known if follow or not notes.is_held(t / notes.EVENTS)]
+    def __init__(self, session: Path, root: Path, told: set[str], follow: bool = False) -> None:
+        self.session, self.told, self.follow, self.recorded = session, told, follow, 0
+        self.uri, self.login = reach(notes.store_of(session, root), root)
+        self.patience = PATIENCE if follow else 0
+        self.store = cache(partial(Store, self.uri, root, self.patience))
+        self.runs, self.attempts = dict[Path, Run](), Counter[Path]()
+        self.best = dict[str, Run]()  # of each part: promoted at the end, its notes are kept so far
 
-    try:
-        with logged_in(login):
-            while uri not in told and (left() or not over):
-                signal.alarm(patience)
-                if not over:
-                    over = bool(select.select([sys.stdin], [], [], POLL)[0])
-                elif follow:
-                    time.sleep(0.1)
-                for folder in left():
-                    run = runs.get(folder) or runs.setdefault(folder, Run(folder, connect()))
-                    reason = _advance(run)
-                    attempts[folder] = attempts[folder] + 1 if reason else 0
-                    if attempts[folder] == ATTEMPTS and reason not in told:
-                        told.add(reason)
-                        _warn(f"{notes.title(folder)} is not recorded in {shown}: {reason}")
-                    if run.done:
-                        recorded += 1
-                        if not follow:
-                            print(f"recorded {notes.title(folder)} in {shown}")
-                        beaten: Run | None = run
-                        if run.accuracy > (best[run.part].accuracy if run.part in best else 0):
-                            beaten, best[run.part] = best.get(run.part), run
-                        if beaten:
-                            _forget(beaten)
-            for run in best.values():
-                run.promote()
-                _forget(run)
-    except StoreError as error:
-        told.add(uri)  # it is not tried again
-        _warn(f"runs are not recorded in {error}")
-    return recorded
+    def send(self) -> int:
+        """Send, and register the best models; returns how many trainings are recorded."""
+        over = not self.follow
+        try:
+            with logged_in(self.login):
+                while self.uri not in self.told and (self._left() or not over):
+                    signal.alarm(self.patience)
+                    if not over:
+                        over = bool(select.select([sys.stdin], [], [], POLL)[0])
+                    elif self.follow:
+                        time.sleep(0.1)
+                    for folder in self._left():
+                        self._advance(folder)
+                for run in self.best.values():
+                    run.promote()
+                    _forget(run)
+        except StoreError as error:
+            self.told.add(self.uri)  # it is not tried again
+            _warn(f"runs are not recorded in {error}")
+        return self.recorded
 
+    def _left(self) -> list[Path]:
+        kept = {run.folder for run in self.best.values()}
+        known = [t for t in notes.trainings(self.session) if t not in kept]
+        known = [t for t in known if self.attempts[t] < ATTEMPTS]
+        return [t for t in known if self.follow or not notes.is_held(t / notes.EVENTS)]
 
-def _advance(run: Run) -> str:
-    """Send what is new of a training; returns why that failed."""
-    try:
-        run.advance()
-    except Exception as error:  # whatever it is, the others go on
-        return run.store.reason(error)
-    return ""
+    def _advance(self, folder: Path) -> None:
+        """Send what is new of a training; forget what is recorded, but for the best of a part."""
+        run = self.runs.get(folder) or self.runs.setdefault(folder, Run(folder, self.store()))
+        title, shown = notes.title(folder), displayed(self.uri)
+        try:
+            run.advance()
+            self.attempts[folder] = 0
+        except Exception as error:  # whatever it is, the others go on
+            reason = run.store.reason(error)
+            self.attempts[folder] += 1
+            if self.attempts[folder] == ATTEMPTS and reason not in self.told:
+                self.told.add(reason)
+                _warn(f"{title} is not recorded in {shown}: {reason}")
+        if run.done:
+            self.recorded += 1
+            if not self.follow:
+                print(f"recorded {title} in {shown}")
+            rival = self.best.get(run.part)
+            if run.accuracy > (rival.accuracy if rival else 0):
+                self.best[run.part] = run
+            if beaten := rival if self.best.get(run.part) is run else run:
+                _forget(beaten)
 
 
 def _forget(run: Run) -> None:
@@ -271,7 +279,7 @@ def sync(root: Path) -> int:
         with suppress(BlockingIOError, FileNotFoundError), path.open("r+") as address:
             fcntl.flock(address, fcntl.LOCK_EX | fcntl.LOCK_NB)
             try:
-                recorded += record(path.parent, root, told)
+                recorded += Sender(path.parent, root, told).send()
             except RetraceError as error:
                 print(f"warning: {error}", file=sys.stderr)
             kept = notes.trainings(path.parent)
@@ -295,7 +303,7 @@ def main(argv: Sequence[str], root: Path) -> int:
         return sync(root)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the end of standard input is the sign
-    record(session, root, set(), follow=True)
+    Sender(session, root, set(), follow=True).send()
     return 0  # what is left it has told
 
 

@@ -149,8 +149,9 @@ def links(root: Path, url: str) -> dict[str, str]:
     tag = f"mlflow.sharedViewState.{CURRENT}"
     store.client.set_experiment_tag(experiment, tag, json.dumps(VIEW))
     ids = [run.info.run_id for run in networks]
-    for run_id, colour in zip(ids, COLOURS, strict=False):
-        store.log(run_id, tags={"mlflow.runColor": colour})
+    for run, colour in zip(networks, COLOURS, strict=False):
+        if "mlflow.runColor" not in run.data.tags:  # a person may have chosen another
+            store.log(run.info.run_id, tags={"mlflow.runColor": colour})
     training = "workflowType=machine_learning"  # else MLflow shows what it has of language models
     table = f"{url}/#/experiments/{experiment}/runs?{training}&viewStateShareKey={CURRENT}"
     of = [quote(json.dumps(listed, separators=(",", ":"))) for listed in (ids, [experiment])]
