@@ -16,7 +16,7 @@ from PIL import Image
 from mlcore import plotting
 from mlcore.nn.activations import ACTIVATIONS
 from mlcore.plotting import style
-from mlcore.plotting.verdict import MARKS
+from mlcore.plotting.rows import MARKS
 
 ROOT = Path(__file__).parents[1]
 

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import networkx as nx
 import numpy as np
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, PathPatch
@@ -32,13 +31,10 @@ def hyperplanes(planes: Mapping[str, Hyperplane]) -> Figure:
     figure, row = panels(4.1 * len(planes), 4.0, len(planes))
     for axes, (title, plane) in zip(row, planes.items(), strict=True):
         _hyperplane(axes, plane)
-        axes.set_title(title, loc="left", fontsize=10, fontweight="bold", pad=20)
-    shown: dict[str, Artist] = {}
-    for axes in row:
-        lines, labels = axes.get_legend_handles_labels()
-        shown |= dict(zip(labels, lines, strict=True))
-    figure.legend(shown.values(), shown.keys(), frameon=False, fontsize=9, ncols=3,
-                  loc="outside lower center")  # fmt: skip
+        axes.set_title(title, fontweight="bold", pad=20)
+    lines = [line for axes in row for line in axes.get_legend_handles_labels()[0]]
+    shown = {str(line.get_label()): line for line in lines}
+    figure.legend(handles=shown.values(), fontsize=9, ncols=3, loc="outside lower center")
     return figure
 
 
@@ -65,7 +61,6 @@ def _hyperplane(axes: Axes, plane: Hyperplane) -> None:
     axes.set(aspect="equal", xlabel="x\N{SUBSCRIPT ONE}", ylabel="x\N{SUBSCRIPT TWO}")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MultipleLocator(1))
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _lines(axes: Axes, w: Array, b: float) -> None:
