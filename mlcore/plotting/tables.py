@@ -51,36 +51,28 @@ def _bar(figure: Figure, shades: ScalarMappable, axes: Any, label: str) -> Axes:
     return bar.ax
 
 
-def accuracy_heatmap(
-    accuracies: pd.DataFrame, published: pd.DataFrame | None = None, title: str = ""
-) -> Figure:
+def accuracy_heatmap(accuracies: pd.DataFrame, published: pd.DataFrame, title: str) -> Figure:
     """Draw test accuracy over activation (rows) and initialisation (columns).
 
     Parameters
     ----------
-    accuracies : DataFrame
-        Fractions.
-    published : DataFrame, optional
-        The study's fractions in the same layout, written beside ours in small.
+    accuracies, published : DataFrame
+        Ours and the study's, as fractions, in the same layout; NaN where the study has none.
     title : str
     """
     figure = new_figure(6.9, 2.9, title)
     axes = figure.subplots()
-    ours = 100 * accuracies.rename(display, axis=0).rename(
-        lambda name: f"{display(name)} init", axis=1
-    )
-    theirs = np.full(ours.shape, np.nan) if published is None else 100 * published.to_numpy(float)
+    ours = 100 * accuracies.rename(index=display, columns=lambda name: f"{display(name)} init")
     low, high = 100 * LOW, max(98.0, np.nanmax(ours))
     shades = ScalarMappable(Normalize(low, high), colormaps["YlGnBu"].with_extremes(under=PALE_RED))
-    for text, value, printed in zip(
-        _cells(axes, ours, shades), ours.to_numpy(float).flat, theirs.flat, strict=True
-    ):
-        if np.isfinite(printed):
-            right = text | {"x": text["x"] + 0.03, "ha": "left"}
-            text |= {"x": text["x"] - 0.03, "ha": "right"}
+    values = zip(ours.to_numpy(float).flat, (100 * published).to_numpy(float).flat, strict=True)
+    for text, (value, theirs) in zip(_cells(axes, ours, shades), values, strict=True):
+        known, middle = bool(np.isfinite(theirs)), text["x"]
+        text |= {"x": middle - 0.03 * known, "ha": "right" if known else "center"}
         axes.text(**text, s=f"{value:.2f}", fontsize=12)
-        if np.isfinite(printed):
-            axes.text(**right, s=f"study {printed:.2f}", fontsize=8.5)
+        if known:
+            text |= {"x": middle + 0.03, "ha": "left"}
+            axes.text(**text, s=f"study {theirs:.2f}", fontsize=8.5)
     bar = _bar(figure, shades, axes, "test accuracy (%)")
     bar.set_title(f"below {low:g}", loc="center", fontsize=8.5, y=-0.16)
     return figure
