@@ -245,19 +245,6 @@ def test_other_seeds_lie_behind_the_run_and_do_not_set_its_scale(history):
     assert shown == ["other seeds", "training", "validation"]
 
 
-def test_samples_and_reconstructions_show_the_images_given():
-    images = np.random.default_rng(0).random((3, 784))
-    samples = plotting.image_samples(images, ["a", "b", "c"], "samples")
-    assert [axes.get_title() for axes in samples.axes] == ["a", "b", "c", "", ""]
-    np.testing.assert_array_equal(samples.axes[1].images[0].get_array().ravel(), images[1])
-    rows = plotting.reconstructions(images, {"relu": images / 4, "identity": images}, "rows")
-    labels = [axes.get_ylabel() for axes in rows.axes[::3]]
-    assert labels == ["original", "ReLU", "ReLU,\nerror", "identity", "identity,\nerror"]
-    shown = [axes.images[0].get_array().ravel() for axes in rows.axes[1::3]]
-    for image, expected in zip(shown, (1, 0.25, 0.75, 1, 0), strict=True):
-        np.testing.assert_allclose(image, expected * images[1])
-
-
 def test_rows_of_images_may_differ_in_length():
     images = np.zeros((4, 784))
     titles = {"tanh": ["a", "b", "c"], "ReLU": ["d"]}

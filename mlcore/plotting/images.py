@@ -27,22 +27,6 @@ def image_samples(images: Array, labels: Sequence[str], title: str) -> Figure:
     return figure
 
 
-def reconstructions(originals: Array, versions: Mapping[str, Array], title: str) -> Figure:
-    """Draw images, below them their reconstructions, and below each of these its error.
-
-    Parameters
-    ----------
-    originals : ndarray of shape (n_images, 784)
-    versions : mapping of str to ndarray of that shape
-        One row of images per name, and one of absolute differences from the originals.
-    title : str
-    """
-    rows = {"original": originals}
-    for name, images in versions.items():
-        rows |= {display(name): images, f"{display(name)},\nerror": np.abs(images - originals)}
-    return image_rows(rows, title)
-
-
 def image_rows(
     rows: Mapping[str, Array], title: str, titles: Mapping[str, Sequence[str]] | None = None
 ) -> Figure:

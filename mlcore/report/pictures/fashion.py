@@ -67,9 +67,10 @@ def search(table: pd.DataFrame, summary: Mapping[str, Any]) -> Picture:
 def images(test: Part, autoencoders: Models, n_images: int) -> dict[str, Picture]:
     """Draw the first test images (report, figure 6) and their reconstructions (figure 9)."""
     shown, classes = test.X[:n_images], [FASHION_CLASSES[label] for label in test.y[:n_images]]
-    versions, errors = {}, []
+    rows, errors = {"original": shown}, []
     for name, model in autoencoders.items():
-        versions[name] = reconstruct(shown, *model)
+        again = reconstruct(shown, *model)
+        rows |= {display(name): again, f"{display(name)},\nerror": np.abs(again - shown)}
         mse = np.mean((reconstruct(test.X, *model) - test.X) ** 2)
         errors.append(f"{display(name)} {mse:.4f}")
     title = "Fashion-MNIST: test images, reconstructions, and absolute errors on the same scale"
@@ -79,7 +80,7 @@ def images(test: Part, autoencoders: Models, n_images: int) -> dict[str, Picture
             f"Images of clothing: {', '.join(classes)}.",
         ),
         "reconstructions": (
-            plotting.reconstructions(shown, versions, title),
+            plotting.image_rows(rows, title),
             "The same images as the autoencoders give them back, and the absolute differences. "
             f"Mean squared error on all test images: {', '.join(errors)}.",
         ),
