@@ -1,11 +1,12 @@
 """What changes over epochs."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import cycle, pairwise
+from collections.abc import Iterable, Mapping
+from itertools import cycle
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import setp
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
@@ -173,10 +174,9 @@ def _name_ends(axes: Axes, losses: Mapping[str, Array], styles: Any) -> None:
             groups.append([name])
     ends = [losses[group[0]][-1] for group in groups]
     low, high = np.log(axes.get_ylim())
-    heights = ((np.log(ends) - low) / (high - low)).tolist()
-    for group, end, height, place in zip(
-        groups, ends, heights, _apart(heights, 0.075), strict=True
-    ):
+    heights = (np.log(ends) - low) / (high - low)
+    places = _apart(heights, 0.075)
+    for group, end, height, place in zip(groups, ends, heights, places, strict=True):
         whole = len(group) == len(losses) > 1
         names = f"all {len(group)}:" if whole else ", ".join(map(display, group))
         colour, dash = styles[group[-1]]
@@ -215,8 +215,7 @@ def diagnostic_grid(
         axes.set_yticks(10.0 ** np.arange(-8, 3, 2))
         axes.yaxis.set_minor_locator(NullLocator())
         plain(axes)
-    for axes in grid[-1]:
-        axes.set_xlabel("epoch")
+    setp(grid[-1], xlabel="epoch")
     for row in grid:
         row[0].set_ylabel("norm of the gradient;\nspread, 0 (all the same) to 1", fontsize=9)
     figure.legend(*grid[0][0].get_legend_handles_labels(), loc="outside lower left", ncols=3)
@@ -244,14 +243,10 @@ def _diagnostics(axes: Axes, table: pd.DataFrame, lowest: float) -> None:
                   in_layout=False)  # fmt: skip
 
 
-def _apart(values: Sequence[float], gap: float) -> list[float]:
+def _apart(values: Array, gap: float) -> Array:
     """Move values in [0, 1] apart, by as little as leaves `gap` between neighbours."""
-    order = sorted(range(len(values)), key=lambda k: values[k])
-    moved = list(values)
-    for below, k in pairwise(order):
-        moved[k] = max(moved[k], moved[below] + gap)
-    top = 1.0
-    for k in reversed(order):  # back from the upper end
-        moved[k] = min(moved[k], top)
-        top = moved[k] - gap
+    order, steps = np.argsort(values, kind="stable"), gap * np.arange(len(values))
+    without_gaps = np.maximum.accumulate(values[order] - steps)
+    moved = np.empty_like(values)
+    moved[order] = np.minimum(without_gaps, 1 - steps[-1]) + steps
     return moved

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib import colormaps
+from matplotlib.artist import setp
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
@@ -156,11 +157,8 @@ def confusion_matrices(counts: Mapping[str, Array], classes: Sequence[str], titl
         for text, count in zip(texts, matrix.flat, strict=True):
             if count:
                 axes.text(**text, s=str(count), fontsize=9)
-        for tick in axes.get_xticklabels():
-            tick.set(rotation=45, ha="right", rotation_mode="anchor")
+        setp(axes.get_xticklabels(), rotation=45, ha="right", rotation_mode="anchor")
         axes.set_title(display(name), fontweight="bold")
-    for axes in grid[-1]:
-        axes.set_xlabel("taken for")
-    for axes in grid[:, 0]:
-        axes.set_ylabel("true class")
+    setp(grid[-1], xlabel="taken for")
+    setp(grid.T[0], ylabel="true class")
     return figure
