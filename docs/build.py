@@ -18,8 +18,8 @@ from mlcore.judging.statistics import (
     mean_interval,
     spread_of,
 )
+from mlcore.plotting.rows import glyph
 from mlcore.plotting.style import BLUE, FAINT, SOFT, new_figure, save_svg
-from mlcore.plotting.verdict import glyph
 
 DOCS = Path(__file__).parent
 
@@ -70,7 +70,7 @@ def picture(method: str) -> Any:
     rows = ["ten runs", "their mean, 95 %", "one further run, 95 %", "printed numbers"]
     axes.set_yticks(range(len(rows)), rows)
     axes.set(ylim=(3.6, -0.5), xlabel="accuracy")
-    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines.left.set_visible(False)
     axes.tick_params(axis="y", length=0)
     return figure
 

@@ -24,6 +24,7 @@ def test_params_yaml_is_what_conf_composes_to():
     assert committed.splitlines(keepends=True) == composed.splitlines(keepends=True), (
         "run `make params`"
     )
+    assert load(ROOT / "params.yaml") == compose(CONF)
 
 
 @pytest.mark.parametrize("overrides", [[], ["experiment=smoke", "grid.init=[normal]"]])
@@ -33,15 +34,7 @@ def test_composition_has_the_bytes_that_dvc_composes(tmp_path, overrides):
     assert dump(compose_raw(CONF, overrides)) == theirs.read_text()
 
 
-@pytest.mark.parametrize(
-    "option",
-    [
-        f"{group.name}={file.stem}"
-        for group in CONF.iterdir()
-        if group.is_dir()
-        for file in group.iterdir()
-    ],
-)
+@pytest.mark.parametrize("option", [f"{p.parent.name}={p.stem}" for p in CONF.glob("*/*.yaml")])
 def test_every_group_option_composes(option):
     compose(CONF, [option])
 
@@ -87,31 +80,19 @@ def test_images_are_those_of_the_method_unless_stated(part, method, images, trai
 
 BAD = {
     "network.learning_rate=-1": "network.learning_rate=-1: should be greater than 0",
-    "network.learning_rate=0": "network.learning_rate=0: should be greater than 0",
     "network.learning_rate=nan": "network.learning_rate=nan: should be a finite number",
     "network.batch_size=0": "network.batch_size=0: should be greater than or equal to 1",
-    "network.batch_size=2.5": "network.batch_size=2.5: should be a valid integer",
     "network.batch_size=true": "network.batch_size=True: should be a valid integer",
     "network.max_epochs=many": "network.max_epochs='many': should be a valid integer",
-    "network.max_epochs=null": "network.max_epochs=None: should be a valid integer",
     "network.activation=rely": "network.activation='rely': should be 'sigmoid', 'tanh'",
     "network.hidden_layer_sizes=[]": "network.hidden_layer_sizes=[]: List should have at",
     "network.hidden_layer_sizes=[4,0]": "network.hidden_layer_sizes.1=0: should be greater",
-    "grid.init=[]": "grid.init=[]: List should have at least 1 item",
     "grid.init=[zero,zero]": "grid.init=['zero', 'zero']: should not hold a value twice",
     "grid.method=[fit]": "grid.method=['fit']: should hold fit and partial_fit",
     "classifier.method=fitted": "classifier.method='fitted': should be 'fit', 'partial_fit' or",
-    "classifier.images=val": "classifier.images='val': should be 'train' or 'full'",
-    "classifier.divisor=0": "classifier.divisor=0: should be greater than 0",
-    "classifier.solver=lbfgs": "classifier.solver='lbfgs': should be 'adam' or 'sgd'",
     "network.bias_init=weight": "network.bias_init='weight': should be 'zero', 'random', 'rand",
     "search.solver=[bfgs]": "search.solver.0='bfgs': should be 'adam', 'sgd' or 'lbfgs'",
-    "fashion_mnist.source=web": "fashion_mnist.source='web': should be 'idx' or 'kaggle'",
-    "features.by=ica": "features.by='ica': should be 'autoencoder', 'pca' or 'projection'",
-    "grid.init=[one]": "grid.init.0='one': should be 'zero', 'random'",
-    "search.cv=1": "search.cv=1: should be greater than or equal to 2",
     "mnist.test_size=1.0": "mnist.test_size=1.0: should be less than 1",
-    "seed=-1": "seed=-1: should be greater than or equal to 0",
     "features.layer=6": "features.layer=6: should be at most 5",
     "network.learning_rat=1": "network.learning_rat=1; did you mean network.learning_rate?",
     "+network.momentum=1": "unknown parameter network.momentum=1; known here are activation,",
@@ -139,13 +120,10 @@ def test_every_wrong_key_is_named_at_once():
         compose(CONF, ["network.batch_size=0", "network.patience=0"])
 
 
-def test_load_reads_what_make_params_wrote():
-    assert load(ROOT / "params.yaml") == compose(CONF)
-
-
 def test_load_applies_the_overrides_of_a_matrix_cell():
-    config = load(ROOT / "params.yaml", ["network.activation=relu", "network.init=zero"])
-    assert (config.network.activation, config.network.init) == ("relu", "zero")
+    overrides = ["network.activation=relu", "network.learning_rate=1e-5"]
+    network = load(ROOT / "params.yaml", overrides).network
+    assert (network.activation, network.learning_rate) == ("relu", 1e-5)
 
 
 @pytest.mark.parametrize(
@@ -168,24 +146,14 @@ def test_a_params_yaml_edited_by_hand_is_checked(tmp_path, old, new, message):
     assert "\n" not in str(error.value)
 
 
-def test_scientific_notation_is_a_number(tmp_path):
-    params = tmp_path / "params.yaml"
-    text = (ROOT / "params.yaml").read_text()
-    params.write_text(text.replace("learning_rate: 0.02", "learning_rate: 1e-5"))
-    assert load(params).network.learning_rate == 1e-5
-
-
-@pytest.mark.parametrize("content", ["", "just text", "- a\n- list\n", "\x00\xff"])
+@pytest.mark.parametrize("content", [None, "", "just text", "- a\n- list\n", "\x00\xff"])
 def test_a_file_that_is_no_params_yaml_is_refused(tmp_path, content):
     params = tmp_path / "params.yaml"
-    params.write_text(content, encoding="latin-1")
-    with pytest.raises(RetraceError, match=r"params\.yaml"):
+    if content is not None:
+        params.write_text(content, encoding="latin-1")
+    with pytest.raises(RetraceError, match=r"params\.yaml") as error:
         load(params)
-
-
-def test_a_missing_params_yaml_says_how_to_write_it(tmp_path):
-    with pytest.raises(RetraceError, match="make params"):
-        load(tmp_path / "params.yaml")
+    assert content is not None or "`make params` writes it" in str(error.value)
 
 
 def test_a_broken_file_in_conf_is_named(tmp_path):

@@ -233,6 +233,19 @@ def test_more_images_than_the_files_have_are_refused(tmp_path, write_idx, key, n
         subset_fashion.run(config, Workspace(tmp_path, tmp_path))
 
 
+def test_images_stand_above_what_the_autoencoders_make_of_them_and_the_error():
+    X = np.random.default_rng(0).random((3, 784))
+    quarter = MLPWeights([np.eye(784) / 4], [np.zeros(784)], "relu")
+    drawn = fashion.images(Part(X, np.array([0, 9, 2])), {"relu": quarter}, 2)
+    (samples, names), (rows, errors) = drawn["samples"], drawn["reconstructions"]
+    assert [axes.get_title() for axes in samples.axes[:3]] == ["T-shirt/top", "Ankle boot", ""]
+    assert names == "Images of clothing: T-shirt/top, Ankle boot."
+    assert [axes.get_ylabel() for axes in rows.axes[::2]] == ["original", "ReLU", "ReLU,\nerror"]
+    shown = [axes.images[0].get_array().ravel() for axes in (samples.axes[1], *rows.axes[1::2])]
+    np.testing.assert_allclose(shown, np.outer([1, 1, 0.25, 0.75], X[1]))
+    assert errors.endswith(f": ReLU {np.mean((0.75 * X) ** 2):.4f}.")
+
+
 def test_what_the_classifiers_confuse_is_counted_by_hand():
     """A network that takes every image for the brightest of its first ten pixels."""
     X, y = np.zeros((12, 784)), np.array([*range(10), 4, 4])

@@ -41,17 +41,12 @@ def compose_raw(
 ) -> DictConfig:
     """Compose the folder `conf` with Hydra overrides such as ``network.learning_rate=0.05``.
 
-    `with_hydra` gives Hydra's own section too, unresolved as it is before a run. Raises
-    RetraceError if the files or the overrides cannot be composed.
+    Interpolations are kept; `with_hydra` gives Hydra's own section, too. Raises RetraceError if the
+    files or the overrides cannot be composed.
     """
     try:
         with hydra.initialize_config_dir(str(conf), version_base="1.3"):
-            config = hydra.compose(
-                "config", overrides=list(overrides), return_hydra_config=with_hydra
-            )
-            if not with_hydra:
-                OmegaConf.resolve(config)
-            return config
+            return hydra.compose("config", list(overrides), return_hydra_config=with_hydra)
     except Exception as error:  # Hydra and OmegaConf can raise nearly anything
         raise RetraceError(masked(composition_problem(error, conf, overrides))) from None
 
@@ -63,9 +58,7 @@ def compose(conf: Path, overrides: Sequence[str] = ()) -> Config:
 
 def compose_for_seeds(conf: Path, overrides: Sequence[str], seeds: Sequence[int]) -> list[Config]:
     """Compose once, and validate with each value of ``seed``; see `compose_raw` and `validate`."""
-    config = compose_raw(conf, overrides, with_hydra=True)  # interpolations of the seed are kept
-    OmegaConf.set_struct(config, False)
-    del config["hydra"]
+    config = compose_raw(conf, overrides)
     configs = []
     for seed in seeds:
         config["seed"] = seed
@@ -104,7 +97,9 @@ def warn_of_change(conf: Path, params: Path) -> str | None:
     No error: after ``dvc exp run -S`` and in a smaller copy of the study they differ on purpose.
     """
     try:
-        if dump(compose_raw(conf)) == params.read_text(encoding="utf-8"):
+        composed = compose_raw(conf)
+        validate(composed, f"{conf.name}/")
+        if dump(composed) == params.read_text(encoding="utf-8"):
             return None
     except RetraceError as error:
         return f"warning: {error}; {params.name} is used as it is"

@@ -70,13 +70,12 @@ def check_jobs(
     a training that they do not change, or if a job's folder cannot be made.
     """
     args = get_args(list(arguments))
-    jobs = jobs_known_beforehand(args.overrides, args.multirun, conf)
     configs = []
-    for number, job in enumerate(jobs):
+    for number, job in enumerate(jobs_known_beforehand(args.overrides, args.multirun, conf)):
         composed = compose_raw(conf, job, with_hydra=True)
         _check_folder(composed, stage, number, args.multirun)
-        OmegaConf.set_struct(composed, False)
-        del composed["hydra"]
+        with open_dict(composed):
+            del composed["hydra"]
         configs.append(validate(composed, "command line" if args.overrides else f"{conf.name}/"))
     if len({config.tracking for config in configs}) > 1:
         raise RetraceError("command line: tracking should be the same for all jobs of a sweep")
@@ -108,11 +107,11 @@ def _refuse_without_effect(
     """Raise RetraceError if an override is of a section that the stage does not read."""
     for override in overrides:
         section = override.key_or_group.partition(".")[0]
-        if section in set(Config.model_fields) - {*sections, "seed", "dtype", "tracking"}:
+        if section in set(help.SECTIONS) - set(sections):
             read = f"reads {', '.join(sections)}" if sections else "has no parameters"
             raise RetraceError(
-                masked(f"command line: {override.input_line} has no effect on {stage}")
-                + f", which {read}; `dvc exp run -S` runs the stages that it has an effect on"
+                f"command line: {masked(override.input_line or '')} has no effect on {stage}, "
+                f"which {read}; `dvc exp run -S` runs the stages that it has an effect on"
             )
 
 

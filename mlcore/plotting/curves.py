@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import setp
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
@@ -14,14 +15,12 @@ from mlcore.plotting.style import (
     BLUE,
     CURVE_COLOURS,
     DASHES,
-    FAINT,
     GREEN,
     MUTE,
     SOFT,
     VERMILION,
-    apart,
+    Array,
     display,
-    frameless,
     new_figure,
     panels,
     plain,
@@ -72,11 +71,11 @@ def loss_curves(
     longest = max(history["epoch"].max(), _behind(axes, others, top))
     _losses(axes, history)
     axes.set(xlim=(0, longest), ylim=(0, top), xlabel="epoch")
-    axes.set_title(f"{title}\n", loc="left", fontsize=10, fontweight="bold")
+    axes.set_title(f"{title}\n", fontweight="bold")
     axes.set_ylabel(unit, fontsize=9)
     plain(axes)
     axes.tick_params(labelsize=9)
-    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(-0.02, 0.98), ncols=3, fontsize=8,
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 0.98), ncols=3, fontsize=8,
                 handlelength=1.4, columnspacing=1.0, borderpad=0.2)  # fmt: skip
     late = losses[history["epoch"] > longest / 2]
     if len(losses.columns) == 2 and len(late) > 1 and np.ptp(late, axis=1).max() < NEAR * top:
@@ -110,12 +109,12 @@ def _enlarged(axes: Axes, history: pd.DataFrame, top: float) -> None:
     late = history[history["epoch"] > start]
     inset = axes.inset_axes((0.5, 0.16 if high else 0.52, 0.48, 0.4))
     _losses(inset, late)
-    inset.set_title("enlarged", fontsize=8, color=SOFT, loc="left", pad=2)
+    inset.set_title("enlarged", fontsize=8, color=SOFT, pad=2)
     inset.tick_params(labelsize=8, length=2)
     inset.xaxis.set_major_locator(MaxNLocator(3, integer=True))
     inset.yaxis.set_major_locator(MaxNLocator(3))
     inset.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    inset.spines[:].set_color(MUTE)
+    inset.spines[:].set(color=MUTE, visible=True)
 
 
 def loss_panels(histories: Mapping[str, pd.DataFrame], unit: str, title: str = "") -> Figure:
@@ -124,15 +123,14 @@ def loss_panels(histories: Mapping[str, pd.DataFrame], unit: str, title: str = "
     figure, row = panels(2.5 * n + 0.6, 2.9, n, title, sharex=True, sharey=True)
     for axes, (name, history) in zip(row, histories.items(), strict=True):
         _losses(axes, history)
-        axes.set_title(display(name), loc="left", fontsize=10)
+        axes.set_title(display(name))
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         plain(axes)
-    row[0].set(ylabel=unit)
-    row[0].set(xlim=(0, None), ylim=(0, None))
+    row[0].set(ylabel=unit, xlim=(0, None), ylim=(0, None))
     lines, labels = row[0].get_legend_handles_labels()
     if len(lines) > 1:
-        row[-1].legend(lines, labels, frameon=False)
+        row[-1].legend(lines, labels)
     return figure
 
 
@@ -141,60 +139,51 @@ def grid_curves(histories: Mapping[tuple[str, str], pd.DataFrame], title: str) -
 
     By activation and init, tables with the columns "epoch" and "val_loss".
     """
-    activations = list(dict.fromkeys(activation for activation, _ in histories))
-    inits = list(dict.fromkeys(init for _, init in histories))
+    activations, inits = (list(dict.fromkeys(names)) for names in zip(*histories, strict=True))
     styles = dict(zip(activations, cycle(zip(CURVE_COLOURS, DASHES, strict=True))))
     figure, row = panels(3.4 * len(inits), 3.4, len(inits), title, sharex=True, sharey=True)
     longest = max(history["epoch"].max() for history in histories.values())
     for axes, init in zip(row, inits, strict=True):
-        ends = {}
         for name in activations:
-            epochs, losses = histories[name, init]["epoch"], histories[name, init]["val_loss"]
-            colour, dash = styles[name]
-            axes.plot(epochs, losses, color=colour, linestyle=dash, linewidth=1.7)
-            ends[name] = float(losses.iloc[-1])
+            history, (colour, dash) = histories[name, init], styles[name]
+            axes.plot(history["epoch"], history["val_loss"], color=colour, linestyle=dash,
+                      linewidth=1.7)  # fmt: skip
         axes.set(yscale="log", xlim=(0, longest), xlabel="epoch")
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.yaxis.set_minor_locator(NullLocator())
-        axes.set_title(f"{display(init)} init", loc="left", fontsize=10)
+        axes.set_title(f"{display(init)} init")
         plain(axes)
     row[0].set_ylabel("validation loss (nats, log scale)")
     for axes, init in zip(row, inits, strict=True):  # now that the scale is known
-        of_init = {name: histories[name, init] for name in activations}
-        _name_ends(axes, of_init, styles, longest)
+        losses = {name: histories[name, init]["val_loss"].to_numpy() for name in activations}
+        _name_ends(axes, losses, styles)
     return figure
 
 
-def _name_ends(axes: Axes, histories: Any, styles: Any, longest: float) -> None:
+def _name_ends(axes: Axes, losses: Mapping[str, Array], styles: Any) -> None:
     """Write beside its end what a curve is, and where it ends; once for curves that coincide."""
     groups: list[list[str]] = []
-    for name, history in histories.items():
-        same = (g for g in groups if _coincide(histories[g[0]], history))
-        group = next(same, None)
-        if group is None:
-            groups.append([name])
+    for name, curve in losses.items():
+        for group in groups:
+            same = losses[group[0]]
+            if len(same) == len(curve) and np.allclose(same, curve, rtol=0.01, atol=0):
+                group.append(name)
+                break
         else:
-            group.append(name)
+            groups.append([name])
+    ends = [losses[group[0]][-1] for group in groups]
     low, high = np.log(axes.get_ylim())
-    ends = [float(histories[group[0]]["val_loss"].iloc[-1]) for group in groups]
-    places = apart([float((np.log(end) - low) / (high - low)) for end in ends], 0.075)
-    for group, end, place in zip(groups, ends, places, strict=True):
-        whole = len(group) == len(histories) > 1
+    heights = (np.log(ends) - low) / (high - low)
+    places = _apart(heights, 0.075)
+    for group, end, height, place in zip(groups, ends, heights, places, strict=True):
+        whole = len(group) == len(losses) > 1
         names = f"all {len(group)}:" if whole else ", ".join(map(display, group))
         colour, dash = styles[group[-1]]
-        at = np.log(end)
-        axes.plot([1, 1.1], [(at - low) / (high - low), place], transform=axes.transAxes,
+        axes.plot([1, 1.1], [height, place], transform=axes.transAxes,
                   color=colour, linestyle=dash, linewidth=1.2, clip_on=False)  # fmt: skip
         axes.text(1.12, place, f"{names} {end:.2f}", transform=axes.transAxes, va="center",
                   fontsize=9)  # fmt: skip
-
-
-def _coincide(one: pd.DataFrame, other: pd.DataFrame) -> bool:
-    """Say whether two curves are the same to the eye."""
-    if len(one) != len(other):
-        return False
-    return np.allclose(one["val_loss"], other["val_loss"], rtol=0.01, atol=0)
 
 
 def diagnostic_grid(
@@ -213,27 +202,23 @@ def diagnostic_grid(
         What the numbers say; written above the panel.
     title : str
     """
-    rows = list(dict.fromkeys(activation for activation, _ in tables))
-    columns = list(dict.fromkeys(init for _, init in tables))
+    rows, columns = (list(dict.fromkeys(names)) for names in zip(*tables, strict=True))
     figure = new_figure(3.3 * len(columns) + 0.3, 2.1 * len(rows) + 0.7, title)
     grid = figure.subplots(len(rows), len(columns), sharex=True, sharey=True, squeeze=False)
     lowest, longest = 1e-8, max(table["epoch"].max() for table in tables.values())
     for (activation, init), table in tables.items():
         axes = grid[rows.index(activation)][columns.index(init)]
         _diagnostics(axes, table, lowest)
-        axes.set_title(f"{display(activation)}, {display(init)} init", loc="left", fontsize=10,
-                       fontweight="bold", pad=17)  # fmt: skip
+        axes.set_title(f"{display(activation)}, {display(init)} init", fontweight="bold", pad=17)
         axes.text(0, 1.03, sentences[activation, init], transform=axes.transAxes, fontsize=9)
         axes.set(yscale="log", ylim=(lowest, 1e2), xlim=(0, longest))
         axes.set_yticks(10.0 ** np.arange(-8, 3, 2))
         axes.yaxis.set_minor_locator(NullLocator())
         plain(axes)
-    for axes in grid[-1]:
-        axes.set_xlabel("epoch")
+    setp(grid[-1], xlabel="epoch")
     for row in grid:
         row[0].set_ylabel("norm of the gradient;\nspread, 0 (all the same) to 1", fontsize=9)
-    figure.legend(*grid[0][0].get_legend_handles_labels(), loc="outside lower left",
-                  ncols=3, frameon=False)  # fmt: skip
+    figure.legend(*grid[0][0].get_legend_handles_labels(), loc="outside lower left", ncols=3)
     return figure
 
 
@@ -250,27 +235,18 @@ def _diagnostics(axes: Axes, table: pd.DataFrame, lowest: float) -> None:
         seen = values.where(values >= lowest)
         axes.plot(table["epoch"], seen, linestyle=dash, color=colour, label=label, linewidth=1.5)
         if seen.isna().all():
-            exactly = (
-                "0" if (values == 0).all() else f"below {10 ** np.ceil(np.log10(values.max())):g}"
-            )
-            vanished.append(f"{label}: {exactly}")
+            largest = values.max()
+            told = f"below {10 ** np.ceil(np.log10(largest)):g}" if largest else "0"
+            vanished.append(f"{label}: {told}")
     if vanished:
         axes.text(0.03, 0.06, "\n".join(vanished), transform=axes.transAxes, fontsize=9,
                   in_layout=False)  # fmt: skip
 
 
-def sweep_dots(values: Mapping[str, float | None], axis: str) -> Figure:
-    """Draw one number of each run of a sweep as a dot, the runs one below the other.
-
-    By the run's name, None for a run that has no such number; `axis` says what the number is.
-    """
-    figure = new_figure(7.0, 0.28 * len(values) + 1.0)
-    axes = figure.subplots()
-    for row, value in enumerate(values.values()):
-        if value is not None:
-            axes.plot([value], [row], "o", color=BLUE)
-    axes.set_yticks(range(len(values)), list(values), fontsize="small")
-    axes.set(ylim=(len(values) - 0.5, -0.5), xlabel=axis)
-    axes.grid(axis="x", color=FAINT, linewidth=0.8)
-    frameless(axes, "top", "right", "left", ticks="y")
-    return figure
+def _apart(values: Array, gap: float) -> Array:
+    """Move values in [0, 1] apart, by as little as leaves `gap` between neighbours."""
+    order, steps = np.argsort(values, kind="stable"), gap * np.arange(len(values))
+    without_gaps = np.maximum.accumulate(values[order] - steps)
+    moved = np.empty_like(values)
+    moved[order] = np.minimum(without_gaps, 1 - steps[-1]) + steps
+    return moved

@@ -1,12 +1,11 @@
 """Diagrams: lines between points, and the pipeline's stages."""
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from statistics import fmean
 from typing import NamedTuple
 
 import networkx as nx
 import numpy as np
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, PathPatch
@@ -32,13 +31,10 @@ def hyperplanes(planes: Mapping[str, Hyperplane]) -> Figure:
     figure, row = panels(4.1 * len(planes), 4.0, len(planes))
     for axes, (title, plane) in zip(row, planes.items(), strict=True):
         _hyperplane(axes, plane)
-        axes.set_title(title, loc="left", fontsize=10, fontweight="bold", pad=20)
-    shown: dict[str, Artist] = {}
-    for axes in row:
-        lines, labels = axes.get_legend_handles_labels()
-        shown |= dict(zip(labels, lines, strict=True))
-    figure.legend(shown.values(), shown.keys(), frameon=False, fontsize=9, ncols=3,
-                  loc="outside lower center")  # fmt: skip
+        axes.set_title(title, fontweight="bold", pad=20)
+    lines = [line for axes in row for line in axes.get_legend_handles_labels()[0]]
+    shown = {str(line.get_label()): line for line in lines}
+    figure.legend(handles=shown.values(), fontsize=9, ncols=3, loc="outside lower center")
     return figure
 
 
@@ -65,7 +61,6 @@ def _hyperplane(axes: Axes, plane: Hyperplane) -> None:
     axes.set(aspect="equal", xlabel="x\N{SUBSCRIPT ONE}", ylabel="x\N{SUBSCRIPT TWO}")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MultipleLocator(1))
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _lines(axes: Axes, w: Array, b: float) -> None:
@@ -86,6 +81,8 @@ def _number(value: float) -> str:
 def pipeline_graph(needs: Mapping[str, Sequence[str]], times: Mapping[str, int]) -> Figure:
     """Draw the stages of a pipeline from left to right, each after those whose results it takes.
 
+    What follows from other needs is left out.
+
     Parameters
     ----------
     needs : mapping of str to sequence of str
@@ -93,24 +90,29 @@ def pipeline_graph(needs: Mapping[str, Sequence[str]], times: Mapping[str, int])
     times : mapping of str to int
         How often a stage runs.
     """
-    routes, places = _layered(needs)
-    columns, lanes = (np.array(list(places.values())).T[k] for k in (0, 1))
-    figure = new_figure(1.25 * columns.max() + 1.3, 0.7 * np.ptp(lanes) + 0.8)
+    graph = nx.DiGraph([(before, stage) for stage, all_ in needs.items() for before in all_])
+    graph.add_nodes_from(needs)
+    reduced = nx.transitive_reduction(graph)
+    places = _places(reduced)
+    columns, rows = np.array(list(places.values())).T
+    figure = new_figure(1.25 * columns.max() + 1.3, 0.7 * np.ptp(rows) + 0.8)
     axes = figure.subplots()
-    for route in routes:
-        axes.add_patch(PathPatch(_curve([places[stop] for stop in route]), fill=False,
-                                 edgecolor=SOFT, linewidth=1.1, zorder=1))  # fmt: skip
-        x, y = places[route[-1]]
-        axes.plot([x - HALF - 0.02], [y], ">", color=SOFT, markersize=5, zorder=2)
+    for before, stage in sorted(reduced.edges):  # they come from sets
+        (x, y), (to_x, to_y) = places[before], places[stage]
+        turn, end = to_x - 1 + HALF, to_x - HALF
+        bend = [(x + HALF, y), (turn, y), (to_x - 0.5, y), (to_x - 0.5, to_y), (end, to_y)]
+        codes = [Path.MOVETO, Path.LINETO, *[Path.CURVE4] * 3]
+        axes.add_patch(PathPatch(Path(bend, codes), fill=False, edgecolor=SOFT, linewidth=1.1))
+        axes.plot([end - 0.02], [to_y], ">", color=SOFT, markersize=5)
     for stage in needs:
         x, y = places[stage]
         n = times.get(stage, 1)
         words = stage.split("_", 1) + [f"\N{MULTIPLICATION SIGN} {n}"] * (n > 1)
-        axes.text(x, y, "\n".join(words), ha="center", va="center", fontsize=9, zorder=4)
-        axes.add_patch(FancyBboxPatch((x - HALF, y - 0.36), 2 * HALF, 0.72, facecolor=GROUND,
-                                      edgecolor=BLUE, zorder=3,
-                                      boxstyle="round,pad=0,rounding_size=0.06"))  # fmt: skip
-    axes.set(xlim=(-0.5, columns.max() + 0.5), ylim=(lanes.min() - 0.5, lanes.max() + 0.5))
+        axes.text(x, y, "\n".join(words), ha="center", va="center", fontsize=9)
+        axes.add_patch(FancyBboxPatch((x - HALF, y - 0.36), 2 * HALF, 0.72,
+                                      boxstyle="round,pad=0,rounding_size=0.06",
+                                      facecolor=GROUND, edgecolor=BLUE))  # fmt: skip
+    axes.set(xlim=(-0.5, columns.max() + 0.5), ylim=(rows.min() - 0.5, rows.max() + 0.5))
     axes.set_axis_off()
     return figure
 
@@ -119,76 +121,25 @@ HALF = 0.36
 """Half the width of a stage's box, in columns."""
 
 
-def _layered(
-    needs: Mapping[str, Sequence[str]],
-) -> tuple[list[list[str]], dict[str, tuple[float, float]]]:
-    """Lay out a graph as Sugiyama does: in layers, with a place in each that a line passes.
+def _places(graph: "nx.DiGraph[str]") -> dict[str, tuple[int, int]]:
+    """Give a column and a row to each stage, so that no line runs through another stage.
 
-    What follows from other needs is left out. Gives the routes, as names of the places they go
-    through, and the places of stages and of lines.
+    A line stays in the row of its stage up to the column before the one it leads to, so the row is
+    taken up to there. Of the free rows a stage has the one nearest to those of its needs.
     """
-    graph = nx.DiGraph([(before, stage) for stage, all_ in needs.items() for before in all_])
-    graph.add_nodes_from(needs)
-    layers = {
-        name: k for k, names in enumerate(nx.topological_generations(graph)) for name in names
-    }
-    routes = []
-    for before, stage in sorted(nx.transitive_reduction(graph).edges):
-        passed = range(layers[before] + 1, layers[stage])
-        stops = [f"{before}>{stage}@{layer}" for layer in passed]
-        layers |= dict(zip(stops, passed, strict=True))
-        routes.append([before, *stops, stage])
-    neighbours: dict[str, list[str]] = {name: [] for name in layers}
-    for route in routes:
-        for one, other in pairwise(route):
-            neighbours[one].append(other)
-            neighbours[other].append(one)
-    columns: list[list[str]] = [[] for _ in range(max(layers.values()) + 1)]
-    for name in sorted(layers):
-        columns[layers[name]].append(name)
-    return routes, _placed(columns, neighbours)
-
-
-SWEEPS = 12
-"""Back and forth over the columns, after which pipelines of this size no longer change."""
-
-
-def _placed(
-    columns: Sequence[list[str]], neighbours: Mapping[str, Sequence[str]]
-) -> dict[str, tuple[float, float]]:
-    """Place names in columns, each as near the mean of its neighbours as there is room."""
-    height = {
-        name: k - (len(column) - 1) / 2 for column in columns for k, name in enumerate(column)
-    }
-    layer = {name: k for k, column in enumerate(columns) for name in column}
-    for sweep in range(SWEEPS):
-        forth = sweep % 2 == 0
-        for k in range(len(columns))[:: 1 if forth else -1]:
-            side = k - 1 if forth else k + 1
-            wanted = {}
-            for name in columns[k]:
-                on_side = [height[n] for n in neighbours[name] if (layer[n] <= side) == forth]
-                wanted[name] = float(np.mean(on_side)) if on_side else height[name]
-            height |= _with_gaps(wanted)
-    return {name: (float(layer[name]), -at) for name, at in height.items()}
-
-
-def _with_gaps(wanted: Mapping[str, float]) -> dict[str, float]:
-    """Move heights at least 1 apart, in their order and about their mean."""
-    names = sorted(wanted, key=lambda name: (wanted[name], name))
-    moved: list[float] = []
-    for name in names:
-        moved.append(max(wanted[name], moved[-1] + 1) if moved else wanted[name])
-    shift = np.mean([wanted[name] for name in names]) - np.mean(moved)
-    return {name: float(at + shift) for name, at in zip(names, moved, strict=True)}
-
-
-def _curve(stops: Sequence[tuple[float, float]]) -> Path:
-    """Give a line that is level beside and between the places that it goes through."""
-    points, codes = [(stops[0][0] + HALF, stops[0][1])], [Path.MOVETO]
-    for (x, y), (to_x, to_y) in pairwise(stops):
-        start, end = x + HALF, to_x - HALF
-        middle = (start + end) / 2
-        points += [(start, y), (middle, y), (middle, to_y), (end, to_y)]
-        codes += [Path.LINETO, Path.CURVE4, Path.CURVE4, Path.CURVE4]
-    return Path(points, codes)
+    generations = enumerate(nx.topological_generations(graph))
+    columns = {stage: column for column, stages in generations for stage in stages}
+    places: dict[str, tuple[int, int]] = {}
+    taken: set[tuple[int, int]] = set()
+    # What leads on from a stage comes before what stands beside it, so that few lines cross
+    for stage in nx.lexicographical_topological_sort(graph, lambda name: (-columns[name], name)):
+        column = columns[stage]
+        end = max([columns[after] for after in graph[stage]], default=column + 1)
+        wanted = fmean([places[before][1] for before in graph.predecessors(stage)] or [0])
+        for row in sorted(range(-len(columns), len(columns)), key=lambda row: abs(row - wanted)):
+            passed = {(k, row) for k in range(column, end)}
+            if taken.isdisjoint(passed):
+                break
+        taken |= passed
+        places[stage] = column, row
+    return places

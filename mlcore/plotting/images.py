@@ -3,9 +3,16 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mlcore.plotting.style import CURVE_COLOURS, Array, display, image, new_figure, panels
+from mlcore.plotting.style import CURVE_COLOURS, Array, display, new_figure, panels
+
+
+def _image(axes: Axes, pixels: Array, title: str, fontsize: int) -> None:
+    """Draw an image of 784 pixels in [0, 1], dark on light."""
+    axes.imshow(pixels.reshape(28, 28), cmap="gray_r", vmin=0, vmax=1)
+    axes.set_title(title, loc="center", fontsize=fontsize)
 
 
 def image_samples(images: Array, labels: Sequence[str], title: str) -> Figure:
@@ -16,25 +23,8 @@ def image_samples(images: Array, labels: Sequence[str], title: str) -> Figure:
     for axes in grid.flat:
         axes.set_axis_off()
     for axes, pixels, label in zip(grid.flat, images, labels, strict=False):
-        image(axes, pixels)
-        axes.set_title(label, fontsize=10)
+        _image(axes, pixels, label, 10)
     return figure
-
-
-def reconstructions(originals: Array, versions: Mapping[str, Array], title: str) -> Figure:
-    """Draw images, below them their reconstructions, and below each of these its error.
-
-    Parameters
-    ----------
-    originals : ndarray of shape (n_images, 784)
-    versions : mapping of str to ndarray of that shape
-        One row of images per name, and one of absolute differences from the originals.
-    title : str
-    """
-    rows = {"original": originals}
-    for name, images in versions.items():
-        rows |= {display(name): images, f"{display(name)},\nerror": np.abs(images - originals)}
-    return image_rows(rows, title)
 
 
 def image_rows(
@@ -54,9 +44,7 @@ def image_rows(
         axes.spines[:].set_visible(False)
     for (name, images), line in zip(rows.items(), grid, strict=True):
         for j, pixels in enumerate(images):
-            image(line[j], pixels)
-            if titles:
-                line[j].set_title(titles[name][j], fontsize=8)
+            _image(line[j], pixels, titles[name][j] if titles else "", 8)
         line[0].set_ylabel(name)
     return figure
 
@@ -94,8 +82,7 @@ def class_map(
                           bbox={"boxstyle": "round,pad=0.2", "facecolor": "white",
                                 "edgecolor": colour, "linewidth": 1.8})  # fmt: skip
         axes.set(xlabel=f"{axis} 1", ylabel=f"{axis} 2", xticks=[], yticks=[])
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.set_title(display(name), loc="left", fontsize=10, fontweight="bold")
+        axes.set_title(display(name), fontweight="bold")
     return figure
 
 

@@ -3,11 +3,10 @@
 import io
 import re
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from matplotlib import rc_context
+from matplotlib import rc_context, rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -34,6 +33,11 @@ ON_LIGHT, ON_DARK = "#000001", "#fffffe"
 DASHES: Sequence[Any] = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)), (0, (3, 3)),
                          (0, (1, 3)))  # fmt: skip
 """Of lines that coincide, as many as `CURVE_COLOURS`."""
+
+rcParams.update({
+    "axes.spines.top": False, "axes.spines.right": False, "axes.titlelocation": "left",
+    "axes.titlesize": 10, "grid.color": FAINT, "legend.frameon": False,
+})  # fmt: skip
 
 DISPLAY = {"relu": "ReLU", "leaky_relu": "leaky ReLU"}
 """Names that read better than their keys."""
@@ -99,32 +103,21 @@ def panels(
     return figure, list(figure.subplots(1, n, squeeze=False, **shared)[0])
 
 
-def image(axes: Axes, pixels: Array) -> None:
-    """Draw an image of 784 pixels in [0, 1], dark on light."""
-    axes.imshow(pixels.reshape(28, 28), cmap="gray_r", vmin=0, vmax=1)
-
-
-def frameless(axes: Axes, *sides: str, ticks: Literal["x", "y", "both"] = "both") -> None:
-    """Leave out sides of the frame, all if none is named, and the marks of ticks."""
-    axes.spines[list(sides) if sides else slice(None)].set_visible(False)
-    axes.tick_params(axis=ticks, length=0)
+def frameless(axes: Axes) -> None:
+    """Leave out the frame and the marks of ticks."""
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
 
 
 def plain(axes: Axes) -> None:
-    """Leave of a frame two sides and faint lines."""
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color=FAINT, linewidth=0.8)
+    """Draw faint lines behind what is to be read at the left axis."""
+    axes.grid(axis="y")
     axes.set_axisbelow(True)
 
 
-def apart(values: Sequence[float], gap: float) -> list[float]:
-    """Move values in [0, 1] apart, by as little as leaves `gap` between neighbours."""
-    order = sorted(range(len(values)), key=lambda k: values[k])
-    moved = list(values)
-    for below, k in pairwise(order):
-        moved[k] = max(moved[k], moved[below] + gap)
-    top = 1.0
-    for k in reversed(order):  # back from the upper end
-        moved[k] = min(moved[k], top)
-        top = moved[k] - gap
-    return moved
+def listed(axes: Axes, labels: Sequence[str]) -> None:
+    """Name rows at 0, 1 and so on, the first on top."""
+    axes.set_yticks(range(len(labels)), labels, fontsize=8.5)
+    axes.set_ylim(len(labels) - 0.4, -0.6)
+    axes.spines.left.set_visible(False)
+    axes.tick_params(axis="y", length=0)

@@ -1,18 +1,28 @@
 """Pictures that are tables of numbers, coloured."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib import colormaps
+from matplotlib.artist import setp
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from mlcore.plotting.style import ON_DARK, ON_LIGHT, Array, display, frameless, new_figure, panels
+from mlcore.plotting.style import (
+    ON_DARK,
+    ON_LIGHT,
+    VERMILION,
+    Array,
+    display,
+    frameless,
+    new_figure,
+    panels,
+)
 
 LOW = 0.9
 """Accuracies below have a hue of their own: the scale is for those that differ by little."""
@@ -20,55 +30,52 @@ LOW = 0.9
 PALE_RED = "#f4c7ab"
 
 
-def _cells(axes: Axes, values: Array, shades: ScalarMappable) -> list[str]:
-    """Draw cells from the top, and give the colour of text that is readable on each."""
+def _cells(axes: Axes, table: pd.DataFrame, shades: ScalarMappable) -> Iterator[dict[str, Any]]:
+    """Draw a table's cells from the top; gives of each how text in its middle is readable."""
+    values = table.to_numpy(float)
     low, high = shades.get_clim()
     axes.pcolormesh(values, cmap=shades.cmap, vmin=low, vmax=high, edgecolors="white",
                     linewidth=1.5)  # fmt: skip
-    n_rows, n_columns = values.shape
-    axes.set(xlim=(0, n_columns), ylim=(n_rows, 0))
+    axes.set_xticks(np.arange(len(table.columns)) + 0.5, list(table.columns))
+    axes.set_yticks(np.arange(len(table)) + 0.5, list(table.index))
+    axes.set(xlim=(0, len(table.columns)), ylim=(len(table), 0))
     frameless(axes)
-    grounds = shades.to_rgba(values).reshape(-1, 4)[:, :3] @ (0.3, 0.59, 0.11)
-    return [ON_LIGHT if bright > 0.5 else ON_DARK for bright in grounds]
+    grounds = shades.to_rgba(values)[..., :3] @ (0.3, 0.59, 0.11)
+    for (row, column), bright in np.ndenumerate(grounds):
+        yield {"x": column + 0.5, "y": row + 0.5, "ha": "center", "va": "center",
+               "color": ON_LIGHT if bright > 0.5 else ON_DARK}  # fmt: skip
 
 
-def _names(axes: Axes, columns: Sequence[str], rows: Sequence[str]) -> None:
-    axes.set_xticks(np.arange(len(columns)) + 0.5, list(columns))
-    axes.set_yticks(np.arange(len(rows)) + 0.5, list(rows))
+def _bar(figure: Figure, shades: ScalarMappable, axes: Any, label: str) -> Axes:
+    bar = figure.colorbar(shades, ax=axes, extend="min", fraction=0.05, label=label)
+    bar.outline.set_visible(False)
+    return bar.ax
 
 
-def accuracy_heatmap(
-    accuracies: pd.DataFrame, published: pd.DataFrame | None = None, title: str = ""
-) -> Figure:
+def accuracy_heatmap(accuracies: pd.DataFrame, published: pd.DataFrame, title: str) -> Figure:
     """Draw test accuracy over activation (rows) and initialisation (columns).
 
     Parameters
     ----------
-    accuracies : DataFrame
-        Fractions.
-    published : DataFrame, optional
-        The study's fractions in the same layout, written beside ours in small.
+    accuracies, published : DataFrame
+        Ours and the study's, as fractions, in the same layout; NaN where the study has none.
     title : str
     """
     figure = new_figure(6.9, 2.9, title)
     axes = figure.subplots()
-    values = 100 * accuracies.to_numpy(float)
-    low, high = 100 * LOW, max(98.0, np.nanmax(values))
+    ours = 100 * accuracies.rename(index=display, columns=lambda name: f"{display(name)} init")
+    low, high = 100 * LOW, max(98.0, np.nanmax(ours))
     shades = ScalarMappable(Normalize(low, high), colormaps["YlGnBu"].with_extremes(under=PALE_RED))
-    inks = iter(_cells(axes, values, shades))
-    for (row, column), value in np.ndenumerate(values):
-        ink, x, y = next(inks), column + 0.5, row + 0.5
-        theirs = np.nan if published is None else 100 * published.iloc[row, column]
-        known = bool(np.isfinite(theirs))
-        axes.text(x - 0.03 * known, y, f"{value:.2f}", ha="right" if known else "center",
-                  va="center", color=ink, fontsize=12)  # fmt: skip
+    values = zip(ours.to_numpy(float).flat, (100 * published).to_numpy(float).flat, strict=True)
+    for text, (value, theirs) in zip(_cells(axes, ours, shades), values, strict=True):
+        known, middle = bool(np.isfinite(theirs)), text["x"]
+        text |= {"x": middle - 0.03 * known, "ha": "right" if known else "center"}
+        axes.text(**text, s=f"{value:.2f}", fontsize=12)
         if known:
-            axes.text(x + 0.03, y, f"study {theirs:.2f}", va="center", color=ink, fontsize=8.5)
-    _names(axes, [f"{display(name)} init" for name in accuracies.columns],
-           [display(name) for name in accuracies.index])  # fmt: skip
-    bar = figure.colorbar(shades, ax=axes, extend="min", fraction=0.05, label="test accuracy (%)")
-    bar.ax.set_title(f"below {low:g}", fontsize=8.5, y=-0.16)
-    bar.outline.set_visible(False)
+            text |= {"x": middle + 0.03, "ha": "left"}
+            axes.text(**text, s=f"study {theirs:.2f}", fontsize=8.5)
+    bar = _bar(figure, shades, axes, "test accuracy (%)")
+    bar.set_title(f"below {low:g}", loc="center", fontsize=8.5, y=-0.16)
     return figure
 
 
@@ -98,12 +105,10 @@ def search_heatmaps(
         of_solver = candidates.assign(best=best)[candidates["solver"] == solver]
         theirs = chosen[1:] if chosen and chosen[0] == solver else None
         _search_panel(axes, of_solver, shades, theirs)
-        axes.set_title(solver, loc="left", fontsize=10, fontweight="bold")
+        axes.set_title(solver, fontweight="bold")
     row[0].set_ylabel("learning rate")
     shades.set_array(accuracies)
-    bar = figure.colorbar(shades, ax=row, extend="min", fraction=0.05)
-    bar.set_label("cross-validated accuracy (%)")
-    bar.outline.set_visible(False)
+    _bar(figure, shades, row, "cross-validated accuracy (%)")
     return figure
 
 
@@ -111,28 +116,22 @@ def _search_panel(
     axes: Axes, candidates: pd.DataFrame, shades: ScalarMappable, chosen: Any
 ) -> None:
     if candidates["mean_accuracy"].nunique() == 1 < len(candidates):
-        (value,) = 100 * candidates["mean_accuracy"].unique()
-        (ink,) = _cells(axes, np.array([[value]]), shades)
-        axes.text(0.5, 0.5, f"{value:.1f}\nwith every rate\nand batch size", ha="center",
-                  va="center", color=ink)  # fmt: skip
+        value = 100 * candidates["mean_accuracy"].iloc[0]
+        (text,) = _cells(axes, pd.DataFrame([value]), shades)
+        axes.text(**text, s=f"{value:.1f}\nwith every rate\nand batch size")
         axes.set(xticks=[], yticks=[])
         return
-    table = candidates.pivot(
-        index="learning_rate", columns="batch_size", values=["mean_accuracy", "best"]
-    )
-    values, best = 100 * table["mean_accuracy"].to_numpy(float), table["best"].to_numpy(bool)
-    rates, sizes = list(table.index), list(table["mean_accuracy"].columns)
-    inks = iter(_cells(axes, values, shades))
-    for (i, j), value in np.ndenumerate(values):
-        notes = ["best"] * bool(best[i, j])
-        if chosen is not None and (rates[i], sizes[j]) == tuple(chosen):
+    by_rate = candidates.sort_values(["learning_rate", "batch_size"])
+    table = 100 * by_rate.pivot(index="learning_rate", columns="batch_size", values="mean_accuracy")
+    texts = _cells(axes, table.rename("{:g}".format, axis=0), shades)
+    for text, row in zip(texts, by_rate.to_dict("records"), strict=True):
+        notes = ["best"] * row["best"]
+        if chosen == (row["learning_rate"], row["batch_size"]):
             notes.append("the study's")
-            axes.add_patch(Rectangle((j + 0.03, i + 0.03), 0.94, 0.94, fill=False, linewidth=2,
-                                     edgecolor="#D55E00"))  # fmt: skip
-        words = "\n".join([f"{value:.1f}", *notes])
-        axes.text(j + 0.5, i + 0.5, words, ha="center", va="center", color=next(inks), fontsize=9,
-                  fontweight="bold" if notes else "normal")  # fmt: skip
-    _names(axes, [str(size) for size in sizes], [f"{rate:g}" for rate in rates])
+            axes.add_patch(Rectangle((text["x"] - 0.47, text["y"] - 0.47), 0.94, 0.94, fill=False,
+                                     linewidth=2, edgecolor=VERMILION))  # fmt: skip
+        words = "\n".join([f"{100 * row['mean_accuracy']:.1f}", *notes])
+        axes.text(**text, s=words, fontsize=9, fontweight="bold" if notes else "normal")
     axes.set_xlabel("batch size")
 
 
@@ -153,19 +152,13 @@ def confusion_matrices(counts: Mapping[str, Array], classes: Sequence[str], titl
         axes.set_axis_off()
     for axes, (name, matrix) in zip(grid.flat, counts.items(), strict=False):
         shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-        inks = iter(_cells(axes, shares, ScalarMappable(Normalize(0, 1), "Blues")))
-        for (i, j), count in np.ndenumerate(matrix):
-            ink = next(inks)
+        table = pd.DataFrame(shares, classes, classes)
+        texts = _cells(axes, table, ScalarMappable(Normalize(0, 1), "Blues"))
+        for text, count in zip(texts, matrix.flat, strict=True):
             if count:
-                axes.text(j + 0.5, i + 0.5, str(count), ha="center", va="center", color=ink,
-                          fontsize=9)  # fmt: skip
-        _names(axes, classes, classes)
-        axes.tick_params(axis="x", rotation=45)
-        for tick in axes.get_xticklabels():
-            tick.set(ha="right", rotation_mode="anchor")
-        axes.set_title(display(name), loc="left", fontsize=10, fontweight="bold")
-    for axes in grid[-1]:
-        axes.set_xlabel("taken for")
-    for axes in grid[:, 0]:
-        axes.set_ylabel("true class")
+                axes.text(**text, s=str(count), fontsize=9)
+        setp(axes.get_xticklabels(), rotation=45, ha="right", rotation_mode="anchor")
+        axes.set_title(display(name), fontweight="bold")
+    setp(grid[-1], xlabel="taken for")
+    setp(grid.T[0], ylabel="true class")
     return figure

@@ -15,7 +15,7 @@ from mlcore.judging.parts import PARTS
 from mlcore.judging.replicates import read_curves, read_replicates
 from mlcore.plotting import Picture
 from mlcore.report.pictures import fashion, grid, study
-from mlcore.training.weights import load_mlp
+from mlcore.training.weights import MLPWeights, load_mlp
 
 METHODS = {"classifier": "partial_fit", "autoencoder": "partial_fit", "feature_classifier": ""}
 """Of each part, how the models were trained whose losses the study shows."""
@@ -61,16 +61,15 @@ def as_images(find: Callable[[str], Path], runs: study.Grid, n_images: int) -> d
     """Draw what consists of dots, too many to be lines; the first `n_images` of the test part."""
     data = find("data/fashion_mnist.npz")
     parts = from_arrays(load_arrays(data), str(data))
-    classifiers, autoencoders = (
-        {
-            shown: load_mlp(find(f"models/{part}/{name}.npz"))
-            for shown, name in trained(part, runs, "fit").items()
-        }
-        for part in ("classifier", "autoencoder")
-    )
+
+    def models(part: str) -> dict[str, MLPWeights]:
+        names = trained(part, runs, "fit")
+        return {k: load_mlp(find(f"models/{part}/{name}.npz")) for k, name in names.items()}
+
+    autoencoders = models("autoencoder")
     features = {name: load_arrays(find(f"data/features/{name}.npz")) for name in autoencoders}
     return {
         **fashion.images(parts["test"], autoencoders, n_images),
-        **fashion.confusion(parts["test"], np.unique(parts["train"].y), classifiers),
+        **fashion.confusion(parts["test"], np.unique(parts["train"].y), models("classifier")),
         "codes": fashion.codes(features),
     }

@@ -22,7 +22,6 @@ Models = Mapping[str, MLPWeights]
 N_PAIRS = 4
 """Pairs of classes that are confused most, shown for each classifier."""
 
-
 TITLES = {
     "classifier": "Fashion-MNIST: losses of the classifiers",
     "autoencoder": "Fashion-MNIST: losses of the autoencoders",
@@ -37,12 +36,12 @@ def losses(part: str, names: Mapping[str, str], table: pd.DataFrame) -> Picture:
         shown: table[table["run"] == name].dropna(axis="columns", how="all")
         for shown, name in names.items()
     }
-    last = {shown: history.filter(like="_loss").iloc[-1] for shown, history in histories.items()}
-    told = ", ".join(
-        f"{display(k)} {' and '.join(map('{:.3g}'.format, v))}" for k, v in last.items()
-    )
+    told = []
+    for shown, history in histories.items():
+        last = history.filter(like="_loss").iloc[-1]
+        told.append(f"{display(shown)} {' and '.join(map('{:.3g}'.format, last))}")
     which = "Training loss" if part == "feature_classifier" else "Training and validation loss"
-    shows = f"{which} after the last epoch: {told}."
+    shows = f"{which} after the last epoch: {', '.join(told)}."
     return plotting.loss_panels(histories, unit, TITLES[part]), shows
 
 
@@ -53,9 +52,8 @@ def search(table: pd.DataFrame, summary: Mapping[str, Any]) -> Picture:
     """
     ranked = table.sort_values("rank")
     best, last = ranked.iloc[0], ranked.iloc[-1]
-    printed = summary["fashion_search"]["best"]
-    keys = ("solver", "learning_rate_init", "batch_size")
-    solver, rate, size = (printed[key]["published"] for key in keys)
+    printed = {key: of["published"] for key, of in summary["fashion_search"]["best"].items()}
+    solver, rate, size = (printed[k] for k in ("solver", "learning_rate_init", "batch_size"))
     title = "Fashion-MNIST: grid search, accuracy over the folds (%)"
     return (
         plotting.search_heatmaps(ranked, title, (solver, rate, size)),
@@ -69,10 +67,11 @@ def search(table: pd.DataFrame, summary: Mapping[str, Any]) -> Picture:
 def images(test: Part, autoencoders: Models, n_images: int) -> dict[str, Picture]:
     """Draw the first test images (report, figure 6) and their reconstructions (figure 9)."""
     shown, classes = test.X[:n_images], [FASHION_CLASSES[label] for label in test.y[:n_images]]
-    versions, errors = {}, []
+    rows, errors = {"original": shown}, []
     for name, model in autoencoders.items():
-        versions[name] = reconstruct(shown, *model)
-        mse = float(np.mean((reconstruct(test.X, *model) - test.X) ** 2))
+        again = reconstruct(shown, *model)
+        rows |= {display(name): again, f"{display(name)},\nerror": np.abs(again - shown)}
+        mse = np.mean((reconstruct(test.X, *model) - test.X) ** 2)
         errors.append(f"{display(name)} {mse:.4f}")
     title = "Fashion-MNIST: test images, reconstructions, and absolute errors on the same scale"
     return {
@@ -81,7 +80,7 @@ def images(test: Part, autoencoders: Models, n_images: int) -> dict[str, Picture
             f"Images of clothing: {', '.join(classes)}.",
         ),
         "reconstructions": (
-            plotting.reconstructions(shown, versions, title),
+            plotting.image_rows(rows, title),
             "The same images as the autoencoders give them back, and the absolute differences. "
             f"Mean squared error on all test images: {', '.join(errors)}.",
         ),
@@ -149,14 +148,9 @@ def codes(features: Mapping[str, Mapping[str, Array]]) -> Picture:
             f"for {display(name)} {FASHION_CLASSES[apart.idxmax()]} lies most apart, "
             f"{FASHION_CLASSES[apart.idxmin()]} least"
         )
+    title = "Fashion-MNIST: 32-d codes of the test images"
     return (
-        plotting.class_map(
-            views,
-            y,
-            FASHION_CLASSES,
-            "principal component",
-            "Fashion-MNIST: 32-d codes of the test images",
-        ),
+        plotting.class_map(views, y, FASHION_CLASSES, "principal component", title),
         f"Points in the plane by class. The two components hold {' and '.join(shares)} of the "
         f"variance. By the mean silhouette of the classes, {'; '.join(sentences)}.",
     )

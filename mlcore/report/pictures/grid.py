@@ -26,6 +26,10 @@ def _by_cell(table: pd.DataFrame, cells: Sequence[str]) -> dict[str, pd.DataFram
     return {cell: table[table["run"] == cell] for cell in cells}
 
 
+def _by_pair(by_cell: Mapping[str, Any]) -> dict[tuple[str, str], Any]:
+    return {_pair(cell): value for cell, value in by_cell.items()}
+
+
 def losses(
     cells: Sequence[str], table: pd.DataFrame, replicates: pd.DataFrame, curves: pd.DataFrame
 ) -> dict[str, Picture]:
@@ -53,21 +57,16 @@ def validation(cells: Sequence[str], table: pd.DataFrame) -> Picture:
     """Draw the validation losses of all cells."""
     histories = _by_cell(table, cells)
     last = [f"{_words(c)} {history['val_loss'].iloc[-1]:.3g}" for c, history in histories.items()]
-    by_pair = {_pair(cell): history for cell, history in histories.items()}
     shows = f"Validation loss after the last epoch: {', '.join(last)}."
-    return plotting.grid_curves(by_pair, "MNIST: validation loss of the grid"), shows
+    return plotting.grid_curves(_by_pair(histories), "MNIST: validation loss of the grid"), shows
 
 
 def diagnostics(cells: Sequence[str], table: pd.DataFrame) -> Picture:
     """Draw why cells learn or fail."""
     rows = _by_cell(table, cells)
-    reasons = {
-        cell: _rounded(explain(of_cell.iloc[-1].to_dict())) for cell, of_cell in rows.items()
-    }
-    by_pair = {_pair(cell): of_cell for cell, of_cell in rows.items()}
+    reasons = {cell: _rounded(explain(row.iloc[-1].to_dict())) for cell, row in rows.items()}
     title = "MNIST: why networks learn or fail"
-    clauses = {_pair(cell): why for cell, why in reasons.items()}
-    figure = plotting.diagnostic_grid(by_pair, clauses, title)
+    figure = plotting.diagnostic_grid(_by_pair(rows), _by_pair(reasons), title)
     told = [f"{_words(cell)}: {reason}." for cell, reason in reasons.items()]
     # str.capitalize would make "Relu" of "ReLU"
     return figure, " ".join(sentence[0].upper() + sentence[1:] for sentence in told)
@@ -90,12 +89,11 @@ def heatmap(ours: Mapping[str, float], summary: Mapping[str, Any]) -> Picture:
     """
     study = summary["mnist_grid"]["test_accuracy"]
     accuracies, published = pd.DataFrame(), pd.DataFrame()
-    for cell, accuracy in ours.items():
-        activation, init = _pair(cell)
+    for (activation, init), accuracy in _by_pair(ours).items():
         accuracies.loc[activation, init] = accuracy
         printed = study.get(activation, {}).get(init, {}).get("published", np.nan)
         published.loc[activation, init] = printed
-    best, worst = (pick(ours, key=lambda cell: ours[cell]) for pick in (max, min))
+    best, worst = (pick(ours, key=ours.__getitem__) for pick in (max, min))
     title = "MNIST test accuracy of the network from scratch (%)"
     return (
         plotting.accuracy_heatmap(accuracies, published, title),

@@ -104,9 +104,7 @@ def interventions(alternatives: Sequence[Mapping[str, Any]], runs: Grid) -> Pict
         ]
         groups[heading] = sorted(rows, key=lambda row: position(row["number"], runs))
     told = [
-        f"{heading}: {', '.join(map(_before_after, rows))}"
-        for heading, rows in groups.items()
-        if rows
+        f"{what}: {', '.join(map(_before_after, rows))}" for what, rows in groups.items() if rows
     ]
     title = "Test accuracy before and after a change"
     shows = f"Test accuracy, %, before and after. {'; '.join(told) or 'Not run yet'}."

@@ -1,9 +1,10 @@
-"""The verdict as pictures."""
+"""Pictures with one row per number: the verdict, changes, the runs of a sweep."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
-from mlcore.plotting.style import FAINT, GROUND, SOFT, frameless, new_figure
+from mlcore.plotting.style import BLUE, FAINT, GROUND, SOFT, frameless, listed, new_figure
 
 
 class Mark(NamedTuple):
@@ -69,24 +70,26 @@ def verdict_chart(groups: Mapping[str, pd.DataFrame], title: str) -> Figure:
     figure = new_figure(8.8, 0.17 * len(rows) + 1.25, title)
     axes = figure.subplots()
     for at, (_, entries) in enumerate(rows):
-        if len(entries) == 1 and entries[0]["verdict"] != "exact":
-            _verdict_row(axes, at, entries[0])
-        else:
-            _exact_row(axes, at, entries)
-    axes.set_yticks(range(len(rows)), [label for label, _ in rows], fontsize=8.5)
-    for tick, (label, _) in zip(axes.get_yticklabels(), rows, strict=True):
-        tick.set_fontweight("bold" if any(map(label.startswith, groups)) else "normal")
-    axes.set(xlim=(-EDGE, EDGE), ylim=(len(rows) - 0.4, -0.6))
+        for k, entry in enumerate(entries):
+            if entry["verdict"] == "exact":
+                _words(axes, at, k, entry, f"{entry['label']} {entry['printed']}".strip())
+            elif pd.isna(entry["low"]):
+                _words(axes, at, k, entry, entry["verdict"], color=SOFT)
+            else:
+                _interval(axes, at, entry)
+    listed(axes, [label for label, _ in rows])
+    for tick in axes.get_yticklabels():
+        tick.set_fontweight("bold" if tick.get_text().startswith(tuple(groups)) else "normal")
+    axes.set_xlim(-EDGE, EDGE)
     axes.set_xlabel("printed lower than our mean \N{LEFTWARDS ARROW}   distance in tolerances   "
                     "\N{RIGHTWARDS ARROW} printed higher", fontsize=9)  # fmt: skip
-    frameless(axes, "top", "right", "left", ticks="y")
     _legends(figure, axes, Counter(entry["verdict"] for _, entries in rows for entry in entries))
     return figure
 
 
 def _legends(figure: Figure, axes: Axes, told: Counter[str]) -> None:
     """Say above what the dots are, and below what else there is."""
-    small: dict[str, Any] = {"frameon": False, "fontsize": 8.5, "handletextpad": 0.5}
+    small: dict[str, Any] = {"fontsize": 8.5, "handletextpad": 0.5}
     axes.legend(handles=_key(told), loc="lower right", bbox_to_anchor=(1.0, 1.0),
                 ncols=len(told), **small)  # fmt: skip
     interval = "95 % interval of a further run"
@@ -114,27 +117,20 @@ def _rows(groups: Mapping[str, pd.DataFrame]) -> Any:
             yield f"{entry['label']}  {entry['printed']}", [entry]
 
 
-def _exact_row(axes: Axes, at: int, entries: Sequence[Mapping[str, Any]]) -> None:
-    for k, entry in enumerate(entries):
-        left = -EDGE + 2 * EDGE * k / PER_LINE + 0.08
-        axes.plot([left], [at], **glyph("exact"))
-        words = f"{entry['label']} {entry['printed']}".strip()
-        axes.text(left + 0.15, at, words, va="center", fontsize=8.5)
+def _words(axes: Axes, at: int, k: int, entry: Mapping[str, Any], words: str, **style: Any) -> None:
+    """Write what there is to say of a number, the `k`-th of its row."""
+    left = -EDGE + 2 * EDGE * k / PER_LINE + 0.08
+    axes.plot([left], [at], **glyph(entry["verdict"]))
+    axes.text(left + 0.15, at, words, va="center", fontsize=8.5, **style)
 
 
-def _verdict_row(axes: Axes, at: int, entry: Mapping[str, Any]) -> None:
+def _interval(axes: Axes, at: int, entry: Mapping[str, Any]) -> None:
+    """Draw a number and the interval of our runs, in tolerances from our mean."""
     mark = glyph(entry["verdict"])
-    if pd.isna(entry["low"]):
-        axes.plot([-EDGE + 0.08], [at], **mark)
-        axes.text(-EDGE + 0.23, at, entry["verdict"], color=SOFT, va="center", fontsize=8.5)
-        return
     axes.add_patch(Rectangle((-1, at - 0.5), 2, 1, color=FAINT, linewidth=0, zorder=0))
-
-    def scaled(value: float) -> float:
-        distance = (value - entry["mean"]) / entry["tolerance"]
-        return float(min(max(distance, -EDGE), EDGE))
-
-    low, high, printed = (scaled(entry[name]) for name in ("low", "high", "published"))
+    values = np.array([entry["low"], entry["high"], entry["published"]])
+    scaled = (values - entry["mean"]) / entry["tolerance"]
+    low, high, printed = scaled.clip(-EDGE, EDGE).tolist()
     axes.plot([low, high], [at, at], color=SOFT, linewidth=1.5)
     for end in (low, high):
         if abs(end) < EDGE:  # else it goes on
@@ -167,6 +163,74 @@ def verdict_dots(parts: Mapping[str, Sequence[str]], title: str) -> Figure:
     axes.set(xticks=[], xlim=(-0.6, DOTS), ylim=(at - 0.5, -0.5))
     frameless(axes)
     told = Counter(verdict for verdicts in parts.values() for verdict in verdicts)
-    figure.legend(handles=_key(told), loc="outside lower left", ncols=len(told), frameon=False,
+    figure.legend(handles=_key(told), loc="outside lower left", ncols=len(told),
                   handletextpad=0.4, columnspacing=1.2)  # fmt: skip
+    return figure
+
+
+def before_after(groups: Mapping[str, Sequence[Mapping[str, Any]]], title: str) -> Figure:
+    """Draw shares before and after changes, in per cent: an arrow from one dot to the other.
+
+    Parameters
+    ----------
+    groups : mapping of str to sequence of mappings
+        By what is changed, a row per number: "label", "default" (None if it is not known), "mean"
+        and "n", the number of runs of the changed. A group without rows has not been run.
+    title : str
+    """
+    n_rows = sum(1 + max(len(rows), 1) for rows in groups.values())
+    figure = new_figure(8.3, 0.19 * n_rows + 1.15, title)
+    axes = figure.subplots()
+    labels: list[str] = []
+    for heading, rows in groups.items():
+        axes.text(0.3, len(labels), heading, va="center", fontsize=8.5, fontweight="bold")
+        labels.append("")
+        for row in rows:
+            _change(axes, len(labels), row)
+            labels.append(row["label"])
+        if not rows:
+            axes.text(0.3, len(labels), "not run yet", va="center", fontsize=8.5, color=SOFT)
+            labels.append("")
+    listed(axes, labels)
+    axes.set(xlim=(0, 100), xlabel="test accuracy (%), mean over runs")
+    axes.grid(axis="x")
+    axes.set_axisbelow(True)
+    axes.plot([], [], label="as the study has it", **BEFORE)
+    axes.plot([], [], label="changed", **AFTER)
+    figure.legend(loc="outside lower left", ncols=2, fontsize=8.5)
+    return figure
+
+
+BEFORE: dict[str, Any] = {"marker": "o", "markersize": 8, "color": SOFT,
+                          "markerfacecolor": GROUND, "linestyle": "none"}  # fmt: skip
+AFTER: dict[str, Any] = {"marker": "o", "markersize": 5, "color": BLUE, "linestyle": "none"}
+"""Smaller, so that a number which does not change is seen to stay."""
+
+
+def _change(axes: Any, at: int, row: Mapping[str, Any]) -> None:
+    after = 100 * row["mean"]
+    told = f"{after:.1f}"
+    if row["default"] is not None:
+        before = 100 * row["default"]
+        axes.plot([before, after], [at, at], color=SOFT, linewidth=1.2, zorder=1)
+        axes.plot([before], [at], **BEFORE)
+        told = f"{before:.1f} \N{RIGHTWARDS ARROW} {after:.1f}"
+    axes.plot([after], [at], **AFTER)
+    axes.text(1.01, at, f"{told}  ({row['n']} run{'s' * (row['n'] != 1)})", fontsize=8.5,
+              va="center", transform=axes.get_yaxis_transform())  # fmt: skip
+
+
+def sweep_dots(values: Mapping[str, float | None], axis: str) -> Figure:
+    """Draw one number of each run of a sweep as a dot, the runs one below the other.
+
+    By the run's name, None for a run that has no such number; `axis` says what the number is.
+    """
+    figure = new_figure(7.0, 0.28 * len(values) + 1.0)
+    axes = figure.subplots()
+    for row, value in enumerate(values.values()):
+        if value is not None:
+            axes.plot([value], [row], "o", color=BLUE)
+    listed(axes, list(values))
+    axes.set_xlabel(axis)
+    axes.grid(axis="x")
     return figure
