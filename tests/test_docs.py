@@ -73,8 +73,10 @@ def test_the_example_trains(capsys):
 
 def test_the_verdict_is_that_of_the_results():
     told = README.partition("<!-- verdict -->\n")[2].partition("\n<!-- /verdict -->")[0]
-    title, *sentences = findings.lines(read_json(ROOT / "metrics" / "verdict.json"))
-    assert told == f"**{title}.** {' '.join(sentences)}"
+    verdict = read_json(ROOT / "metrics" / "verdict.json")
+    told_of = zip(findings.HEADINGS, findings.summary(verdict), strict=True)
+    lines = [f"- **{heading}** {sentences}" for heading, sentences in told_of]
+    assert told.splitlines() == [f"**{findings.title(verdict)}.**", "", *lines]
 
 
 METRICS = ROOT / "metrics"

@@ -84,10 +84,15 @@ def test_a_list_filters_by_text_and_by_verdict(opened):
     numbers.get_by_label("Find").fill("leaky relu, RANDOM")
     assert entries(page).count() == 1
     assert "leaky ReLU, random" in entries(page).first.inner_text()
-    assert numbers.locator("output").inner_text() == "1 of 98"
+    assert numbers.locator("output").inner_text() == "1 of 98 found"
     numbers.get_by_label("Find").fill("q1 a: loss")  # what is folded comes out
     assert entries(page).count() == 2
-    numbers.get_by_label("Find").fill("")
+    numbers.get_by_label("Find").fill("validation loss, leaky_tanh")
+    assert numbers.locator("output").inner_text() == "none of 98 found"
+    numbers.get_by_label("Find").fill("tanh, validation loss")
+    assert entries(page).count() == 1
+    page.evaluate("location.hash = '#fashion_search.cv_accuracy'")  # not among those found
+    assert page.locator('[id="fashion_search.cv_accuracy"] .panel').is_visible()
     chip = numbers.get_by_role("button", name="exact")
     chip.click()
     verdicts = entries(page).evaluate_all("all => all.map(e => e.dataset.verdict)")

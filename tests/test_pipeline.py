@@ -126,7 +126,7 @@ def test_the_network_imports_nothing_else_of_the_project(imports):
         ("hydra", {"mlcore.config.compose", "mlcore.config.hydra_app",
                    "hydra_plugins.retrace_dask.launcher"}),
         ("matplotlib", {f"mlcore.plotting.{name}" for name in
-                        ("changes", "curves", "diagrams", "images", "style", "tables", "verdict")}),
+                        ("curves", "diagrams", "images", "rows", "style", "tables")}),
         ("mlflow", {"mlcore.tracking.store", "mlcore.tracking.serving"}),
         ("distributed", {"mlcore.sweeps.cluster"}),
     ],

@@ -10,10 +10,9 @@ from mlcore.judging.claims import CLAIM_VERDICTS, GIVEN
 from mlcore.judging.numbers import VERDICTS
 from mlcore.judging.parts import GROUPS, group_of
 from mlcore.pipeline.dvc_yaml import Stage
-from mlcore.plotting import display
 from mlcore.report import findings
 from mlcore.report.strips import Strip, difference_strip, strip
-from mlcore.report.words import capital, hydra, name_of, shown
+from mlcore.report.words import WORDS, capital, hydra, name_of, shown
 
 INITS = ["zero", "random", "normal"]
 ORDER = [*INITS, "sigmoid", "logistic", "tanh", "relu", "leaky_relu", "identity"]
@@ -120,9 +119,16 @@ def told(claim: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **claim,
         "statements": statements,
+        "turns": turns(claim),
         "decisive": decisive[0] if decisive and claim["verdict"] != "supported" else None,
         "words": findings.counted(claim["verdicts"].values()),
     }
+
+
+def turns(claim: Mapping[str, Any]) -> bool:
+    """Whether a claim that is decided gets another verdict by one of the other bounds."""
+    others = {variant["verdict"] for variant in claim["variants"]}
+    return claim["verdict"] in ("supported", "refuted") and bool(others - {claim["verdict"]})
 
 
 def in_order(verdict: Mapping[str, Any], sensitivity: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -197,7 +203,7 @@ def why(
     metric, _, last = path.rpartition(".")
     for of_section in joint.values():
         sentences += [
-            f"{display(c['first'])} less {display(c['second'])} is printed as "
+            f"{' less '.join(WORDS.get(c[k], c[k]) for k in ('first', 'second'))} is printed as "
             f"{shown(path, c['published'], sign=True)}; our runs, on the same images each, give "
             f"{shown(path, c['interval'][0], sign=True)} to "
             f"{shown(path, c['interval'][1], sign=True)} (p = {c['p']:.2g})."

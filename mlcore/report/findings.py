@@ -15,8 +15,11 @@ Verdict = Mapping[str, Any]
 ENOUGH = 3
 """Runs that a statement takes to be judged."""
 
-SURE = 0.01
-"""p below which a printed difference is told as one that our runs do not give."""
+SURE = 0.05
+"""p below which a printed difference is told as one that our runs do not give, all considered."""
+
+
+HEADINGS = ("What came out again.", "What did not.", "What is not known.")
 
 
 def title(verdict: Verdict) -> str:
@@ -40,7 +43,8 @@ def summary(verdict: Verdict) -> list[str]:
 
 def lines(verdict: Verdict) -> list[str]:
     """Give the findings for the prompt."""
-    return [title(verdict), *summary(verdict)]
+    told = zip(HEADINGS, summary(verdict), strict=True)
+    return [f"{title(verdict)}.", *(f"{heading} {sentences}" for heading, sentences in told)]
 
 
 def n_tested(verdict: Verdict) -> int:
@@ -129,13 +133,13 @@ def _unknown(verdict: Verdict) -> list[str]:
     ):
         if of_kind:
             ends = [
-                shown(n["path"], n["resolution"], sign=True).lstrip("+")
+                shown(n["path"], n["resolution"], sign=True).lstrip("+").removesuffix(" points")
                 for n in (f(of_kind, key=lambda n: n["resolution"]) for f in (min, max))
             ]
-            plural = {"accuracy": "accuracies", "loss": "losses"}[noun]
+            plural, unit = {"accuracy": ("accuracies", " points"), "loss": ("losses", "")}[noun]
             told.append(
                 f"{spelled(len(of_kind))} {noun if len(of_kind) == 1 else plural} could have been "
-                f"off by {' to '.join(dict.fromkeys(ends))} without our noticing."
+                f"off by {' to '.join(dict.fromkeys(ends))}{unit} without our noticing."
             )
     wait = sum(map(waiting, verdict["by_claim"].values()))
     undecided = verdict["claims"].get("undecided", 0) - wait
@@ -164,7 +168,9 @@ def of_numbers(verdict: Verdict, beginning: str) -> str:
 def counted(words: Iterable[str]) -> str:
     """Count verdicts, in their order of strength: "2 reproduced, 10 consistent"."""
     counts = Counter(words)
-    told = [f"{counts[word]} {word.replace(', ', ' ')}" for word in VERDICTS if counts[word]]
+    told = [
+        f"{counts[word]} {word.replace('differs,', 'off')}" for word in VERDICTS if counts[word]
+    ]
     return ", ".join(told)
 
 
@@ -180,7 +186,8 @@ def _departs(joint: Mapping[str, Any]) -> str:
     runs, more = int(of) - 1, int(of) - int(place)
     if not more:
         return f"they depart from our runs more than each of our {runs} own runs does {of_chi2})"
-    return f"{more} of our own {runs} runs depart more from the others {of_chi2})"
+    depart = "departs" if more == 1 else "depart"
+    return f"{more} of our {runs} own runs {depart} more from the rest than they do {of_chi2})"
 
 
 def together(verdict: Verdict, section: str) -> str:
@@ -194,18 +201,23 @@ def together(verdict: Verdict, section: str) -> str:
 
 
 def surprises(verdict: Verdict) -> list[str]:
-    """Say which differences between activations are printed otherwise than our runs give them."""
+    """Say which differences between activations are printed otherwise than our runs give them.
+
+    By Bonferroni's rule, as there are several.
+    """
     found = []
+    n = sum(c["p"] is not None for j in verdict["joint"].values() for c in j["contrasts"])
     for section, joint in verdict["joint"].items():
         for c in joint["contrasts"]:
-            if c["p"] is None or c["p"] >= SURE:
+            if c["p"] is None or n * c["p"] >= SURE:
                 continue
             first, second = (f"{c['metric']}.{c[which]}" for which in ("first", "second"))
             one, other = (name_of(path).rpartition(": ")[2] for path in (first, second))
             found.append(
                 f"One difference between numbers of section {section}: {name_of(c['metric'])}, "
                 f"{one} less {other}, is printed as {shown(first, c['published'], sign=True)}; our "
-                f"runs give {shown(first, c['mean'], sign=True)} on average (p = {c['p']:.2g})."
+                f"runs give {shown(first, c['mean'], sign=True)} on average (p = {c['p']:.2g}, "
+                f"one of {n} differences)."
             )
     return found
 
@@ -270,8 +282,8 @@ def counted_inside(verdict: Verdict) -> str:
     return (
         f"{capital(amount(coverage['n_intervals'], 'printed number'))} can be set beside the "
         f"interval of one further run. {capital(spelled(outside) if outside else 'none')} "
-        f"{'lies' if outside < 2 else 'lie'} outside. If each were a run like ours, "
-        f"{expected:.1f} would on average."
+        f"{'lies' if outside < 2 else 'lie'} outside. Of as many further runs "
+        f"of ours {expected:.1f} would lie outside on average."
     )
 
 
@@ -295,9 +307,9 @@ def choices(rows: Sequence[Mapping[str, Any]]) -> str:
     moving = sum(bool(row["n_moved"]) for row in rows)
     if not rows:
         return "Other choices have not been run yet."
-    return (
-        f"Of {amount(len(rows), 'choice')} made otherwise, {spelled(moving)} "
-        f"{'moves' if moving == 1 else 'move'} a printed number by more than would matter."
+    return capital(
+        f"{spelled(moving) if moving else 'none'} of {amount(len(rows), 'other choice')} "
+        f"{'moves' if moving < 2 else 'move'} a printed number by more than would matter."
     )
 
 

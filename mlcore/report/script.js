@@ -12,17 +12,28 @@
     const verdicts = [...new Set(entries.map((entry) => entry.dataset.verdict))];
     const chosen = new Set();
 
+    const plain = (text) => text.toLowerCase().replaceAll("_", " ").replaceAll("\u2212", "-");
+    const texts = entries.map((entry) => {
+      const parts = entry.querySelectorAll("summary > span:not(.runs)");
+      return plain(Array.from(parts, (part) => part.textContent).join(" "));
+    });
     const update = () => {
-      const wanted = search.value.toLowerCase().trim();
-      for (const entry of entries) {
-        const found = entry.querySelector("summary").textContent.toLowerCase().includes(wanted);
+      const words = plain(search.value).split(/[\s,]+/).filter(Boolean);
+      for (const [i, entry] of entries.entries()) {
+        const found = words.every((word) => texts[i].includes(word));
         entry.hidden = !found || (chosen.size > 0 && !chosen.has(entry.dataset.verdict));
       }
-      const filtered = wanted !== "" || chosen.size > 0;
+      const filtered = words.length > 0 || chosen.size > 0;
       for (const fold of section.querySelectorAll("details.fold")) fold.open = filtered;
       const left = entries.filter((entry) => !entry.hidden).length;
-      shown.textContent = filtered ? `${left} of ${entries.length}` : "";
+      shown.textContent = filtered ? `${left || "none"} of ${entries.length} found` : "";
     };
+    section.addEventListener("reset", () => {
+      search.value = "";
+      chosen.clear();
+      for (const chip of bar.querySelectorAll(".chips button")) chip.ariaPressed = "false";
+      update();
+    });
 
     for (const verdict of verdicts) {
       const chip = document.createElement("button");
@@ -48,7 +59,9 @@
   }
 
   const openTarget = () => {
-    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    // Ids hold nothing that an address would write otherwise
+    const target = document.getElementById(location.hash.slice(1));
+    if (target?.closest("[hidden]")) target.closest("section").dispatchEvent(new Event("reset"));
     for (let node = target; node; node = node.parentElement) {
       if (node.tagName === "DETAILS") node.open = true;
     }
@@ -87,8 +100,8 @@
     button.append(paper);
     button.addEventListener("click", () => {
       enlarged = { button, paper };
-      // At least half as large again; what is wider than the window is moved through it
-      const width = Math.max(1.5 * paper.clientWidth, dialog.ownerDocument.body.clientWidth);
+      // As wide as the window, or half as large again: what is wider is moved through it
+      const width = Math.max(1.5 * paper.clientWidth, 0.95 * document.documentElement.clientWidth);
       paper.style.setProperty("--enlarged", `${Math.round(width)}px`);
       dialog.append(paper);
       dialog.showModal();

@@ -83,7 +83,7 @@ def _rounded(clause: str) -> str:
 
 
 def heatmap(ours: Mapping[str, float], summary: Mapping[str, Any]) -> Picture:
-    """Draw the test accuracies of the grid, by cell, each above the study's.
+    """Draw the test accuracies of the grid, by cell, each with the study's beside it.
 
     `summary` is what `study.compare` made.
     """
@@ -94,10 +94,10 @@ def heatmap(ours: Mapping[str, float], summary: Mapping[str, Any]) -> Picture:
         printed = study.get(activation, {}).get(init, {}).get("published", np.nan)
         published.loc[activation, init] = printed
     best, worst = (pick(ours, key=ours.__getitem__) for pick in (max, min))
-    title = "MNIST test accuracy of the network from scratch (%)"
+    title = "MNIST test accuracy (%): the pipeline's run, and the study's"
     return (
         plotting.accuracy_heatmap(accuracies, published, title),
-        f"Test accuracies of {len(ours)} networks, each above the study's: from "
-        f"{100 * ours[worst]:.2f} % ({_words(worst)}) to {100 * ours[best]:.2f} % "
+        f"Test accuracies of {len(ours)} networks of the pipeline's run, each with the study's "
+        f"beside it: from {100 * ours[worst]:.2f} % ({_words(worst)}) to {100 * ours[best]:.2f} % "
         f"({_words(best)}).",
     )
