@@ -376,6 +376,6 @@ def test_a_clock_set_back_while_it_trains_loses_no_epoch(project, tmp_path):
     )
     assert "warning" not in result.stdout + result.stderr
     assert recorded(project, "select status from runs") == ["FINISHED"]
-    steps = recorded(project, "select step from metrics where key = 'val_loss' order by step")
+    steps = recorded(project, "select step from metrics where key = 'epoch/val_loss' order by step")
     assert steps == list(range(1, 201))
     assert list((project.root / "mlruns" / "pending").iterdir()) == []

@@ -17,7 +17,7 @@ def make(folder, *arguments, env=None):
     return subprocess.run(
         ["make", "--no-print-directory", *arguments],
         cwd=folder,
-        env=env,
+        env={k: v for k, v in (env or os.environ).items() if k != "MAKEFLAGS"},
         capture_output=True,
         text=True,
         check=False,

@@ -649,7 +649,7 @@ NAMED = {
     "train_network seed=1 network.max_epochs=1 classifier.max_epochs=2": "relu seed=1 max_epochs=1",
     "classify_features feature_classifier.seed=1 network.seed=2 tracking=off": "relu seed=1",
     "extract_features autoencoder.activation=relu experiment=smoke": "relu experiment=smoke",
-    "of_a_user a.seed=1 b.seed=2 b.size=3": "relu seed=1 seed=2 size=3",
+    "of_a_user a.seed=1 b.seed=2 b.size=3": "relu a.seed=1 b.seed=2 size=3",
 }
 
 
