@@ -8,15 +8,10 @@ from typing import Any
 
 from mlcore.judging.claims import CLAIM_VERDICTS, GIVEN
 from mlcore.judging.numbers import VERDICTS
-from mlcore.judging.parts import GROUPS, group_of
 from mlcore.pipeline.dvc_yaml import Stage
 from mlcore.report import findings
 from mlcore.report.strips import Strip, difference_strip, strip
-from mlcore.report.words import WORDS, capital, hydra, name_of, shown
-
-INITS = ["zero", "random", "normal"]
-ORDER = [*INITS, "sigmoid", "logistic", "tanh", "relu", "leaky_relu", "identity"]
-"""Of initialisations and activations."""
+from mlcore.report.words import WORDS, capital, hydra, name_of, position, shown
 
 SEVERITY = (
     "not reproduced", "refuted", "differs, immaterially", "undecided", "not testable", "consistent",
@@ -75,9 +70,6 @@ def of_page(
             for kind, counts in verdict["numbers"].items()
         },
         "claim_counts": {w: n for w in WORDS_OF_CLAIMS if (n := verdict["claims"].get(w, 0))},
-        "joint": verdict["joint"],
-        "protocols": verdict["protocols"],
-        "discrepancies": verdict["discrepancies"],
         "numbers": numbers,
         "by_path": {number["path"]: number for number in numbers},
         "by_severity": by_severity(numbers),
@@ -133,12 +125,6 @@ def turns(claim: Mapping[str, Any]) -> bool:
 
 def in_order(verdict: Mapping[str, Any], sensitivity: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Give the numbers in the study's order, each with what its row and panel show."""
-
-    def position(path: str) -> list[int]:
-        group = group_of(path)
-        first = GROUPS.index(group) if group else len(GROUPS)
-        return [first, *(ORDER.index(word) for word in path.split(".") if word in ORDER)]
-
     numbers = verdict["by_number"]
     nearest = nearest_alternatives(sensitivity)
     return [
@@ -200,19 +186,7 @@ def why(
         )
     if number["spread"] == "pooled":
         sentences.append("Its spread is estimated together with that of similar numbers.")
-    metric, _, last = path.rpartition(".")
-    for of_section in joint.values():
-        sentences += [
-            f"{' less '.join(WORDS.get(c[k], c[k]) for k in ('first', 'second'))} is printed as "
-            f"{shown(path, c['published'], sign=True)}; our runs, on the same images each, give "
-            f"{shown(path, c['interval'][0], sign=True)} to "
-            f"{shown(path, c['interval'][1], sign=True)} (p = {c['p']:.2g})."
-            for c in of_section["contrasts"]
-            if c["metric"] == metric
-            and last in (c["first"], c["second"])
-            and c["p"] is not None
-            and c["p"] < 0.05
-        ]
+    sentences += contrasts(path, joint)
     if nearest and number["verdict"] not in ("exact", "reproduced"):
         choice = CHOICES.get(nearest["choice"], nearest["choice"])
         sentences.append(
@@ -220,6 +194,21 @@ def why(
             f"{choice[:1].lower()}{choice[1:]} ({nearest['alternative']})."
         )
     return sentences
+
+
+def contrasts(path: str, joint: Mapping[str, Any]) -> list[str]:
+    """Say how a number's differences to others depart, where our runs hardly give them."""
+    metric, _, name = path.rpartition(".")
+    return [
+        f"{' less '.join(WORDS.get(c[k], c[k]) for k in ('first', 'second'))} is printed as "
+        f"{shown(path, c['published'], sign=True)}; our runs, on the same images each, give "
+        f"{' to '.join(shown(path, end, sign=True) for end in c['interval'])} "
+        f"(p = {c['p']:.2g})."
+        for of_section in joint.values()
+        for c in of_section["contrasts"]
+        if c["metric"] == metric and name in (c["first"], c["second"])
+        if c["p"] is not None and c["p"] < 0.05
+    ]
 
 
 def strip_of(number: Mapping[str, Any]) -> Strip | None:

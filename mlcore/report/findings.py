@@ -6,14 +6,12 @@ from typing import Any
 
 from scipy import stats
 
+from mlcore.judging.claims import MIN_RUNS
 from mlcore.judging.numbers import VERDICTS
 from mlcore.report.words import amount, capital, name_of, percent, shown, spelled
 
 Verdict = Mapping[str, Any]
 """What the stage verdict wrote: metrics/verdict.json."""
-
-ENOUGH = 3
-"""Runs that a statement takes to be judged."""
 
 SURE = 0.05
 """p below which a printed difference is told as one that our runs do not give, all considered."""
@@ -27,7 +25,7 @@ def title(verdict: Verdict) -> str:
     bad, n = len(not_reproduced(verdict)), len(verdict["by_number"])
     refuted, tested = verdict["claims"].get("refuted", 0), n_tested(verdict)
     if bad:
-        claims = f"{refuted or 'none'} of its {tested} claims {_do(refuted)} not hold"
+        claims = f"{refuted} of its {tested} claims {_do(refuted)} not hold"
         numbers = f"{spelled(bad)} of the study's {n} numbers {_do(bad)} not come out again"
         return capital(f"{numbers}; {claims}" if refuted else numbers)
     if not refuted:
@@ -60,7 +58,7 @@ def not_reproduced(verdict: Verdict) -> list[str]:
 def waiting(claim: Mapping[str, Any]) -> bool:
     """Whether a claim is undecided for want of runs."""
     undecided = [s for s in claim["statements"] if s["verdict"] == "undecided"]
-    return claim["verdict"] == "undecided" and any(s["n"] < ENOUGH for s in undecided)
+    return claim["verdict"] == "undecided" and any(s["n"] < MIN_RUNS for s in undecided)
 
 
 def _do(n: int) -> str:
@@ -241,7 +239,7 @@ ORDINALS = ("", "first", "second", "third", "fourth", "fifth", "sixth", "seventh
 
 def discrepancies(points: Sequence[Mapping[str, Any]]) -> str:
     """Say how often report and code disagree, and how often that matters."""
-    run = [[d for d in p["differences"] if d["n"] >= ENOUGH] for p in points]
+    run = [[d for d in p["differences"] if d["n"] >= MIN_RUNS] for p in points]
     tested = [differences for differences in run if differences]
     moving = [differences for differences in tested if sure(differences)]
     told = f"Report and code disagree in {amount(len(points), 'point')}."
@@ -258,7 +256,9 @@ def sure(differences: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
     Their 95 % intervals are made wider, by Bonferroni's rule. Epochs are no result.
     """
-    results = [d for d in differences if d["n"] >= ENOUGH and not d["text"].startswith("n_epochs")]
+    results = [
+        d for d in differences if d["n"] >= MIN_RUNS and not d["text"].startswith("n_epochs")
+    ]
 
     def clear(d: Mapping[str, Any]) -> bool:
         t95, t = (stats.t.ppf(1 - 0.025 / m, d["n"] - 1) for m in (1, len(results)))

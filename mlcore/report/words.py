@@ -1,8 +1,22 @@
 """How numbers and their names are written."""
 
+import json
 from typing import Any
 
-from mlcore.judging.parts import Group, group_of
+from mlcore.judging.parts import GROUPS, group_of
+
+ORDER = (
+    "zero",
+    "random",
+    "normal",
+    "sigmoid",
+    "logistic",
+    "tanh",
+    "relu",
+    "leaky_relu",
+    "identity",
+)
+"""Of initialisations and activations in the study."""
 
 WORDS = {"relu": "ReLU", "leaky_relu": "leaky ReLU", "learning_rate_init": "learning rate"}
 
@@ -21,8 +35,8 @@ def capital(text: str) -> str:
 
 
 def amount(n: int, noun: str) -> str:
-    """Write a count with its noun: "no numbers", "one claim", "3 numbers"."""
-    return f"{n if n > 1 else SPELLED[n]} {noun}{'' if n == 1 else 's'}"
+    """Write a count with its noun: "no numbers", "one claim", "13 numbers"."""
+    return f"{spelled(n)} {noun}{'' if n == 1 else 's'}"
 
 
 def name_of(path: str) -> str:
@@ -35,37 +49,39 @@ def name_of(path: str) -> str:
     return f"{group.name}: {words}" if words else group.name
 
 
+def position(path: str) -> list[int]:
+    """Give a number's place in the study's order."""
+    group = group_of(path)
+    first = GROUPS.index(group) if group else len(GROUPS)
+    return [first, *(ORDER.index(word) for word in path.split(".") if word in ORDER)]
+
+
 def percent(path: str) -> bool:
     """Whether a number is written in per cent: accuracies of trained models are."""
     group = group_of(path)
     return group is not None and group.chart.endswith("%")
 
 
-def shown(path: str, value: Any, *, sign: bool = False, digits: int | None = None) -> str:
+def shown(path: str, value: Any, *, sign: bool = False) -> str:
     """Write a number as the page has it: accuracies in per cent, to the digits that are printed.
 
     A difference gets its `sign`, and is in points where the number is in per cent.
     """
+    group = group_of(path)
+    if group is None or not percent(path) or not isinstance(value, int | float):
+        return plain(value, sign=sign)
+    text = f"{100 * value:{'+' if sign else ''}.{max(group.decimals - 2, 2)}f}"
+    return f"{_signed(text)} {'points' if sign else '%'}"
+
+
+def plain(value: Any, *, sign: bool = False) -> str:
+    """Write a number as it is read: four digits after the point, none of a whole number."""
     if value is None:
         return "\N{EN DASH}"
     if not isinstance(value, int | float):
         return str(value)
-    group: Group | None = group_of(path)
-    if percent(path) and group:
-        text = f"{100 * value:{'+' if sign else ''}.{max(group.decimals - 2, 2)}f}"
-        return f"{_signed(text)} {'points' if sign else '%'}"
-    if isinstance(value, float) and not value.is_integer():
-        return _signed(f"{value:{'+' if sign else ''}.{4 if digits is None else digits}f}")
-    return _signed(f"{value:{'+' if sign else ''}g}")
-
-
-def plain(value: Any) -> str:
-    """Write a number as it is read: four digits after the point, none of a whole number."""
-    if value is None:
-        return "\N{EN DASH}"
-    if isinstance(value, float) and not value.is_integer():
-        return _signed(f"{value:.4f}")
-    return _signed(f"{value:g}") if isinstance(value, int | float) else str(value)
+    kind = "g" if float(value).is_integer() else ".4f"
+    return _signed(f"{value:{'+' if sign else ''}{kind}}")
 
 
 def short(value: float) -> str:
@@ -75,11 +91,7 @@ def short(value: float) -> str:
 
 def hydra(value: Any) -> str:
     """Write a parameter's value as it is typed in an override."""
-    if isinstance(value, list | tuple):
-        return f"[{','.join(map(hydra, value))}]"
-    if value is None:
-        return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return json.dumps(value, separators=(",", ":")).replace('"', "")
 
 
 def _signed(number: str) -> str:

@@ -44,9 +44,9 @@ def in_lines(find: Callable[[str], Path], runs: study.Grid) -> dict[str, Picture
         for part, method in METHODS.items()
     }
     return losses | {
-        "verdict": study.verdict(read("verdict.csv"), runs),
+        "verdict": study.verdict(read("verdict.csv")),
         "verdict_small": study.verdict_small(read("verdict.csv")),
-        "interventions": study.interventions(read("sensitivity.json")["alternatives"], runs),
+        "interventions": study.interventions(read("sensitivity.json")["alternatives"]),
         "hyperplanes": study.hyperplanes(read("worked_examples.json")),
         **grid.losses(cells, histories, replicates, curves),
         "heatmap": grid.heatmap(accuracies, read("summary.json")),

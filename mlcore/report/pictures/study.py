@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import partial
 from math import prod
 from typing import Any
 
@@ -10,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from mlcore import plotting
-from mlcore.judging.parts import GROUPS, PARTS, group_of
+from mlcore.judging.parts import GROUPS
 from mlcore.pipeline.dvc_yaml import outline
 from mlcore.plotting import Picture, display
+from mlcore.report.words import position
 
 Grid = Mapping[str, Sequence[str]]
 
@@ -44,15 +44,7 @@ tell their runs apart."""
 WORDS = {"pca": "principal components", "projection": "random projections"}
 
 
-def position(path: str, runs: Grid) -> list[int]:
-    """Give a number's place in the study's order, which is that of the grids."""
-    group = group_of(path)
-    varied = PARTS[group.part].varied.values() if group else ()
-    order = [name for key in varied for name in runs[key]]
-    return [order.index(word) if word in order else -1 for word in path.split(".")]
-
-
-def verdict(table: pd.DataFrame, runs: Grid) -> Picture:
+def verdict(table: pd.DataFrame) -> Picture:
     """Draw the printed numbers of trained models against the intervals of ours."""
     charts, told = {}, Counter[str]()
     by_path = table.set_index("path")
@@ -60,7 +52,7 @@ def verdict(table: pd.DataFrame, runs: Grid) -> Picture:
         if not group.chart:
             continue
         paths = by_path.index[by_path.index.str.startswith(group.path)]
-        rows = by_path.loc[sorted(paths, key=partial(position, runs=runs))]
+        rows = by_path.loc[sorted(paths, key=position)]
         per_cent = group.chart.endswith("%")
         unit, digits = (100, group.decimals - 2) if per_cent else (1, group.decimals)
         values = rows["published"].astype(float)
@@ -93,7 +85,7 @@ def _counts(told: Counter[str]) -> str:
     return "; ".join(f"{n} {verdict}" for verdict, n in told.most_common())
 
 
-def interventions(alternatives: Sequence[Mapping[str, Any]], runs: Grid) -> Picture:
+def interventions(alternatives: Sequence[Mapping[str, Any]]) -> Picture:
     """Draw test accuracies before and after a change: what `judging.sensitivity.summarise` gave."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for choice, heading, keys in INTERVENTIONS:
@@ -102,7 +94,7 @@ def interventions(alternatives: Sequence[Mapping[str, Any]], runs: Grid) -> Pict
             for row in alternatives
             if row["choice"] == choice and ".test_accuracy." in row["number"]
         ]
-        groups[heading] = sorted(rows, key=lambda row: position(row["number"], runs))
+        groups[heading] = sorted(rows, key=lambda row: position(row["number"]))
     told = [
         f"{what}: {', '.join(map(_before_after, rows))}" for what, rows in groups.items() if rows
     ]
