@@ -398,7 +398,7 @@ OWN = "the study's code"
                            "study's code did comes second of them."),
         ([0.9, 0.5, 0.3], "Of 3 protocols the printed numbers alone rule out no. What the "
                           "study's code did comes second of them."),
-        ([0.9], "Other protocols have not been run yet."),
+        ([0.9], "There are too few runs of other protocols yet."),
     ],
 )  # fmt: skip
 def test_protocols_that_the_numbers_exclude_are_named(ps, told):

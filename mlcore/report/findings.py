@@ -224,7 +224,7 @@ def protocols(rows: Sequence[Mapping[str, Any]], own: str = "the study's code") 
     """Say how far the printed numbers alone would have led."""
     run = [row for row in rows if row["p"] is not None]
     if len(run) < 2:
-        return "Other protocols have not been run yet."
+        return "There are too few runs of other protocols yet."
     excluded = [row["protocol"] for row in run if row["p"] < 0.05 and _last(row["rank"])]
     told = f"Of {len(run)} protocols the printed numbers alone rule out "
     told += f"{spelled(len(excluded))}: {'; '.join(excluded)}." if excluded else "none."
