@@ -3,9 +3,10 @@
 from typing import Any
 
 from mlcore.files import read_json, read_table, read_yaml, write_json, write_table
-from mlcore.judging.parts import PARTS
-from mlcore.judging.study import compare, gather, headline, our_numbers
+from mlcore.judging.published import compare
 from mlcore.process import fingerprint
+from mlcore.study.comparison import gather, headline, our_numbers
+from mlcore.study.parts import PARTS
 from stages import Config, Workspace
 
 

@@ -3,9 +3,9 @@
 from typing import Any
 
 from mlcore.files import atomic_path, read_json, read_yaml
-from mlcore.judging.parts import PARTS
 from mlcore.pipeline.dvc_yaml import outline
 from mlcore.report import content, inline_png, inline_svg, render
+from mlcore.study.parts import PARTS
 from stages import Config, Workspace
 
 

@@ -3,8 +3,8 @@
 import pandas as pd
 
 from mlcore.files import read_json, write_json
-from mlcore.judging.replicates import read_curves, read_replicates, read_runs
-from mlcore.judging.sensitivity import how_ordinary, judged_by_stopping, summarise
+from mlcore.study.replicates import read_curves, read_replicates, read_runs
+from mlcore.study.sensitivity import how_ordinary, judged_by_stopping, summarise
 from stages import Config, Workspace
 
 

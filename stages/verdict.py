@@ -1,58 +1,50 @@
 """Judge every number and claim of the study by metrics/rules.yaml and metrics/claims.yaml."""
 
 import hashlib
-from dataclasses import asdict
-from typing import Any
 
 from mlcore.files import read_json, write_json, write_table
-from mlcore.judging import claims, discrepancies, joint, numbers, protocols
-from mlcore.judging.curves import with_measures
-from mlcore.judging.provenance import provenance
-from mlcore.judging.replicates import read_curves, read_replicates, read_runs
+from mlcore.judging.claims import read_claims
+from mlcore.judging.numbers import row_of
+from mlcore.judging.published import numbers_of
 from mlcore.judging.rules import read_rules
+from mlcore.judging.verdict import judge
+from mlcore.study import discrepancies
+from mlcore.study.provenance import provenance
+from mlcore.study.replicates import read_curves, read_replicates, read_runs
+from mlcore.study.runs import evidence_of
 from stages import Config, Workspace
 
 
 def run(config: Config, workspace: Workspace) -> None:
     """Write the verdicts: all about them, tables of numbers and protocols, and the words alone."""
     files = [workspace.input(f"metrics/{name}.yaml") for name in ("rules", "claims")]
-    rules, texts = read_rules(files[0]), claims.read_claims(files[1])
     replicates = read_replicates(workspace.input("metrics/replicates.csv"))
-    curves = read_curves(workspace.input("metrics/replicates_curves.csv"))
-    runs = with_measures(replicates, curves)
-    alternatives = read_runs(workspace.input("metrics/sensitivity.csv"))
-    scored = {
-        f"mnist_grid.test_accuracy.{cell.replace('-', '.')}": of["test_accuracy"]["scored"]
-        for cell, of in read_json(workspace.input("metrics/study_models.json"))["networks"].items()
-    }
-    evidence = numbers.Evidence(rules, runs, scored, alternatives)
-    on_numbers = numbers.judge(read_json(workspace.input("metrics/summary.json")), evidence)
-    verdicts = {number.path: number.verdict for number in on_numbers}
-    on_claims = {text.id: claims.judge_claim(text, evidence, verdicts) for text in texts}
-    by_number: dict[str, Any] = {number.path: asdict(number) for number in on_numbers}
-    write_table(workspace.output("metrics/verdict.csv"), [n.as_row() for n in on_numbers])
+    evidence = evidence_of(
+        read_rules(files[0]),
+        replicates,
+        read_curves(workspace.input("metrics/replicates_curves.csv")),
+        read_runs(workspace.input("metrics/sensitivity.csv")),
+        read_json(workspace.input("metrics/study_models.json"))["networks"],
+    )
+    printed = numbers_of(read_json(workspace.input("metrics/summary.json")))
+    whole = judge(printed, evidence, read_claims(files[1]))
+    by_number, by_claim = whole["by_number"], whole["by_claim"]
+    write_table(workspace.output("metrics/verdict.csv"), [*map(row_of, by_number.values())])
     for path, number in by_number.items():
         if number["ours"] is not None:
             number["provenance"] = provenance(path, workspace.input, config.model_dump())
-    compared = protocols.compare(on_numbers, evidence)
-    write_table(workspace.output("metrics/protocols.csv"), compared)
-    whole = {
-        "level": rules.level,
+    protocols = [row for section in whole["joint"].values() for row in section["protocols"]]
+    write_table(workspace.output("metrics/protocols.csv"), protocols)
+    whole |= {
         "rules_sha256": hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest(),
-        "numbers": numbers.counts(on_numbers),
-        "claims": claims.counts([*on_claims.values()]),
-        "coverage": numbers.coverage(on_numbers, rules.level),
-        "replicates": len(runs),
-        "joint": joint.judge_jointly(on_numbers, evidence),
-        "protocols": compared,
+        "replicates": len(replicates),
+        "protocols": protocols,
         "discrepancies": discrepancies.judge(
             workspace.input("metrics/discrepancies.yaml"), evidence
         ),
-        "by_number": by_number,
-        "by_claim": on_claims,
     }
     write_json(workspace.output("metrics/verdict.json"), whole)
-    words = verdicts | {name: claim["verdict"] for name, claim in on_claims.items()}
+    words = {name: judged["verdict"] for name, judged in (by_number | by_claim).items()}
     write_json(workspace.output("metrics/verdict_words.json"), words)
 
 

@@ -1,7 +1,7 @@
 """Compute section A of the study with the code that trains networks."""
 
 from mlcore.files import read_yaml, write_json
-from mlcore.judging.worked_examples import backprop, given_hyperplane, max_margin
+from mlcore.study.worked_examples import backprop, given_hyperplane, max_margin
 from stages import Config, Workspace
 
 

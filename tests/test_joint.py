@@ -1,6 +1,5 @@
 """Several numbers together, protocols and disagreements of report and code, on made-up runs."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,30 +10,32 @@ from scipy.stats import chi2 as chi_square
 from scipy.stats import norm
 
 from mlcore.errors import RetraceError
-from mlcore.judging import discrepancies, joint, protocols
-from mlcore.judging.numbers import Evidence, judge
+from mlcore.judging import joint
+from mlcore.judging.numbers import Evidence, Number, judge
+from mlcore.judging.published import numbers_of
 from mlcore.judging.rules import read_rules
+from mlcore.study import discrepancies
 
 RULES = read_rules(Path(__file__).parents[1] / "metrics" / "rules.yaml")
 ACTIVATIONS = ["logistic", "tanh", "relu", "identity"]
 ACCURACY = "fashion_classifier.test_accuracy"
 
 
-def draws(n=20, *, method="fit", metric="test_accuracy", mean=0.8, **columns):
+def draws(n=20, *, method="fit", metric="test_accuracy", mean=0.8, otherwise=""):
     """Draws of images, which make all activations better or worse alike."""
     rng = np.random.default_rng(len(method))
     alike = 0.01 * rng.normal(size=n)
     return pd.concat(
-        pd.DataFrame({"part": "classifier", "name": f"{activation}-{method}", "seed": range(n),
-                      metric: mean + alike + 0.001 * rng.normal(size=n), **columns})
+        pd.DataFrame({"name": f"classifier/{activation}-{method}{otherwise}", "seed": range(n),
+                      metric: mean + alike + 0.001 * rng.normal(size=n)})
         for activation in ACTIVATIONS
     )  # fmt: skip
 
 
 def judged(runs, printed):
     pairs = {name: {"published": value, "ours": None} for name, value in printed.items()}
-    evidence = Evidence(RULES, runs)
-    numbers = judge({"fashion_classifier": {"test_accuracy": pairs}}, evidence)
+    evidence = Evidence(RULES, runs, {}, ["*/*"])
+    numbers = judge(numbers_of({"fashion_classifier": {"test_accuracy": pairs}}), evidence)
     return joint.judge_jointly(numbers, evidence), numbers, evidence
 
 
@@ -49,19 +50,24 @@ def test_numbers_of_one_draw_go_up_and_down_together():
     assert int(together["3.2"]["rank"].split()[0]) < 20
     assert together["3.2"]["p"] == pytest.approx(chi_square.sf(together["3.2"]["chi2"], 4))
     assert together["2.4"] == {"numbers": [], "left_out": [], "n": 0, "contrasts": [],
-                               "chi2": None, "df": 0, "p": None, "rank": None}  # fmt: skip
+                               "protocols": [], "chi2": None, "df": 0, "p": None,
+                               "rank": None}  # fmt: skip
 
 
 def test_the_joint_rank_is_that_among_the_runs_each_judged_by_the_others():
     """A run that is taken for the printed one stands where it does among all."""
     table = pd.DataFrame(np.random.default_rng(3).normal(size=(12, 2)))
     table.loc[5] = [30.0, -30.0]
-    units = pd.Series([0.0, 0.0])
-    ordinary = joint.calibrated(table.mean(), table, units)
+
+    def calibrated(printed, runs):
+        numbers = [Number(path, "trained", value, None) for path, value in printed.items()]
+        return joint.calibrated(numbers, runs)
+
+    ordinary = calibrated(table.mean(), table)
     assert (ordinary["rank"], ordinary["chi2"], ordinary["df"]) == ("1 of 13", 0, 2)
     others = table.drop(index=5)
-    assert joint.calibrated(table.loc[5], others, units)["rank"] == "12 of 12"
-    few = joint.calibrated(table.loc[5], others[:5], units)
+    assert calibrated(table.loc[5], others)["rank"] == "12 of 12"
+    few = calibrated(table.loc[5], others[:5])
     assert few == {"chi2": None, "df": 2, "p": None, "rank": None}
 
 
@@ -69,15 +75,15 @@ def test_unpaired_numbers_add_their_deviates():
     """Cells of the grid, with a p each; what has none is left out."""
     shape = 0.001 * np.array([-1, 1] * 5)
     runs = pd.concat(
-        pd.DataFrame({"part": "network", "name": name, "seed": range(10), "test_accuracy": values})
+        pd.DataFrame({"name": f"network/{name}", "seed": range(10), "test_accuracy": values})
         for name, values in (("tanh-normal", 0.97 + shape), ("relu-normal", 0.96 + shape),
                              ("tanh-zero", [0.1171] * 10))
     )  # fmt: skip
     cells = {"tanh": {"normal": 0.972, "zero": 0.1171}, "relu": {"normal": 0.963}}
     summary = {name: {init: {"published": v, "ours": None} for init, v in of.items()}
                for name, of in cells.items()}  # fmt: skip
-    evidence = Evidence(RULES, runs)
-    numbers = judge({"mnist_grid": {"test_accuracy": summary}}, evidence)
+    evidence = Evidence(RULES, runs, {}, ["*/*"])
+    numbers = judge(numbers_of({"mnist_grid": {"test_accuracy": summary}}), evidence)
     found = joint.judge_jointly(numbers, evidence)["2.4"]
     assert found["left_out"] == ["mnist_grid.test_accuracy.tanh.zero"]
     # t with 9 + 9 pooled degrees of freedom: 1.8091 and 2.7136, p 0.0872 and 0.0142
@@ -93,7 +99,7 @@ def test_contrasts_are_of_the_same_images():
     assert list(contrasts) == [("tanh", "relu"), ("tanh", "identity"), ("relu", "identity")]
     found = contrasts["tanh", "identity"]
     tanh, identity = (
-        runs[runs["name"] == f"{a}-fit"]["test_accuracy"] for a in ("tanh", "identity")
+        runs[runs["name"] == f"classifier/{a}-fit"]["test_accuracy"] for a in ("tanh", "identity")
     )
     d = tanh.to_numpy() - identity.to_numpy()
     half = 2.0930 * d.std(ddof=1) * 1.05**0.5 + 2 * 0.00005  # t(19) at 97.5 %
@@ -105,11 +111,10 @@ def test_contrasts_are_of_the_same_images():
 def test_protocols_are_sorted_and_what_was_not_run_comes_last():
     runs = draws()
     partial = draws(method="partial_fit", mean=0.7)
-    others = draws(mean=0.75, overrides="classifier.method=fit classifier.images=train "
-                   "fashion_mnist.subset_seed=${seed}")  # fmt: skip
-    _, numbers, evidence = judged(pd.concat([runs, partial]), dict.fromkeys(ACTIVATIONS, 0.75))
-    rows = protocols.compare(numbers, replace(evidence, alternatives=others))
-    names = list(RULES.protocols)
+    others = draws(mean=0.75, otherwise=", classifier.images=train")
+    found, *_ = judged(pd.concat([runs, partial, others]), dict.fromkeys(ACTIVATIONS, 0.75))
+    rows = found["3.2"]["protocols"]
+    names = list(RULES.joint["3.2"].protocols)
     assert sorted(row["protocol"] for row in rows) == sorted(names)
     assert [row["protocol"] for row in rows[:3]] == [
         "one model, fit, 90:10", "the study's code", "one model, partial_fit, 90:10"
@@ -121,8 +126,8 @@ def test_protocols_are_sorted_and_what_was_not_run_comes_last():
 
 @pytest.mark.parametrize("n", [0, 5])
 def test_with_few_draws_no_protocol_is_told_from_another(n):
-    _, numbers, evidence = judged(draws(n), dict.fromkeys(ACTIVATIONS, 0.75))
-    rows = protocols.compare(numbers, replace(evidence, alternatives=draws(0, overrides="")))
+    found, *_ = judged(draws(n), dict.fromkeys(ACTIVATIONS, 0.75))
+    rows = found["3.2"]["protocols"]
     assert {row["chi2"] for row in rows} == {None}
     assert rows[0]["n"] == n
 
@@ -144,7 +149,7 @@ def test_a_discrepancy_has_its_differences(tmp_path):
     runs = pd.concat([draws(mean=0.8), draws(method="partial_fit", mean=0.7)])
     silent = {**POINT, "id": "D2", "difference": [], "reason": "No number depends on it."}
     path = written(tmp_path, [POINT, silent])
-    point, other = discrepancies.judge(path, Evidence(RULES, runs))
+    point, other = discrepancies.judge(path, Evidence(RULES, runs, {}, ["*/*"]))
     row, relu = point["differences"]
     text = "test_accuracy(classifier/relu-fit) against test_accuracy(classifier/relu-partial_fit)"
     assert relu["text"] == text

@@ -11,7 +11,7 @@ from scipy import stats
 from docs import build
 from mlcore.judging import joint
 from mlcore.judging.claims import judge_statement, parse
-from mlcore.judging.numbers import Evidence, compare_with_interval
+from mlcore.judging.numbers import Evidence, Number, compare_with_interval
 from mlcore.judging.rules import read_rules
 from mlcore.judging.statistics import (
     departure,
@@ -130,7 +130,9 @@ def test_the_simulation_of_the_joint_test():
         found = [joint_departure(draw.loc[20], draw[:20], exact)[0] for draw in draws]
         share = 100 * np.mean(stats.chi2.sf(found, 12) < 0.05)
         assert share == pytest.approx(float(told_p), abs=4)
-        ranks += [joint.calibrated(d.loc[20], d[:20], exact)["rank"] for d in draws[:40]]
+        for draw in draws[:40]:
+            numbers = [Number(path, "trained", value, None) for path, value in draw.loc[20].items()]
+            ranks.append(joint.calibrated(numbers, draw[:20])["rank"])
     assert max(map(float, rank_row[1:])) < 5
     assert np.mean([rank == "21 of 21" for rank in ranks]) < 0.08
 
@@ -138,10 +140,10 @@ def test_the_simulation_of_the_joint_test():
 def test_statements():
     for text, mean, interval, verdict in build.table(TEXT, "statement"):
         differences = RUNS - RUNS.mean() + float(mean)
-        rows = [("network", name, seed, value) for name, values in
+        rows = [(f"network/{name}", seed, value) for name, values in
                 (("A", differences), ("B", 0 * differences))
                 for seed, value in values.items()]  # fmt: skip
-        runs = pd.DataFrame(rows, columns=["part", "name", "seed", "test_accuracy"])
+        runs = pd.DataFrame(rows, columns=["name", "seed", "test_accuracy"])
         statement = re.sub(r"\b([AB])\b", r"test_accuracy(network/\1)", text)
         found = judge_statement(parse(statement), Evidence(RULES, runs), 0.95)
         shown = found.interval if found.text.count(">") else mean_interval(differences, 0.9)

@@ -9,11 +9,11 @@ import yaml
 
 from mlcore.config import load
 from mlcore.files import read_json, read_yaml
-from mlcore.judging.numbers import numbers_of
-from mlcore.judging.provenance import provenance, source_of
+from mlcore.judging.published import numbers_of
+from mlcore.study.provenance import provenance, source_of
 
 ROOT = Path(__file__).parents[1]
-PATHS = [path for path, _, _ in numbers_of(read_json(ROOT / "metrics" / "summary.json"))]
+PATHS = [number.path for number in numbers_of(read_json(ROOT / "metrics" / "summary.json"))]
 LOCK = yaml.safe_load((ROOT / "dvc.lock").read_text(encoding="utf-8"))["stages"]
 
 

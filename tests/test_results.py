@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mlcore.judging.numbers import numbers_of
+from mlcore.judging.published import numbers_of
 
 METRICS = Path(__file__).parents[1] / "metrics"
 
@@ -68,7 +68,7 @@ def test_the_search_covers_the_studys_fits_and_its_accuracy():
 def test_every_number_is_there_and_the_headline_is_flat_and_of_the_run():
     found = list(numbers_of(SUMMARY))
     assert len(found) > 40
-    assert all(ours is not None for _, _, ours in found)
+    assert all(number.ours is not None for number in found)
     headline = read("headline")
     assert len(headline) == 12 + 4 + 2 + 1 + 2
     assert all(isinstance(value, float) for value in headline.values())

@@ -31,7 +31,7 @@ def without(kind, key):
     ("edit", "says"),
     [
         (lambda rules: [rules], "it holds [{"),
-        (lambda rules: rules.pop("level") and None, "level is missing"),
+        (lambda rules: rules.pop("numbers") and None, "numbers is missing"),
         (lambda rules: rules.update(level=95, more=1), "than 1; more is unknown"),
         (lambda rules: rules.update(level=None), "level=None: "),
         (lambda rules: rules.update(min_replicates=1), "min_replicates=1: "),
@@ -48,8 +48,8 @@ def without(kind, key):
         (lambda rules: rules["joint"].update(new={"match": [], "paired": False}),
          "joint.new.match=[]: "),
         (lambda rules: rules["joint"].update(new={"match": ["a"]}), "joint.new.paired is missing"),
-        (lambda rules: rules["protocols"].update(new={"losses": "fit"}),
-         "protocols.new.accuracies is missing"),
+        (lambda rules: rules["joint"]["3.2"]["protocols"].update(new=["fit"]),
+         "joint.3.2.protocols.new=['fit']: "),
     ],
 )  # fmt: skip
 def test_what_is_wrong_in_a_rule_is_named_in_one_line(tmp_path, edit, says):

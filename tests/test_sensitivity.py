@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlcore.judging import sensitivity
 from mlcore.judging.curves import last_epoch
 from mlcore.nn.training import EarlyStopping, EpochStats
+from mlcore.study import sensitivity
 
 
 def network(name, seed, params="", **metrics):

@@ -14,8 +14,8 @@ from mlcore.config import compose
 from mlcore.data.splits import Part
 from mlcore.errors import RetraceError
 from mlcore.files import read_json, save_arrays, write_json, write_table
-from mlcore.judging.replicates import read_curves, read_runs
 from mlcore.report.pictures import fashion
+from mlcore.study.replicates import read_curves, read_runs
 from mlcore.training.mlp import ObservedMLPClassifier, ObservedMLPRegressor
 from mlcore.training.weights import MLPWeights, save_mlp
 from mlcore.workspace import Workspace

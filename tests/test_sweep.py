@@ -16,7 +16,7 @@ import yaml
 from filelock import FileLock
 
 from mlcore.errors import RetraceError
-from mlcore.judging.replicates import CURVES, KEY, METRICS, Table, read_replicates, read_runs
+from mlcore.study.replicates import CURVES, KEY, METRICS, Table, read_replicates, read_runs
 from mlcore.sweeps.jobs import jobs_of, read_sweeps, todo
 from mlcore.sweeps.run import chosen
 from mlcore.tracking.store import default_uri

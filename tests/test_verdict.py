@@ -1,5 +1,6 @@
 """The rules for numbers on made-up results, each of which must flip a verdict."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pandas as pd
 import pytest
 
 from mlcore.errors import RetraceError
+from mlcore.files import read_yaml
 from mlcore.judging import numbers
 from mlcore.judging.numbers import (
     CONSISTENT,
@@ -15,12 +17,15 @@ from mlcore.judging.numbers import (
     NOT_REPRODUCED,
     NOT_TESTABLE,
     REPRODUCED,
+    Evidence,
 )
-from mlcore.judging.parts import GROUPS
+from mlcore.judging.published import Printed, numbers_of, printed_in
 from mlcore.judging.rules import read_rules
 from mlcore.judging.statistics import Spread
+from mlcore.study.parts import group_of
 
-RULES = read_rules(Path(__file__).parents[1] / "metrics" / "rules.yaml")
+ROOT = Path(__file__).parents[1]
+RULES = read_rules(ROOT / "metrics" / "rules.yaml")
 TANH = "mnist_grid.test_accuracy.tanh.normal"
 RELU = "mnist_grid.test_accuracy.relu.random"
 ZERO = "mnist_grid.test_accuracy.tanh.zero"
@@ -31,7 +36,11 @@ SHAPE = np.array([-1, 1] * 5) * np.sqrt(9 / 10)
 
 def replicates(part, name, values, metric="test_accuracy"):
     seeds = range(1, len(values) + 1)
-    return pd.DataFrame({"part": part, "name": name, "seed": seeds, metric: values})
+    return pd.DataFrame({"name": f"{part}/{name}", "seed": seeds, metric: values})
+
+
+def judge_all(summary, runs):
+    return numbers.judge(numbers_of(summary), Evidence(RULES, runs, {}, ["*/*"]))
 
 
 def pair(published, ours):
@@ -39,9 +48,9 @@ def pair(published, ours):
 
 
 def judge(path, published, runs, ours=0.9, scored=None, shared=None):
-    evidence = numbers.Evidence(RULES, runs, {} if scored is None else {path: scored})
+    evidence = Evidence(RULES, runs, {} if scored is None else {path: scored}, ["*/*"])
     rule = RULES.rule_for(path)
-    number = numbers.number_of(path, published, ours, rule)
+    number = numbers.number_of(Printed(path, published, ours), rule)
     return numbers.judge_number(number, rule, evidence, shared)
 
 
@@ -55,7 +64,7 @@ def judge(path, published, runs, ours=0.9, scored=None, shared=None):
 def test_the_verdict_follows_interval_and_tolerance(published, sd, expected):
     other = replicates("network", "relu-normal", [0.1] * 10)
     runs = replicates("network", "tanh-normal", 0.97 + sd * SHAPE)
-    number = judge(TANH, published, pd.concat([runs, other, other.assign(part="classifier")]))
+    number = judge(TANH, published, pd.concat([runs, other, other.assign(name="classifier/x")]))
     assert number.verdict == expected
     assert (number.n, number.mean, number.sd) == (10, pytest.approx(0.97), pytest.approx(sd))
     half = 2.2622 * sd * 1.1**0.5 + 0.00005  # t(9) at 97.5 % in printed tables
@@ -81,7 +90,7 @@ def test_spreads_are_pooled_within_a_rule_where_they_are_alike(widest, expected)
     runs = [replicates("network", f"{a}-normal", 0.97 + sd * SHAPE) for a, sd in sds.items()]
     cells = {a: {"normal": pair(0.97, None)} for a in sds}
     summary = {"mnist_grid": {"test_accuracy": cells}}
-    found = numbers.judge(summary, numbers.Evidence(RULES, pd.concat(runs)))
+    found = judge_all(summary, pd.concat(runs))
     assert {number.spread for number in found} == {expected}
     assert {number.verdict for number in found if "leaky" not in number.path} == {REPRODUCED}
 
@@ -100,7 +109,7 @@ def test_six_replicates_are_enough(n):
 def test_a_tolerance_may_be_a_share_and_losses_are_of_their_own_model(published, expected):
     path = "fashion_classifier.test_loss.tanh"
     runs = replicates("classifier", "tanh-partial_fit", 0.5 + 0.0001 * SHAPE, "test_loss")
-    other = runs.assign(name="tanh-fit", test_loss=0.1)
+    other = runs.assign(name="classifier/tanh-fit", test_loss=0.1)
     number = judge(path, published, pd.concat([runs, other]))
     assert (number.verdict, number.tolerance) == (expected, pytest.approx(0.05 * published))
 
@@ -174,16 +183,17 @@ def test_exact_numbers_match_to_the_printed_digits(path, published, ours, expect
 def search_runs(study, other):
     """Scores of two candidates by draw, and of a third on the first draw alone."""
     return pd.DataFrame(
-        {"part": "search", "name": name, "seed": seed, "val_accuracy": score}
-        for name, scores in (("adam-0.001-64", study), ("adam-5e-05-32", other),
-                             ("sgd-0.001-64", [0.99]))
+        {"name": f"search/{solver}-{rate}-{size}", "seed": seed, "val_accuracy": score,
+         "solver": solver, "learning_rate_init": rate, "batch_size": size}
+        for solver, rate, size, scores in (("adam", 0.001, 64, study), ("adam", 5e-05, 32, other),
+                                           ("sgd", 0.001, 64, [0.99]))
         for seed, score in enumerate(scores, start=1)
     )  # fmt: skip
 
 
 def judge_choice(runs, setting="learning_rate_init", published=0.001, ours=5e-05):
     summary = {"fashion_search": {"best": {setting: pair(published, ours)}}}
-    return numbers.judge(summary, numbers.Evidence(RULES, runs))[0]
+    return judge_all(summary, runs)[0]
 
 
 @pytest.mark.parametrize(
@@ -204,7 +214,7 @@ def test_a_choice_is_judged_by_the_draws_that_make_it(study, other, expected, re
         # Wilson's, as printed in tables
         interval = pytest.approx([0.168, 0.687], abs=1e-3)
         assert number.choice == {"chosen": 4, "n": 10, "interval": interval}
-        assert number.as_row()["chosen"] == 4
+        assert numbers.row_of(asdict(number))["chosen"] == 4
     batch_size = judge_choice(search_runs(study, other), "batch_size", 64, 32)
     assert (batch_size.verdict, batch_size.difference) == (expected, -32)
 
@@ -218,7 +228,7 @@ def test_what_all_or_none_of_the_candidates_have_tells_nothing(published, which)
 
 def test_the_score_is_the_best_of_each_draw():
     runs = search_runs(study=[0.85, 0.86] * 5, other=[0.855] * 10)
-    found = numbers.replicates("fashion_search.cv_accuracy", runs)
+    found = numbers.replicates("fashion_search.cv_accuracy", Evidence(RULES, runs))
     assert sorted(found) == [0.855] * 5 + [0.86] * 5
 
 
@@ -238,7 +248,7 @@ def test_the_score_is_the_best_of_each_draw():
 )  # fmt: skip
 def test_each_kind_of_number_is_judged_by_its_rule(summary, expected):
     runs = search_runs([0.84] * 10, [0.85] * 10).assign(test_accuracy=0.5)
-    found = numbers.judge(summary, numbers.Evidence(RULES, runs))
+    found = judge_all(summary, runs)
     told = [(n.kind, n.difference, n.verdict) for n in found]
     assert told == ([expected] if expected else [])
     counts = numbers.counts(found)
@@ -260,15 +270,20 @@ def test_a_number_without_a_rule_is_an_error():
     ],
 )  # fmt: skip
 def test_what_is_no_number_is_named(summary, says):
-    with pytest.raises(ValueError, match=says):
-        numbers.judge(summary, numbers.Evidence(RULES, replicates("network", "x", [])))
+    with pytest.raises((ValueError, RetraceError), match=says):
+        judge_all(summary, replicates("network", "x", []))
 
 
-def test_the_table_of_parts_and_the_rules_tell_the_same_digits():
-    trained = [rule for rule in RULES.numbers if rule.kind == "trained"]
-    told = {(g.path, rule.decimals) for rule in trained for g in GROUPS
-            if g.chart and rule.match.startswith(g.path)}  # fmt: skip
-    assert told == {(group.path, group.decimals) for group in GROUPS if group.chart}
+def test_the_table_of_parts_and_the_rules_tell_the_same():
+    """Digits, and the training that a number is of."""
+    published = read_yaml(ROOT / "metrics" / "published.yaml")
+    for printed in printed_in({k: v for k, v in published.items() if k != "notebook"}):
+        group, rule = group_of(printed.path), RULES.rule_for(printed.path)
+        assert bool(group.chart) == (rule.kind == "trained")
+        if group.chart:
+            assert rule.decimals == group.decimals
+            training = group.training(printed.path) or "*"
+            assert rule.runs_of(printed.path) == f"{group.part}/{training}"
 
 
 def test_coverage_counts_the_intervals_that_miss():

@@ -10,11 +10,12 @@ import yaml
 
 from mlcore.config import load
 from mlcore.files import read_json, read_yaml, write_json
-from mlcore.judging import claims, numbers, study
-from mlcore.judging.parts import PARTS, group_of
-from mlcore.judging.provenance import source_of
-from mlcore.judging.replicates import CURVES, DIGESTS, KEY, METRICS
+from mlcore.judging import claims, numbers
+from mlcore.judging.published import compare, numbers_of
 from mlcore.judging.rules import read_rules
+from mlcore.study.parts import PARTS, group_of
+from mlcore.study.provenance import source_of
+from mlcore.study.replicates import CURVES, DIGESTS, KEY, METRICS
 from mlcore.workspace import Workspace
 from stages import verdict as stage
 
@@ -48,7 +49,8 @@ def made_up(summary):
     """Ten replicates of everything that end as the study's did, give or take a little."""
     rng = np.random.default_rng(0)
     trained = {}
-    for path, value, _ in numbers.numbers_of(summary):
+    for number in numbers_of(summary):
+        path, value = number.path, number.value
         group = group_of(path)
         if PARTS[group.part].varied:
             name = group.training(path)
@@ -74,10 +76,10 @@ def workspace(tmp_path):
     (folder / "rules.yaml").write_bytes((ROOT / "metrics" / "rules.yaml").read_bytes())
     for name, content in (("claims", CLAIMS), ("discrepancies", DISCREPANCIES)):
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
-    summary = study.compare(printed(), printed())
+    summary = compare(printed(), printed())
     write_json(folder / "summary.json", summary)
-    for path, *_ in numbers.numbers_of(summary):
-        write_json(tmp_path / source_of(path)[1], {})
+    for number in numbers_of(summary):
+        write_json(tmp_path / source_of(number.path)[1], {})
     scored = {"networks": {"relu-normal": {"test_accuracy": {"scored": 0.97259}}}}
     write_json(folder / "study_models.json", scored)
     runs, curves = made_up(summary)

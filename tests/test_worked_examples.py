@@ -2,7 +2,7 @@
 
 import pytest
 
-from mlcore.judging.worked_examples import backprop, given_hyperplane, max_margin
+from mlcore.study.worked_examples import backprop, given_hyperplane, max_margin
 
 POINTS = [[1, 3], [2, 4], [3, 5]]
 

@@ -1,28 +1,23 @@
-"""Which of the study's claims hold: statements about runs, written as text in metrics/claims.yaml.
+"""Which claims hold: statements about runs, written as text in a file claims.yaml.
 
-A statement compares two quantities, or one with a number. A quantity is a metric of a training,
-with one value per seed; docs/judging.md has the form.
+A statement compares two quantities, or one with a number. A quantity is a metric of the runs of one
+name, with one value per seed; docs/judging.md has the form.
 """
 
+import fnmatch
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from difflib import get_close_matches
-from fnmatch import fnmatchcase
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
 from pydantic import model_validator
 
 from mlcore.errors import RetraceError
-from mlcore.judging.curves import MEASURES
-from mlcore.judging.numbers import NOT_REPRODUCED, NOT_TESTABLE, VERDICTS, Evidence, by_seed
-from mlcore.judging.parts import PARTS
-from mlcore.judging.replicates import METRICS
-from mlcore.judging.rules import Section, checked
+from mlcore.judging.numbers import NOT_REPRODUCED, NOT_TESTABLE, VERDICTS, Evidence
+from mlcore.judging.rules import Section, checked, unknown
 from mlcore.judging.statistics import Interval, Series, mean_interval
 
 SUPPORTED, REFUTED, UNDECIDED = "supported", "refuted", "undecided"
@@ -41,7 +36,7 @@ class Variant(Section):
 
 
 class Claim(Section):
-    """Something that the study says; see metrics/claims.yaml."""
+    """Something that a study says."""
 
     id: str
     section: str
@@ -102,47 +97,49 @@ class Judged:
 
 
 NUMBER = r"[+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?"
-QUANTITY = r"(?P<{0}>\w+\([^()]+\))"
+QUANTITY = r"(?P<{0}>[\w./-]+\([^()]+\))"
 STATEMENT = re.compile(
     rf"{QUANTITY.format('left')} (?P<sign>[><=]) "
     rf"(?:(?:(?P<factor>{NUMBER}) \* )?{QUANTITY.format('right')}"
-    rf"(?: (?P<op>[+-]) (?P<by>{NUMBER}))?|(?P<number>{NUMBER}))(?: within (?P<margin>{NUMBER}))?"
+    rf"(?: (?P<op>[+-]) (?P<by>{NUMBER}))?|(?P<number>{NUMBER}))"
+    rf"(?: within (?P<margin>{NUMBER})(?P<points> points)?)?"
 )
-PARTS_OF_QUANTITY = re.compile(r"(\w+)\((\w+)/([^,\s]+)((?:, *[^,\s]+)*)\)")
+PARTS_OF_QUANTITY = re.compile(r"([\w./-]+)\(([^,\s]+)((?:, *[^,\s]+)*)\)")
+HIGHEST = re.compile(
+    r"(?P<metric>[\w./-]+)\((?P<name>[^()]+)\) is (?P<which>highest|lowest) of (?P<among>\S+)"
+)
 
 
 def parse(text: str) -> Statement:
-    """Take a statement apart; raises RetraceError if it is not one, or a metric is unknown."""
+    """Take a statement apart; raises RetraceError if it is not one."""
     found = STATEMENT.fullmatch(text)
     if found is None or (found["sign"] == "=") != (found["margin"] is not None):
         raise RetraceError(
-            f"{text!r} is not a statement: it should be like 'test_accuracy(network/tanh-normal) > "
-            "0.9' or 'METRIC(PART/NAME) = METRIC(PART/NAME) within 0.01'"
+            f"{text!r} is not a statement: it should be like 'METRIC(NAME) > 0.9', "
+            "'METRIC(NAME) = METRIC(NAME) within 0.01' or 'METRIC(NAME) is highest of NAMES*'"
         )
     for quantity in filter(None, (found["left"], found["right"])):
         parse_quantity(quantity)
     offset = float(found["number"] or found["by"] or 0) * (-1 if found["op"] == "-" else 1)
+    margin = float(found["margin"] or 0) / (100 if found["points"] else 1)
     return Statement(text, found["left"], found["sign"], float(found["factor"] or 1),
-                     found["right"], offset, float(found["margin"] or 0))  # fmt: skip
+                     found["right"], offset, margin)  # fmt: skip
 
 
-def parse_quantity(text: str) -> tuple[str, str, str, frozenset[str]]:
-    """Give metric, part, name and overrides of a quantity.
-
-    Raises RetraceError if it is not one, or its metric or part is unknown.
-    """
+def parse_quantity(text: str) -> tuple[str, str]:
+    """Give metric and run's name of a quantity; raises RetraceError if it is not one."""
     found = PARTS_OF_QUANTITY.fullmatch(text)
     if found is None:
-        raise RetraceError(f"{text!r} should be METRIC(PART/NAME) or METRIC(PART/NAME, KEY=VALUE)")
-    metric, part, name, rest = found.groups()
-    for kind, word, known in (("metric", metric, (*METRICS, *MEASURES)), ("part", part, PARTS)):
-        if word not in known:
-            near = get_close_matches(word, known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise RetraceError(f"{text}: there is no {kind} {word}{hint}")
+        raise RetraceError(f"{text!r} should be METRIC(NAME) or METRIC(NAME, KEY=VALUE)")
+    metric, name, rest = found.groups()
     # A comma within a list is not followed by a key
     overrides = re.split(r",\s*(?=[^,\s]+=)", rest)
-    return metric, part, name, frozenset(word for word in overrides if word)
+    return metric, named(name, filter(None, overrides))
+
+
+def named(name: str, overrides: Iterable[str]) -> str:
+    """Name runs that have something otherwise than others: "NAME, KEY=VALUE", keys sorted."""
+    return ", ".join([name, *sorted(overrides)])
 
 
 def expand(text: str) -> Iterator[str]:
@@ -155,8 +152,13 @@ def expand(text: str) -> Iterator[str]:
         yield filled
 
 
-def statements_of(claim: Claim, settings: Mapping[str, Any]) -> list[Statement]:
-    """Give the statements of a claim, with the values of $threshold and $measure."""
+def statements_of(
+    claim: Claim, settings: Mapping[str, Any], names: Collection[str] = ()
+) -> list[Statement]:
+    """Give the statements of a claim, with the values of $threshold and $measure.
+
+    `names` of runs are those among which one may be the highest or lowest.
+    """
     filled: list[Statement] = []
     for name in settings:
         if not any(f"${name}" in text for text in claim.statements):
@@ -166,42 +168,28 @@ def statements_of(claim: Claim, settings: Mapping[str, Any]) -> list[Statement]:
             text = text.replace(f"${name}", f"{value:.12g}" if isinstance(value, float) else value)
         if "$" in text:
             raise RetraceError(f"the claim {claim.id} has no value for a $ in {text!r}")
-        filled += [parse(one) for one in expand(text)]
+        for one in expand(text):
+            found = HIGHEST.fullmatch(one)
+            filled += map(parse, _against_others(found, names) if found else [one])
     return filled
 
 
+def _against_others(found: re.Match[str], names: Collection[str]) -> list[str]:
+    """Give the statements that make one run the highest or lowest of those that fit a pattern."""
+    metric, own, sign = found["metric"], found["name"], ">" if found["which"] == "highest" else "<"
+    others = sorted(set(fnmatch.filter(names, found["among"])) - {own})
+    if names and not others:
+        raise RetraceError(f"{found[0]!r}: {unknown('other run', found['among'], names)}")
+    return [f"{metric}({own}) {sign} {metric}({other})" for other in others]
+
+
 def values_of(quantity: str, evidence: Evidence) -> Series:
-    """Give a quantity's values by seed.
-
-    Raises RetraceError if it is not one, its metric is unknown or of curves that are not kept, or
-    one seed has several values.
-    """
-    metric, part, name, overrides = parse_quantity(quantity)
-    runs = evidence.runs
-    if not overrides and ((runs["part"] == part) & (runs["name"] == name)).any():
-        return by_seed(runs, part, name, metric)
-    others = evidence.alternatives
-    others = others[(others["part"] == part) & (others["name"] == name)]
-    alike = [differing(told) == overrides for told in others["overrides"]]
-    others = others[np.array(alike, dtype=bool)]
-    if metric not in others:
-        if overrides or len(others):
-            raise RetraceError(f"{quantity}: trainings with other parameters keep no curves")
-        return pd.Series(dtype=float)
-    # Two sweeps may have the same training
-    values = by_seed(others, part, name, metric)
-    if (values.groupby(level=0).nunique() > 1).any():
-        raise RetraceError(f"{quantity}: sweeps have several such trainings that differ")
-    return values[~values.index.duplicated()]
-
-
-def differing(overrides: str) -> frozenset[str]:
-    """Give the overrides that make an alternative: not what is run over, nor the draw."""
-    return frozenset(
-        word
-        for word in overrides.split()
-        if not re.fullmatch(r"\w+\.(activation|init|method)=.*|.*=\$\{seed\}", word)
-    )
+    """Give a quantity's values by seed; raises RetraceError for an unknown metric or run."""
+    metric, name = parse_quantity(quantity)
+    try:
+        return evidence.of(name, metric)
+    except RetraceError as error:
+        raise RetraceError(f"{quantity}: {error}") from None
 
 
 def judge_statement(statement: Statement, evidence: Evidence, level: float) -> Judged:
@@ -238,13 +226,13 @@ def judge_statement(statement: Statement, evidence: Evidence, level: float) -> J
 def judge_claim(claim: Claim, evidence: Evidence, on_numbers: Mapping[str, str]) -> dict[str, Any]:
     """Judge one claim, given the verdicts on all numbers by their paths.
 
-    Gives what metrics/claims.yaml says of it, and "verdict"; "statements", each as `Judged`;
+    Gives what its file says of it, and "verdict"; "statements", each as `Judged`;
     "verdicts", on its numbers by path; "variants", the verdict by each other threshold or measure.
     Raises RetraceError if no number fits one of its patterns.
     """
     verdicts: dict[str, str] = {}
     for pattern in claim.numbers:
-        found = {p: v for p, v in on_numbers.items() if fnmatchcase(p, pattern)}
+        found = {p: v for p, v in on_numbers.items() if fnmatch.fnmatchcase(p, pattern)}
         if not found:
             raise RetraceError(f"the claim {claim.id}: no number that is judged fits {pattern}")
         verdicts |= found
@@ -266,7 +254,7 @@ def _judge_statements(
     claim: Claim, settings: Mapping[str, Any], evidence: Evidence
 ) -> list[Judged]:
     level, judged = evidence.rules.level, []
-    statements = statements_of(claim, settings)
+    statements = statements_of(claim, settings, evidence.runs["name"].unique().tolist())
     # One of several refutes the claim if it would be refuted even so (Bonferroni)
     strict = 1 - (1 - level) / len(statements) if statements else level
     for statement in statements:

@@ -1,6 +1,6 @@
 """Several numbers together: each may look fine where all of them cannot be."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from itertools import combinations
@@ -11,13 +11,12 @@ import pandas as pd
 from scipy import stats
 
 from mlcore.judging.numbers import Evidence, Number, replicates
-from mlcore.judging.rules import Joint
+from mlcore.judging.rules import Joint, Measured
 from mlcore.judging.statistics import (
     Interval,
     Series,
     departure,
     further_run,
-    half_unit,
     joint_departure,
     spread_of,
 )
@@ -46,7 +45,8 @@ def judge_jointly(numbers: Sequence[Number], evidence: Evidence) -> dict[str, di
     By the rule's name come "numbers", the paths taken in; "left_out", paths of numbers that do not
     vary, or not as a normal distribution does; "chi2", "df" and "p"; for paired numbers "rank",
     where the printed values' chi-square stands among those of our own runs, each judged by the
-    others; "n", runs that have all numbers; "contrasts", see `Contrast`.
+    others; "n", runs that have all numbers; "contrasts", see `Contrast`; "protocols", see
+    `compare`.
     """
     return {
         name: _judge(joint, [n for n in numbers if _fits(n, joint)], evidence)
@@ -65,6 +65,7 @@ def _judge(joint: Joint, numbers: Sequence[Number], evidence: Evidence) -> dict[
         "left_out": [number.path for number in numbers if number.p is None],
         "n": min((number.n for number in taken), default=0),
         "contrasts": [asdict(c) for c in contrasts(joint, numbers, evidence)],
+        "protocols": compare(joint, [n for n in numbers if n.n], evidence),
     }
     if not taken:
         return result | {"chi2": None, "df": 0, "p": None, "rank": None}
@@ -73,34 +74,59 @@ def _judge(joint: Joint, numbers: Sequence[Number], evidence: Evidence) -> dict[
         chi2 = float(sum(stats.norm.isf(n.p / 2) ** 2 for n in taken if n.p is not None))
         p = float(stats.chi2.sf(chi2, len(taken)))
         return result | {"chi2": chi2, "df": len(taken), "p": p, "rank": None}
-    runs = pd.concat({n.path: replicates(n.path, evidence.runs) for n in taken}, axis=1).dropna()
-    units = pd.Series({n.path: unit_of(n.path, evidence) for n in taken})
-    printed = pd.Series({n.path: float(n.published) for n in taken})
-    return result | {"n": len(runs)} | calibrated(printed, runs, units)
+    runs = pd.concat({n.path: replicates(n.path, evidence) for n in taken}, axis=1).dropna()
+    return result | {"n": len(runs)} | calibrated(taken, runs)
 
 
-def calibrated(printed: Series, runs: pd.DataFrame, half_units: Series) -> dict[str, Any]:
+def calibrated(numbers: Sequence[Number], runs: pd.DataFrame) -> dict[str, Any]:
     """Give "chi2", "df", "p" and "rank" of printed values; None for too few runs.
+
+    `runs` has a column for each number, by its path.
 
     The p is that of a chi-square distribution, and rough: with few runs the covariance makes it
     too small for many values, its shrinkage too large for strong correlations. The rank, among the
     chi-squares of our own runs, each judged by the others, does not suppose the distribution.
     """
     if len(runs) < MIN_JOINT:
-        return {"chi2": None, "df": len(printed), "p": None, "rank": None}
-    chi2, df = joint_departure(printed, runs, half_units)
+        return {"chi2": None, "df": len(numbers), "p": None, "rank": None}
+    printed, half_units, k = (
+        pd.Series({n.path: float(getattr(n, name)) for n in numbers})
+        for name in ("published", "half_unit", "printed_runs")
+    )
+    chi2, df = joint_departure(printed, runs, half_units, k)
     others = [
         joint_departure(runs.loc[seed], runs.drop(index=seed), 0 * half_units)[0]
         for seed in runs.index
     ]
     below = sum(other < chi2 for other in others)
-    p = float(stats.chi2.sf(chi2, df))
-    return {"chi2": chi2, "df": df, "p": p, "rank": f"{below + 1} of {len(runs) + 1}"}
+    # A mean of several runs is no run among others
+    rank = f"{below + 1} of {len(runs) + 1}" if (k == 1).all() else None
+    return {"chi2": chi2, "df": df, "p": float(stats.chi2.sf(chi2, df)), "rank": rank}
 
 
-def unit_of(path: str, evidence: Evidence) -> float:
-    """Give half a unit of the last digit that a number is printed with."""
-    return half_unit(getattr(evidence.rules.rule_for(path), "decimals", 15))
+def compare(joint: Joint, numbers: Sequence[Number], evidence: Evidence) -> list[dict[str, Any]]:
+    """Judge numbers jointly by the runs of each protocol, to see how far they point to one.
+
+    Gives for each "protocol"; "n", runs that have all numbers; "chi2", "df", "p" and "rank" as
+    `calibrated` has them. The one that the numbers depart from least comes first; protocols that
+    have not been run come last, with None.
+    """
+    rows = []
+    for protocol, replaced in joint.protocols.items():
+        known = {n.path: _otherwise(n.path, replaced, evidence) for n in numbers}
+        runs = pd.concat(known, axis=1).dropna() if known else pd.DataFrame()
+        rows.append({"protocol": protocol, "n": len(runs)} | calibrated(numbers, runs))
+    return sorted(rows, key=lambda row: (row["chi2"] is None, row["chi2"]))
+
+
+def _otherwise(path: str, replaced: Mapping[str, str], evidence: Evidence) -> Series:
+    rule = evidence.rules.rule_for(path)
+    assert isinstance(rule, Measured)  # it has runs
+    name = rule.runs_of(path)
+    for part, by in replaced.items():
+        if part in name:
+            return evidence.of(name.replace(part, by), rule.metric)
+    return evidence.of(name, rule.metric)
 
 
 def contrasts(joint: Joint, numbers: Sequence[Number], evidence: Evidence) -> list[Contrast]:
@@ -112,16 +138,17 @@ def contrasts(joint: Joint, numbers: Sequence[Number], evidence: Evidence) -> li
             one, other = (by_path.get(f"{metric}.{name}") for name in (first, second))
             if one is None or other is None:
                 continue
-            runs = [replicates(number.path, evidence.runs) for number in (one, other)]
+            runs = [replicates(number.path, evidence) for number in (one, other)]
             differences = (runs[0] - runs[1]).dropna()
             if len(differences) < evidence.rules.min_replicates:
                 continue
             published = float(one.published) - float(other.published)
             spread = spread_of(differences)
-            low, high = further_run(differences, spread, evidence.rules.level)
-            rounding = 2 * unit_of(one.path, evidence)
+            k = min(one.printed_runs, other.printed_runs)
+            low, high = further_run(differences, spread, evidence.rules.level, k)
+            rounding = one.half_unit + other.half_unit
             interval = Interval(low - rounding, high + rounding)
-            z, p = departure(published, differences, spread)
+            z, p = departure(published, differences, spread, k)
             mean = float(np.mean(differences))
             found.append(Contrast(metric, first, second, published, mean, interval, z, p))
     return found

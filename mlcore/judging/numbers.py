@@ -1,24 +1,28 @@
-"""Which of the study's numbers hold, by the rules in metrics/rules.yaml.
+"""Which printed numbers hold, by rules.
 
-A printed number is one run of somebody else. Runs of ours, with other seeds or on other images,
-say where one further run falls; whether it falls there, and how small a departure that could have
-shown, is the verdict.
+A printed number is one run of somebody else, or the mean of a few. Runs of ours, with other seeds
+or on other data, say where one further run falls; whether it falls there, and how small a
+departure that could have shown, is the verdict.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pandas as pd
 
-from mlcore.judging.parts import group_of
-from mlcore.judging.rules import Choice, Exact, Given, Rule, Rules, Trained
+from mlcore.errors import RetraceError
+from mlcore.judging.published import SD, Printed
+from mlcore.judging.rules import Choice, Exact, Given, Measured, Rule, Rules, Trained, unknown
 from mlcore.judging.statistics import (
     Interval,
     Series,
     Spread,
     departure,
     further_run,
+    further_sd,
+    half_unit,
     pooled,
     rank,
     spread_of,
@@ -43,9 +47,12 @@ class Number:
     kind: str  # of its rule
     published: Any
     ours: Any  # of the pipeline's run; None if it did not run
+    decimals: int = 15  # digits after the point that are printed
+    printed_runs: int = 1  # of which the printed value is the mean
+    of_sd: bool = False  # it is the standard deviation of those
     verdict: str = NOT_TESTABLE
     reason: str = "it was not run"
-    by_runs: str | None = None  # the verdict by our runs, where the study's own network decides
+    by_runs: str | None = None  # the verdict by our runs, where the study's own model decides
     tolerance: float | None = None  # the largest difference that would not matter
     difference: float | None = None  # ours less the printed value
     n: int = 0  # replicates
@@ -62,12 +69,10 @@ class Number:
     choice: dict[str, Any] | None = None  # of the search: by how many draws, and Wilson's interval
     values: list[float] = field(default_factory=list)  # of all replicates, by seed
 
-    def as_row(self) -> dict[str, Any]:
-        """Give all of it that fits into one row of a table."""
-        whole = asdict(self)
-        low, high = whole.pop("interval") or (None, None)
-        choice, _ = (whole.pop(name) for name in ("choice", "values"))
-        return {**whole, "low": low, "high": high, "chosen": choice and choice["chosen"]}
+    @property
+    def half_unit(self) -> float:
+        """Half a unit of the last printed digit."""
+        return half_unit(self.decimals)
 
 
 @dataclass(frozen=True)
@@ -75,54 +80,79 @@ class Evidence:
     """What numbers and claims are judged by."""
 
     rules: Rules
-    runs: pd.DataFrame  # a row per replicate: "part", "name", "seed", metrics, measures of curves
-    scored: Mapping[str, float] = field(default_factory=dict)  # by path: the study's own networks
-    # Final metrics of trainings with other parameters, and their "overrides"
-    alternatives: pd.DataFrame = field(
-        default_factory=lambda: pd.DataFrame(columns=["part", "name", "seed", "overrides"])
-    )
+    runs: pd.DataFrame  # a row per run: "name", "seed", metrics, settings of a search's candidates
+    scored: Mapping[str, float] = field(default_factory=dict)  # by path: the study's own models
+    # Patterns of names that runs may have; if not given, those that they have
+    names: Collection[str] = ()
+
+    def of(self, name: str, metric: str) -> Series:
+        """Give a metric of all runs of a name, by seed; empty where runs are still to come.
+
+        Runs that do not have it are left out. Raises RetraceError for an unknown metric or name.
+        """
+        runs = self.runs
+        if metric not in runs:
+            metrics = [str(column) for column in runs if column not in ("name", "seed")]
+            raise RetraceError(unknown("metric", metric, metrics))
+        names = self.names or [*runs["name"].unique()]
+        if not any(fnmatchcase(name, known) for known in names):
+            raise RetraceError(unknown("run", name, names))
+        return runs[runs["name"] == name].set_index("seed")[metric].dropna()
 
 
-def numbers_of(summary: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Give path, printed value and ours of every number in what `study.compare` made.
+def candidates(runs: pd.DataFrame, pattern: str, metric: str) -> pd.DataFrame:
+    """Give a metric by seed, with a column for each name that fits a pattern.
 
-    Raises ValueError if it holds something else.
+    Of the candidates that most seeds have; seeds that lack one of them are left out. Names with a
+    comma, of runs that have something otherwise, are left out, too.
     """
-    if isinstance(summary, Mapping) and set(summary) == {"ours", "published"}:
-        yield path, summary["published"], summary["ours"]
-    elif isinstance(summary, Mapping):
-        for key, value in summary.items():
-            yield from numbers_of(value, f"{path}.{key}".lstrip("."))
-    elif isinstance(summary, list):
-        for place, value in enumerate(summary):
-            yield from numbers_of(value, f"{path}[{place}]")
-    else:
-        raise ValueError(f"{path or 'the summary'} holds {summary!r}, not ours and published")
+    fit = [fnmatchcase(name, pattern) and "," not in name for name in runs["name"]]
+    scores = runs[pd.Series(fit, runs.index, dtype=bool)].pivot_table(metric, "seed", "name")
+    known = scores.notna().sum()
+    return scores.loc[:, known == known.max()].dropna()
 
 
-def judge(summary: Any, evidence: Evidence) -> list[Number]:
-    """Judge every number of what `study.compare` made but those that the study starts from.
+def judge(printed: Iterable[Printed], evidence: Evidence) -> list[Number]:
+    """Judge every printed number but those that the study starts from.
 
-    Raises RetraceError if no rule fits a number, ValueError if one of a pair is a number and the
-    other is not.
+    Raises RetraceError if no rule fits a number, or its rule fits it badly.
     """
-    found = list(numbers_of(summary))
-    spreads = spreads_of([path for path, *_ in found], evidence)
-    rules = [evidence.rules.rule_for(path) for path, *_ in found]
+    known = [(one, evidence.rules.rule_for(one.rule_path)) for one in printed]
+    spreads = spreads_of([one.path for one, _ in known if not one.of_sd], evidence)
     return [
-        judge_number(number_of(*of, rule), rule, evidence, spreads.get(of[0]))
-        for of, rule in zip(found, rules, strict=True)
+        judge_number(number_of(one, rule), rule, evidence, spreads.get(one.rule_path))
+        for one, rule in known
         if not isinstance(rule, Given)
     ]
 
 
-def number_of(path: str, published: Any, ours: Any, rule: Rule) -> Number:
-    """Give a number that is not judged yet."""
-    numeric = isinstance(published, int | float), isinstance(ours, int | float)
+def row_of(number: Mapping[str, Any]) -> dict[str, Any]:
+    """Give all that fits into one row of a table of a `Number` as a mapping."""
+    whole = dict(number)
+    low, high = whole.pop("interval") or (None, None)
+    choice, _ = (whole.pop(name) for name in ("choice", "values"))
+    return {**whole, "low": low, "high": high, "chosen": choice and choice["chosen"]}
+
+
+def number_of(printed: Printed, rule: Rule) -> Number:
+    """Give a number that is not judged yet; raises RetraceError for a word in its place."""
+    path, value, ours = printed.path, printed.value, printed.ours
+    numeric = isinstance(value, int | float), isinstance(ours, int | float)
     if ours is not None and numeric[0] != numeric[1]:
-        raise ValueError(f"{path}: ours is {ours!r}, published {published!r}")
-    difference = ours - published if numeric[1] else None
-    return Number(path, rule.kind, published, ours, difference=difference)
+        raise RetraceError(f"{path}: ours is {ours!r}, published {value!r}")
+    if isinstance(rule, Trained | Exact) and not numeric[0]:
+        raise RetraceError(f"published.yaml: {path}={value!r} should be a number")
+    told = getattr(rule, "decimals", None)
+    return Number(
+        path,
+        rule.kind,
+        value,
+        ours,
+        decimals=printed.decimals if told is None else told,
+        printed_runs=printed.runs,
+        of_sd=printed.of_sd,
+        difference=ours - value if numeric[1] else None,
+    )
 
 
 def judge_number(
@@ -130,19 +160,20 @@ def judge_number(
 ) -> Number:
     """Judge a number by its rule; `shared` is the spread pooled with that of similar numbers."""
     if isinstance(rule, Trained):
-        judged = judge_by_runs(number, rule, evidence, shared)
-        return judge_by_score(judged, rule, evidence.scored.get(number.path))
-    if number.ours is None:
-        return number
+        judge_it = judge_sd if number.of_sd else judge_by_runs
+        judged = judge_it(number, rule, evidence, shared)
+        return judge_by_score(judged, evidence.scored.get(number.path))
     if isinstance(rule, Choice):
         return judge_choice(number, rule, evidence)
+    if number.ours is None:
+        return number
     assert isinstance(rule, Exact)
     return judge_exact(number, rule)
 
 
 def judge_exact(number: Number, rule: Exact) -> Number:
     """Judge a number that has one right value: it should be the same to the printed digits."""
-    tolerance, distance = rule.half_unit, abs(number.published - number.ours)
+    tolerance, distance = number.half_unit, abs(number.published - number.ours)
     reason = f"the exact value is {number.ours:.6g}"
     if within(distance, tolerance):
         verdict, reason = EXACT, "the same to the digits printed"
@@ -154,14 +185,16 @@ def judge_exact(number: Number, rule: Exact) -> Number:
     return replace(number, verdict=verdict, reason=reason, tolerance=tolerance)
 
 
-def replicates(path: str, runs: pd.DataFrame) -> Series:
-    """Give the replicates of a number, one value per seed; none where no training has it."""
-    group = group_of(path)
-    if group is None:
+def replicates(path: str, evidence: Evidence) -> Series:
+    """Give the replicates of a number, one value per seed; none if it is not of runs."""
+    rule = evidence.rules.rule_for(path)
+    if not isinstance(rule, Measured):
         return pd.Series(dtype=float)
-    if group.part == "search":
-        return search_scores(runs).max(axis=1)
-    return by_seed(runs, group.part, group.training(path), path.split(".")[1])
+    name = rule.runs_of(path)
+    if "*" not in name:
+        return evidence.of(name, rule.metric)
+    scores = candidates(evidence.runs, name, rule.metric)
+    return scores.max(axis=1) if rule.better == "higher" else scores.min(axis=1)
 
 
 def spreads_of(paths: Sequence[str], evidence: Evidence) -> dict[str, Spread]:
@@ -173,20 +206,20 @@ def spreads_of(paths: Sequence[str], evidence: Evidence) -> dict[str, Spread]:
             together.setdefault(rule.match, []).append(path)
     spreads: dict[str, Spread] = {}
     for group in together.values():
-        runs = [replicates(path, evidence.runs) for path in group]
+        runs = [replicates(path, evidence) for path in group]
         shared = pooled([values for values in runs if len(values)], evidence.rules.level)
         if shared is not None:
             spreads |= dict.fromkeys(group, shared)
     return spreads
 
 
-def judge_by_score(number: Number, rule: Trained, scored: float | None) -> Number:
-    """Let the study's own network decide, if there is one, on a number judged by our runs."""
+def judge_by_score(number: Number, scored: float | None) -> Number:
+    """Let the study's own model decide, if there is one, on a number judged by our runs."""
     if scored is None:
         return number
-    verdict, digits, rest = NOT_REPRODUCED, rule.decimals + 2, ""
-    if within(abs(scored - number.published), rule.half_unit):
-        verdict, digits = EXACT, rule.decimals
+    verdict, digits, rest = NOT_REPRODUCED, number.decimals + 2, ""
+    if within(abs(scored - number.published), number.half_unit):
+        verdict, digits = EXACT, number.decimals
         rest = f"; our runs: {number.verdict}, {number.reason}"
     reason = f"the study's own network gives {scored:.{digits}f} on our images{rest}"
     return replace(number, verdict=verdict, by_runs=number.verdict, reason=reason)
@@ -196,8 +229,8 @@ def judge_by_runs(
     number: Number, rule: Trained, evidence: Evidence, shared: Spread | None
 ) -> Number:
     """Judge a number that varies from run to run."""
-    published, rules = number.published, evidence.rules
-    values = replicates(number.path, evidence.runs)
+    published, rules, k = number.published, evidence.rules, number.printed_runs
+    values = replicates(number.path, evidence)
     tolerance, n = rule.tolerance_for(published), len(values)
     number = replace(number, tolerance=tolerance, n=n, values=values.tolist())
     if n < rules.min_replicates:
@@ -210,26 +243,48 @@ def judge_by_runs(
         sd=own.sd,
         lowest=low,
         highest=high,
-        rank=rank(values, published, rule.decimals),
+        rank=rank(values, published, number.decimals) if k == 1 else None,
         spread="own" if rule.spread == "pooled" and not shared else rule.spread,
     )
+    if rule.spread in ("mode", "range") and k > 1:
+        raise RetraceError(f"{number.path}: spread={rule.spread} is not for means of runs; own is")
     if rule.spread == "mode":
-        return by_mode(number, values, rule, rules.level)
+        return by_mode(number, values, rules.level)
     if rule.spread != "range":
-        low, high = further_run(values, shared or own, rules.level)
-        z, p = departure(published, values, shared or own)
+        low, high = further_run(values, shared or own, rules.level, k)
+        z, p = departure(published, values, shared or own, k)
         number = replace(number, z=z, p=p)
-    interval = Interval(low - rule.half_unit, high + rule.half_unit)
-    verdict, reason = compare_with_interval(published, mean, interval, tolerance)
+    interval = Interval(low - number.half_unit, high + number.half_unit)
+    verdict, reason = compare_with_interval(published, mean, interval, tolerance, k)
     half = (interval.high - interval.low) / 2
     return replace(number, verdict=verdict, reason=reason, interval=interval, resolution=half)
 
 
-def by_mode(number: Number, values: Series, rule: Trained, level: float) -> Number:
+def judge_sd(number: Number, rule: Trained, evidence: Evidence, shared: Spread | None) -> Number:
+    """Judge the standard deviation that is printed beside a mean of several runs."""
+    values = replicates(number.path.removesuffix(SD), evidence)
+    number = replace(number, n=len(values))
+    if number.n < evidence.rules.min_replicates:
+        return replace(number, reason=too_few(number.n, evidence.rules))
+    own = spread_of(values)
+    low, high = further_sd(shared or own, number.printed_runs, evidence.rules.level)
+    interval = Interval(max(0.0, low - number.half_unit), high + number.half_unit)
+    inside = interval.holds(number.published)
+    return replace(
+        number,
+        verdict=CONSISTENT if inside else NOT_REPRODUCED,
+        reason=f"{'in' if inside else 'out'}side {_written(interval)}",
+        sd=own.sd,
+        interval=interval,
+        spread="pooled" if shared else "own",
+    )
+
+
+def by_mode(number: Number, values: Series, level: float) -> Number:
     """Judge a number that is one value in nearly all runs by how many runs give that value."""
-    rounded = values.round(rule.decimals)
+    rounded = values.round(number.decimals)
     mode = float(rounded.mode()[0])
-    same = int((abs(rounded - number.published) <= rule.half_unit).sum())
+    same = int((abs(rounded - number.published) <= number.half_unit).sum())
     share = wilson_interval(same, len(values), level)
     reason = f"{same} of {len(values)} runs give {number.published}"
     if share.low > 0.5:
@@ -244,30 +299,37 @@ def by_mode(number: Number, values: Series, rule: Trained, level: float) -> Numb
 
 
 def compare_with_interval(
-    published: float, mean: float, interval: Interval, tolerance: float
+    published: float, mean: float, interval: Interval, tolerance: float, k: int = 1
 ) -> tuple[str, str]:
     """Give the verdict on a number with replicates enough, and the reason."""
-    low, high = interval
-    half, distance = (high - low) / 2, abs(published - mean)
-    where = f"[{low:.4f}, {high:.4f}]"
+    half, distance = (interval.high - interval.low) / 2, abs(published - mean)
+    where = _written(interval)
     if interval.holds(published):
         if within(half, tolerance):
             return REPRODUCED, f"inside {where}"
-        return CONSISTENT, (
-            f"inside {where}; one printed run could have shown a departure of {half:.4f}"
-        )
+        those = "one printed run" if k == 1 else f"the mean of {k} printed runs"
+        return CONSISTENT, f"inside {where}; {those} could have shown a departure of {half:.4f}"
     if within(distance, tolerance):
         return IMMATERIAL, f"outside {where}, but within {tolerance:.4g} of the mean"
     return NOT_REPRODUCED, f"outside {where}, and {distance:.4f} from the mean"
 
 
+def _written(interval: Interval) -> str:
+    return f"[{interval.low:.4f}, {interval.high:.4f}]"
+
+
 def judge_choice(number: Number, rule: Choice, evidence: Evidence) -> Number:
     """Judge a setting that the search chose, by how many draws of the images choose it too."""
-    rules, scores = evidence.rules, search_scores(evidence.runs)
+    rules, scores = evidence.rules, candidates(evidence.runs, rule.runs, rule.metric)
+    scores = scores if rule.better == "higher" else -scores
     number = replace(number, tolerance=rule.tolerance, n=len(scores))
     if number.n < rules.min_replicates:
         return replace(number, reason=too_few(number.n, rules))
-    has_it = scores.columns.get_level_values(number.path.rpartition(".")[2]) == number.published
+    setting = number.path.rpartition(".")[2]
+    if setting not in evidence.runs:
+        raise RetraceError(unknown("setting", setting, [*map(str, evidence.runs)]))
+    settings = evidence.runs.drop_duplicates("name").set_index("name")[setting]
+    has_it = (settings[scores.columns] == number.published).to_numpy()
     if has_it.all() or not has_it.any():
         which = "all" if has_it.all() else "none"
         return replace(number, reason=f"{which} of the candidates that are replicated have it")
@@ -283,31 +345,6 @@ def judge_choice(number: Number, rule: Choice, evidence: Evidence) -> Number:
         verdict, reason = IMMATERIAL, f"{reason}; the best with it is {lead:.4f} behind"
     choice = {"chosen": chosen, "n": len(scores), "interval": list(interval)}
     return replace(number, verdict=verdict, reason=reason, choice=choice)
-
-
-def by_seed(runs: pd.DataFrame, part: str, name: str, metric: str) -> Series:
-    """Give a metric of all runs of a training, by seed; runs that do not have it are left out."""
-    chosen = runs[(runs["part"] == part) & (runs["name"] == name)]
-    return chosen.set_index("seed")[metric].dropna()
-
-
-CANDIDATE = r"(?P<solver>[^-]+)-(?P<learning_rate_init>.+)-(?P<batch_size>\d+)"
-"""The name of a candidate in the table of replicates, such as "adam-2e-05-128"; its settings go by
-their names in published.yaml."""
-
-
-def search_scores(runs: pd.DataFrame) -> pd.DataFrame:
-    """Give the cross-validated accuracies by draw, with the settings of `CANDIDATE` as columns.
-
-    Of the candidates that most draws have; draws that lack one of them are left out.
-    """
-    search = runs[runs["part"] == "search"]
-    settings = search["name"].astype(str).str.extract(CANDIDATE).dropna()
-    typed = settings.astype({"learning_rate_init": float, "batch_size": int})
-    table = search[["seed", "val_accuracy"]].join(typed, how="inner")
-    scores = table.pivot_table("val_accuracy", "seed", list(typed))
-    known = scores.notna().sum()
-    return scores.loc[:, known == known.max()].dropna()
 
 
 def too_few(n: int, rules: Rules) -> str:

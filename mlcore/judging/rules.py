@@ -1,9 +1,11 @@
-"""The rules that numbers are judged by: what metrics/rules.yaml may hold."""
+"""The rules that numbers are judged by: what a file rules.yaml may hold."""
 
 from __future__ import annotations
 
+import re
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,7 +14,6 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from mlcore.errors import RetraceError
 from mlcore.files import read_yaml
-from mlcore.judging.statistics import half_unit
 
 
 class Section(BaseModel):
@@ -32,22 +33,16 @@ class Given(Section):
     kind: Literal["given"]
 
 
-class Printed(Section):
-    """A number that is printed with so many digits after the point."""
+class Exact(Section):
+    """A number that has one right value.
+
+    `decimals`, of this rule and of `Trained`, are the digits after the point that it is printed
+    with, where published.yaml does not have them all.
+    """
 
     match: str
-    decimals: Decimals
-
-    @property
-    def half_unit(self) -> float:
-        """Half a unit of the last printed digit."""
-        return half_unit(self.decimals)
-
-
-class Exact(Printed):
-    """A number that has one right value."""
-
     kind: Literal["exact"]
+    decimals: Decimals | None = None
     tolerance: Tolerance = 0.0
     rounding: str = ""
 
@@ -58,8 +53,30 @@ class Exact(Printed):
         return self
 
 
-class Trained(Printed):
-    """A number of a training, which varies from run to run.
+class Measured(Section):
+    """What is computed from runs.
+
+    `runs` is a pattern of their names, its stars filled in with what those of `match` stand for.
+    Where a star is left, it is the best of several: by the `metric`, of which `better` says whether
+    more or less of it is.
+    """
+
+    match: str
+    runs: str
+    metric: str
+    better: Literal["higher", "lower"] = "higher"
+
+    def runs_of(self, path: str) -> str:
+        """Name the runs behind a number, by its path; with a star if it is the best of several."""
+        found = re.fullmatch("(.*)".join(map(re.escape, self.match.split("*"))), path)
+        name = self.runs
+        for filled in found.groups() if found else ():
+            name = name.replace("*", filled, 1)
+        return name
+
+
+class Trained(Measured):
+    """A number of a training, which varies from run to run; `varies` says with what.
 
     `spread` says what the runs' spread is taken from: "own", the runs of this number; "pooled",
     those of all numbers of this rule, unless Bartlett's test tells them apart; "range", from the
@@ -68,6 +85,8 @@ class Trained(Printed):
     """
 
     kind: Literal["trained"]
+    decimals: Decimals | None = None
+    varies: str = ""
     tolerance: Tolerance | None = None
     relative_tolerance: Tolerance | None = None
     spread: Literal["own", "pooled", "range", "mode"] = "own"
@@ -85,10 +104,12 @@ class Trained(Printed):
         return published * self.relative_tolerance
 
 
-class Choice(Section):
-    """A setting that the search chose."""
+class Choice(Measured):
+    """A setting that a search chose.
 
-    match: str
+    The end of the number's path names it: a column of the runs has it for each candidate.
+    """
+
     kind: Literal["choice"]
     tolerance: Tolerance
 
@@ -101,40 +122,37 @@ class Joint(Section):
 
     `paired` says whether the runs of all of them are on the same images, so that they vary
     together. Differences between `contrasts`, the last parts of their paths, are judged, too.
+    `protocols`, ways in which the numbers might have come about, say for each what to replace in
+    the names of the runs.
     """
 
     match: list[str] = Field(min_length=1)
     paired: bool
     contrasts: list[str] = []
-
-
-class Protocol(Section):
-    """A way in which the study might have trained its classifiers.
-
-    The method that gave its losses, the one that gave its accuracies, and what else is not as in
-    conf/.
-    """
-
-    losses: str
-    accuracies: str
-    overrides: list[str] = []
+    protocols: dict[str, dict[str, str]] = {}
 
 
 class Rules(Section):
-    """All of metrics/rules.yaml."""
+    """All of a file of rules."""
 
-    level: float = Field(gt=0, lt=1)
-    min_replicates: int = Field(ge=2)
+    level: float = Field(default=0.95, gt=0, lt=1)
+    min_replicates: int = Field(default=6, ge=2)
     numbers: list[Annotated[Rule, Field(discriminator="kind")]]
-    joint: dict[str, Joint]
-    protocols: dict[str, Protocol] = {}
+    joint: dict[str, Joint] = {}
 
     def rule_for(self, path: str) -> Rule:
         """Give the first rule whose pattern fits a number; raises RetraceError if none does."""
         for rule in self.numbers:
             if fnmatchcase(path, rule.match):
                 return rule
-        raise RetraceError(f"metrics/rules.yaml: no rule fits {path}")
+        raise RetraceError(f"rules.yaml: no rule fits {path}")
+
+
+def unknown(kind: str, word: str, known: Collection[str]) -> str:
+    """Say that a word is not known, and which known one is nearest to it."""
+    near = get_close_matches(word, known, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(sorted(known)[:8])}"
+    return f"there is no {kind} {word}{hint}"
 
 
 def read_rules(path: Path) -> Rules:

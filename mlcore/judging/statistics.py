@@ -54,28 +54,36 @@ def pooled(groups: Sequence[Series], level: float) -> Spread | None:
     return Spread(sqrt(sum((len(g) - 1) * g.var(ddof=1) for g in groups) / df), df)
 
 
-def further_run(values: Series, spread: Spread, level: float) -> Interval:
+def further_run(values: Series, spread: Spread, level: float, k: int = 1) -> Interval:
     """Give the interval in which one further run falls, if runs are normally distributed.
 
-    The mean of n `values`, plus or minus t sd sqrt(1 + 1 / n), with their own spread or one pooled
-    with that of others. Runs of ours predict a printed value: Patil, Peng and Leek (2016), turned
-    round.
+    Or the mean of `k` further runs. It is the mean of n `values`, plus or minus
+    t sd sqrt(1 / k + 1 / n), with their own spread or one pooled with that of others. Runs of ours
+    predict a printed value: Patil, Peng and Leek (2016), turned round.
     """
     mean = float(values.mean())
-    half = stats.t.ppf((1 + level) / 2, spread.df) * spread.sd * sqrt(1 + 1 / len(values))
+    half = stats.t.ppf((1 + level) / 2, spread.df) * spread.sd * sqrt(1 / k + 1 / len(values))
     return Interval(mean - half, mean + half)
 
 
+def further_sd(spread: Spread, k: int, level: float) -> Interval:
+    """Give the interval in which the standard deviation of `k` further runs falls (Fisher's F)."""
+    ends = stats.f.ppf([(1 - level) / 2, (1 + level) / 2], k - 1, spread.df)
+    low, high = spread.sd * np.sqrt(ends)
+    return Interval(float(low), float(high))
+
+
 def departure(
-    printed: float, values: Series, spread: Spread
+    printed: float, values: Series, spread: Spread, k: int = 1
 ) -> tuple[float, float] | tuple[None, None]:
     """Give z, by how many standard errors a printed value departs from runs, and its two-sided p.
 
-    By Student's t with the spread's degrees of freedom; None and None where runs do not vary.
+    By Student's t with the spread's degrees of freedom; None and None where runs do not vary. The
+    printed value may be the mean of `k` runs.
     """
     if spread.sd == 0:
         return None, None
-    z = (printed - float(values.mean())) / (spread.sd * sqrt(1 + 1 / len(values)))
+    z = (printed - float(values.mean())) / (spread.sd * sqrt(1 / k + 1 / len(values)))
     return z, float(2 * stats.t.sf(abs(z), spread.df))
 
 
@@ -86,7 +94,9 @@ def mean_interval(values: Series, level: float) -> Interval:
     return Interval(float(values.mean()) - half, float(values.mean()) + half)
 
 
-def joint_departure(printed: Series, runs: pd.DataFrame, half_units: Series) -> tuple[float, int]:
+def joint_departure(
+    printed: Series, runs: pd.DataFrame, half_units: Series, k: "Series | None" = None
+) -> tuple[float, int]:
     """Measure how far several printed values together depart from runs that have them all.
 
     A chi-square with the runs' covariance: d' C^-1 d with d the differences from the means and C
@@ -100,6 +110,8 @@ def joint_departure(printed: Series, runs: pd.DataFrame, half_units: Series) -> 
     runs : DataFrame of shape (n_runs, n_values)
     half_units : Series of shape (n_values,)
         Half a unit of the last digit of each; 0 for values that are not rounded.
+    k : Series of shape (n_values,), optional
+        Of how many runs each is the mean; of one if not given.
 
     Returns
     -------
@@ -113,7 +125,9 @@ def joint_departure(printed: Series, runs: pd.DataFrame, half_units: Series) -> 
     correlation = correlation / np.sqrt(np.outer(np.diag(correlation), np.diag(correlation)))
     rounding = np.diag((half_units / sd).to_numpy() ** 2 / 3)
     d = ((printed - runs.mean()) / sd).to_numpy()
-    return float(d @ np.linalg.solve(correlation * (1 + 1 / n) + rounding, d)), len(d)
+    means = np.ones(len(d)) if k is None else k.to_numpy() ** -0.5
+    covariance = correlation * (np.outer(means, means) + 1 / n) + rounding
+    return float(d @ np.linalg.solve(covariance, d)), len(d)
 
 
 def wilson_interval(successes: float, n: int, level: float) -> Interval:

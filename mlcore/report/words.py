@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from mlcore.judging.parts import GROUPS, group_of
+from mlcore.study.parts import GROUPS, group_of
 
 ORDER = (
     "zero",

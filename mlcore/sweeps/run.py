@@ -18,10 +18,10 @@ from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
 
 from mlcore.errors import RetraceError, one_line
-from mlcore.judging.replicates import CURVES, GROUP, METRICS, Table, group_of, summary
 from mlcore.pipeline.digests import code_digest
 from mlcore.pipeline.side_by_side import stale_stages
 from mlcore.process import pin_threads
+from mlcore.study.replicates import CURVES, GROUP, METRICS, Table, group_of, summary
 from mlcore.sweeps.cluster import connected, ended_jobs
 from mlcore.sweeps.jobs import SweepFile, SweepJob, jobs_of, read_sweeps, todo
 from mlcore.tracking.observer import Tracker, note_group, session

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from mlcore.judging.replicates import summary
+from mlcore.study.replicates import summary
 
 # Metrics that runs are compared by, the first that they have; whether higher is better
 BEST_BY = {"final/val_accuracy": True, "final/val_loss": False}

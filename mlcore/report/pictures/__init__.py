@@ -11,10 +11,10 @@ import numpy as np
 
 from mlcore.data.splits import from_arrays
 from mlcore.files import load_arrays, read_json, read_table, read_yaml
-from mlcore.judging.parts import PARTS
-from mlcore.judging.replicates import read_curves, read_replicates
 from mlcore.plotting import Picture
 from mlcore.report.pictures import fashion, grid, study
+from mlcore.study.parts import PARTS
+from mlcore.study.replicates import read_curves, read_replicates
 from mlcore.training.weights import MLPWeights, load_mlp
 
 METHODS = {"classifier": "partial_fit", "autoencoder": "partial_fit", "feature_classifier": ""}

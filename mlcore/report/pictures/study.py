@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from mlcore import plotting
-from mlcore.judging.parts import GROUPS
 from mlcore.pipeline.dvc_yaml import outline
 from mlcore.plotting import Picture, display
 from mlcore.report.words import position
+from mlcore.study.parts import GROUPS
 
 Grid = Mapping[str, Sequence[str]]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from mlcore.judging.parts import GROUPS, PARTS, Group
+from mlcore.study.parts import GROUPS, PARTS, Group
 
 SUBSET = {"train": "full", "test": "test"}
 """Our names, by the published ones, which count what is held out as images to train with."""
@@ -108,33 +108,6 @@ def gather(histories: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, pd.Data
     rounded = table[rest].map(lambda value: float(f"{value:.3e}"))
     head = table[["run", "epoch"]]
     return table[["run", "epoch", *losses]], pd.concat([head, rounded], axis=1)
-
-
-def compare(published: Any, ours: Any, path: str = "") -> Any:
-    """Replace each number of the published layout by ``{"ours": ..., "published": ...}``.
-
-    Both are mappings and lists, nested alike, with None in `ours` where we have no number, for
-    example because the grid was narrowed. Raises ValueError if they differ; `path` says where.
-    """
-    if ours is not None and (mine := _layout(ours)) != (theirs := _layout(published)):
-        raise ValueError(f"{path or 'numbers'}: ours are {mine}, published {theirs}")
-    if isinstance(published, Mapping):
-        return {
-            key: compare(value, ours and ours[key], f"{path}.{key}".lstrip("."))
-            for key, value in published.items()
-        }
-    if isinstance(published, list):
-        return [
-            compare(value, ours and ours[i], f"{path}[{i}]") for i, value in enumerate(published)
-        ]
-    return {"ours": ours, "published": published}
-
-
-def _layout(tree: Any) -> Any:
-    """Give the keys of a mapping, or how many values a list holds."""
-    if isinstance(tree, Mapping):
-        return sorted(tree, key=str)
-    return f"{len(tree)} values" if isinstance(tree, list) else "no such values"
 
 
 def headline(

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mlcore.files import md5_of
-from mlcore.judging.parts import PARTS, Part, group_of
+from mlcore.study.parts import PARTS, Part, group_of
 
 
 def source_of(path: str) -> tuple[str, str, Part]:

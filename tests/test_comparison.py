@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from mlcore.judging.numbers import numbers_of
-from mlcore.judging.study import compare, our_numbers
+from mlcore.judging.published import compare, numbers_of
+from mlcore.study.comparison import our_numbers
 
 PUBLISHED = yaml.safe_load((Path(__file__).parents[1] / "metrics" / "published.yaml").read_text())
 
@@ -73,8 +73,9 @@ def test_layouts_that_differ(published, ours, message):
 @pytest.mark.parametrize("ours", [PUBLISHED, None])
 def test_every_published_number_is_there_once(ours):
     compared = list(numbers_of(compare(PUBLISHED, ours)))
-    assert len({path for path, _, _ in compared}) == len(compared) == count_numbers(PUBLISHED) > 40
-    assert all(value == (published if ours else None) for _, published, value in compared)
+    n = count_numbers(PUBLISHED)
+    assert len({number.path for number in compared}) == len(compared) == n > 40
+    assert all(n.ours == (n.value if ours else None) for n in compared)
 
 
 GRID = {

@@ -7,9 +7,10 @@ from typing import Any
 import pandas as pd
 
 from mlcore.judging.curves import last_epoch
-from mlcore.judging.numbers import numbers_of, search_scores
-from mlcore.judging.parts import GROUPS, PARTS, group_of
+from mlcore.judging.numbers import candidates
+from mlcore.judging.published import numbers_of
 from mlcore.judging.statistics import Series, rank
+from mlcore.study.parts import GROUPS, PARTS, group_of
 
 SAME_SCHEME = {"he": "normal", "random_normal": "random"}
 """Other readings of an initialisation, and the study's name for it."""
@@ -24,7 +25,7 @@ STOPPING = [(patience, best) for patience in (10, 20) for best in (False, True)]
 def judged_by_stopping(runs: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
     """Give the accuracies that the replicates' networks would have had with other rules.
 
-    From the tables of `mlcore.judging.replicates.Table` comes one like them, with a row per network
+    From the tables of `mlcore.study.replicates.Table` comes one like them, with a row per network
     and rule: "sweep" is "stopping", "overrides" the parameters that make the rule.
     """
     rows = []
@@ -45,12 +46,12 @@ def summarise(
 ) -> list[dict[str, Any]]:
     """Set every alternative beside the printed number and what the default gives.
 
-    From tables of `mlcore.judging.replicates.Table`, of other choices and of the default ones, and
+    From tables of `mlcore.study.replicates.Table`, of other choices and of the default ones, and
     what `study.compare` made comes a row per alternative and number: "choice", "alternative",
     "number"; "published"; "default", the replicates' mean; "mean", "sd" and "n" of the alternative;
     "distance" of its mean from the printed value, and "against_default", see `nearer`.
     """
-    published = {path: value for path, value, _ in numbers_of(summary)}
+    published = {number.path: number.value for number in numbers_of(summary)}
     default = dict(_values(replicates))
     labelled = alternatives.assign(alternative=alternatives["overrides"].map(without_matrix))
     return [
@@ -112,8 +113,10 @@ def _values(runs: pd.DataFrame) -> Iterator[tuple[str, Series]]:
             own = known.training(path)
             if name == own or (part, own) not in names:
                 yield path, group[metric].dropna()
-    if (runs["part"] == "search").any():  # one number of all its candidates
-        yield "fashion_search.cv_accuracy", search_scores(runs).max(axis=1)
+    search = runs[runs["part"] == "search"]
+    if len(search):  # one number of all its candidates
+        scores = candidates(search, "*", "val_accuracy")
+        yield "fashion_search.cv_accuracy", scores.max(axis=1)
 
 
 def without_matrix(overrides: str) -> str:

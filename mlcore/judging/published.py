@@ -1,0 +1,135 @@
+"""What a study printed: numbers nested as the paper has them, and each beside ours."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mlcore.errors import RetraceError, one_line
+
+SD = ".sd"
+"""End of the path of a standard deviation that is printed beside a mean."""
+
+
+@dataclass(frozen=True)
+class Printed:
+    """A printed number, or a word."""
+
+    path: str  # the keys that lead to it, such as "test_accuracy.mnist.relu"
+    value: Any
+    ours: Any = None  # what we computed in its place, where that is known beside runs
+    decimals: int = 15  # digits after the point that are printed
+    runs: int = 1  # of which it is the mean
+    of_sd: bool = False  # it is the standard deviation of those
+
+    @property
+    def rule_path(self) -> str:
+        """The path that its rule fits: a standard deviation goes by the rule of its mean."""
+        return self.path.removesuffix(SD) if self.of_sd else self.path
+
+
+class Digits(yaml.CSafeLoader):
+    """Reads numbers with all the digits that stand there: 0.870 is not 0.87."""
+
+
+Digits.add_constructor("tag:yaml.org,2002:float", lambda _, node: Decimal(str(node.value)))
+
+
+def read_published(path: Path) -> list[Printed]:
+    """Read a file of printed numbers; raises RetraceError if it holds something else.
+
+    A number may also be ``{mean: 0.871, runs: 5}``, or ``{mean: 0.871, sd: 0.002, runs: 5}``.
+    """
+    try:
+        printed = list(printed_in(yaml.load(path.read_text(encoding="utf-8"), Digits)))  # noqa: S506
+    except (yaml.YAMLError, ValueError, ArithmeticError) as error:
+        raise RetraceError(f"{path}: {one_line(error, 300)}") from None
+    if not printed:
+        raise RetraceError(f"{path}: it holds no number")
+    return printed
+
+
+def printed_in(tree: Any, path: str = "") -> Iterator[Printed]:
+    """Give every number of nested mappings and lists; raises ValueError for what is none.
+
+    A `Decimal` knows the digits that are printed; of a float they are those that Python writes.
+    """
+    if isinstance(tree, Mapping) and "mean" in tree and set(tree) <= {"mean", "sd", "runs"}:
+        yield from _mean(tree, path)
+    elif isinstance(tree, Mapping):
+        for key, value in tree.items():
+            yield from printed_in(value, f"{path}.{key}".lstrip("."))
+    elif isinstance(tree, list):
+        for place, value in enumerate(tree):
+            yield from printed_in(value, f"{path}[{place}]")
+    elif isinstance(tree, str | bool):
+        yield Printed(path, tree)
+    elif isinstance(tree, int | float | Decimal) and Decimal(str(tree)).is_finite():
+        yield _printed(path, tree)
+    else:
+        raise ValueError(f"{path or 'the file'}={tree!r} should be a number or a word")
+
+
+def _printed(path: str, value: Any, **about: Any) -> Printed:
+    exponent = Decimal(str(value)).as_tuple().exponent
+    assert isinstance(exponent, int)  # it is finite
+    value = float(value) if isinstance(value, Decimal) else value
+    return Printed(path, value, decimals=max(0, -exponent), **about)
+
+
+def _mean(leaf: Mapping[str, Any], path: str) -> Iterator[Printed]:
+    runs, sd = leaf.get("runs", 1), leaf.get("sd")
+    if type(runs) is not int or runs < (1 if sd is None else 2):
+        raise ValueError(
+            f"{path}.runs={runs!r} should be a count of runs{', 2 or more' if sd else ''}"
+        )
+    for ending, value in (("", leaf["mean"]), (SD, sd)):
+        if value is None and ending:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+            raise ValueError(f"{path}{ending or '.mean'}={value!r} should be a number")
+        yield _printed(path + ending, value, runs=runs, of_sd=bool(ending))
+
+
+def numbers_of(summary: Any, path: str = "") -> Iterator[Printed]:
+    """Give every number of what `compare` made; raises ValueError if it holds something else."""
+    if isinstance(summary, Mapping) and set(summary) == {"ours", "published"}:
+        yield Printed(path, summary["published"], summary["ours"])
+    elif isinstance(summary, Mapping):
+        for key, value in summary.items():
+            yield from numbers_of(value, f"{path}.{key}".lstrip("."))
+    elif isinstance(summary, list):
+        for place, value in enumerate(summary):
+            yield from numbers_of(value, f"{path}[{place}]")
+    else:
+        raise ValueError(f"{path or 'the summary'} holds {summary!r}, not ours and published")
+
+
+def compare(published: Any, ours: Any, path: str = "") -> Any:
+    """Replace each number of the published layout by ``{"ours": ..., "published": ...}``.
+
+    Both are mappings and lists, nested alike, with None in `ours` where we have no number, for
+    example because the grid was narrowed. Raises ValueError if they differ; `path` says where.
+    """
+    if ours is not None and (mine := _layout(ours)) != (theirs := _layout(published)):
+        raise ValueError(f"{path or 'numbers'}: ours are {mine}, published {theirs}")
+    if isinstance(published, Mapping):
+        return {
+            key: compare(value, ours and ours[key], f"{path}.{key}".lstrip("."))
+            for key, value in published.items()
+        }
+    if isinstance(published, list):
+        return [
+            compare(value, ours and ours[i], f"{path}[{i}]") for i, value in enumerate(published)
+        ]
+    return {"ours": ours, "published": published}
+
+
+def _layout(tree: Any) -> Any:
+    """Give the keys of a mapping, or how many values a list holds."""
+    if isinstance(tree, Mapping):
+        return sorted(tree, key=str)
+    return f"{len(tree)} values" if isinstance(tree, list) else "no such values"
