@@ -179,7 +179,14 @@ def test_numbers_are_in_the_studys_order_with_names():
         "worked_examples.backprop.loss_before",
     ]
     bare = {"published": 1, "values": [], "interval": None, "z": None, "reason": "so"}
-    bare |= {"verdict": "exact", "mean": None, "ours": 1, "spread": None}
+    bare |= {
+        "verdict": "exact",
+        "mean": None,
+        "ours": 1,
+        "spread": None,
+        "printed_runs": 1,
+        "of_sd": False,
+    }
     verdict = {"by_number": {path: {**bare, "path": path} for path in paths}, "joint": {}}
     found = content.in_order(verdict, {"alternatives": []})
     assert [number["path"] for number in found] == paths[::-1]
@@ -222,7 +229,7 @@ def printed(path, value, **options):
         (lambda: plain(None), "\N{EN DASH}"),
         (lambda: short(3.2872008), "3.2872"),
         (lambda: short(-8.5), "\N{MINUS SIGN}8.5"),
-        (lambda: name_of("new.number"), "new.number"),
+        (lambda: name_of("new_study.number"), "new study, number"),
         (printed("mnist_grid.test_accuracy.tanh.zero", 0.117142857), "11.71 %"),
         (printed("bottleneck_probe.test_accuracy.relu", 0.7205), "72.05 %"),
         (printed("mnist_grid.test_accuracy.tanh.zero", -0.017, sign=True),
@@ -249,7 +256,8 @@ LOSS = "fashion_classifier.test_loss.tanh"
 def number(path, verdict, **more):
     base = {"path": path, "kind": "trained", "published": 0.7, "mean": 0.71, "n": 20, "p": 0.5}
     base |= {"interval": [0.69, 0.73], "resolution": 0.02, "z": -0.5, "rank": "3 of 21"}
-    told = {"spread": "own", "by_runs": None, "reason": "inside", "verdict": verdict}
+    told = {"spread": "own", "by_runs": None, "reason": "inside", "verdict": verdict, "printed_runs": 1,
+            "of_sd": False}  # fmt: skip
     return base | told | more
 
 
@@ -385,7 +393,7 @@ def test_a_panel_says_why():
     [([0.25, 0.75], None, 0.9, 0.5), ([0.2] * 6, 0.2, 0.9, 0.2), ([], None, 0.9, 0.9)],
 )
 def test_the_mean_is_of_all_runs_that_there_are(values, mean, ours, shown):
-    assert content.mean_of({"values": values, "mean": mean, "ours": ours}) == shown
+    assert content.mean_of({"values": values, "mean": mean, "ours": ours, "of_sd": False}) == shown
 
 
 OWN = "the study's code"

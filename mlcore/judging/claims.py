@@ -6,7 +6,7 @@ name, with one value per seed; docs/judging.md has the form.
 
 import fnmatch
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
@@ -153,11 +153,12 @@ def expand(text: str) -> Iterator[str]:
 
 
 def statements_of(
-    claim: Claim, settings: Mapping[str, Any], names: Collection[str] = ()
+    claim: Claim, settings: Mapping[str, Any], evidence: Evidence | None = None
 ) -> list[Statement]:
     """Give the statements of a claim, with the values of $threshold and $measure.
 
-    `names` of runs are those among which one may be the highest or lowest.
+    `evidence` has the runs of which one may be the highest or lowest; without it such a statement
+    is only checked.
     """
     filled: list[Statement] = []
     for name in settings:
@@ -170,16 +171,20 @@ def statements_of(
             raise RetraceError(f"the claim {claim.id} has no value for a $ in {text!r}")
         for one in expand(text):
             found = HIGHEST.fullmatch(one)
-            filled += map(parse, _against_others(found, names) if found else [one])
+            if found is None:
+                filled.append(parse(one))
+            elif evidence is not None:
+                filled += map(parse, _against_others(found, evidence.runs))
     return filled
 
 
-def _against_others(found: re.Match[str], names: Collection[str]) -> list[str]:
+def _against_others(found: re.Match[str], runs: pd.DataFrame) -> list[str]:
     """Give the statements that make one run the highest or lowest of those that fit a pattern."""
     metric, own, sign = found["metric"], found["name"], ">" if found["which"] == "highest" else "<"
+    names = runs["name"] if metric not in runs else runs["name"][runs[metric].notna()]
     others = sorted(set(fnmatch.filter(names, found["among"])) - {own})
-    if names and not others:
-        raise RetraceError(f"{found[0]!r}: {unknown('other run', found['among'], names)}")
+    if not others:
+        raise RetraceError(f"{found[0]!r}: {unknown('other run', found['among'], set(names))}")
     return [f"{metric}({own}) {sign} {metric}({other})" for other in others]
 
 
@@ -254,7 +259,7 @@ def _judge_statements(
     claim: Claim, settings: Mapping[str, Any], evidence: Evidence
 ) -> list[Judged]:
     level, judged = evidence.rules.level, []
-    statements = statements_of(claim, settings, evidence.runs["name"].unique().tolist())
+    statements = statements_of(claim, settings, evidence)
     # One of several refutes the claim if it would be refuted even so (Bonferroni)
     strict = 1 - (1 - level) / len(statements) if statements else level
     for statement in statements:

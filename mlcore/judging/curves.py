@@ -5,6 +5,7 @@ of shape (n_epochs,): one positive loss for each epoch, else ValueError is raise
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -132,15 +133,18 @@ MEASURES = tuple(describe([1.0], [1.0], [1.0]))
 """The names of the measures."""
 
 
-def with_measures(runs: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
+def with_measures(
+    runs: pd.DataFrame, curves: pd.DataFrame, key: Sequence[str] = ("params",)
+) -> pd.DataFrame:
     """Give the measures of every training's curves beside its final metrics.
 
-    `runs` has a row per training, with its "params"; `curves` one per epoch: "params", "epoch",
-    "train_loss", "val_loss" and "val_accuracy". Trainings without a curve get NaN.
+    `runs` has a row per training, which the columns `key` name; `curves` one per epoch: the key,
+    "epoch", "train_loss", "val_loss" and "val_accuracy". Trainings without a curve get NaN.
     """
-    described = {
-        params: describe(curve["train_loss"], curve["val_loss"], curve["val_accuracy"])
-        for params, curve in curves.sort_values("epoch").groupby("params")
-    }
-    table = pd.DataFrame.from_dict(described, orient="index", columns=list(MEASURES))
-    return runs.join(table, on="params")
+    described = [
+        {**dict(zip(key, of, strict=True)),
+         **describe(curve["train_loss"], curve["val_loss"], curve["val_accuracy"])}
+        for of, curve in curves.sort_values("epoch").groupby(list(key))
+    ]  # fmt: skip
+    measures = pd.DataFrame(described, columns=[*key, *MEASURES])
+    return runs.merge(measures, "left", list(key)).set_axis(runs.index)

@@ -192,7 +192,10 @@ def replicates(path: str, evidence: Evidence) -> Series:
         return pd.Series(dtype=float)
     name = rule.runs_of(path)
     if "*" not in name:
-        return evidence.of(name, rule.metric)
+        try:
+            return evidence.of(name, rule.metric)
+        except RetraceError as error:
+            raise RetraceError(f"{path}: {error}") from None
     scores = candidates(evidence.runs, name, rule.metric)
     return scores.max(axis=1) if rule.better == "higher" else scores.min(axis=1)
 

@@ -61,7 +61,7 @@ def inline_png(content: bytes) -> str:
 
 def render(context: Mapping[str, Any], template: str = "page.html.jinja") -> str:
     """Fill in a template of this folder; a name that is missing is an error."""
-    is_page = template.startswith("page")
+    is_page = template.endswith(".html.jinja")
     environment = Environment(loader=FileSystemLoader(HERE), autoescape=is_page,
                               undefined=StrictUndefined, trim_blocks=True,
                               lstrip_blocks=True)  # fmt: skip

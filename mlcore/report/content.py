@@ -1,10 +1,10 @@
 """What the page shows of the results, in the order and the words in which it shows it."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 from statistics import fmean
-from typing import Any
+from typing import Any, TypeAlias
 
 from mlcore.judging.claims import CLAIM_VERDICTS, GIVEN
 from mlcore.judging.numbers import VERDICTS
@@ -12,6 +12,8 @@ from mlcore.pipeline.dvc_yaml import Stage
 from mlcore.report import findings
 from mlcore.report.strips import Strip, difference_strip, strip
 from mlcore.report.words import WORDS, capital, hydra, name_of, position, shown
+
+Shown: TypeAlias = Callable[..., str]
 
 SEVERITY = (
     "not reproduced", "refuted", "differs, immaterially", "undecided", "not testable", "consistent",
@@ -123,8 +125,13 @@ def turns(claim: Mapping[str, Any]) -> bool:
     return claim["verdict"] in ("supported", "refuted") and bool(others - {claim["verdict"]})
 
 
-def in_order(verdict: Mapping[str, Any], sensitivity: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Give the numbers in the study's order, each with what its row and panel show."""
+def in_order(
+    verdict: Mapping[str, Any], sensitivity: Mapping[str, Any], shown: Shown = shown
+) -> list[dict[str, Any]]:
+    """Give the numbers in the study's order, each with what its row and panel show.
+
+    `shown` writes a value, given the path of its number.
+    """
     numbers = verdict["by_number"]
     nearest = nearest_alternatives(sensitivity)
     return [
@@ -133,7 +140,7 @@ def in_order(verdict: Mapping[str, Any], sensitivity: Mapping[str, Any]) -> list
             "mean": mean_of(numbers[path]),
             "name": name_of(path),
             "strip": strip_of(numbers[path]),
-            "why": why(numbers[path], verdict["joint"], nearest.get(path)),
+            "why": why(numbers[path], verdict["joint"], nearest.get(path), shown),
             "overrides": overrides(numbers[path].get("provenance", {}).get("params", {})),
         }
         for path in sorted(numbers, key=position)
@@ -142,6 +149,8 @@ def in_order(verdict: Mapping[str, Any], sensitivity: Mapping[str, Any]) -> list
 
 def mean_of(number: Mapping[str, Any]) -> Any:
     """Give the mean of our runs, also of few; where none was repeated, the pipeline's."""
+    if number["of_sd"]:
+        return number["sd"]
     if number["mean"] is None and number["values"]:
         return fmean(number["values"])
     return number["ours"] if number["mean"] is None else number["mean"]
@@ -162,31 +171,39 @@ def nearest_alternatives(sensitivity: Mapping[str, Any]) -> dict[str, Mapping[st
 
 
 def why(
-    number: Mapping[str, Any], joint: Mapping[str, Any], nearest: Mapping[str, Any] | None
+    number: Mapping[str, Any],
+    joint: Mapping[str, Any],
+    nearest: Mapping[str, Any] | None,
+    shown: Shown = shown,
 ) -> list[str]:
     """Say in sentences what a number's verdict rests on."""
     path, interval = number["path"], number["interval"]
     sentences = [f"{capital(number['reason'])}."]
-    if interval and number["by_runs"] is None:
+    k = number["printed_runs"]
+    further = "further runs" if k == 1 else f"means of {k} further runs"
+    if interval and number["by_runs"] is None and not number["of_sd"]:
         low, high = (shown(path, end) for end in interval)
         inside = "inside" if interval[0] <= number["published"] <= interval[1] else "outside"
         printed = f"{shown(path, number['published'])} is printed, {inside}."
         if number["spread"] == "range":
             sentences = [f"Our {number['n']} runs give {low} to {high}; {printed}"]
         else:
-            sentences = [f"95 of 100 further runs would lie between {low} and {high}; {printed}"]
+            sentences = [f"95 of 100 {further} would lie between {low} and {high}; {printed}"]
         if number["resolution"]:
             resolution = shown(path, number["resolution"], sign=True).lstrip("+")
-            sentences.append(f"One printed run could show no departure below {resolution}.")
+            those = "One printed run" if k == 1 else f"The mean of {k} printed runs"
+            sentences.append(f"{those} could show no departure below {resolution}.")
     if number["z"] is not None:
         side = "above" if number["z"] > 0 else "below"
         sentences.append(
             f"It lies {abs(number['z']):.1f} standard errors {side} the mean of our {number['n']} "
-            f"runs (p = {number['p']:.2g}). Its rank among them, from below, is {number['rank']}."
+            f"runs (p = {number['p']:.2g})."
         )
+        if number["rank"]:
+            sentences[-1] += f" Its rank among them, from below, is {number['rank']}."
     if number["spread"] == "pooled":
         sentences.append("Its spread is estimated together with that of similar numbers.")
-    sentences += contrasts(path, joint)
+    sentences += contrasts(path, joint, shown)
     if nearest and number["verdict"] not in ("exact", "reproduced"):
         choice = CHOICES.get(nearest["choice"], nearest["choice"])
         sentences.append(
@@ -196,7 +213,7 @@ def why(
     return sentences
 
 
-def contrasts(path: str, joint: Mapping[str, Any]) -> list[str]:
+def contrasts(path: str, joint: Mapping[str, Any], shown: Shown) -> list[str]:
     """Say how a number's differences to others depart, where our runs hardly give them."""
     metric, _, name = path.rpartition(".")
     return [

@@ -42,8 +42,8 @@ def amount(n: int, noun: str) -> str:
 def name_of(path: str) -> str:
     """Name a number in words: "MNIST, test accuracy: tanh, normal"."""
     group = group_of(path)
-    if group is None:
-        return path
+    if group is None:  # of another study
+        return path.replace("_", " ").replace(".", ", ")
     rest = path.removeprefix(group.path).strip(".")
     words = ", ".join(WORDS.get(word, word.replace("_", " ")) for word in rest.split(".") if word)
     return f"{group.name}: {words}" if words else group.name
@@ -52,8 +52,9 @@ def name_of(path: str) -> str:
 def position(path: str) -> list[int]:
     """Give a number's place in the study's order."""
     group = group_of(path)
-    first = GROUPS.index(group) if group else len(GROUPS)
-    return [first, *(ORDER.index(word) for word in path.split(".") if word in ORDER)]
+    if group is None:  # of another study: all alike
+        return []
+    return [GROUPS.index(group), *(ORDER.index(word) for word in path.split(".") if word in ORDER)]
 
 
 def percent(path: str) -> bool:
@@ -71,7 +72,7 @@ def shown(path: str, value: Any, *, sign: bool = False) -> str:
     if group is None or not percent(path) or not isinstance(value, int | float):
         return plain(value, sign=sign)
     text = f"{100 * value:{'+' if sign else ''}.{max(group.decimals - 2, 2)}f}"
-    return f"{_signed(text)} {'points' if sign else '%'}"
+    return f"{signed(text)} {'points' if sign else '%'}"
 
 
 def plain(value: Any, *, sign: bool = False) -> str:
@@ -81,12 +82,12 @@ def plain(value: Any, *, sign: bool = False) -> str:
     if not isinstance(value, int | float):
         return str(value)
     kind = "g" if float(value).is_integer() else ".4f"
-    return _signed(f"{value:{'+' if sign else ''}{kind}}")
+    return signed(f"{value:{'+' if sign else ''}{kind}}")
 
 
 def short(value: float) -> str:
     """Write a number with five digits at most, none of them a closing zero."""
-    return _signed(f"{value:.5g}")
+    return signed(f"{value:.5g}")
 
 
 def hydra(value: Any) -> str:
@@ -94,5 +95,6 @@ def hydra(value: Any) -> str:
     return json.dumps(value, separators=(",", ":")).replace('"', "")
 
 
-def _signed(number: str) -> str:
+def signed(number: str) -> str:
+    """Write a number with a minus sign that is as wide as a plus."""
     return number.replace("-", "\N{MINUS SIGN}")

@@ -1,0 +1,77 @@
+"""Judge any study: ``python -m mlcore.judge FOLDER``, or ``retrace FOLDER`` where it is installed.
+
+The folder has published.yaml (what was printed), rules.yaml (how it is judged), runs.csv (runs of
+yours: name, seed, metrics) and perhaps claims.yaml. The verdict is written beside them. Ends with 0
+if all of it holds, with 3 if a number is not reproduced or a claim is refuted, with 1 for an error.
+docs/your_study.md begins with a table in a PDF.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mlcore.errors import RetraceError, one_line
+from mlcore.files import write_json, write_table
+from mlcore.judging import folder, judge
+from mlcore.judging.numbers import row_of
+from mlcore.report import folder as report
+
+FAILED = 3
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Judge the study of a folder; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        "retrace", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--init", action="store_true", help="propose rules.yaml and runs.csv")
+    parser.add_argument("--html", action="store_true", help="write verdict.html, too")
+    mlflow = parser.add_argument_group("runs from MLflow, which are written to runs.csv")
+    mlflow.add_argument("--mlflow", metavar="URI", help="such as sqlite:///mlflow.db")
+    mlflow.add_argument("--experiment", metavar="NAME", default="Default")
+    mlflow.add_argument("--filter", default="", help="such as \"params.optimizer = 'adam'\"")
+    mlflow.add_argument("--seed", metavar="PARAM", default="seed", help="parameter with the seed")
+    asked = parser.parse_args(argv)
+    try:
+        if asked.init:
+            return _init(asked.folder)
+        if asked.mlflow:
+            from mlcore.tracking.table import runs_of  # not everyone has MLflow
+
+            runs = runs_of(asked.mlflow, asked.experiment, asked.filter, asked.seed)
+            folder.checked_runs(runs, asked.mlflow)
+            write_table(asked.folder / "runs.csv", runs.to_dict("records"))
+        return _judge(asked.folder, html=asked.html)
+    except RetraceError as error:
+        print(f"error: {error}", file=sys.stderr)
+    except OSError as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+    return 1
+
+
+def _init(study: Path) -> int:
+    for path in folder.propose(study):
+        print(f"wrote {path}")
+    print("Read rules.yaml, fill in runs.csv, then judge.")
+    return 0
+
+
+def _judge(study: Path, *, html: bool) -> int:
+    verdict = judge(*folder.read_study(study))
+    write_json(study / "verdict.json", verdict)
+    write_table(study / "verdict.csv", [*map(row_of, verdict["by_number"].values())])
+    name = study.resolve().name.replace("_", " ")
+    written = report.write(study, name, verdict, html=html)
+    rows = [["number", "printed", "our mean", "runs", "verdict"], *report.table(verdict)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print(*(cell.ljust(width) for cell, width in zip(row, widths, strict=True)), sep="  ")
+    names = ["verdict.json", "verdict.csv", *(path.name for path in written)]
+    print("", *report.summary(verdict), f"Written to {study}: {', '.join(names)}", sep="\n")
+    return FAILED if report.failed(verdict) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

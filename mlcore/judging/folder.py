@@ -1,0 +1,132 @@
+"""A study in a folder: published.yaml, rules.yaml, runs.csv and, if there are any, claims.yaml."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from mlcore.errors import RetraceError
+from mlcore.files import atomic_path, read_table
+from mlcore.judging.claims import Claim, read_claims
+from mlcore.judging.curves import with_measures
+from mlcore.judging.numbers import Evidence
+from mlcore.judging.published import Printed, read_published
+from mlcore.judging.rules import Rules, read_rules, unknown
+
+KEY = ["name", "seed"]
+
+
+def read_study(folder: Path) -> tuple[list[Printed], Evidence, list[Claim]]:
+    """Read what is to be judged, and by what.
+
+    Of curves.csv ("name", "seed", "epoch", "train_loss", "val_loss", "val_accuracy"), if it is
+    there, claims get the measures of `curves.describe`. Raises RetraceError for what is wrong.
+    """
+    for name, remedy in (
+        ("published.yaml", "it should have the printed numbers, nested as you like"),
+        ("rules.yaml", "--init proposes one"),
+        ("runs.csv", "--init writes an empty one"),
+    ):
+        if not (folder / name).is_file():
+            raise RetraceError(f"{folder / name} does not exist; {remedy}")
+    runs = read_runs(folder / "runs.csv")
+    if (curves := folder / "curves.csv").is_file():
+        runs = with_measures(runs, read_table(curves, text=KEY[:1]), KEY)
+    claims = folder / "claims.yaml"
+    return (
+        read_published(folder / "published.yaml"),
+        Evidence(read_rules(folder / "rules.yaml"), runs),
+        read_claims(claims) if claims.is_file() else [],
+    )
+
+
+def read_runs(path: Path) -> pd.DataFrame:
+    """Read a table of runs; raises RetraceError for what is wrong with it."""
+    return checked_runs(read_table(path, text=KEY[:1]), str(path))
+
+
+def checked_runs(runs: pd.DataFrame, source: str) -> pd.DataFrame:
+    """Check a table with a row per run: "name", "seed", metrics, and settings as words.
+
+    Raises RetraceError for columns that are missing, a run that is there twice, a value that is
+    not finite, and one that a run lacks and others of its name have.
+    """
+    for column in KEY:
+        if column not in runs:
+            raise RetraceError(f"{source}: {unknown('column', column, [*map(str, runs)])}")
+    runs = runs.assign(name=runs["name"].astype(str))
+    if not pd.api.types.is_integer_dtype(runs["seed"]):
+        raise RetraceError(f"{source}: every run should have a seed, a whole number")
+    twice = runs[runs.duplicated(KEY)]
+    if len(twice):
+        raise RetraceError(f"{source}: {_told(twice)} is there twice")
+    for metric in runs.select_dtypes("number").columns.difference(KEY):
+        infinite = runs[np.isinf(runs[metric].astype(float))]
+        if len(infinite):
+            raise RetraceError(f"{source}: {metric} of {_told(infinite)} is infinite")
+        partly = runs.groupby("name")[metric].transform("count") > 0
+        missing = runs[runs[metric].isna() & partly]
+        if len(missing):
+            raise RetraceError(f"{source}: {_told(missing)} has no {metric}, other runs have")
+    return runs
+
+
+def _told(runs: pd.DataFrame) -> str:
+    first = runs.iloc[0]
+    return f"{first['name']} with seed {first['seed']}"
+
+
+def propose(folder: Path) -> list[Path]:
+    """Write rules.yaml and an empty runs.csv that fit published.yaml, where there are none.
+
+    A rule for each of its first keys, which are taken for metrics; the rest of a number's path is
+    the name of its runs. Gives what was written; raises RetraceError if both are there.
+    """
+    rules, runs = folder / "rules.yaml", folder / "runs.csv"
+    if rules.exists() and runs.exists():
+        raise RetraceError(f"{rules} and {runs} are there; remove the one to propose again")
+    printed = [one for one in read_published(folder / "published.yaml") if not one.of_sd]
+    numbers = [one for one in printed if not isinstance(one.value, str | bool)]
+    texts = {rules: _rules_for(numbers), runs: _runs_for(numbers)}
+    written = [path for path in texts if not path.exists()]
+    for path in written:
+        with atomic_path(path) as temporary:
+            temporary.write_text(texts[path], encoding="utf-8")
+    return written
+
+
+def _split(path: str) -> tuple[str, str]:
+    """Take a number's path for its metric and the name of its runs."""
+    metric, _, name = path.partition(".")
+    return metric, name or metric
+
+
+def _rules_for(numbers: Sequence[Printed]) -> str:
+    values: dict[tuple[str, bool], list[float]] = {}
+    for number in numbers:
+        values.setdefault((_split(number.path)[0], "." in number.path), []).append(number.value)
+    entries = []
+    for (metric, nested), of_metric in values.items():
+        share = all(0 <= value <= 1 for value in of_metric) and "loss" not in metric
+        tolerance = {"tolerance": 0.01} if share else {"relative_tolerance": 0.05}
+        match = {"match": f"{metric}.*" if nested else metric, "kind": "trained"}
+        runs = {"runs": "*" if nested else metric, "metric": metric}
+        better = {"better": "lower"} if "loss" in metric or "error" in metric else {}
+        entries.append(match | runs | better | tolerance)
+    proposed = {"level": 0.95, "min_replicates": Rules.model_fields["min_replicates"].default}
+    return (
+        "# Proposed from published.yaml. Decide before there are runs: is `metric` the right\n"
+        "# column of runs.csv, is `tolerance` the largest difference that would not matter?\n"
+        + yaml.safe_dump({**proposed, "numbers": entries}, sort_keys=False)
+    )
+
+
+def _runs_for(numbers: Sequence[Printed]) -> str:
+    metrics = list(dict.fromkeys(_split(number.path)[0] for number in numbers))
+    names = dict.fromkeys(_split(number.path)[1] for number in numbers)
+    n_seeds = Rules.model_fields["min_replicates"].default
+    seeds = range(1, n_seeds + 1)
+    rows = pd.DataFrame([(name, seed) for name in names for seed in seeds], columns=KEY)
+    return str(rows.reindex(columns=[*KEY, *metrics]).to_csv(index=False, lineterminator="\n"))

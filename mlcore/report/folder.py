@@ -1,0 +1,117 @@
+"""The verdict on any study, as page, picture and Markdown: what needs no knowledge of ours."""
+
+from collections import Counter
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mlcore.files import atomic_path
+from mlcore.judging.numbers import VERDICTS, row_of
+from mlcore.plotting import save_svg, verdict_chart
+from mlcore.report import content, findings, inline_svg, render
+from mlcore.report.words import amount, capital, plain, signed
+
+DESCRIPTION = "The printed numbers against the intervals that the runs give."
+
+
+def write(folder: Path, name: str, verdict: Mapping[str, Any], *, html: bool) -> list[Path]:
+    """Write verdict.md, verdict.svg and, if asked, verdict.html; gives what was written."""
+    context = of_study(name, verdict)
+    svg, written = folder / "verdict.svg", [folder / "verdict.md"]
+    charts = charts_of(context["numbers"])
+    if charts:
+        save_svg(verdict_chart(charts, f"{name}: printed numbers against runs"), svg)
+        written.append(svg)
+        context["svg"] = inline_svg(svg.read_text(encoding="utf-8"), "verdict", DESCRIPTION)
+    pages = {folder / "verdict.md": "folder.md.jinja"}
+    if html:
+        pages[folder / "verdict.html"] = "folder.html.jinja"
+        written.append(folder / "verdict.html")
+    for path, template in pages.items():
+        with atomic_path(path) as temporary:
+            temporary.write_text(render(context, template), encoding="utf-8")
+    return written
+
+
+def of_study(name: str, verdict: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what the templates take of a verdict."""
+    shown = partial(written, verdict["by_number"])
+    numbers = content.in_order(verdict, {"alternatives": []}, shown)
+    trained = verdict["numbers"]["trained"]
+    kinds = [("Numbers of runs", {word: trained[word] for word in VERDICTS if trained[word]})]
+    if verdict["claims"]:
+        kinds.append(("Claims", verdict["claims"]))
+    return {
+        "title": f"{name}: {findings.title(verdict)}",
+        "summary": summary(verdict),
+        "findings": findings,
+        "verdict": {
+            **verdict,
+            "protocols": [row for of in verdict["joint"].values() for row in of["protocols"]],
+        },
+        "kinds": kinds,
+        "numbers": numbers,
+        "by_severity": content.by_severity(numbers),
+        "claims": content.by_severity(map(content.told, verdict["by_claim"].values())),
+        "shown": shown,
+        "svg": "",
+    }
+
+
+def summary(verdict: Mapping[str, Any]) -> list[str]:
+    """Say in sentences what came out."""
+    numbers = verdict["by_number"].values()
+    n_runs = amount(verdict["replicates"], "run")
+    told = [
+        f"{capital(amount(len(numbers), 'printed number'))}, judged by {n_runs}: "
+        f"{findings.counted(n['verdict'] for n in numbers)}."
+    ]
+    if bad := findings.not_reproduced(verdict):
+        told.append(f"Not reproduced: {'; '.join(bad)}.")
+    if verdict["claims"]:
+        counts = ", ".join(f"{n} {word}" for word, n in verdict["claims"].items())
+        told.append(f"{capital(amount(len(verdict['by_claim']), 'claim'))}: {counts}.")
+    return told
+
+
+def written(
+    numbers: Mapping[str, Mapping[str, Any]], path: str, value: Any, *, sign: bool = False
+) -> str:
+    """Write a value with the digits that the number of its path is printed with."""
+    number = numbers.get(path)
+    if number is None or isinstance(value, bool) or not isinstance(value, int | float):
+        return plain(value, sign=sign)
+    digits = number["decimals"] + (value != number["published"])
+    return signed(f"{value:{'+' if sign else ''}.{digits}f}")
+
+
+def charts_of(numbers: list[dict[str, Any]]) -> dict[str, pd.DataFrame]:
+    """Give the rows of the picture, by what their paths begin with."""
+    charts: dict[str, list[dict[str, Any]]] = {}
+    for number in numbers:
+        if number["interval"] and number["tolerance"]:
+            heading, _, label = number["path"].partition(".")
+            printed = f"{number['published']:.{number['decimals']}f}"
+            row = {**row_of(number), "label": label.replace(".", " "), "printed": printed}
+            charts.setdefault(heading.replace("_", " "), []).append(row)
+    return {heading: pd.DataFrame(rows) for heading, rows in charts.items()}
+
+
+def table(verdict: Mapping[str, Any]) -> list[list[str]]:
+    """Give the rows of the table that the command prints."""
+    shown = partial(written, verdict["by_number"])
+    return [
+        [n["path"], shown(n["path"], n["published"]), shown(n["path"], content.mean_of(n)),
+         str(n["n"]), n["verdict"]]
+        for n in verdict["by_number"].values()
+    ]  # fmt: skip
+
+
+def failed(verdict: Mapping[str, Any]) -> Counter[str]:
+    """Count what does not hold: numbers that are not reproduced, claims that are refuted."""
+    judged = [*verdict["by_number"].values(), *verdict["by_claim"].values()]
+    words = Counter(one["verdict"] for one in judged)
+    return Counter({word: words[word] for word in ("not reproduced", "refuted") if words[word]})

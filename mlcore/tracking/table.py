@@ -1,0 +1,48 @@
+"""Runs in MLflow as a table: a row per run."""
+
+import mlflow
+import numpy as np
+import pandas as pd
+
+from mlcore.errors import RetraceError, one_line
+
+
+def runs_of(uri: str, experiment: str, where: str, seed: str) -> pd.DataFrame:
+    """Give the finished runs of an experiment: "name", "seed", and the last value of each metric.
+
+    Parameters
+    ----------
+    uri : str
+        Of the tracking store or server.
+    experiment : str
+        Its name.
+    where : str
+        A filter in MLflow's words; "" for all.
+    seed : str
+        The parameter that has the seed.
+
+    Raises
+    ------
+    RetraceError
+        If the store cannot be reached, or there is no such experiment, run or parameter.
+    """
+    mlflow.set_tracking_uri(uri)
+    try:
+        if mlflow.get_experiment_by_name(experiment) is None:
+            raise RetraceError(f"{uri} has no experiment {experiment}")
+        found = mlflow.search_runs(experiment_names=[experiment], filter_string=where)
+    except mlflow.exceptions.MlflowException as error:
+        raise RetraceError(f"{uri}: {one_line(error, 300)}") from None
+    if not len(found):
+        raise RetraceError(f"{uri}: the experiment {experiment} has no such run")
+    found = found[found["status"] == "FINISHED"]
+    names, told = found["tags.mlflow.runName"], found.get(f"params.{seed}")
+    seeds = pd.Series(np.nan, found.index) if told is None else pd.to_numeric(told, "coerce")
+    if seeds.isna().any():
+        lacking = names[seeds.isna()].iloc[0]
+        raise RetraceError(
+            f"{uri}: the run {lacking} has no number as {seed}; --seed names another"
+        )
+    metrics = found.filter(like="metrics.").rename(columns=lambda c: c.removeprefix("metrics."))
+    runs = pd.concat([names.rename("name"), seeds.astype(int).rename("seed"), metrics], axis=1)
+    return runs.sort_values(["name", "seed"], ignore_index=True)

@@ -1,0 +1,291 @@
+"""Any study in a folder, from what was printed to a verdict."""
+
+import re
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from pydantic import TypeAdapter
+
+from mlcore.errors import RetraceError
+from mlcore.files import read_json
+from mlcore.judge import main
+from mlcore.judging import Claim, Evidence, Rules, judge, printed_in
+from mlcore.judging.claims import judge_claim
+from mlcore.judging.folder import checked_runs
+from mlcore.judging.published import read_published
+from mlcore.judging.rules import Choice, Exact, Trained, read_rules
+from mlcore.judging.statistics import Spread, further_sd, joint_departure
+from mlcore.report.folder import written
+
+SHAPE = np.array([-1, 1] * 3) * np.sqrt(5 / 6)  # mean 0, standard deviation 1
+RULE = {"match": "accuracy.*", "kind": "trained", "runs": "*", "metric": "accuracy",
+        "tolerance": 0.01}  # fmt: skip
+PUBLISHED = "accuracy: {svm: 0.930, mlp: 0.94}\n"
+CLAIMS = [{"id": "C1", "section": "4", "kind": "claim", "text": "The MLP is best.",
+           "statements": ["accuracy(mlp) is highest of *"]}]  # fmt: skip
+
+
+def runs_of(svm=0.93, mlp=0.94, sd=0.001):
+    return pd.concat(
+        pd.DataFrame({"name": name, "seed": range(1, 7), "accuracy": mean + sd * SHAPE})
+        for name, mean in (("svm", svm), ("mlp", mlp))
+    )
+
+
+@pytest.fixture
+def study(tmp_path):
+    folder = tmp_path / "their_study"
+    folder.mkdir()
+    (folder / "published.yaml").write_text(PUBLISHED)
+    (folder / "rules.yaml").write_text(yaml.safe_dump({"numbers": [RULE]}))
+    (folder / "claims.yaml").write_text(yaml.safe_dump(CLAIMS))
+    runs_of().to_csv(folder / "runs.csv", index=False)
+    return folder
+
+
+def verdicts(published, runs, rule=RULE):
+    found = judge(printed_in(published), Evidence(Rules(numbers=[rule]), runs))
+    return found["by_number"]
+
+
+def test_a_study_is_judged_with_all_that_is_promised(study, capsys):
+    assert main([str(study), "--html"]) == 0
+    told = capsys.readouterr().out
+    assert "accuracy.svm  0.930    0.930     6     reproduced" in told
+    assert "Two printed numbers, judged by twelve runs: 2 reproduced." in told
+    assert "One claim: 1 supported." in told
+    verdict = read_json(study / "verdict.json")
+    assert (verdict["by_claim"]["C1"]["verdict"], verdict["replicates"]) == ("supported", 12)
+    assert pd.read_csv(study / "verdict.csv")["verdict"].tolist() == ["reproduced"] * 2
+    assert "| accuracy, svm | 0.930 | 0.930 | 6 | " in (study / "verdict.md").read_text()
+    page = (study / "verdict.html").read_text()
+    assert "<title>Retrace: their study: None of the study&#39;s numbers" in page
+    assert page.count("<svg") > 3
+    assert "Fashion" not in page
+    before = {path.name: path.read_bytes() for path in study.iterdir()}
+    main([str(study), "--html"])
+    assert {path.name: path.read_bytes() for path in study.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("runs", "says"),
+    [(runs_of(svm=0.95), "Not reproduced: accuracy.svm."), (runs_of(mlp=0.92), "1 refuted")],
+)
+def test_what_does_not_hold_ends_with_3(study, capsys, runs, says):
+    runs.to_csv(study / "runs.csv", index=False)
+    assert main([str(study)]) == 3
+    assert says in capsys.readouterr().out
+
+
+def test_rules_and_runs_are_proposed_and_too_few_runs_say_nothing(tmp_path, capsys):
+    (tmp_path / "published.yaml").write_text(
+        "accuracy: {svm: 0.930, mlp: {mean: 0.94, sd: 0.01, runs: 5}}\ntest_loss: {mlp: 0.213}\n"
+        "seconds: 12.5\nbest: mlp\n"
+    )
+    assert main([str(tmp_path), "--init"]) == 0
+    rules = yaml.safe_load((tmp_path / "rules.yaml").read_text())["numbers"]
+    assert rules[0] == RULE
+    assert rules[1]["relative_tolerance"] == rules[2]["relative_tolerance"] == 0.05
+    assert (rules[1]["better"], rules[2]["runs"]) == ("lower", "seconds")
+    runs = pd.read_csv(tmp_path / "runs.csv")
+    assert list(runs) == ["name", "seed", "accuracy", "test_loss", "seconds"]
+    assert runs["name"].value_counts().to_dict() == {"svm": 6, "mlp": 6, "seconds": 6}
+    assert main([str(tmp_path), "--init"]) == 1
+    (tmp_path / "published.yaml").write_text(PUBLISHED)
+    assert main([str(tmp_path)]) == 0
+    assert "2 not testable" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda f: (f / "rules.yaml").unlink(), "rules.yaml does not exist; --init proposes one"),
+        (lambda f: (f / "published.yaml").unlink(), "published.yaml does not exist; it sho"),
+        (lambda f: (f / "published.yaml").write_text("a: [1, null]"), "a[1]=None should be a"),
+        (lambda f: (f / "published.yaml").write_text("a: .nan"), "published.yaml: "),
+        (lambda f: (f / "published.yaml").write_text("a: {b: 1"), "published.yaml: "),
+        (lambda f: (f / "published.yaml").write_text("{}"), "it holds no number"),
+        (lambda f: (f / "published.yaml").write_text("accuracy: {svm: {mean: 1, sd: 2}}"),
+         "accuracy.svm.runs=1 should be a count of runs, 2 or more"),
+        (lambda f: (f / "published.yaml").write_text("accuracy: {svm: {mean: best}}"),
+         "accuracy.svm.mean='best' should be a number"),
+        (lambda f: (f / "published.yaml").write_text("accuracy: {svm: good}"),
+         "accuracy.svm='good' should be a number"),
+        (lambda f: (f / "published.yaml").write_text("accuracy: {svmm: 0.9}"),
+         "accuracy.svmm: there is no run svmm; did you mean svm?"),
+        (lambda f: (f / "published.yaml").write_text("loss: {svm: 0.9}"), "no rule fits loss.svm"),
+        (lambda f: (f / "rules.yaml").write_text(
+            yaml.safe_dump({"numbers": [RULE | {"metric": "acuracy"}]})),
+         "there is no metric acuracy; did you mean accuracy?"),
+        (lambda f: (f / "claims.yaml").write_text(yaml.safe_dump(
+            [CLAIMS[0] | {"statements": ["accuracy(mpl) > 0.9"]}])),
+         "accuracy(mpl): there is no run mpl; did you mean mlp?"),
+        (lambda f: runs_of().drop(columns="seed").to_csv(f / "runs.csv"), "no column seed"),
+        (lambda f: pd.concat([runs_of(), runs_of()]).to_csv(f / "runs.csv"),
+         "svm with seed 1 is there twice"),
+        (lambda f: runs_of().assign(seed=0.5).to_csv(f / "runs.csv"), "a seed, a whole number"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_in_a_line_and_nothing_is_written(study, capsys, change, says):
+    change(study)
+    before = sorted(study.iterdir())
+    assert main([str(study)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert says in error
+    assert error.count("\n") == 1
+    assert sorted(study.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("value", "says"), [(np.nan, "svm with seed 3 has no accuracy"), (np.inf, "seed 3 is infinite")]
+)
+def test_values_that_are_none_are_named(value, says):
+    runs = runs_of().reset_index(drop=True)
+    runs.loc[2, "accuracy"] = value
+    with pytest.raises(RetraceError, match=says):
+        checked_runs(runs, "runs.csv")
+
+
+def test_printed_digits_are_read_as_they_stand(tmp_path):
+    path = tmp_path / "published.yaml"
+    path.write_text("a: 0.870\nb: 1.0e-3\nc: 12\nd: {mean: 0.50, sd: 0.010, runs: 3}\ne: adam\n")
+    found = {one.path: (one.value, one.decimals, one.runs) for one in read_published(path)}
+    assert found == {"a": (0.87, 3, 1), "b": (0.001, 4, 1), "c": (12, 0, 1), "d": (0.5, 2, 3),
+                     "d.sd": (0.01, 3, 3), "e": ("adam", 15, 1)}  # fmt: skip
+    numbers = {"a": {"decimals": 3, "published": 0.87}}
+    assert (written(numbers, "a", 0.87), written(numbers, "a", 0.8712)) == ("0.870", "0.8712")
+
+
+@pytest.mark.parametrize("k", [1, 2, 5])
+def test_a_mean_of_several_runs_lies_closer(k):
+    runs = runs_of(sd=0.01)
+    (number,) = verdicts({"accuracy": {"svm": {"mean": 0.93, "runs": k}}}, runs).values()
+    # t(5) at 97.5 % is 2.5706; two digits are printed
+    half = 2.5706 * 0.01 * (1 / k + 1 / 6) ** 0.5 + 0.005
+    assert number["resolution"] == pytest.approx(half, abs=1e-6)
+    assert number["rank"] == ("4 of 7" if k == 1 else None)
+    those = "one printed run" if k == 1 else f"the mean of {k} printed runs"
+    assert number["reason"].endswith(f"{those} could have shown a departure of {half:.4f}")
+
+
+@pytest.mark.parametrize(
+    ("sd", "verdict"), [(0.010, "consistent"), (0.026, "consistent"), (0.029, "not reproduced")]
+)
+def test_a_printed_standard_deviation_is_judged_by_fishers_f(sd, verdict):
+    # F(4, 5) at 97.5 % is 7.388, at 2.5 % 1 / 9.364: 0.00327 to 0.02718, and 0.0005
+    assert further_sd(Spread(0.01, 5), 5, 0.95) == pytest.approx((0.003268, 0.027181), abs=1e-6)
+    published = {"accuracy": {"svm": {"mean": 0.93, "sd": sd, "runs": 5}}}
+    found = verdicts(published, runs_of(sd=0.01))["accuracy.svm.sd"]
+    assert (found["verdict"], found["sd"], found["n"]) == (verdict, pytest.approx(0.01), 6)
+    few = verdicts(published, runs_of(sd=0.01).query("seed < 5"))["accuracy.svm.sd"]
+    assert few["reason"] == "too few replicates: 4, where 6 are needed"
+
+
+def test_a_mean_has_no_range_of_runs():
+    published = {"accuracy": {"svm": {"mean": 0.93, "runs": 5}}}
+    with pytest.raises(RetraceError, match="spread=range is not for means of runs"):
+        verdicts(published, runs_of(), RULE | {"spread": "range"})
+
+
+def test_the_best_of_several_may_be_the_lowest():
+    runs, rule = runs_of(), RULE | {"match": "best", "better": "lower"}
+    assert verdicts({"best": 0.93}, runs, rule)["best"]["mean"] == pytest.approx(0.93)
+    higher = rule | {"better": "higher"}
+    assert verdicts({"best": 0.93}, runs, higher)["best"]["mean"] == pytest.approx(0.94)
+
+
+def test_means_count_more_in_a_joint_departure():
+    rng = np.random.default_rng(0)
+    runs = pd.DataFrame(rng.normal(size=(2000, 2)))
+    printed, units = runs.mean() + 1, pd.Series([0.0, 0.0])
+    one, _ = joint_departure(printed, runs, units)
+    four, _ = joint_departure(printed, runs, units, pd.Series([4, 4]))
+    assert four / one == pytest.approx(4, rel=0.01)
+    mixed, _ = joint_departure(printed, runs, units, pd.Series([4, 1]))
+    assert mixed == pytest.approx((one + four) / 2, rel=0.05)
+
+
+def test_curves_give_claims_their_measures(study):
+    losses = {"train_loss": [3.0, 2.0, 1.0], "val_loss": [3.0, 1.0, 1.5], "val_accuracy": 0.9}
+    pd.concat(
+        pd.DataFrame({"name": "mlp", "seed": seed, "epoch": [1, 2, 3], **losses})
+        for seed in range(1, 7)
+    ).to_csv(study / "curves.csv", index=False)
+    claim = CLAIMS[0] | {"statements": ["generalisation_loss(mlp) > 0"], "text": "It overfits."}
+    (study / "claims.yaml").write_text(yaml.safe_dump([claim]))
+    assert main([str(study)]) == 0
+    statement = read_json(study / "verdict.json")["by_claim"]["C1"]["statements"][0]
+    assert (statement["left"], statement["verdict"]) == (50.0, "supported")
+
+
+@pytest.mark.mlflow
+def test_runs_come_from_mlflow(study, tmp_path, capsys):
+    import mlflow
+
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    mlflow.set_tracking_uri(uri)
+    mlflow.create_experiment("theirs", artifact_location=str(tmp_path / "artifacts"))
+    mlflow.set_experiment("theirs")
+    for row in runs_of().to_dict("records"):
+        with mlflow.start_run(run_name=row["name"]):
+            mlflow.log_params({"seed": row["seed"], "kind": "final"})
+            mlflow.log_metric("accuracy", 0.1, step=0)
+            mlflow.log_metric("accuracy", row["accuracy"], step=1)
+    (study / "runs.csv").unlink()
+    asked = [str(study), "--mlflow", uri, "--experiment", "theirs"]
+    assert main([*asked, "--filter", "params.kind = 'final'"]) == 0
+    found = pd.read_csv(study / "runs.csv")
+    expected = runs_of().sort_values(["name", "seed"], ignore_index=True)
+    pd.testing.assert_frame_equal(found, expected)
+    for more, says in (
+        (["--filter", "params.kind = 'trial'"], "theirs has no such run"),
+        (["--filter", "kind is"], "Invalid"),
+        (["--seed", "random_state"], "has no number as random_state; --seed names another"),
+        (["--experiment", "ours"], "has no experiment ours"),
+    ):
+        assert main([*asked, *more]) == 1
+        assert says in capsys.readouterr().err
+
+
+DOC = (Path(__file__).parents[1] / "docs" / "your_study.md").read_text()
+EXAMPLE = Path(__file__).parents[1] / "examples" / "fashion_mnist_2017"
+
+
+def blocks(language):
+    found = re.findall(rf"^( *)```{language}\n(.*?)\n *```$", DOC, re.MULTILINE | re.DOTALL)
+    return [textwrap.dedent(text) for _, text in found]
+
+
+def test_the_second_study_is_the_documents_example():
+    printed = read_published(EXAMPLE / "published.yaml")
+    assert len(printed) == 16
+    assert {(one.decimals, one.runs) for one in printed} == {(3, 2)}
+    rules = read_rules(EXAMPLE / "rules.yaml")
+    assert {rules.rule_for(one.path).runs_of(one.path)[:11] for one in printed} == {"patience-2/"}
+    text = blocks("yaml")[0]
+    assert text in (EXAMPLE / "published.yaml").read_text()
+
+
+def test_what_the_document_shows_is_accepted(tmp_path, capsys):
+    shown, claims = blocks("yaml")
+    (tmp_path / "published.yaml").write_text(shown)
+    assert main([str(tmp_path), "--init"]) == 0
+    runs = pd.read_csv(tmp_path / "runs.csv")
+    (header,) = {block.partition("\n")[0] for block in blocks("csv")}
+    assert list(runs) == header.split(",")
+    assert set(runs["name"]) == {"fashion_mnist.relu.100", "fashion_mnist.relu.100-10"}
+    exec(blocks("python")[0], {"runs": runs_of()[:6]})
+    (claim,) = TypeAdapter(list[Claim]).validate_python(yaml.safe_load(claims))
+    runs = runs_of().assign(name=lambda table: table["name"].map({"svm": "mlp-1", "mlp": "mlp-2"}))
+    evidence = Evidence(Rules(numbers=[]), runs.rename(columns={"accuracy": "test_accuracy"}))
+    judged = judge_claim(claim, evidence, {})
+    assert [s["verdict"] for s in judged["statements"]] == ["refuted", "refuted"]
+    rows = re.findall(r"^\| (`[^|]*`) \|", DOC, re.MULTILINE)
+    told = set(re.findall(r"`(\w+)`", " ".join(rows)))
+    fields = {name for model in (Exact, Trained, Choice) for name in model.model_fields}
+    assert fields - told == set()
