@@ -256,9 +256,8 @@ LOSS = "fashion_classifier.test_loss.tanh"
 def number(path, verdict, **more):
     base = {"path": path, "kind": "trained", "published": 0.7, "mean": 0.71, "n": 20, "p": 0.5}
     base |= {"interval": [0.69, 0.73], "resolution": 0.02, "z": -0.5, "rank": "3 of 21"}
-    told = {"spread": "own", "by_runs": None, "reason": "inside", "verdict": verdict, "printed_runs": 1,
-            "of_sd": False}  # fmt: skip
-    return base | told | more
+    told = {"spread": "own", "by_runs": None, "reason": "inside", "verdict": verdict}
+    return base | told | {"printed_runs": 1, "of_sd": False} | more
 
 
 def claims_of(*verdicts, n=20):
