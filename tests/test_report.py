@@ -262,7 +262,8 @@ def number(path, verdict, **more):
 
 def claims_of(*verdicts, n=20):
     statement = {"verdict": "undecided", "n": n}
-    return [{"id": f"A{i}", "section": "3", "verdict": verdict, "statements": [statement]}
+    return [{"id": f"A{i}", "section": "3", "verdict": verdict, "statements": [statement],
+             "text": f"So it is {i}.", "variants": []}
             for i, verdict in enumerate(verdicts)]  # fmt: skip
 
 
@@ -460,3 +461,15 @@ def test_the_report_in_markdown_has_the_findings_and_every_number(tmp_path):
 def test_a_page_without_its_results_is_an_error():
     with pytest.raises(UndefinedError):
         render({})
+
+
+def test_refuted_claims_that_no_run_and_no_bound_supports_are_told():
+    against = {"verdict": "refuted", "n": 9, "holds": 0}
+    plain, longer, turned, few = claims_of(*["refuted"] * 4)
+    plain["statements"] = longer["statements"] = turned["statements"] = [against]
+    few["statements"] = [against | {"n": 3}]
+    longer["text"] = "So it is, and more."
+    turned["variants"] = [{"threshold": 1, "verdict": "supported"}]
+    told = findings.summary(verdict_with(claims=[longer, turned, few, plain]))[1]
+    quoted = "A0 (So it is 0) and A1 (So it is, and more)"
+    assert told.endswith(f"Three stay refuted with any bound that we tried, such as {quoted}.")

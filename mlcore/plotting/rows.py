@@ -24,14 +24,14 @@ class Mark(NamedTuple):
 
 
 MARKS = {
-    "exact": Mark("#00664b"),
+    "exact": Mark("#00664b", "*"),
     "reproduced": Mark("#00664b"),
     "consistent": Mark("#855600", fill="left"),
     "differs, immaterially": Mark("#17648f", "D"),
     "not reproduced": Mark("#a83f00", "s"),
     "not testable": Mark("#5a606b", fill="none"),
 }
-"""By verdict, the hues and glyphs of mlcore/report/style.css: ● ● ◐ ◆ ■ ○."""
+"""By verdict, the hues and glyphs of mlcore/report/style.css: ★ ● ◐ ◆ ■ ○."""
 
 EDGE = 4.0
 """How many tolerances from the middle the verdict's picture reaches."""

@@ -113,16 +113,10 @@ def told(claim: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **claim,
         "statements": statements,
-        "turns": turns(claim),
+        "turns": findings.turns(claim),
         "decisive": decisive[0] if decisive and claim["verdict"] != "supported" else None,
         "words": findings.counted(claim["verdicts"].values()),
     }
-
-
-def turns(claim: Mapping[str, Any]) -> bool:
-    """Whether a claim that is decided gets another verdict by one of the other bounds."""
-    others = {variant["verdict"] for variant in claim["variants"]}
-    return claim["verdict"] in ("supported", "refuted") and bool(others - {claim["verdict"]})
 
 
 def in_order(

@@ -117,7 +117,28 @@ def _did_not(verdict: Verdict) -> list[str]:
             f"{spelled(n)} of {n_tested(verdict)} claims {_is(n)} refuted, "
             f"{spelled(most) if most < n else 'all'} in section {section}."
         )
+        firm = [claim for claim in refuted if not turns(claim)]
+        if examples := plainest(firm):
+            told[-1] += f" {capital(spelled(len(firm)))} stay refuted with any bound that we tried,"
+            told[-1] += f" such as {' and '.join(examples)}."
     return list(map(capital, told))
+
+
+def plainest(refuted: Iterable[Mapping[str, Any]], least: int = 6, most: int = 2) -> list[str]:
+    """Tell the shortest of the claims that none of at least so many runs supports."""
+    texts = [
+        f"{claim['id']} ({claim['text'].rstrip('.')})"
+        for claim in refuted
+        if any(s["verdict"] == "refuted" and s["n"] >= least and not s["holds"]
+               for s in claim["statements"])
+    ]  # fmt: skip
+    return sorted(texts, key=len)[:most]
+
+
+def turns(claim: Mapping[str, Any]) -> bool:
+    """Whether a claim that is decided gets another verdict by one of the other bounds."""
+    others = {variant["verdict"] for variant in claim["variants"]}
+    return claim["verdict"] in ("supported", "refuted") and bool(others - {claim["verdict"]})
 
 
 def _unknown(verdict: Verdict) -> list[str]:
