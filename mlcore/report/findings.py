@@ -99,6 +99,11 @@ def _did_not(verdict: Verdict) -> list[str]:
     bad, told = not_reproduced(verdict), []
     if bad:
         told.append(f"Not reproduced: {'; '.join(map(name_of, bad))}.")
+        coverage = verdict["coverage"]
+        if n := coverage["n_intervals"]:
+            told.append(
+                f"By chance {coverage['expected_outside']:.1f} of {n} intervals would miss."
+            )
     else:
         told.append("No number by itself.")
     if off := verdict["numbers"]["trained"]["differs, immaterially"]:
