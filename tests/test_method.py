@@ -16,6 +16,7 @@ from mlcore.judging.rules import read_rules
 from mlcore.judging.statistics import (
     departure,
     further_run,
+    further_sd,
     joint_departure,
     mean_interval,
     pooled,
@@ -97,6 +98,11 @@ def test_what_stands_beside_a_verdict():
 
 
 def test_other_kinds_of_numbers():
+    spread = spread_of(RUNS)
+    assert told(
+        f"of five, with the ten runs above: {ends(further_run(RUNS, spread, 0.95, 5))}",
+        f"of five, with the ten runs above: {ends(further_sd(spread, 5, 0.95))}",
+    )
     common = pooled([0.003 * SHAPE, 0.004 * SHAPE], 0.95)
     whole, part, few = (wilson_interval(k, 20, 0.95) for k in (20, 12, 7))
     assert told(
