@@ -312,8 +312,9 @@ LAST = {"rank": "21 of 21", "df": 12, "chi2": 50.0, "p": 0.0001, "contrasts": [C
                 "One of 2 numbers of trained models comes out to the last digit, from the study's "
                 "own networks, which are public. Of 1 numbers worked by hand or counted 0 are "
                 "exact.",
-                "Not reproduced: Fashion-MNIST, test accuracy: tanh; Q1 a: loss before. By chance "
-                "0.1 of 2 intervals would miss. Two of 4 claims are refuted, all in section 3.",
+                "Not reproduced: Fashion-MNIST, test accuracy: tanh; Q1 a: loss before. Of 2 "
+                "numbers about one would fail by chance alone. Two of 4 claims are refuted, all in "
+                "section 3.",
                 "Two claims are undecided by our runs.",
             ],
         ),

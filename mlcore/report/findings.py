@@ -101,9 +101,8 @@ def _did_not(verdict: Verdict) -> list[str]:
         told.append(f"Not reproduced: {'; '.join(map(name_of, bad))}.")
         coverage = verdict["coverage"]
         if n := coverage["n_intervals"]:
-            told.append(
-                f"By chance {coverage['expected_outside']:.1f} of {n} intervals would miss."
-            )
+            few = spelled(max(1, round(coverage["expected_outside"])))
+            told.append(f"Of {n} numbers about {few} would fail by chance alone.")
     else:
         told.append("No number by itself.")
     if off := verdict["numbers"]["trained"]["differs, immaterially"]:
