@@ -44,6 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             folder.checked_runs(runs, asked.mlflow)
             write_table(asked.folder / "runs.csv", runs.to_dict("records"))
         return _judge(asked.folder, html=asked.html)
+    except ModuleNotFoundError as error:
+        print(
+            f"error: {error.name} is not installed; pip install 'retrace[mlflow]'", file=sys.stderr
+        )
     except RetraceError as error:
         print(f"error: {error}", file=sys.stderr)
     except OSError as error:

@@ -84,16 +84,18 @@ def test_what_does_not_hold_ends_with_3(study, capsys, runs, says):
 def test_rules_and_runs_are_proposed_and_too_few_runs_say_nothing(tmp_path, capsys):
     (tmp_path / "published.yaml").write_text(
         "accuracy: {svm: 0.930, mlp: {mean: 0.94, sd: 0.01, runs: 5}}\ntest_loss: {mlp: 0.213}\n"
-        "seconds: 12.5\nbest: mlp\n"
+        "seconds: 12.5\nbest: mlp\ntop5_acc: {vgg: 97.3}\n"
     )
     assert main([str(tmp_path), "--init"]) == 0
     rules = yaml.safe_load((tmp_path / "rules.yaml").read_text())["numbers"]
     assert rules[0] == RULE
     assert rules[1]["relative_tolerance"] == rules[2]["relative_tolerance"] == 0.05
     assert (rules[1]["better"], rules[2]["runs"]) == ("lower", "seconds")
+    assert rules[3] == {"match": "best", "kind": "given"}
+    assert rules[4]["tolerance"] == 1
     runs = pd.read_csv(tmp_path / "runs.csv")
-    assert list(runs) == ["name", "seed", "accuracy", "test_loss", "seconds"]
-    assert runs["name"].value_counts().to_dict() == {"svm": 6, "mlp": 6, "seconds": 6}
+    assert list(runs)[:5] == ["name", "seed", "accuracy", "test_loss", "seconds"]
+    assert runs["name"].value_counts().to_dict() == {"svm": 6, "mlp": 6, "seconds": 6, "vgg": 6}
     assert main([str(tmp_path), "--init"]) == 1
     (tmp_path / "published.yaml").write_text(PUBLISHED)
     assert main([str(tmp_path)]) == 0
@@ -127,6 +129,7 @@ def test_rules_and_runs_are_proposed_and_too_few_runs_say_nothing(tmp_path, caps
         (lambda f: runs_of().drop(columns="seed").to_csv(f / "runs.csv"), "no column seed"),
         (lambda f: pd.concat([runs_of(), runs_of()]).to_csv(f / "runs.csv"),
          "svm with seed 1 is there twice"),
+        (lambda f: runs_of()[:0].to_csv(f / "runs.csv"), "runs.csv: it has no run"),
         (lambda f: runs_of().assign(seed=0.5).to_csv(f / "runs.csv"), "a seed, a whole number"),
     ],
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -57,6 +58,8 @@ def checked_runs(runs: pd.DataFrame, source: str) -> pd.DataFrame:
         if column not in runs:
             raise RetraceError(f"{source}: {unknown('column', column, [*map(str, runs)])}")
     runs = runs.assign(name=runs["name"].astype(str))
+    if runs.empty:
+        raise RetraceError(f"{source}: it has no run")
     if not pd.api.types.is_integer_dtype(runs["seed"]):
         raise RetraceError(f"{source}: every run should have a seed, a whole number")
     twice = runs[runs.duplicated(KEY)]
@@ -88,8 +91,7 @@ def propose(folder: Path) -> list[Path]:
     if rules.exists() and runs.exists():
         raise RetraceError(f"{rules} and {runs} are there; remove the one to propose again")
     printed = [one for one in read_published(folder / "published.yaml") if not one.of_sd]
-    numbers = [one for one in printed if not isinstance(one.value, str | bool)]
-    texts = {rules: _rules_for(numbers), runs: _runs_for(numbers)}
+    texts = {rules: _rules_for(printed), runs: _runs_for(printed)}
     written = [path for path in texts if not path.exists()]
     for path in written:
         with atomic_path(path) as temporary:
@@ -103,18 +105,11 @@ def _split(path: str) -> tuple[str, str]:
     return metric, name or metric
 
 
-def _rules_for(numbers: Sequence[Printed]) -> str:
-    values: dict[tuple[str, bool], list[float]] = {}
-    for number in numbers:
-        values.setdefault((_split(number.path)[0], "." in number.path), []).append(number.value)
-    entries = []
-    for (metric, nested), of_metric in values.items():
-        share = all(0 <= value <= 1 for value in of_metric) and "loss" not in metric
-        tolerance = {"tolerance": 0.01} if share else {"relative_tolerance": 0.05}
-        match = {"match": f"{metric}.*" if nested else metric, "kind": "trained"}
-        runs = {"runs": "*" if nested else metric, "metric": metric}
-        better = {"better": "lower"} if "loss" in metric or "error" in metric else {}
-        entries.append(match | runs | better | tolerance)
+def _rules_for(printed: Sequence[Printed]) -> str:
+    values: dict[tuple[str, bool], list[Any]] = {}
+    for one in printed:
+        values.setdefault((_split(one.path)[0], "." in one.path), []).append(one.value)
+    entries = [_rule_for(*key, of_metric) for key, of_metric in values.items()]
     proposed = {"level": 0.95, "min_replicates": Rules.model_fields["min_replicates"].default}
     return (
         "# Proposed from published.yaml. Decide before there are runs: is `metric` the right\n"
@@ -123,10 +118,25 @@ def _rules_for(numbers: Sequence[Printed]) -> str:
     )
 
 
-def _runs_for(numbers: Sequence[Printed]) -> str:
-    metrics = list(dict.fromkeys(_split(number.path)[0] for number in numbers))
-    names = dict.fromkeys(_split(number.path)[1] for number in numbers)
+def _rule_for(metric: str, nested: bool, values: Sequence[Any]) -> dict[str, Any]:
+    match = {"match": f"{metric}.*" if nested else metric}
+    if any(isinstance(value, str | bool) for value in values):
+        return match | {"kind": "given"}
+    tolerance: dict[str, float] = {"relative_tolerance": 0.05}
+    less = any(word in metric for word in ("loss", "error"))
+    if not less and max(values) <= 1:
+        tolerance = {"tolerance": 0.01}
+    elif "acc" in metric and max(values) <= 100:
+        tolerance = {"tolerance": 1.0}
+    runs = {"kind": "trained", "runs": "*" if nested else metric, "metric": metric}
+    return match | runs | ({"better": "lower"} if less else {}) | tolerance
+
+
+def _runs_for(printed: Sequence[Printed]) -> str:
+    numbers = [one for one in printed if not isinstance(one.value, str | bool)]
+    metrics = list(dict.fromkeys(_split(one.path)[0] for one in numbers))
+    names = dict.fromkeys(_split(one.path)[1] for one in numbers)
     n_seeds = Rules.model_fields["min_replicates"].default
-    seeds = range(1, n_seeds + 1)
-    rows = pd.DataFrame([(name, seed) for name in names for seed in seeds], columns=KEY)
-    return str(rows.reindex(columns=[*KEY, *metrics]).to_csv(index=False, lineterminator="\n"))
+    rows = [(name, seed) for name in names for seed in range(1, n_seeds + 1)]
+    table = pd.DataFrame(rows, columns=KEY).reindex(columns=[*KEY, *metrics])
+    return str(table.to_csv(index=False, lineterminator="\n"))

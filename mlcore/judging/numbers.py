@@ -95,7 +95,7 @@ class Evidence:
             metrics = [str(column) for column in runs if column not in ("name", "seed")]
             raise RetraceError(unknown("metric", metric, metrics))
         names = self.names or [*runs["name"].unique()]
-        if not any(fnmatchcase(name, known) for known in names):
+        if name not in names and not any(fnmatchcase(name, known) for known in names):
             raise RetraceError(unknown("run", name, names))
         return runs[runs["name"] == name].set_index("seed")[metric].dropna()
 
