@@ -14,7 +14,7 @@ from pathlib import Path
 from mlcore.errors import RetraceError, one_line
 from mlcore.files import write_json, write_table
 from mlcore.judging import folder, judge
-from mlcore.judging.numbers import row_of
+from mlcore.judging.numbers import NOT_TESTABLE, row_of
 from mlcore.report import folder as report
 
 FAILED = 3
@@ -38,21 +38,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         if asked.init:
             return _init(asked.folder)
         if asked.mlflow:
-            from mlcore.tracking.table import runs_of  # not everyone has MLflow
-
-            runs = runs_of(asked.mlflow, asked.experiment, asked.filter, asked.seed)
-            folder.checked_runs(runs, asked.mlflow)
-            write_table(asked.folder / "runs.csv", runs.to_dict("records"))
+            _fetch(asked.folder / "runs.csv", asked)
         return _judge(asked.folder, html=asked.html)
-    except ModuleNotFoundError as error:
-        print(
-            f"error: {error.name} is not installed; pip install 'retrace[mlflow]'", file=sys.stderr
-        )
     except RetraceError as error:
         print(f"error: {error}", file=sys.stderr)
     except OSError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
     return 1
+
+
+def _fetch(path: Path, asked: argparse.Namespace) -> None:
+    """Write runs from MLflow to a table."""
+    try:
+        from mlcore.tracking.table import runs_of
+    except ModuleNotFoundError as error:
+        if error.name != "mlflow":
+            raise
+        raise RetraceError("mlflow is not installed; pip install mlflow") from None
+    runs = runs_of(asked.mlflow, asked.experiment, asked.filter, asked.seed)
+    folder.checked_runs(runs, asked.mlflow)
+    write_table(path, runs.to_dict("records"))
+    print(f"wrote {path}: {len(runs)} runs of {asked.experiment}")
 
 
 def _init(study: Path) -> int:
@@ -72,6 +78,9 @@ def _judge(study: Path, *, html: bool) -> int:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print(*(cell.ljust(width) for cell, width in zip(row, widths, strict=True)), sep="  ")
+    for number in verdict["by_number"].values():
+        if number["verdict"] == NOT_TESTABLE:
+            print(f"{number['path']}: {number['reason']}")
     names = ["verdict.json", "verdict.csv", *(path.name for path in written)]
     print("", *report.summary(verdict), f"Written to {study}: {', '.join(names)}", sep="\n")
     return FAILED if report.failed(verdict) else 0

@@ -129,7 +129,7 @@ def test_the_same_braces_are_bound_and_others_crossed(text, expected):
         ("tanh > relu", "is not a statement: it should be like"),
         *((f"{A} {rest}", "is not a statement") for rest in
           (f"> {B}\n", f"> {B} * 2", f"= {B}", f"> {B} within 0.1", "> $threshold")),
-        (f"{A} > test_accuracy(network/relu normal)", "should be METRIC(NAME) or METRIC(NAME, KEY"),
+        (f"{A} > test_accuracy(network/a,, b)", "should be METRIC(NAME) or METRIC(NAME, KEY"),
         ("test_acuracy(network/a) > 0",
          "test_acuracy(network/a): there is no metric test_acuracy; did you mean test_accuracy?"),
         ("xyz(network/a) > 0", "there is no metric xyz; there are test_accuracy, val_roughness"),

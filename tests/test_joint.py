@@ -8,12 +8,13 @@ import pytest
 import yaml
 from scipy.stats import chi2 as chi_square
 from scipy.stats import norm
+from scipy.stats import t as student
 
 from mlcore.errors import RetraceError
 from mlcore.judging import joint
 from mlcore.judging.numbers import Evidence, Number, judge
-from mlcore.judging.published import numbers_of
-from mlcore.judging.rules import read_rules
+from mlcore.judging.published import numbers_of, printed_in
+from mlcore.judging.rules import Rules, read_rules
 from mlcore.study import discrepancies
 
 RULES = read_rules(Path(__file__).parents[1] / "metrics" / "rules.yaml")
@@ -67,8 +68,38 @@ def test_the_joint_rank_is_that_among_the_runs_each_judged_by_the_others():
     assert (ordinary["rank"], ordinary["chi2"], ordinary["df"]) == ("1 of 13", 0, 2)
     others = table.drop(index=5)
     assert calibrated(table.loc[5], others)["rank"] == "12 of 12"
-    few = calibrated(table.loc[5], others[:5])
-    assert few == {"chi2": None, "df": 2, "p": None, "rank": None}
+
+
+def test_few_runs_and_runs_that_do_not_vary_say_nothing_together():
+    rules = Rules(numbers=[], joint={"all": {"match": ["*"], "paired": True}})
+    varied = np.random.default_rng(3).normal(size=8)
+    of_all_but_one = np.array([1.0] * 7 + [2.0])  # without that one there is no variance
+    for second, n in ((varied[:5], 5), (np.ones(8), 8), (of_all_but_one, 8)):
+        numbers = [Number(path, "trained", 0.0, None) for path in "ab"]
+        runs = {"a": pd.Series(varied), "b": pd.Series(second)}
+        found = joint.together(rules.joint["all"], numbers, runs, rules)
+        assert found == {"n": n, "chi2": None, "df": 2, "p": None, "rank": None}
+
+
+def test_protocols_of_unpaired_numbers_add_their_deviates():
+    """By hand: of one number the joint p is its own."""
+    shape = np.array([-1, 1] * 5)
+    runs = pd.concat(
+        pd.DataFrame({"name": f"{way}/a", "seed": range(10), "accuracy": at + shape})
+        for way, at in (("slow", 3.0), ("fast", 0.0))
+    )
+    rule = {"match": "a", "kind": "trained", "runs": "slow/a", "metric": "accuracy",
+            "tolerance": 1.0}  # fmt: skip
+    ways = {"as printed": {}, "fast": {"slow/": "fast/"}}
+    both = {"match": ["a"], "paired": False, "protocols": ways}
+    evidence = Evidence(Rules(numbers=[rule], joint={"both": both}), runs)
+    numbers = judge(printed_in({"a": 0.5}), evidence)
+    fast, slow = joint.judge_jointly(numbers, evidence)["both"]["protocols"]
+    assert (fast["protocol"], slow["protocol"]) == ("fast", "as printed")
+    # Standard errors: sd 1.0541, one run and ten, and a rounding of 0.05 to either side
+    error = (10 / 9 * 1.1 + 0.05**2 / 3) ** 0.5
+    assert fast["p"] == pytest.approx(2 * student.sf(0.5 / error, 9))
+    assert slow["p"] == pytest.approx(2 * student.sf(2.5 / error, 9))
 
 
 def test_unpaired_numbers_add_their_deviates():

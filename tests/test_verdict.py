@@ -70,7 +70,8 @@ def test_the_verdict_follows_interval_and_tolerance(published, sd, expected):
     half = 2.2622 * sd * 1.1**0.5 + 0.00005  # t(9) at 97.5 % in printed tables
     assert number.interval == pytest.approx((0.97 - half, 0.97 + half), abs=1e-6)
     assert number.resolution == pytest.approx(half, abs=1e-6)
-    assert number.z == pytest.approx((published - 0.97) / (sd * 1.1**0.5))
+    error = (1.1 * sd**2 + 0.00005**2 / 3) ** 0.5
+    assert number.z == pytest.approx((published - 0.97) / error)
     assert f"[{0.97 - half:.4f}, {0.97 + half:.4f}]" in number.reason
     if expected == CONSISTENT:
         assert number.reason.endswith(f"could have shown a departure of {half:.4f}")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from mlcore.errors import RetraceError
 from mlcore.judging.numbers import NOT_REPRODUCED, NOT_TESTABLE, VERDICTS, Evidence
@@ -38,7 +38,7 @@ class Variant(Section):
 class Claim(Section):
     """Something that a study says."""
 
-    id: str
+    id: str = Field(min_length=1)
     section: str
     kind: Literal["number", "claim", "setting", "opinion"]
     text: str
@@ -78,6 +78,7 @@ class Statement:
     right: str | None  # a quantity, or None
     offset: float
     margin: float  # of an equality
+    in_points: bool = False  # the margin is told in points of a per cent
 
 
 @dataclass(frozen=True)
@@ -97,16 +98,17 @@ class Judged:
 
 
 NUMBER = r"[+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?"
-QUANTITY = r"(?P<{0}>[\w./-]+\([^()]+\))"
+NAME = r"(?:[^()]|\([^()]*\))+"  # of runs, such as "SVM (RBF)"
+QUANTITY = rf"(?P<{{0}}>[\w./-]+\({NAME}\))"
 STATEMENT = re.compile(
     rf"{QUANTITY.format('left')} (?P<sign>[><=]) "
     rf"(?:(?:(?P<factor>{NUMBER}) \* )?{QUANTITY.format('right')}"
     rf"(?: (?P<op>[+-]) (?P<by>{NUMBER}))?|(?P<number>{NUMBER}))"
     rf"(?: within (?P<margin>{NUMBER})(?P<points> points)?)?"
 )
-PARTS_OF_QUANTITY = re.compile(r"([\w./-]+)\(([^,\s]+)((?:, *[^,\s]+)*)\)")
+PARTS_OF_QUANTITY = re.compile(r"([\w./-]+)\(([^,\s](?:[^,]*[^,\s])?)((?:, *[^,\s]+)*)\)")
 HIGHEST = re.compile(
-    r"(?P<metric>[\w./-]+)\((?P<name>[^()]+)\) is (?P<which>highest|lowest) of (?P<among>\S+)"
+    rf"(?P<metric>[\w./-]+)\((?P<name>{NAME})\) is (?P<which>highest|lowest) of (?P<among>\S.*)"
 )
 
 
@@ -123,7 +125,7 @@ def parse(text: str) -> Statement:
     offset = float(found["number"] or found["by"] or 0) * (-1 if found["op"] == "-" else 1)
     margin = float(found["margin"] or 0) / (100 if found["points"] else 1)
     return Statement(text, found["left"], found["sign"], float(found["factor"] or 1),
-                     found["right"], offset, margin)  # fmt: skip
+                     found["right"], offset, margin, found["points"] is not None)  # fmt: skip
 
 
 def parse_quantity(text: str) -> tuple[str, str]:
@@ -205,6 +207,11 @@ def judge_statement(statement: Statement, evidence: Evidence, level: float) -> J
     else:
         right = values_of(statement.right, evidence)
     left, right = left.align(right, join="inner")
+    if statement.in_points and (left.abs() > 1).any():
+        raise RetraceError(
+            f"{statement.text!r}: points are for fractions, and there is {left.abs().max():g}; "
+            "say within how much, without points"
+        )
     difference = (left - statement.factor * right - statement.offset).round(12)
     n = len(difference)
     if n < MIN_RUNS:

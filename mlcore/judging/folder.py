@@ -1,6 +1,7 @@
 """A study in a folder: published.yaml, rules.yaml, runs.csv and, if there are any, claims.yaml."""
 
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from mlcore.judging.claims import Claim, read_claims
 from mlcore.judging.curves import with_measures
 from mlcore.judging.numbers import Evidence
 from mlcore.judging.published import Printed, read_published
-from mlcore.judging.rules import Rules, read_rules, unknown
+from mlcore.judging.rules import Measured, Rules, read_rules, unknown
 
 KEY = ["name", "seed"]
 
@@ -36,11 +37,19 @@ def read_study(folder: Path) -> tuple[list[Printed], Evidence, list[Claim]]:
     if (curves := folder / "curves.csv").is_file():
         runs = with_measures(runs, read_table(curves, text=KEY[:1]), KEY)
     claims = folder / "claims.yaml"
-    return (
-        read_published(folder / "published.yaml"),
-        Evidence(read_rules(folder / "rules.yaml"), runs),
-        read_claims(claims) if claims.is_file() else [],
-    )
+    printed, rules = read_published(folder / "published.yaml"), read_rules(folder / "rules.yaml")
+    for name, joint in rules.joint.items():
+        for pattern in joint.match:
+            if not any(fnmatchcase(one.path, pattern) for one in printed):
+                raise RetraceError(
+                    f"{folder / 'rules.yaml'}: joint.{name}: no number fits {pattern}"
+                )
+    for metric in {rule.metric for rule in rules.numbers if isinstance(rule, Measured)} & {*runs}:
+        partly = runs.groupby("name")[metric].transform("count") > 0
+        missing = runs[runs[metric].isna() & partly]
+        if len(missing):
+            raise RetraceError(f"{folder / 'runs.csv'}: {_told(missing)} has no {metric}")
+    return printed, Evidence(rules, runs), read_claims(claims) if claims.is_file() else []
 
 
 def read_runs(path: Path) -> pd.DataFrame:
@@ -52,7 +61,7 @@ def checked_runs(runs: pd.DataFrame, source: str) -> pd.DataFrame:
     """Check a table with a row per run: "name", "seed", metrics, and settings as words.
 
     Raises RetraceError for columns that are missing, a run that is there twice, a value that is
-    not finite, and one that a run lacks and others of its name have.
+    not finite.
     """
     for column in KEY:
         if column not in runs:
@@ -69,10 +78,6 @@ def checked_runs(runs: pd.DataFrame, source: str) -> pd.DataFrame:
         infinite = runs[np.isinf(runs[metric].astype(float))]
         if len(infinite):
             raise RetraceError(f"{source}: {metric} of {_told(infinite)} is infinite")
-        partly = runs.groupby("name")[metric].transform("count") > 0
-        missing = runs[runs[metric].isna() & partly]
-        if len(missing):
-            raise RetraceError(f"{source}: {_told(missing)} has no {metric}, other runs have")
     return runs
 
 

@@ -4,14 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from itertools import combinations
+from math import hypot
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from mlcore.judging.numbers import Evidence, Number, replicates
-from mlcore.judging.rules import Joint, Measured
+from mlcore.judging.numbers import Evidence, Number, replicates, spreads_of
+from mlcore.judging.rules import Joint, Measured, Rule, Rules, Trained
 from mlcore.judging.statistics import (
     Interval,
     Series,
@@ -60,26 +61,52 @@ def _fits(number: Number, joint: Joint) -> bool:
 
 def _judge(joint: Joint, numbers: Sequence[Number], evidence: Evidence) -> dict[str, Any]:
     taken = [number for number in numbers if number.p is not None]
-    result: dict[str, Any] = {
+    runs = {number.path: replicates(number.path, evidence) for number in taken}
+    return {
         "numbers": [number.path for number in taken],
         "left_out": [number.path for number in numbers if number.p is None],
-        "n": min((number.n for number in taken), default=0),
         "contrasts": [asdict(c) for c in contrasts(joint, numbers, evidence)],
-        "protocols": compare(joint, [n for n in numbers if n.n], evidence),
+        "protocols": compare(joint, numbers, evidence),
+        **together(joint, taken, runs, evidence.rules),
     }
-    if not taken:
-        return result | {"chi2": None, "df": 0, "p": None, "rank": None}
-    if not joint.paired:
-        # Each p as the square of a normal deviate
-        chi2 = float(sum(stats.norm.isf(n.p / 2) ** 2 for n in taken if n.p is not None))
-        p = float(stats.chi2.sf(chi2, len(taken)))
-        return result | {"chi2": chi2, "df": len(taken), "p": p, "rank": None}
-    runs = pd.concat({n.path: replicates(n.path, evidence) for n in taken}, axis=1).dropna()
-    return result | {"n": len(runs)} | calibrated(taken, runs)
+
+
+def together(
+    joint: Joint, numbers: Sequence[Number], runs: Mapping[str, Series], rules: Rules
+) -> dict[str, Any]:
+    """Give "n", runs that have all numbers, and "chi2", "df", "p", "rank" of the printed values.
+
+    `runs` are the replicates of each number, by its path. None where they are too few, or do not
+    vary.
+    """
+    nothing = {"chi2": None, "df": len(numbers), "p": None, "rank": None}
+    if not numbers:
+        return {"n": 0} | nothing
+    if joint.paired:
+        table = pd.concat(runs, axis=1).dropna()
+        enough = len(table) >= MIN_JOINT and _vary(table)
+        return {"n": len(table)} | (calibrated(numbers, table) if enough else nothing)
+    fewest = {"n": min(map(len, runs.values()))}
+    if fewest["n"] < rules.min_replicates:
+        return fewest | nothing
+    spreads, chi2 = spreads_of(runs, rules), 0.0
+    for number in numbers:
+        values = runs[number.path]
+        spread = spreads.get(number.path) or spread_of(values)
+        _, p = departure(number.published, values, spread, number.half_unit, number.printed_runs)
+        if p is None:
+            return fewest | nothing
+        chi2 += float(stats.norm.isf(p / 2) ** 2)  # each p as the square of a normal deviate
+    return fewest | nothing | {"chi2": chi2, "p": float(stats.chi2.sf(chi2, len(numbers)))}
+
+
+def _vary(runs: pd.DataFrame) -> bool:
+    """Say whether each column has two values, also without any one of the runs."""
+    return all(runs[name].value_counts().iloc[0] < len(runs) - 1 for name in runs)
 
 
 def calibrated(numbers: Sequence[Number], runs: pd.DataFrame) -> dict[str, Any]:
-    """Give "chi2", "df", "p" and "rank" of printed values; None for too few runs.
+    """Give "chi2", "df", "p" and "rank" of printed values by runs that vary together.
 
     `runs` has a column for each number, by its path.
 
@@ -87,8 +114,6 @@ def calibrated(numbers: Sequence[Number], runs: pd.DataFrame) -> dict[str, Any]:
     too small for many values, its shrinkage too large for strong correlations. The rank, among the
     chi-squares of our own runs, each judged by the others, does not suppose the distribution.
     """
-    if len(runs) < MIN_JOINT:
-        return {"chi2": None, "df": len(numbers), "p": None, "rank": None}
     printed, half_units, k = (
         pd.Series({n.path: float(getattr(n, name)) for n in numbers})
         for name in ("published", "half_unit", "printed_runs")
@@ -107,26 +132,29 @@ def calibrated(numbers: Sequence[Number], runs: pd.DataFrame) -> dict[str, Any]:
 def compare(joint: Joint, numbers: Sequence[Number], evidence: Evidence) -> list[dict[str, Any]]:
     """Judge numbers jointly by the runs of each protocol, to see how far they point to one.
 
-    Gives for each "protocol"; "n", runs that have all numbers; "chi2", "df", "p" and "rank" as
-    `calibrated` has them. The one that the numbers depart from least comes first; protocols that
-    have not been run come last, with None.
+    Gives for each "protocol", and what `together` gives. The one that the numbers depart from least
+    comes first; protocols that have not been run come last, with None.
     """
-    rows = []
+    rules, rows = evidence.rules, []
+    taken = [number for number in numbers if _normal(rules.rule_for(number.path), number)]
     for protocol, replaced in joint.protocols.items():
-        known = {n.path: _otherwise(n.path, replaced, evidence) for n in numbers}
-        runs = pd.concat(known, axis=1).dropna() if known else pd.DataFrame()
-        rows.append({"protocol": protocol, "n": len(runs)} | calibrated(numbers, runs))
+        runs = {n.path: _otherwise(n.path, replaced, evidence) for n in taken}
+        rows.append({"protocol": protocol} | together(joint, taken, runs, rules))
     return sorted(rows, key=lambda row: (row["chi2"] is None, row["chi2"]))
+
+
+def _normal(rule: Rule, number: Number) -> bool:
+    """Say whether a number's runs are taken for normally distributed."""
+    return isinstance(rule, Trained) and rule.spread in ("own", "pooled") and not number.of_sd
 
 
 def _otherwise(path: str, replaced: Mapping[str, str], evidence: Evidence) -> Series:
     rule = evidence.rules.rule_for(path)
     assert isinstance(rule, Measured)  # it has runs
     name = rule.runs_of(path)
-    for part, by in replaced.items():
-        if part in name:
-            return evidence.of(name.replace(part, by), rule.metric)
-    return evidence.of(name, rule.metric)
+    part = next((part for part in replaced if part in name), "")
+    name = name.replace(part, replaced[part]) if part else name
+    return evidence.of(name, rule.metric) if evidence.knows(name) else pd.Series(dtype=float)
 
 
 def contrasts(joint: Joint, numbers: Sequence[Number], evidence: Evidence) -> list[Contrast]:
@@ -146,9 +174,9 @@ def contrasts(joint: Joint, numbers: Sequence[Number], evidence: Evidence) -> li
             spread = spread_of(differences)
             k = min(one.printed_runs, other.printed_runs)
             low, high = further_run(differences, spread, evidence.rules.level, k)
-            rounding = one.half_unit + other.half_unit
+            rounding, both = one.half_unit + other.half_unit, hypot(one.half_unit, other.half_unit)
             interval = Interval(low - rounding, high + rounding)
-            z, p = departure(published, differences, spread, k)
+            z, p = departure(published, differences, spread, both, k)
             mean = float(np.mean(differences))
             found.append(Contrast(metric, first, second, published, mean, interval, z, p))
     return found

@@ -88,16 +88,39 @@ class Evidence:
     def of(self, name: str, metric: str) -> Series:
         """Give a metric of all runs of a name, by seed; empty where runs are still to come.
 
-        Runs that do not have it are left out. Raises RetraceError for an unknown metric or name.
+        Runs that do not have it are left out. Raises RetraceError for an unknown metric or name, a
+        metric that is no number, a seed that is there twice.
         """
         runs = self.runs
         if metric not in runs:
             metrics = [str(column) for column in runs if column not in ("name", "seed")]
             raise RetraceError(unknown("metric", metric, metrics))
-        names = self.names or [*runs["name"].unique()]
-        if name not in names and not any(fnmatchcase(name, known) for known in names):
-            raise RetraceError(unknown("run", name, names))
-        return runs[runs["name"] == name].set_index("seed")[metric].dropna()
+        if not self.knows(name):
+            raise RetraceError(self.lacks(name))
+        values = runs[runs["name"] == name].set_index("seed")[metric].dropna()
+        numeric = pd.to_numeric(values, errors="coerce")
+        if numeric.isna().any():
+            word = values[numeric.isna()].iloc[0]
+            raise RetraceError(f"{metric}={word!r} of {name} should be a number")
+        if values.index.has_duplicates:
+            twice = values.index[values.index.duplicated()][0]
+            raise RetraceError(f"{name} with seed {twice} is there twice")
+        return numeric
+
+    def knows(self, name: str) -> bool:
+        """Say whether runs may have a name."""
+        if self.names:
+            return any(fnmatchcase(name, known) for known in self.names)
+        return bool((self.runs["name"] == name).any())
+
+    def lacks(self, name: str) -> str:
+        """Say that no run has a name, and which one is nearest to it."""
+        return unknown("run", name, self.names or [*self.runs["name"].unique()])
+
+    @property
+    def n_runs(self) -> int:
+        """How many runs have a metric: rows of a table that is to be filled in have none."""
+        return int(self.runs.drop(columns=["name", "seed"]).notna().any(axis=1).sum())
 
 
 def candidates(runs: pd.DataFrame, pattern: str, metric: str) -> pd.DataFrame:
@@ -118,7 +141,8 @@ def judge(printed: Iterable[Printed], evidence: Evidence) -> list[Number]:
     Raises RetraceError if no rule fits a number, or its rule fits it badly.
     """
     known = [(one, evidence.rules.rule_for(one.rule_path)) for one in printed]
-    spreads = spreads_of([one.path for one, _ in known if not one.of_sd], evidence)
+    runs = {one.path: replicates(one.path, evidence) for one, _ in known if not one.of_sd}
+    spreads = spreads_of(runs, evidence.rules)
     return [
         judge_number(number_of(one, rule), rule, evidence, spreads.get(one.rule_path))
         for one, rule in known
@@ -191,7 +215,9 @@ def replicates(path: str, evidence: Evidence) -> Series:
     if not isinstance(rule, Measured):
         return pd.Series(dtype=float)
     name = rule.runs_of(path)
-    if "*" not in name:
+    if not rule.of_several:
+        if not evidence.names and not evidence.knows(name):
+            return pd.Series(dtype=float)  # the runs of a folder come one by one
         try:
             return evidence.of(name, rule.metric)
         except RetraceError as error:
@@ -200,17 +226,19 @@ def replicates(path: str, evidence: Evidence) -> Series:
     return scores.max(axis=1) if rule.better == "higher" else scores.min(axis=1)
 
 
-def spreads_of(paths: Sequence[str], evidence: Evidence) -> dict[str, Spread]:
-    """Pool the spread of the numbers of each rule that says so, where Bartlett's test allows."""
+def spreads_of(runs: Mapping[str, Series], rules: Rules) -> dict[str, Spread]:
+    """Pool the spread of the numbers of each rule that says so, where Bartlett's test allows.
+
+    `runs` are the replicates of each number, by its path.
+    """
     together: dict[str, list[str]] = {}
-    for path in paths:
-        rule = evidence.rules.rule_for(path)
+    for path in runs:
+        rule = rules.rule_for(path)
         if isinstance(rule, Trained) and rule.spread == "pooled":
             together.setdefault(rule.match, []).append(path)
     spreads: dict[str, Spread] = {}
     for group in together.values():
-        runs = [replicates(path, evidence) for path in group]
-        shared = pooled([values for values in runs if len(values)], evidence.rules.level)
+        shared = pooled([runs[path] for path in group if len(runs[path])], rules.level)
         if shared is not None:
             spreads |= dict.fromkeys(group, shared)
     return spreads
@@ -237,7 +265,10 @@ def judge_by_runs(
     tolerance, n = rule.tolerance_for(published), len(values)
     number = replace(number, tolerance=tolerance, n=n, values=values.tolist())
     if n < rules.min_replicates:
-        return replace(number, reason=too_few(n, rules))
+        name, lacking = rule.runs_of(number.path), ""
+        if not (rule.of_several or evidence.knows(name)):
+            lacking = evidence.lacks(name)
+        return replace(number, reason=lacking or too_few(n, rules))
     own, mean = spread_of(values), float(values.mean())
     low, high = float(values.min()), float(values.max())
     number = replace(
@@ -255,7 +286,7 @@ def judge_by_runs(
         return by_mode(number, values, rules.level)
     if rule.spread != "range":
         low, high = further_run(values, shared or own, rules.level, k)
-        z, p = departure(published, values, shared or own, k)
+        z, p = departure(published, values, shared or own, number.half_unit, k)
         number = replace(number, z=z, p=p)
     interval = Interval(low - number.half_unit, high + number.half_unit)
     verdict, reason = compare_with_interval(published, mean, interval, tolerance, k)

@@ -1,5 +1,6 @@
 """What a study printed: numbers nested as the paper has them, and each beside ours."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -9,6 +10,9 @@ from typing import Any
 import yaml
 
 from mlcore.errors import RetraceError, one_line
+
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
+MORE = re.compile(r"\s*(%|±|\+/?-|\(|$)")
 
 SD = ".sd"
 """End of the path of a standard deviation that is printed beside a mean."""
@@ -35,13 +39,29 @@ class Digits(yaml.CSafeLoader):
     """Reads numbers with all the digits that stand there: 0.870 is not 0.87."""
 
 
-Digits.add_constructor("tag:yaml.org,2002:float", lambda _, node: Decimal(str(node.value)))
+def _decimal(_: Digits, node: yaml.ScalarNode) -> Decimal:
+    try:
+        return Decimal(node.value)
+    except ArithmeticError:  # .nan, 12:30.5
+        raise ValueError(f"{node.value}{node.start_mark} should be a number") from None
+
+
+def _mapping(loader: Digits, node: yaml.MappingNode) -> dict[Any, Any]:
+    keys = [key.value for key, _ in node.value]
+    if twice := [key for key in keys if keys.count(key) > 1]:
+        raise ValueError(f"{twice[0]} is there twice{node.start_mark}")
+    return loader.construct_mapping(node, deep=True)
+
+
+Digits.add_constructor("tag:yaml.org,2002:float", _decimal)
+Digits.add_constructor("tag:yaml.org,2002:map", _mapping)
 
 
 def read_published(path: Path) -> list[Printed]:
     """Read a file of printed numbers; raises RetraceError if it holds something else.
 
-    A number may also be ``{mean: 0.871, runs: 5}``, or ``{mean: 0.871, sd: 0.002, runs: 5}``.
+    A number may also be ``{mean: 0.871, runs: 5}``, or ``{mean: 0.871, sd: 0.002, runs: 5}``, and
+    a word such as "1e-3", which YAML takes for none.
     """
     try:
         printed = list(printed_in(yaml.load(path.read_text(encoding="utf-8"), Digits)))  # noqa: S506
@@ -65,6 +85,11 @@ def printed_in(tree: Any, path: str = "") -> Iterator[Printed]:
     elif isinstance(tree, list):
         for place, value in enumerate(tree):
             yield from printed_in(value, f"{path}[{place}]")
+    elif isinstance(tree, str) and NUMBER.fullmatch(tree):
+        yield _printed(path, Decimal(tree))
+    elif isinstance(tree, str) and (found := NUMBER.match(tree)) and MORE.match(tree, found.end()):
+        form = "{mean: 0.871, sd: 0.002, runs: 5}" if "%" not in tree else found[0]
+        raise ValueError(f"{path}={tree!r} should be written as {form}")
     elif isinstance(tree, str | bool):
         yield Printed(path, tree)
     elif isinstance(tree, int | float | Decimal) and Decimal(str(tree)).is_finite():

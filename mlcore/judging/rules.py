@@ -66,6 +66,17 @@ class Measured(Section):
     metric: str
     better: Literal["higher", "lower"] = "higher"
 
+    @model_validator(mode="after")
+    def _stars_alone(self) -> Measured:
+        if set("?[") & set(self.match):  # `runs_of` could not fill them in
+            raise ValueError(f"match={self.match}: of patterns only stars are known here")
+        return self
+
+    @property
+    def of_several(self) -> bool:
+        """Whether a star of `runs` is left, so that the best of several runs counts."""
+        return self.runs.count("*") > self.match.count("*")
+
     def runs_of(self, path: str) -> str:
         """Name the runs behind a number, by its path; with a star if it is the best of several."""
         found = re.fullmatch("(.*)".join(map(re.escape, self.match.split("*"))), path)
@@ -101,7 +112,7 @@ class Trained(Measured):
         """Give the largest difference from a printed value that would not matter."""
         if self.relative_tolerance is None:
             return self.tolerance or 0.0
-        return published * self.relative_tolerance
+        return abs(published) * self.relative_tolerance
 
 
 class Choice(Measured):

@@ -74,16 +74,18 @@ def further_sd(spread: Spread, k: int, level: float) -> Interval:
 
 
 def departure(
-    printed: float, values: Series, spread: Spread, k: int = 1
+    printed: float, values: Series, spread: Spread, half_unit: float = 0.0, k: int = 1
 ) -> tuple[float, float] | tuple[None, None]:
     """Give z, by how many standard errors a printed value departs from runs, and its two-sided p.
 
     By Student's t with the spread's degrees of freedom; None and None where runs do not vary. The
-    printed value may be the mean of `k` runs.
+    printed value may be the mean of `k` runs. Its rounding, uniform within half a unit of the last
+    digit, adds a third of that unit's square to the variance.
     """
     if spread.sd == 0:
         return None, None
-    z = (printed - float(values.mean())) / (spread.sd * sqrt(1 / k + 1 / len(values)))
+    error = sqrt(spread.sd**2 * (1 / k + 1 / len(values)) + half_unit**2 / 3)
+    z = (printed - float(values.mean())) / error
     return z, float(2 * stats.t.sf(abs(z), spread.df))
 
 
@@ -100,9 +102,11 @@ def joint_departure(
     """Measure how far several printed values together depart from runs that have them all.
 
     A chi-square with the runs' covariance: d' C^-1 d with d the differences from the means and C
-    the covariance times (1 + 1 / n). The correlations are shrunk towards none (Ledoit and Wolf,
-    2004), as there may be no more runs than values: a departure across a strong correlation counts
-    for less than it should. Roundings of the printed digits, uniform within half a unit, widen C.
+    the covariance times (1 + 1 / n). Of two means of k and l runs, taken for the same ones as far
+    as they go, it is the covariance times (1 / max(k, l) + 1 / n). The correlations are shrunk
+    towards none (Ledoit and Wolf, 2004), as there may be no more runs than values: a departure
+    across a strong correlation counts for less than it should. Roundings of the printed digits,
+    uniform within half a unit, widen C.
 
     Parameters
     ----------
@@ -125,8 +129,8 @@ def joint_departure(
     correlation = correlation / np.sqrt(np.outer(np.diag(correlation), np.diag(correlation)))
     rounding = np.diag((half_units / sd).to_numpy() ** 2 / 3)
     d = ((printed - runs.mean()) / sd).to_numpy()
-    means = np.ones(len(d)) if k is None else k.to_numpy() ** -0.5
-    covariance = correlation * (np.outer(means, means) + 1 / n) + rounding
+    runs_of = np.ones(len(d)) if k is None else k.to_numpy()
+    covariance = correlation * (1 / np.maximum.outer(runs_of, runs_of) + 1 / n) + rounding
     return float(d @ np.linalg.solve(covariance, d)), len(d)
 
 

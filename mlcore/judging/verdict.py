@@ -44,7 +44,7 @@ def judge(
         "numbers": numbers.counts(judged),
         "claims": counts([*on_claims.values()]),
         "coverage": numbers.coverage(judged, rules.level),
-        "replicates": len(evidence.runs),
+        "replicates": evidence.n_runs,
         "joint": joint.judge_jointly(judged, evidence),
         "by_number": {number.path: asdict(number) for number in judged},
         "by_claim": on_claims,

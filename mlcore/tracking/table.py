@@ -38,10 +38,10 @@ def runs_of(uri: str, experiment: str, where: str, seed: str) -> pd.DataFrame:
     found = found[found["status"] == "FINISHED"]
     names, told = found["tags.mlflow.runName"], found.get(f"params.{seed}")
     seeds = pd.Series(np.nan, found.index) if told is None else pd.to_numeric(told, "coerce")
-    if seeds.isna().any():
-        lacking = names[seeds.isna()].iloc[0]
+    if (seeds % 1 != 0).any():  # NaN, too
+        lacking = names[seeds % 1 != 0].iloc[0]
         raise RetraceError(
-            f"{uri}: the run {lacking} has no number as {seed}; --seed names another"
+            f"{uri}: the run {lacking} has no whole number as {seed}; --seed names another"
         )
     metrics = found.filter(like="metrics.").rename(columns=lambda c: c.removeprefix("metrics."))
     runs = pd.concat([names.rename("name"), seeds.astype(int).rename("seed"), metrics], axis=1)
