@@ -17,6 +17,8 @@ from mlcore.judging import folder, judge
 from mlcore.judging.numbers import NOT_TESTABLE, row_of
 from mlcore.report import folder as report
 
+__version__ = "0.1.0"
+
 FAILED = 3
 
 
@@ -25,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         "retrace", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--init", action="store_true", help="propose rules.yaml and runs.csv")
     parser.add_argument("--html", action="store_true", help="write verdict.html, too")

@@ -283,19 +283,20 @@ def test_the_second_study_is_the_documents_example():
     assert {(one.decimals, one.runs) for one in printed} == {(3, 2)}
     rules = read_rules(EXAMPLE / "rules.yaml")
     assert {rules.rule_for(one.path).runs_of(one.path)[:11] for one in printed} == {"patience-2/"}
-    text = blocks("yaml")[0]
-    assert text in (EXAMPLE / "published.yaml").read_text()
+    shown, rule, _, joint = blocks("yaml")
+    assert shown in (EXAMPLE / "published.yaml").read_text()
+    assert all(text in (EXAMPLE / "rules.yaml").read_text() for text in (rule, joint))
 
 
 def test_what_the_document_shows_is_accepted(tmp_path, capsys):
-    shown, claims = blocks("yaml")
+    shown, _, claims, _ = blocks("yaml")
     (tmp_path / "published.yaml").write_text(shown)
     assert main([str(tmp_path), "--init"]) == 0
     runs = pd.read_csv(tmp_path / "runs.csv")
     (header,) = {block.partition("\n")[0] for block in blocks("csv")}
     assert list(runs) == header.split(",")
     assert set(runs["name"]) == {"fashion_mnist.relu.100", "fashion_mnist.relu.100-10"}
-    exec(blocks("python")[0], {"runs": runs_of()[:6]})
+    exec(blocks("python")[0], {})
     (claim,) = TypeAdapter(list[Claim]).validate_python(yaml.safe_load(claims))
     runs = runs_of().assign(name=lambda table: table["name"].map({"svm": "mlp-1", "mlp": "mlp-2"}))
     evidence = Evidence(Rules(numbers=[]), runs.rename(columns={"accuracy": "test_accuracy"}))

@@ -187,7 +187,8 @@ def test_numbers_are_in_the_studys_order_with_names():
         "printed_runs": 1,
         "of_sd": False,
     }
-    verdict = {"by_number": {path: {**bare, "path": path} for path in paths}, "joint": {}}
+    verdict = {"by_number": {path: {**bare, "path": path} for path in paths}}
+    verdict |= {"joint": {}, "level": 0.95}
     found = content.in_order(verdict, {"alternatives": []})
     assert [number["path"] for number in found] == paths[::-1]
     assert [number["name"] for number in found] == [
@@ -339,7 +340,7 @@ LAST = {"rank": "21 of 21", "df": 12, "chi2": 50.0, "p": 0.0001, "contrasts": [C
         ),
         (
             verdict_with(),
-            "None of the study's numbers and claims is contradicted",
+            "Too few runs to say anything yet",
             ["Nothing has been compared yet.", "No number by itself.", "Nothing that was asked."],
         ),
     ],
@@ -358,7 +359,7 @@ def test_the_findings_in_words(verdict, title, summary):
             "together: 12 of our 20 own runs depart more from the rest than they do",
         ),
         ("21 of 21", "together: they depart from our runs more than each of our 20 own runs does"),
-        (None, "The numbers of section 3.2 together: p = 0.86."),
+        (None, "The 12 numbers of section 3.2 together: chi-square 7.0 on 12, p = 0.86."),
     ],
 )
 def test_the_joint_finding_is_the_rank_in_words(rank, told):
@@ -376,8 +377,8 @@ def test_a_panel_says_why():
         "It lies 0.5 standard errors below the mean of our 20 runs (p = 0.5). Its rank among them, "
         "from below, is 3 of 21.",
         "Its spread is estimated together with that of similar numbers.",
-        "ReLU less identity is printed as \N{MINUS SIGN}1.70 points; our runs, on the same images "
-        "each, give \N{MINUS SIGN}1.00 points to +2.00 points (p = 0.007).",
+        "ReLU less identity is printed as \N{MINUS SIGN}1.70 points; our runs, seed by seed, "
+        "give \N{MINUS SIGN}1.00 points to +2.00 points (p = 0.007).",
     ]
     of_range = number(path, "consistent", spread="range", resolution=None, z=None)
     assert content.why(of_range, {}, None) == [

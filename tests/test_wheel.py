@@ -3,14 +3,14 @@
 import json
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
 
+from mlcore.judge import __version__
+
 ROOT = Path(__file__).parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 USE = """
 import json
@@ -28,9 +28,9 @@ print(json.dumps(verdict["by_number"]["svm"]["verdict"]))
 """
 
 
-def test_the_version_stands_in_one_place_more():
+def test_the_version_is_cited_and_has_its_changes():
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"]
-    assert cited == PROJECT["version"]
+    assert cited == __version__
     assert f"## {cited}" in (ROOT / "CHANGELOG.md").read_text()
 
 
@@ -48,6 +48,7 @@ def test_the_wheel_works_where_nothing_else_is(tmp_path):
     run(uv, "venv", "--python", sys.executable, "env")
     run(uv, "pip", "install", "--python", "env/bin/python", wheel)
     assert json.loads(run("env/bin/python", "-W", "error", "-c", USE)) == "reproduced"
+    assert run("env/bin/retrace", "--version") == f"retrace {__version__}\n"
     (tmp_path / "published.yaml").write_text("accuracy: {svm: 0.93}\n")
     run("env/bin/retrace", ".", "--init")
     assert "Written to .: " in run("env/bin/retrace", ".", "--html")

@@ -289,7 +289,8 @@ def judge_by_runs(
         z, p = departure(published, values, shared or own, number.half_unit, k)
         number = replace(number, z=z, p=p)
     interval = Interval(low - number.half_unit, high + number.half_unit)
-    verdict, reason = compare_with_interval(published, mean, interval, tolerance, k)
+    digits = min(max(4, number.decimals), 8)
+    verdict, reason = compare_with_interval(published, mean, interval, tolerance, k, digits)
     half = (interval.high - interval.low) / 2
     return replace(number, verdict=verdict, reason=reason, interval=interval, resolution=half)
 
@@ -307,7 +308,7 @@ def judge_sd(number: Number, rule: Trained, evidence: Evidence, shared: Spread |
     return replace(
         number,
         verdict=CONSISTENT if inside else NOT_REPRODUCED,
-        reason=f"{'in' if inside else 'out'}side {_written(interval)}",
+        reason=f"{'in' if inside else 'out'}side {_written(interval, max(4, number.decimals))}",
         sd=own.sd,
         interval=interval,
         spread="pooled" if shared else "own",
@@ -333,23 +334,31 @@ def by_mode(number: Number, values: Series, level: float) -> Number:
 
 
 def compare_with_interval(
-    published: float, mean: float, interval: Interval, tolerance: float, k: int = 1
+    published: float,
+    mean: float,
+    interval: Interval,
+    tolerance: float,
+    k: int = 1,
+    digits: int = 4,
 ) -> tuple[str, str]:
-    """Give the verdict on a number with replicates enough, and the reason."""
+    """Give the verdict on a number with replicates enough, and the reason, with so many digits."""
     half, distance = (interval.high - interval.low) / 2, abs(published - mean)
-    where = _written(interval)
+    where = _written(interval, digits)
     if interval.holds(published):
         if within(half, tolerance):
             return REPRODUCED, f"inside {where}"
         those = "one printed run" if k == 1 else f"the mean of {k} printed runs"
-        return CONSISTENT, f"inside {where}; {those} could have shown a departure of {half:.4f}"
+        return (
+            CONSISTENT,
+            f"inside {where}; {those} could have shown a departure of {half:.{digits}f}",
+        )
     if within(distance, tolerance):
         return IMMATERIAL, f"outside {where}, but within {tolerance:.4g} of the mean"
-    return NOT_REPRODUCED, f"outside {where}, and {distance:.4f} from the mean"
+    return NOT_REPRODUCED, f"outside {where}, and {distance:.{digits}f} from the mean"
 
 
-def _written(interval: Interval) -> str:
-    return f"[{interval.low:.4f}, {interval.high:.4f}]"
+def _written(interval: Interval, digits: int) -> str:
+    return f"[{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
 
 
 def judge_choice(number: Number, rule: Choice, evidence: Evidence) -> Number:

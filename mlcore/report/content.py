@@ -134,7 +134,7 @@ def in_order(
             "mean": mean_of(numbers[path]),
             "name": name_of(path),
             "strip": strip_of(numbers[path]),
-            "why": why(numbers[path], verdict["joint"], nearest.get(path), shown),
+            "why": why(numbers[path], verdict["joint"], nearest.get(path), shown, verdict["level"]),
             "overrides": overrides(numbers[path].get("provenance", {}).get("params", {})),
         }
         for path in sorted(numbers, key=position)
@@ -169,8 +169,9 @@ def why(
     joint: Mapping[str, Any],
     nearest: Mapping[str, Any] | None,
     shown: Shown = shown,
+    level: float = 0.95,
 ) -> list[str]:
-    """Say in sentences what a number's verdict rests on."""
+    """Say in sentences what a number's verdict rests on; `level` is that of its interval."""
     path, interval = number["path"], number["interval"]
     sentences = [f"{capital(number['reason'])}."]
     k = number["printed_runs"]
@@ -182,7 +183,9 @@ def why(
         if number["spread"] == "range":
             sentences = [f"Our {number['n']} runs give {low} to {high}; {printed}"]
         else:
-            sentences = [f"95 of 100 {further} would lie between {low} and {high}; {printed}"]
+            sentences = [
+                f"{100 * level:g} of 100 {further} would lie between {low} and {high}; {printed}"
+            ]
         if number["resolution"]:
             resolution = shown(path, number["resolution"], sign=True).lstrip("+")
             those = "One printed run" if k == 1 else f"The mean of {k} printed runs"
@@ -212,7 +215,7 @@ def contrasts(path: str, joint: Mapping[str, Any], shown: Shown) -> list[str]:
     metric, _, name = path.rpartition(".")
     return [
         f"{' less '.join(WORDS.get(c[k], c[k]) for k in ('first', 'second'))} is printed as "
-        f"{shown(path, c['published'], sign=True)}; our runs, on the same images each, give "
+        f"{shown(path, c['published'], sign=True)}; our runs, seed by seed, give "
         f"{' to '.join(shown(path, end, sign=True) for end in c['interval'])} "
         f"(p = {c['p']:.2g})."
         for of_section in joint.values()

@@ -25,13 +25,20 @@ def title(verdict: Verdict) -> str:
     bad, n = len(not_reproduced(verdict)), len(verdict["by_number"])
     refuted, tested = verdict["claims"].get("refuted", 0), n_tested(verdict)
     if bad:
-        claims = f"{refuted} of its {tested} claims {_do(refuted)} not hold"
+        claims = f"{_of_its_claims(str(refuted), tested)} {_do(refuted)} not hold"
         numbers = f"{spelled(bad)} of the study's {n} numbers {_do(bad)} not come out again"
         return capital(f"{numbers}; {claims}" if refuted else numbers)
+    untested = all(n["verdict"] == "not testable" for n in verdict["by_number"].values())
+    if untested and not tested:
+        return "Too few runs to say anything yet"
     if not refuted:
         return "None of the study's numbers and claims is contradicted"
-    claims = f"{spelled(refuted)} of its {tested} claims {_is(refuted)}"
+    claims = f"{_of_its_claims(spelled(refuted), tested)} {_is(refuted)}"
     return f"None of the study's numbers is contradicted; {claims}"
+
+
+def _of_its_claims(n: str, tested: int) -> str:
+    return f"{n} of its {tested} claims" if tested > 1 else "its one claim"
 
 
 def summary(verdict: Verdict) -> list[str]:
@@ -213,14 +220,15 @@ def _departs(joint: Mapping[str, Any]) -> str:
     return f"{more} of our {runs} own runs {depart} more from the rest than they do {of_chi2})"
 
 
-def together(verdict: Verdict, section: str) -> str:
-    """Say where a section's numbers stand together among our own runs."""
-    joint = verdict["joint"].get(section) or {}
+def together(verdict: Verdict, name: str, of: str = "section ") -> str:
+    """Say where numbers stand together among our own runs: of a section, or named otherwise."""
+    joint, named = verdict["joint"].get(name) or {}, f"{of}{name}".replace("_", " ")
     if joint.get("chi2") is None:
-        return f"There are too few runs to judge the numbers of section {section} together."
+        return f"There are too few runs to judge the numbers of {named} together."
     if not joint["rank"]:
-        return f"The numbers of section {section} together: p = {joint['p']:.2g}."
-    return f"The {joint['df']} numbers of section {section} together: {_departs(joint)}."
+        chi2 = f"chi-square {joint['chi2']:.1f} on {joint['df']}, p = {joint['p']:.2g}"
+        return f"The {joint['df']} numbers of {named} together: {chi2}."
+    return f"The {joint['df']} numbers of {named} together: {_departs(joint)}."
 
 
 def surprises(verdict: Verdict) -> list[str]:
@@ -305,8 +313,8 @@ def counted_inside(verdict: Verdict) -> str:
     coverage = verdict["coverage"]
     outside, expected = coverage["outside"], coverage["expected_outside"]
     return (
-        f"{capital(amount(coverage['n_intervals'], 'printed number'))} can be set beside the "
-        f"interval of one further run. {capital(spelled(outside) if outside else 'none')} "
+        f"{capital(amount(coverage['n_intervals'], 'printed number'))} can be set beside an "
+        f"interval that our runs give. {capital(spelled(outside) if outside else 'none')} "
         f"{'lies' if outside < 2 else 'lie'} outside. Of as many further runs "
         f"of ours {expected:.1f} would lie outside on average."
     )

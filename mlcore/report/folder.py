@@ -50,7 +50,11 @@ def of_study(name: str, verdict: Mapping[str, Any]) -> dict[str, Any]:
         "findings": findings,
         "verdict": {
             **verdict,
-            "protocols": [row for of in verdict["joint"].values() for row in of["protocols"]],
+            "protocols": [
+                {**row, "protocol": f"{name.replace('_', ' ')}: {row['protocol']}"}
+                for name, of in verdict["joint"].items()
+                for row in of["protocols"]
+            ],
         },
         "kinds": kinds,
         "numbers": numbers,
@@ -74,6 +78,11 @@ def summary(verdict: Mapping[str, Any]) -> list[str]:
     if verdict["claims"]:
         counts = ", ".join(f"{n} {word}" for word, n in verdict["claims"].items())
         told.append(f"{capital(amount(len(verdict['by_claim']), 'claim'))}: {counts}.")
+    for name, of in verdict["joint"].items():
+        told.append(findings.together(verdict, name, ""))
+        run = [f"{row['protocol']} ({row['chi2']:.1f})" for row in of["protocols"] if row["chi2"]]
+        if len(run) > 1:
+            told[-1] += f" Its chi-squares by protocol, the nearest first: {'; '.join(run)}."
     return told
 
 
