@@ -14,7 +14,7 @@ from pathlib import Path
 from mlcore.errors import RetraceError, one_line
 from mlcore.files import write_json, write_table
 from mlcore.judging import folder, judge
-from mlcore.judging.numbers import NOT_TESTABLE, row_of
+from mlcore.judging.numbers import row_of
 from mlcore.report import folder as report
 
 __version__ = "0.1.0"
@@ -81,9 +81,6 @@ def _judge(study: Path, *, html: bool) -> int:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print(*(cell.ljust(width) for cell, width in zip(row, widths, strict=True)), sep="  ")
-    for number in verdict["by_number"].values():
-        if number["verdict"] == NOT_TESTABLE:
-            print(f"{number['path']}: {number['reason']}")
     names = ["verdict.json", "verdict.csv", *(path.name for path in written)]
     print("", *report.summary(verdict), f"Written to {study}: {', '.join(names)}", sep="\n")
     return FAILED if report.failed(verdict) else 0

@@ -229,11 +229,6 @@ def test_ctrl_c_while_a_stage_imports_its_libraries_is_one_line(project, tmp_pat
     assert result.stderr == "interrupted\n"
 
 
-def test_a_stage_takes_a_whole_experiment_and_the_seed(project):
-    small = ["network.hidden_layer_sizes=[4]", "network.max_epochs=1"]
-    project.call(TRAIN, "experiment=smoke", "seed=3", "tracking=off", *small)
-
-
 EDITS = {
     "code": ("mlcore/nn/losses.py", "", "# changed", True),
     "parameters": ("params.yaml", "patience: null", "patience: 3", True),

@@ -55,12 +55,6 @@ def test_json_refuses_what_json_has_not(tmp_path, value):
     assert names_in(tmp_path) == ["a.json"]
 
 
-def test_yaml(tmp_path):
-    path = tmp_path / "a.yaml"
-    path.write_text("a: [1, 2.5]\nb: {c: adam}\n")
-    assert files.read_yaml(path) == {"a": [1, 2.5], "b": {"c": "adam"}}
-
-
 DAMAGED = {
     files.read_json: ("JSON", [b"", b"{", b'{"a": }', b"\xff\xfe", b"[1, 2"]),
     files.read_yaml: ("YAML", [b"a: [1", b"a: b: c", b"\xff\xfe\xff", b"a: \x00",

@@ -79,16 +79,6 @@ def test_reconstruct_equals_scikit_learn(X, activation, dtype):
     np.testing.assert_allclose(output, model.predict(X), rtol=1e-4, atol=1e-6)
 
 
-def test_by_hand():
-    X = np.array([[1.0, 2.0]])
-    weights = [np.array([[1.0, -1.0], [1.0, 0.0]]), np.array([[2.0, 0.0], [0.0, 5.0]])]
-    biases = [np.array([0.5, 0.25]), np.array([1.0, -1.0])]
-    assert encode(X, weights, biases, "relu", 1).tolist() == [[3.5, 0.0]]
-    assert reconstruct(X, weights, biases, "relu").tolist() == [[8.0, -1.0]]
-    assert encode(X, weights, biases, "identity", 1).tolist() == [[3.5, -0.75]]
-    assert reconstruct(X, weights, biases, "identity").tolist() == [[8.0, -4.75]]
-
-
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_arguments_stay_as_they_are(X, network, activation):
     given = [X, *network[0], *network[1]]

@@ -1,7 +1,6 @@
 """The summary for reviewers: what changed, and whether it is more than noise."""
 
 import json
-import subprocess
 
 import numpy as np
 import pytest
@@ -85,20 +84,9 @@ def test_an_exact_number_has_no_noise():
     assert row[-1] == compare.MORE
 
 
-def git(folder, *arguments):
-    subprocess.run(
-        ["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments],
-        cwd=folder,
-        check=True,
-        capture_output=True,
-    )
-
-
 @pytest.fixture
 def committed(project):
-    git(project.root, "init", "-q")
-    git(project.root, "add", ".")
-    git(project.root, "commit", "-qm", "first")
+    project.commit()
     return project.root
 
 

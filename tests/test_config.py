@@ -1,6 +1,5 @@
 """Parameters: composed, checked, and refused in one line."""
 
-import shutil
 from pathlib import Path
 from typing import get_args
 
@@ -154,14 +153,6 @@ def test_a_file_that_is_no_params_yaml_is_refused(tmp_path, content):
     with pytest.raises(RetraceError, match=r"params\.yaml") as error:
         load(params)
     assert content is not None or "`make params` writes it" in str(error.value)
-
-
-def test_a_broken_file_in_conf_is_named(tmp_path):
-    conf = tmp_path / "conf"
-    shutil.copytree(CONF, conf)
-    (conf / "network" / "study.yaml").write_text("activation: [\n")
-    with pytest.raises(RetraceError, match=r"network/study\.yaml"):
-        compose(conf)
 
 
 @pytest.mark.parametrize(

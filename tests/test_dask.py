@@ -116,12 +116,6 @@ def cluster(home, tmp_path_factory):
         cluster.end()
 
 
-@pytest.fixture
-def up_to_date(monkeypatch):
-    """Made-up data do not fit the lock."""
-    monkeypatch.setattr("mlcore.sweeps.run.stale_stages", lambda *_: [])
-
-
 def on(cluster, folder):
     return [
         "hydra/launcher=dask",

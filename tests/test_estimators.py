@@ -331,15 +331,6 @@ def test_search_refits_the_best_on_all_data(searched, parts):
     assert_same_fit(ours.best_, quietly(model, X, y))
 
 
-def test_the_studys_search_has_75_fits_of_108():
-    grid = {
-        "solver": ["adam", "sgd", "lbfgs"],
-        "learning_rate": [2e-5, 1e-4, 1e-3, 1e-2],
-        "batch_size": [64, 128, 256],
-    }
-    assert n_fits(grid, cv=3) == (24 + 1) * 3
-
-
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_lbfgs_as_the_best_candidate_has_one_row(monkeypatch, parts):
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")

@@ -162,7 +162,7 @@ def test_values_that_are_none_are_named(study, capsys, value, says):
 def test_a_run_that_is_still_to_come_is_told_with_the_nearest_name(study, capsys):
     (study / "published.yaml").write_text("accuracy: {svmm: 0.9}")
     assert main([str(study)]) == 0
-    assert "accuracy.svmm: there is no run svmm; did you mean svm?" in capsys.readouterr().out
+    assert "not testable: there is no run svmm; did you mean svm?" in capsys.readouterr().out
 
 
 def test_printed_digits_are_read_as_they_stand(tmp_path):

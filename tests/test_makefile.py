@@ -103,19 +103,6 @@ def test_a_port_is_one_word_whatever_is_in_it(target):
     assert shlex.split(planned)[-2:] == ["--port", port]  # which mlcore.tracking.server refuses
 
 
-def in_git():
-    listed = ["git", "ls-files", "-z"]
-    return subprocess.run(
-        listed, cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.split("\0")
-
-
-def test_no_two_paths_are_one_where_case_does_not_count():
-    """As on macOS and Windows."""
-    names = {str(folder) for name in in_git() for folder in (Path(name), *Path(name).parents)}
-    assert len({name.casefold() for name in names}) == len(names)
-
-
 GNU_ALONE = r"sed -i |sed -r|readlink -f|sort -V|grep -\w*P|date -d|xargs -\w*r|stat -c|cp --"
 
 

@@ -17,6 +17,7 @@ from mlcore.judging.statistics import (
     departure,
     further_run,
     further_sd,
+    half_unit,
     joint_departure,
     mean_interval,
     pooled,
@@ -91,7 +92,7 @@ def test_the_verdicts():
 
 
 def test_what_stands_beside_a_verdict():
-    z, p = departure(0.84, RUNS, spread_of(RUNS))
+    z, p = departure(0.84, RUNS, spread_of(RUNS), half_unit(4))
     assert told(
         f"For 0.8400, z is {z:.2f}", f"Its p is {p:.3f}", f"Its rank is {rank(RUNS, 0.84, 4)}:"
     )

@@ -82,14 +82,6 @@ def test_what_computes_depends_on_the_versions_of_what_it_computes_with(imports,
     assert ("requirements.numeric.txt" in STAGES[stage]["deps"]) == bool(used)
 
 
-def test_training_does_not_depend_on_plots_tracking_or_configuration():
-    for stage, spec in STAGES.items():
-        assert not any(
-            dep.replace("/", ".").startswith(WITHOUT_INFLUENCE) for dep in spec["deps"]
-        ), stage
-        assert ("mlcore/plotting" in spec["deps"]) == (stage == "plot")
-
-
 SECTIONS = {
     "train_network": "network",
     "fit_classifier": "classifier",
@@ -104,14 +96,6 @@ def test_a_cell_depends_on_every_parameter_of_its_part(stage, section):
     fields = set(Config.model_fields[section].annotation.model_fields) - SET_BY_THE_MATRIX
     own = {f"{section}.{field}" for field in fields}
     assert set(STAGES[stage]["params"]) == own | OF_OTHERS.get(stage, set())
-
-
-def test_other_stages_depend_on_whole_sections():
-    for stage, spec in STAGES.items():
-        if stage not in SECTIONS:
-            assert all(p.split(".")[0] in Config.model_fields for p in spec.get("params", []))
-    assert STAGES["search_classifier"]["params"] == ["search"]
-    assert STAGES["classify_features"]["params"] == ["feature_classifier"]
 
 
 def test_the_network_imports_nothing_else_of_the_project(imports):

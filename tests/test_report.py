@@ -178,18 +178,8 @@ def test_numbers_are_in_the_studys_order_with_names():
         "mnist_grid.test_accuracy.tanh.zero",
         "worked_examples.backprop.loss_before",
     ]
-    bare = {"published": 1, "values": [], "interval": None, "z": None, "reason": "so"}
-    bare |= {
-        "verdict": "exact",
-        "mean": None,
-        "ours": 1,
-        "spread": None,
-        "printed_runs": 1,
-        "of_sd": False,
-    }
-    verdict = {"by_number": {path: {**bare, "path": path} for path in paths}}
-    verdict |= {"joint": {}, "level": 0.95}
-    found = content.in_order(verdict, {"alternatives": []})
+    verdict = verdict_with([number(path, "exact", values=[], ours=1) for path in paths])
+    found = content.in_order(verdict | {"level": 0.95}, {"alternatives": []})
     assert [number["path"] for number in found] == paths[::-1]
     assert [number["name"] for number in found] == [
         "Q1 a: loss before",

@@ -287,10 +287,9 @@ def test_no_secret_of_the_environment_is_written_or_said(project, store):
     if store == "one with a password":
         secrets["MLFLOW_TRACKING_URI"] = "http://me:hunter-store@127.0.0.1:9/store"
     address = "http://me:hunter-git@127.0.0.1:9/x.git"
-    git = ["git", "-c", "user.name=a", "-c", "user.email=a@localhost", "-C", str(project.root)]
-    for words in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "all"],
-                  ["remote", "add", "origin", address]):  # fmt: skip
-        subprocess.run([*git, *words], check=True)
+    project.commit()
+    git = ["git", "-C", str(project.root), "remote", "add", "origin", address]
+    subprocess.run(git, check=True)
     network = ["network.max_epochs=2", "network.hidden_layer_sizes=[8,6]"]
     said = [
         project.call("mlcore.config", **secrets),

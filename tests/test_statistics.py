@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import bartlett, binomtest
+from scipy.stats import bartlett
 
 from mlcore.judging.statistics import (
     Interval,
@@ -15,28 +15,9 @@ from mlcore.judging.statistics import (
     pooled,
     rank,
     spread_of,
-    wilson_interval,
 )
 
 SHAPE = np.array([-1, 1] * 5) * np.sqrt(9 / 10)  # mean 0, standard deviation 1
-
-
-@pytest.mark.parametrize(("k", "n"), [(0, 5), (1, 5), (10, 10), (7, 20), (1, 1), (0, 1)])
-@pytest.mark.parametrize("level", [0.9, 0.95])
-def test_wilson_equals_scipy(k, n, level):
-    expected = binomtest(k, n).proportion_ci(level, method="wilson")
-    assert wilson_interval(k, n, level) == pytest.approx((expected.low, expected.high), abs=1e-12)
-
-
-def test_a_share_stays_one_whatever_rounding_does():
-    assert all(wilson_interval(n, n, 0.95).high <= 1 for n in range(1, 500))
-    assert all(wilson_interval(0, n, 0.95).low >= 0 for n in range(1, 500))
-
-
-@pytest.mark.parametrize(("k", "n"), [(0, 0), (-1, 5), (6, 5)])
-def test_impossible_counts_are_refused(k, n):
-    with pytest.raises(ValueError, match=f"there are no {k} of {n}"):
-        wilson_interval(k, n, 0.95)
 
 
 @pytest.mark.parametrize(

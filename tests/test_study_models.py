@@ -1,7 +1,6 @@
 """The study's own networks: read without running them, scored as by hand, beside the prints."""
 
 import hashlib
-import math
 import pickle
 import shutil
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from scipy.special import expit, log_softmax
 
 from mlcore.files import read_json, save_arrays
 from mlcore.review.study_models import RESULT, main
@@ -17,10 +17,10 @@ from mlcore.review.study_models import RESULT, main
 ROOT = Path(__file__).parents[1]
 SIZES = {"train": 25, "val": 12, "test": 16}
 ACTIVATIONS = {
-    "sigmoid": lambda z: 1 / (1 + math.exp(-z)),
-    "tanh": math.tanh,
-    "relu": lambda z: max(0.0, z),
-    "leaky_relu": lambda z: z if z > 0 else 0.01 * z,
+    "sigmoid": expit,
+    "tanh": np.tanh,
+    "relu": lambda z: np.maximum(z, 0),
+    "leaky_relu": lambda z: np.where(z > 0, z, 0.01 * z),
 }
 NAMES = [(activation, init) for activation in ACTIVATIONS for init in ("zero", "normal")]
 
@@ -68,23 +68,12 @@ def layers(scale):
 
 
 def by_hand(activation, weights, biases, X, y):
-    """Accuracy, mean of -log(p + 1e-10) and of -log(p), in plain Python."""
-    correct, offset, exact = [], [], []
-    for pixels, label in zip(X.tolist(), y.tolist(), strict=True):
-        values = [pixel / 255 for pixel in pixels]
-        for layer, (W, b) in enumerate(zip(weights, biases, strict=True)):
-            values = [
-                sum(w * v for w, v in zip(row, values, strict=True)) + constant
-                for row, (constant,) in zip(W.tolist(), b.tolist(), strict=True)
-            ]
-            if layer == 0:
-                values = [ACTIVATIONS[activation](value) for value in values]
-        highest = max(values)
-        log_sum = highest + math.log(sum(math.exp(value - highest) for value in values))
-        correct.append(values.index(highest) == label)
-        offset.append(-math.log(math.exp(values[label] - log_sum) + 1e-10))
-        exact.append(log_sum - values[label])
-    return [sum(column) / len(y) for column in (correct, offset, exact)]
+    """Accuracy, mean of -log(p + 1e-10) and of -log(p)."""
+    hidden = ACTIVATIONS[activation](X / 255 @ weights[0].T + biases[0].T)
+    scores = hidden @ weights[1].T + biases[1].T
+    log_p = log_softmax(scores, axis=1)[np.arange(len(y)), y]
+    offset = -np.log(np.exp(log_p) + 1e-10).mean()
+    return [float(value) for value in (np.mean(scores.argmax(axis=1) == y), offset, -log_p.mean())]
 
 
 class Checkout:

@@ -62,12 +62,6 @@ ITEMS = {
 """Stages of FILE, and one of each one's runs."""
 
 
-@pytest.fixture
-def up_to_date(monkeypatch):
-    """Made-up data do not fit the lock."""
-    monkeypatch.setattr("mlcore.sweeps.run.stale_stages", lambda *_: [])
-
-
 def lock(project, **md5s):
     """Write a dvc.lock of runs that had one result each, with an MD5 of its own or as given."""
     stages = {}

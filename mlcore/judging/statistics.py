@@ -134,19 +134,10 @@ def joint_departure(
     return float(d @ np.linalg.solve(covariance, d)), len(d)
 
 
-def wilson_interval(successes: float, n: int, level: float) -> Interval:
-    """Give Wilson's score interval (1927) for a share.
-
-    `successes` are in 0 .. n, and a tie may count half. Raises ValueError if they are not, or
-    there are no trials.
-    """
-    if n < 1 or not 0 <= successes <= n:
-        raise ValueError(f"there are no {successes} of {n}")
-    z = stats.norm.ppf((1 + level) / 2)
-    share = successes / n
-    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    return Interval(max(0.0, centre - half), min(1.0, centre + half))
+def wilson_interval(successes: int, n: int, level: float) -> Interval:
+    """Give Wilson's score interval (1927) for a share."""
+    low, high = stats.binomtest(successes, n).proportion_ci(level, method="wilson")
+    return Interval(float(low), float(high))
 
 
 def within(distance: float, tolerance: float) -> bool:

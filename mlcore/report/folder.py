@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from mlcore.files import atomic_path
-from mlcore.judging.numbers import VERDICTS, row_of
+from mlcore.judging.numbers import NOT_TESTABLE, VERDICTS, row_of
 from mlcore.plotting import save_svg, verdict_chart
 from mlcore.report import content, findings, inline_svg, render
 from mlcore.report.words import amount, capital, plain, signed
@@ -114,7 +114,7 @@ def table(verdict: Mapping[str, Any]) -> list[list[str]]:
     shown = partial(written, verdict["by_number"])
     return [
         [n["path"], shown(n["path"], n["published"]), shown(n["path"], content.mean_of(n)),
-         str(n["n"]), n["verdict"]]
+         str(n["n"]), n["verdict"] + (f": {n['reason']}" if n["verdict"] == NOT_TESTABLE else "")]
         for n in verdict["by_number"].values()
     ]  # fmt: skip
 

@@ -8,7 +8,6 @@ from textbook import LOSSES, TEXTBOOK, data, network, reference_loss
 
 from mlcore.nn.activations import ACTIVATIONS
 from mlcore.nn.gradients import backward, forward, forward_from, gradients
-from mlcore.nn.losses import squared_error
 
 KINKED = {"relu", "leaky_relu"}
 WIDTH = st.integers(1, 6)
@@ -22,12 +21,6 @@ def pre_activations(X, weights, biases, function):
         layers.append(X @ W + b)
         X = function(layers[-1])
     return layers
-
-
-def hand_worked_network():
-    X, y = np.array([[1.0], [2.0], [3.0]]), np.array([[3.0], [4.0], [5.0]])
-    weights, biases = [np.array([[0.5]]), np.array([[0.5]])], [np.array([1.0]), np.array([1.0])]
-    return X, y, weights, biases
 
 
 @every_activation
@@ -137,22 +130,3 @@ def test_deltas_are_unaffected_by_updates_after_each_yield(name, buffered, centr
         weights[layer][...] = np.nan
         seen.append(layer)
     assert seen == [2, 1, 0]
-
-
-@pytest.mark.parametrize(
-    ("bias", "expected_loss", "expected"),
-    [
-        (1.0, 4.375, [-4.5, -2.0, -8.5, -4.0]),
-        # The hidden unit is on for the last sample alone
-        (-1.0, (4 + 9 + 3.75**2) / 3, [-3.75, -1.25, -1.25, -2 * (2 + 3 + 3.75) / 3]),
-    ],
-)
-def test_hand_worked_loss_and_gradients(bias, expected_loss, expected):
-    X, y, weights, biases = hand_worked_network()
-    biases[0][...] = bias
-    loss, (dw1, dw2), (db1, db2) = gradients(
-        X, y, weights, biases, ACTIVATIONS["relu"], squared_error
-    )
-    assert loss == pytest.approx(expected_loss, rel=1e-12)
-    found = [dw1.item(), db1.item(), dw2.item(), db2.item()]
-    assert found == pytest.approx(expected, rel=1e-12)

@@ -36,23 +36,17 @@ def test_cross_entropy_is_the_log_loss_of_the_softmax(shape, dtype):
 
 
 @every_shape
+@both_floats
 @pytest.mark.parametrize("name", LOSSES)
-def test_gradient_is_the_numerical_derivative(shape, name, central_differences):
+def test_the_scores_become_the_numerical_derivative(shape, dtype, name, central_differences):
     scores, y = (classification if name == "cross_entropy" else regression)(shape)
     expected = central_differences(lambda: reference_loss(name, scores, y), scores)
-    LOSSES[name](scores, y)
-    np.testing.assert_allclose(scores, expected, rtol=1e-6, atol=1e-8)
-
-
-@both_floats
-def test_cross_entropy_overwrites_the_scores_by_the_gradient(dtype):
-    scores = np.log(np.array([[1.0, 2.0, 5.0], [6.0, 1.0, 1.0]])).astype(dtype)
-    labels = np.array([2, 1])
-    cross_entropy(scores, labels)
-    assert scores.dtype == dtype
-    expected = [[0.125 / 2, 0.25 / 2, -0.375 / 2], [0.75 / 2, -0.875 / 2, 0.125 / 2]]
-    np.testing.assert_allclose(scores, expected, rtol=1e-5)
-    np.testing.assert_array_equal(labels, [2, 1])
+    found, kept = scores.astype(dtype), y.copy()
+    LOSSES[name](found, y)
+    rtol = 1e-6 if dtype == np.float64 else 1e-4
+    assert found.dtype == dtype
+    np.testing.assert_allclose(found, expected, rtol=rtol, atol=rtol / 100)
+    np.testing.assert_array_equal(y, kept)
 
 
 @both_floats
@@ -76,13 +70,3 @@ def test_squared_error_is_the_mean_over_samples_and_outputs(shape, dtype):
     scores, targets = (a.astype(dtype) for a in regression(shape))
     expected = mean_squared_error(targets.astype(float), scores.astype(float))
     np.testing.assert_allclose(squared_error(scores, targets)[0], expected, **tolerance(dtype))
-
-
-@both_floats
-def test_squared_error_overwrites_the_scores_by_the_gradient(dtype):
-    scores = np.array([[1.0, 5.0], [2.0, -1.0]], dtype)
-    targets = np.array([[3.0, 4.0], [2.0, 1.0]], dtype)
-    assert squared_error(scores, targets)[0] == pytest.approx((4 + 1 + 0 + 4) / 4)
-    assert scores.dtype == dtype
-    np.testing.assert_array_equal(scores, [[-1.0, 0.5], [0.0, -1.0]])
-    np.testing.assert_array_equal(targets, [[3.0, 4.0], [2.0, 1.0]])

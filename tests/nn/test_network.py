@@ -184,18 +184,6 @@ def test_layout_of_the_data_does_not_matter(dtype):
         assert model.predict(same).tolist() == expected.predict(straight).tolist()
 
 
-def test_data_is_left_alone():
-    X, y, X_val, y_val = halves()
-    arrays = [X.copy(), y.copy(), X_val.copy(), y_val.copy()]
-    model = build().fit(arrays[0], arrays[1], validation=(arrays[2], arrays[3]))
-    before = bits(model)
-    model.predict(arrays[0])
-    model.evaluate(arrays[0], arrays[1])
-    assert bits(model) == before
-    for array, kept in zip(arrays, [X, y, X_val, y_val], strict=True):
-        np.testing.assert_array_equal(array, kept)
-
-
 def test_a_float32_network_refuses_values_beyond_its_range():
     model = build().fit(X.astype(np.float32), y)
     beyond = np.where(X[7, 2] == X, -1e39, X)
@@ -551,12 +539,6 @@ def test_a_feature_that_is_zero_in_training_still_counts_in_scoring(dtype):
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
     padded[:, [1, 4]] = 0
     assert np.abs(found - model.predict_proba(padded)).max() > 0.01
-
-
-def test_a_single_class():
-    model = build().fit([[1.0, 2.0], [3.0, 4.0]], ["only", "only"])
-    assert model.predict([[0.0, 0.0]]).tolist() == ["only"]
-    np.testing.assert_array_equal(model.predict_proba([[0.0, 0.0]]), [[1.0]])
 
 
 def test_column_labels_count_as_flat_ones():

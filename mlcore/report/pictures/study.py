@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -136,12 +135,7 @@ def hyperplanes(worked: Mapping[str, Any]) -> Picture:
 def pipeline(described: Mapping[str, Any], runs: Grid) -> Picture:
     """Draw the stages of dvc.yaml, with how often each runs."""
     stages = outline(described)
-    times = {}
-    for name, stage in described["stages"].items():
-        items = stage.get("matrix", {}).values()
-        # A list, or "${grid.activation}"
-        lists = [runs[i[2:-1].partition(".")[2]] if isinstance(i, str) else i for i in items]
-        times[name] = prod(map(len, lists))
+    times = {stage.name: len(stage.names({"grid": runs})) for stage in stages}
     return (
         plotting.pipeline_graph({stage.name: stage.needs for stage in stages}, times),
         f"{len(stages)} stages, from {stages[0].name} to {stages[-1].name}; the table below names "
