@@ -72,7 +72,8 @@ def _init(study: Path) -> int:
 
 
 def _judge(study: Path, *, html: bool) -> int:
-    verdict = judge(*folder.read_study(study))
+    asked = folder.read_study(study)
+    verdict = judge(*asked)
     write_json(study / "verdict.json", verdict)
     write_table(study / "verdict.csv", [*map(row_of, verdict["by_number"].values())])
     name = study.resolve().name.replace("_", " ")
@@ -81,8 +82,16 @@ def _judge(study: Path, *, html: bool) -> int:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print(*(cell.ljust(width) for cell, width in zip(row, widths, strict=True)), sep="  ")
+    if spare := folder.not_asked_for(*asked):
+        print(f"\nOf no number and no claim, perhaps misspelt: runs of {', '.join(spare[:8])}")
     names = ["verdict.json", "verdict.csv", *(path.name for path in written)]
-    print("", *report.summary(verdict), f"Written to {study}: {', '.join(names)}", sep="\n")
+    print(
+        "",
+        *report.summary(verdict),
+        *report.claim_lines(verdict),
+        f"Written to {study}: {', '.join(names)}",
+        sep="\n",
+    )
     return FAILED if report.failed(verdict) else 0
 
 

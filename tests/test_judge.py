@@ -1,6 +1,7 @@
 """Any study in a folder, from what was printed to a verdict."""
 
 import re
+import shutil
 import textwrap
 from pathlib import Path
 
@@ -110,8 +111,18 @@ def test_rules_and_runs_are_proposed_and_too_few_runs_say_nothing(tmp_path, caps
         (lambda f: (f / "published.yaml").write_text("a: .nan"), "published.yaml: "),
         (lambda f: (f / "published.yaml").write_text("a: {b: 1"), "published.yaml: "),
         (lambda f: (f / "published.yaml").write_text("{}"), "it holds no number"),
-        (lambda f: (f / "published.yaml").write_text("accuracy: {svm: {mean: 1, sd: 2}}"),
+        (lambda f: (f / "published.yaml").write_text("accuracy: {svm: {mean: 1, sd: 2, runs: 1}}"),
          "accuracy.svm.runs=1 should be a count of runs, 2 or more"),
+        (lambda f: (f / "published.yaml").write_text("accuracy: {svm: {mean: 1, sd: 2}}"),
+         "accuracy.svm.runs is missing: of how many runs is sd=2?"),
+        (lambda f: (f / "published.yaml").write_text("accuracy: {svm: {mean: 1, std: 2}}"),
+         "accuracy.svm: std should be sd"),
+        (lambda f: (f / "published.yaml").write_text("accuracy: {svm: 93.1 ± 0.2}"),
+         "accuracy.svm='93.1 ± 0.2' should be written as {mean: 93.1, sd: 0.2, runs: N}"),
+        (lambda f: (f / "published.yaml").write_text("accuracy:\n  svm: 0.9\n  svm: 0.8\n"),
+         "published.yaml: line 3: svm is there twice"),
+        (lambda f: (f / "published.yaml").write_text("accuracy: {svm: 93.1}"),
+         "accuracy.svm: 93.1 is printed, our runs give 0.93: give both in per cent, or both"),
         (lambda f: (f / "published.yaml").write_text("accuracy: {svm: {mean: best}}"),
          "accuracy.svm.mean='best' should be a number"),
         (lambda f: (f / "published.yaml").write_text("accuracy: {svm: good}"),
@@ -157,6 +168,39 @@ def test_values_that_are_none_are_named(study, capsys, value, says):
     runs.to_csv(study / "runs.csv", index=False)
     assert main([str(study)]) == 1
     assert says in capsys.readouterr().err
+
+
+def test_runs_that_nothing_asks_for_are_told(study, capsys):
+    (study / "claims.yaml").unlink()
+    extra = runs_of().assign(name=lambda table: table["name"].replace("mlp", "mpl"))
+    pd.concat([runs_of(), extra[extra["name"] == "mpl"]]).to_csv(study / "runs.csv", index=False)
+    main([str(study)])
+    assert "perhaps misspelt: runs of mpl" in capsys.readouterr().out
+
+
+def test_a_protocol_that_changes_no_name_is_refused(study, capsys):
+    ways = {"match": ["accuracy.*"], "paired": False, "protocols": {"longer": {"svc": "long"}}}
+    rules = {"numbers": [RULE | {"runs": "svm"}], "joint": {"all": ways}}
+    (study / "rules.yaml").write_text(yaml.safe_dump(rules))
+    assert main([str(study)]) == 1
+    assert "joint.all.protocols.longer: no run's name has svc" in capsys.readouterr().err
+
+
+def test_claims_are_told_with_what_decides_them(study, capsys):
+    runs = runs_of()
+    runs.loc[runs["name"] == "mlp", "seed"] += 100
+    runs.to_csv(study / "runs.csv", index=False)
+    claims = [
+        CLAIMS[0] | {"id": "C1", "statements": ["accuracy(mlp) = accuracy(svm) within 1 point"]},
+        CLAIMS[0] | {"id": "C2", "statements": ["accuracy(svm) > 0.99"]},
+    ]
+    (study / "claims.yaml").write_text(yaml.safe_dump(claims))
+    assert main([str(study)]) == 3
+    out = capsys.readouterr().out
+    assert "C1 undecided" in out
+    assert "there are 0 runs of a common seed, where 3 are needed" in out
+    assert "C2 refuted" in out
+    assert "accuracy(svm) > 0.99: the difference is -0.06, from" in out
 
 
 def test_a_run_that_is_still_to_come_is_told_with_the_nearest_name(study, capsys):
@@ -308,16 +352,22 @@ def test_what_the_document_shows_is_accepted(tmp_path, capsys):
     assert fields - told == set()
 
 
-def test_the_second_study_is_judged_as_far_as_it_has_run(tmp_path, capsys):
-    for path in EXAMPLE.iterdir():
-        if path.suffix in (".yaml", ".csv"):
-            (tmp_path / path.name).write_bytes(path.read_bytes())
-    assert main([str(tmp_path)]) in (0, 3)
-    joint = read_json(tmp_path / "verdict.json")["joint"]
-    assert {row["protocol"] for row in joint["mnist"]["protocols"]} == {
-        "as in 2017, two epochs of patience", "as today, ten epochs of patience"
-    }  # fmt: skip
-    assert "16 printed numbers" in capsys.readouterr().out
+def test_the_second_study_has_the_verdict_of_its_runs(tmp_path, capsys):
+    written = ("verdict.json", "verdict.csv", "verdict.md", "verdict.svg")
+    study = tmp_path / EXAMPLE.name
+    shutil.copytree(EXAMPLE, study, ignore=lambda *_: [*written, "verdict.html"])
+    assert main([str(study)]) == 3
+    told = capsys.readouterr().out
+    found, kept = (read_json(folder / "verdict.json") for folder in (study, EXAMPLE))
+    assert found["replicates"] == 192
+    assert found["numbers"] == kept["numbers"]
+    for path, number in found["by_number"].items():
+        assert number["values"] == kept["by_number"][path]["values"]
+        assert number["p"] == pytest.approx(kept["by_number"][path]["p"])
+    assert (study / "verdict.md").read_text() == (EXAMPLE / "verdict.md").read_text()
+    shown = [line for block in blocks("text") for line in block.splitlines()]
+    assert shown
+    assert all(line in told for line in shown)
 
 
 def test_a_pattern_whose_runs_would_be_unknown_is_refused(study, capsys):

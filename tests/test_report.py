@@ -168,6 +168,9 @@ def test_a_strip_places_values_between_its_ends():
     s = difference_strip(0.5, (0.25, 1.0))
     assert s.label == "difference 0.5, from 0.25 to 1"
     assert s.printed < s.interval[0] < s.ours < s.interval[1]
+    # and between the ends of its margin, if there is one
+    s = difference_strip(0.5, (0.25, 1.0), 0.75)
+    assert s.dots[0] < s.printed < s.interval[0] < s.ours < s.dots[1] < s.interval[1]
 
 
 def test_numbers_are_in_the_studys_order_with_names():
@@ -362,7 +365,8 @@ def test_a_panel_says_why():
     path = f"{CONTRAST['metric']}.relu"
     joint = {"3.5": {"contrasts": [CONTRAST, {**CONTRAST, "p": 0.2}]}}
     assert content.why(number(path, "consistent", spread="pooled"), joint, None) == [
-        "95 of 100 further runs would lie between 69.00 % and 73.00 %; 70.00 % is printed, inside.",
+        "At least 95 of 100 further runs would lie between 69.00 % and 73.00 %; 70.00 % is "
+        "printed, inside.",
         "One printed run could show no departure below 2.00 points.",
         "It lies 0.5 standard errors below the mean of our 20 runs (p = 0.5). Its rank among them, "
         "from below, is 3 of 21.",

@@ -91,9 +91,10 @@ class Judged:
     left: float | None = None  # means of the quantities
     right: float | None = None
     difference: float | None = None  # mean of left less right, paired by seed
-    # Of that mean, at the level of all intervals; wider (Bonferroni) where one of several
-    # statements would refute the claim
+    # Of that mean: of an equality the one that must lie within the margin. Wider (Bonferroni) where
+    # one of several statements would refute the claim
     interval: Interval | None = None
+    margin: float = 0.0  # of an equality
     holds: int = 0  # runs of which the statement is true on their own
 
 
@@ -104,9 +105,8 @@ STATEMENT = re.compile(
     rf"{QUANTITY.format('left')} (?P<sign>[><=]) "
     rf"(?:(?:(?P<factor>{NUMBER}) \* )?{QUANTITY.format('right')}"
     rf"(?: (?P<op>[+-]) (?P<by>{NUMBER}))?|(?P<number>{NUMBER}))"
-    rf"(?: within (?P<margin>{NUMBER})(?P<points> points)?)?"
+    rf"(?: within (?P<margin>{NUMBER})(?P<points> points?)?)?"
 )
-PARTS_OF_QUANTITY = re.compile(r"([\w./-]+)\(([^,\s](?:[^,]*[^,\s])?)((?:, *[^,\s]+)*)\)")
 HIGHEST = re.compile(
     rf"(?P<metric>[\w./-]+)\((?P<name>{NAME})\) is (?P<which>highest|lowest) of (?P<among>\S.*)"
 )
@@ -130,13 +130,12 @@ def parse(text: str) -> Statement:
 
 def parse_quantity(text: str) -> tuple[str, str]:
     """Give metric and run's name of a quantity; raises RetraceError if it is not one."""
-    found = PARTS_OF_QUANTITY.fullmatch(text)
-    if found is None:
+    metric, _, inside = text.removesuffix(")").partition("(")
+    # A comma within a list, or a name, is not followed by a key
+    name, *overrides = re.split(r",\s*(?=[^,\s]+=)", inside)
+    if not name.strip():
         raise RetraceError(f"{text!r} should be METRIC(NAME) or METRIC(NAME, KEY=VALUE)")
-    metric, name, rest = found.groups()
-    # A comma within a list is not followed by a key
-    overrides = re.split(r",\s*(?=[^,\s]+=)", rest)
-    return metric, named(name, filter(None, overrides))
+    return metric, named(name, overrides)
 
 
 def named(name: str, overrides: Iterable[str]) -> str:
@@ -225,14 +224,23 @@ def judge_statement(statement: Statement, evidence: Evidence, level: float) -> J
             verdict = SUPPORTED
         elif interval.low > margin or interval.high < -margin:
             verdict = REFUTED
-        holds = int((difference.abs() <= margin).sum())
+        interval, holds = inner, int((difference.abs() <= margin).sum())
     else:
         towards = 1 if statement.sign == ">" else -1
         lower, upper = sorted((towards * interval.low, towards * interval.high))
         verdict = SUPPORTED if lower > 0 else REFUTED if upper <= 0 else UNDECIDED
         holds = int((towards * difference > 0).sum())
     means = float(left.mean()), None if statement.right is None else float(right.mean())
-    return Judged(statement.text, verdict, n, *means, float(difference.mean()), interval, holds)
+    return Judged(
+        statement.text,
+        verdict,
+        n,
+        *means,
+        float(difference.mean()),
+        interval,
+        statement.margin,
+        holds,
+    )
 
 
 def judge_claim(claim: Claim, evidence: Evidence, on_numbers: Mapping[str, str]) -> dict[str, Any]:

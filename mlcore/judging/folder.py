@@ -11,13 +11,21 @@ import yaml
 
 from mlcore.errors import RetraceError
 from mlcore.files import atomic_path, read_table
-from mlcore.judging.claims import Claim, read_claims
+from mlcore.judging.claims import Claim, parse_quantity, read_claims, statements_of
 from mlcore.judging.curves import with_measures
+from mlcore.judging.joint import renamed
 from mlcore.judging.numbers import Evidence
 from mlcore.judging.published import Printed, read_published
 from mlcore.judging.rules import Measured, Rules, read_rules, unknown
 
 KEY = ["name", "seed"]
+
+NEEDED = {
+    "published.yaml": "it should have the printed numbers, nested as you like",
+    "rules.yaml": "--init proposes one",
+    "runs.csv": "--init writes an empty one",
+}
+"""Files that a study has, and what to do where one is not there."""
 
 
 def read_study(folder: Path) -> tuple[list[Printed], Evidence, list[Claim]]:
@@ -26,30 +34,60 @@ def read_study(folder: Path) -> tuple[list[Printed], Evidence, list[Claim]]:
     Of curves.csv ("name", "seed", "epoch", "train_loss", "val_loss", "val_accuracy"), if it is
     there, claims get the measures of `curves.describe`. Raises RetraceError for what is wrong.
     """
-    for name, remedy in (
-        ("published.yaml", "it should have the printed numbers, nested as you like"),
-        ("rules.yaml", "--init proposes one"),
-        ("runs.csv", "--init writes an empty one"),
-    ):
-        if not (folder / name).is_file():
-            raise RetraceError(f"{folder / name} does not exist; {remedy}")
+    for name, remedy in NEEDED.items():
+        _check_there(folder / name, remedy)
     runs = read_runs(folder / "runs.csv")
     if (curves := folder / "curves.csv").is_file():
         runs = with_measures(runs, read_table(curves, text=KEY[:1]), KEY)
     claims = folder / "claims.yaml"
     printed, rules = read_published(folder / "published.yaml"), read_rules(folder / "rules.yaml")
-    for name, joint in rules.joint.items():
-        for pattern in joint.match:
-            if not any(fnmatchcase(one.path, pattern) for one in printed):
-                raise RetraceError(
-                    f"{folder / 'rules.yaml'}: joint.{name}: no number fits {pattern}"
-                )
+    _check_joint(folder / "rules.yaml", rules, [one.path for one in printed])
     for metric in {rule.metric for rule in rules.numbers if isinstance(rule, Measured)} & {*runs}:
         partly = runs.groupby("name")[metric].transform("count") > 0
         missing = runs[runs[metric].isna() & partly]
         if len(missing):
-            raise RetraceError(f"{folder / 'runs.csv'}: {_told(missing)} has no {metric}")
+            lacking = f"{_told(missing)} has no {metric}; fill it in, or leave out the row"
+            raise RetraceError(f"{folder / 'runs.csv'}: {lacking}")
     return printed, Evidence(rules, runs), read_claims(claims) if claims.is_file() else []
+
+
+def _check_joint(source: Path, rules: Rules, paths: Sequence[str]) -> None:
+    """Raise RetraceError for a pattern that no number fits, or a protocol that changes no name."""
+    for name, joint in rules.joint.items():
+        for pattern in joint.match:
+            if not any(fnmatchcase(path, pattern) for path in paths):
+                raise RetraceError(f"{source}: joint.{name}: no number fits {pattern}")
+        known = [rules.rule_for(path) for path in paths if joint.takes(path)]
+        templates = [rule.runs for rule in known if isinstance(rule, Measured)]
+        for protocol, replaced in joint.protocols.items():
+            for part in replaced:
+                if not any(part in template for template in templates):
+                    where = f"{source}: joint.{name}.protocols.{protocol}"
+                    raise RetraceError(f"{where}: no run's name has {part}")
+
+
+def not_asked_for(
+    printed: Sequence[Printed], evidence: Evidence, claims: Sequence[Claim]
+) -> list[str]:
+    """Give the names of runs that no number, protocol or claim is about: they may be misspelt."""
+    rules, asked = evidence.rules, set[str]()
+    for path in (one.rule_path for one in printed):
+        rule = rules.rule_for(path)
+        if isinstance(rule, Measured):
+            name = rule.runs_of(path)
+            ways = [w for j in rules.joint.values() if j.takes(path) for w in j.protocols.values()]
+            asked |= {name, *(renamed(name, way) for way in ways)}
+    for claim in claims:
+        for statement in statements_of(claim, claim.settings()[0], evidence):
+            sides = filter(None, (statement.left, statement.right))
+            asked |= {parse_quantity(side)[1] for side in sides}
+    names = [*evidence.runs["name"].unique()]
+    return [n for n in names if not (n in asked or any(fnmatchcase(n, a) for a in asked))]
+
+
+def _check_there(path: Path, remedy: str) -> None:
+    if not path.is_file():
+        raise RetraceError(f"{path} does not exist; {remedy}")
 
 
 def read_runs(path: Path) -> pd.DataFrame:
@@ -95,6 +133,7 @@ def propose(folder: Path) -> list[Path]:
     rules, runs = folder / "rules.yaml", folder / "runs.csv"
     if rules.exists() and runs.exists():
         raise RetraceError(f"{rules} and {runs} are there; remove the one to propose again")
+    _check_there(folder / "published.yaml", NEEDED["published.yaml"])
     printed = [one for one in read_published(folder / "published.yaml") if not one.of_sd]
     texts = {rules: _rules_for(printed), runs: _runs_for(printed)}
     written = [path for path in texts if not path.exists()]
@@ -129,7 +168,7 @@ def _rule_for(metric: str, nested: bool, values: Sequence[Any]) -> dict[str, Any
         return match | {"kind": "given"}
     tolerance: dict[str, float] = {"relative_tolerance": 0.05}
     less = any(word in metric for word in ("loss", "error"))
-    if not less and max(values) <= 1:
+    if not less and min(values) >= 0.1 and max(values) <= 1:
         tolerance = {"tolerance": 0.01}
     elif "acc" in metric and max(values) <= 100:
         tolerance = {"tolerance": 1.0}

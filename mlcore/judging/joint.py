@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from fnmatch import fnmatchcase
 from itertools import combinations
 from math import hypot
 from typing import Any
@@ -50,13 +49,9 @@ def judge_jointly(numbers: Sequence[Number], evidence: Evidence) -> dict[str, di
     `compare`.
     """
     return {
-        name: _judge(joint, [n for n in numbers if _fits(n, joint)], evidence)
+        name: _judge(joint, [n for n in numbers if joint.takes(n.path)], evidence)
         for name, joint in evidence.rules.joint.items()
     }
-
-
-def _fits(number: Number, joint: Joint) -> bool:
-    return any(fnmatchcase(number.path, pattern) for pattern in joint.match)
 
 
 def _judge(joint: Joint, numbers: Sequence[Number], evidence: Evidence) -> dict[str, Any]:
@@ -148,12 +143,16 @@ def _normal(rule: Rule, number: Number) -> bool:
     return isinstance(rule, Trained) and rule.spread in ("own", "pooled") and not number.of_sd
 
 
+def renamed(name: str, replaced: Mapping[str, str]) -> str:
+    """Name the runs of a protocol in place of others."""
+    part = next((part for part in replaced if part in name), "")
+    return name.replace(part, replaced[part]) if part else name
+
+
 def _otherwise(path: str, replaced: Mapping[str, str], evidence: Evidence) -> Series:
     rule = evidence.rules.rule_for(path)
     assert isinstance(rule, Measured)  # it has runs
-    name = rule.runs_of(path)
-    part = next((part for part in replaced if part in name), "")
-    name = name.replace(part, replaced[part]) if part else name
+    name = renamed(rule.runs_of(path), replaced)
     return evidence.of(name, rule.metric) if evidence.knows(name) else pd.Series(dtype=float)
 
 

@@ -85,6 +85,12 @@ class Evidence:
     # Patterns of names that runs may have; if not given, those that they have
     names: Collection[str] = ()
 
+    def __post_init__(self) -> None:
+        for column in ("name", "seed"):
+            if column not in self.runs:
+                known = [*map(str, self.runs)]
+                raise RetraceError(f"the runs: {unknown('column', column, known)}")
+
     def of(self, name: str, metric: str) -> Series:
         """Give a metric of all runs of a name, by seed; empty where runs are still to come.
 
@@ -265,11 +271,14 @@ def judge_by_runs(
     tolerance, n = rule.tolerance_for(published), len(values)
     number = replace(number, tolerance=tolerance, n=n, values=values.tolist())
     if n < rules.min_replicates:
-        name, lacking = rule.runs_of(number.path), ""
-        if not (rule.of_several or evidence.knows(name)):
-            lacking = evidence.lacks(name)
-        return replace(number, reason=lacking or too_few(n, rules))
+        return replace(number, reason=too_few_of(number.path, rule, n, evidence))
     own, mean = spread_of(values), float(values.mean())
+    small, large = sorted((abs(published), abs(mean)))
+    if small <= 1 < large and 50 < large / (small or 1) < 200:
+        raise RetraceError(
+            f"{number.path}: {published:g} is printed, our runs give {mean:g}: "
+            "give both in per cent, or both as fractions"
+        )
     low, high = float(values.min()), float(values.max())
     number = replace(
         number,
@@ -300,7 +309,8 @@ def judge_sd(number: Number, rule: Trained, evidence: Evidence, shared: Spread |
     values = replicates(number.path.removesuffix(SD), evidence)
     number = replace(number, n=len(values))
     if number.n < evidence.rules.min_replicates:
-        return replace(number, reason=too_few(number.n, evidence.rules))
+        path = number.path.removesuffix(SD)
+        return replace(number, reason=too_few_of(path, rule, number.n, evidence))
     own = spread_of(values)
     low, high = further_sd(shared or own, number.printed_runs, evidence.rules.level)
     interval = Interval(max(0.0, low - number.half_unit), high + number.half_unit)
@@ -395,6 +405,14 @@ def too_few(n: int, rules: Rules) -> str:
     return f"too few replicates: {n}, where {rules.min_replicates} are needed"
 
 
+def too_few_of(path: str, rule: Measured, n: int, evidence: Evidence) -> str:
+    """Say why the replicates of a number say nothing: perhaps no run has that name."""
+    name = rule.runs_of(path)
+    if rule.of_several or evidence.knows(name):
+        return too_few(n, evidence.rules)
+    return evidence.lacks(name)
+
+
 def counts(numbers: Sequence[Number]) -> dict[str, dict[str, int]]:
     """Count the verdicts on "arithmetic", on "trained" models, and on these "by_runs" alone."""
     trained = [number for number in numbers if number.kind != "exact"]
@@ -411,7 +429,8 @@ def coverage(numbers: Sequence[Number], level: float) -> dict[str, float]:
 
     Of the intervals by a standard deviation; numbers that do not vary at all are left out.
     """
-    inside = [n.interval.holds(n.published) for n in numbers if n.interval and n.p is not None]
+    judged = [n for n in numbers if n.interval and (n.p is not None or n.of_sd)]
+    inside = [n.interval.holds(n.published) for n in judged if n.interval]
     return {
         "n_intervals": len(inside),
         "expected_outside": round((1 - level) * len(inside), 2),

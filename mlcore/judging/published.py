@@ -43,14 +43,19 @@ def _decimal(_: Digits, node: yaml.ScalarNode) -> Decimal:
     try:
         return Decimal(node.value)
     except ArithmeticError:  # .nan, 12:30.5
-        raise ValueError(f"{node.value}{node.start_mark} should be a number") from None
+        line = node.start_mark.line + 1
+        raise ValueError(f"line {line}: {node.value} should be a number") from None
 
 
-def _mapping(loader: Digits, node: yaml.MappingNode) -> dict[Any, Any]:
-    keys = [key.value for key, _ in node.value]
-    if twice := [key for key in keys if keys.count(key) > 1]:
-        raise ValueError(f"{twice[0]} is there twice{node.start_mark}")
-    return loader.construct_mapping(node, deep=True)
+def _mapping(loader: Digits, node: yaml.MappingNode) -> dict[str, Any]:
+    """Give keys as they stand: `no` is a word, and none may be there twice."""
+    loader.flatten_mapping(node)
+    found: dict[str, Any] = {}
+    for key, value in node.value:
+        if key.value in found:
+            raise ValueError(f"line {key.start_mark.line + 1}: {key.value} is there twice")
+        found[key.value] = loader.construct_object(value, deep=True)
+    return found
 
 
 Digits.add_constructor("tag:yaml.org,2002:float", _decimal)
@@ -64,7 +69,8 @@ def read_published(path: Path) -> list[Printed]:
     a word such as "1e-3", which YAML takes for none.
     """
     try:
-        printed = list(printed_in(yaml.load(path.read_text(encoding="utf-8"), Digits)))  # noqa: S506
+        read = yaml.load(path.read_text(encoding="utf-8"), Digits)  # noqa: S506
+        printed = list(printed_in({} if read is None else read))
     except (yaml.YAMLError, ValueError, ArithmeticError) as error:
         raise RetraceError(f"{path}: {one_line(error, 300)}") from None
     if not printed:
@@ -77,6 +83,8 @@ def printed_in(tree: Any, path: str = "") -> Iterator[Printed]:
 
     A `Decimal` knows the digits that are printed; of a float they are those that Python writes.
     """
+    if isinstance(tree, Mapping) and {"mean", "std"} <= set(tree):
+        raise ValueError(f"{path}: std should be sd")
     if isinstance(tree, Mapping) and "mean" in tree and set(tree) <= {"mean", "sd", "runs"}:
         yield from _mean(tree, path)
     elif isinstance(tree, Mapping):
@@ -88,7 +96,8 @@ def printed_in(tree: Any, path: str = "") -> Iterator[Printed]:
     elif isinstance(tree, str) and NUMBER.fullmatch(tree):
         yield _printed(path, Decimal(tree))
     elif isinstance(tree, str) and (found := NUMBER.match(tree)) and MORE.match(tree, found.end()):
-        form = "{mean: 0.871, sd: 0.002, runs: 5}" if "%" not in tree else found[0]
+        sd = NUMBER.search(tree, found.end())
+        form = f"{{mean: {found[0]}, sd: {sd[0]}, runs: N}}" if sd else found[0]
         raise ValueError(f"{path}={tree!r} should be written as {form}")
     elif isinstance(tree, str | bool):
         yield Printed(path, tree)
@@ -107,6 +116,8 @@ def _printed(path: str, value: Any, **about: Any) -> Printed:
 
 def _mean(leaf: Mapping[str, Any], path: str) -> Iterator[Printed]:
     runs, sd = leaf.get("runs", 1), leaf.get("sd")
+    if sd is not None and "runs" not in leaf:
+        raise ValueError(f"{path}.runs is missing: of how many runs is sd={sd}?")
     if type(runs) is not int or runs < (1 if sd is None else 2):
         raise ValueError(
             f"{path}.runs={runs!r} should be a count of runs{', 2 or more' if sd else ''}"

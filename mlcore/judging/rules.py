@@ -142,6 +142,10 @@ class Joint(Section):
     contrasts: list[str] = []
     protocols: dict[str, dict[str, str]] = {}
 
+    def takes(self, path: str) -> bool:
+        """Say whether a number is one of them."""
+        return any(fnmatchcase(path, pattern) for pattern in self.match)
+
 
 class Rules(Section):
     """All of a file of rules."""
@@ -156,7 +160,9 @@ class Rules(Section):
         for rule in self.numbers:
             if fnmatchcase(path, rule.match):
                 return rule
-        raise RetraceError(f"rules.yaml: no rule fits {path}")
+        near = get_close_matches(path, [rule.match for rule in self.numbers], n=1)
+        hint = f"; the nearest is {near[0]}" if near else ""
+        raise RetraceError(f"rules.yaml: no rule fits {path}{hint}")
 
 
 def unknown(kind: str, word: str, known: Collection[str]) -> str:

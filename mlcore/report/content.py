@@ -106,7 +106,11 @@ def by_severity(entries: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]
 def told(claim: Mapping[str, Any]) -> dict[str, Any]:
     """Give a claim with what its panel shows."""
     statements = [
-        {**s, "strip": difference_strip(s["difference"], s["interval"]) if s["interval"] else None}
+        {
+            **s,
+            "strip": s["interval"]
+            and difference_strip(s["difference"], s["interval"], s["margin"]),
+        }
         for s in claim["statements"]
     ]
     decisive = [s for s in statements if s["verdict"] == claim["verdict"]]
@@ -184,7 +188,8 @@ def why(
             sentences = [f"Our {number['n']} runs give {low} to {high}; {printed}"]
         else:
             sentences = [
-                f"{100 * level:g} of 100 {further} would lie between {low} and {high}; {printed}"
+                f"At least {100 * level:g} of 100 {further} would lie between {low} and {high}; "
+                f"{printed}"
             ]
         if number["resolution"]:
             resolution = shown(path, number["resolution"], sign=True).lstrip("+")

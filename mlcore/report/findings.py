@@ -316,7 +316,7 @@ def counted_inside(verdict: Verdict) -> str:
         f"{capital(amount(coverage['n_intervals'], 'printed number'))} can be set beside an "
         f"interval that our runs give. {capital(spelled(outside) if outside else 'none')} "
         f"{'lies' if outside < 2 else 'lie'} outside. Of as many further runs "
-        f"of ours {expected:.1f} would lie outside on average."
+        f"of ours at most {expected:.1f} would lie outside on average."
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from mlcore.files import atomic_path
+from mlcore.judging.claims import MIN_RUNS
 from mlcore.judging.numbers import NOT_TESTABLE, VERDICTS, row_of
 from mlcore.plotting import save_svg, verdict_chart
 from mlcore.report import content, findings, inline_svg, render
@@ -27,7 +28,7 @@ def write(folder: Path, name: str, verdict: Mapping[str, Any], *, html: bool) ->
         written.append(svg)
         context["svg"] = inline_svg(svg.read_text(encoding="utf-8"), "verdict", DESCRIPTION)
     pages = {folder / "verdict.md": "folder.md.jinja"}
-    if html:
+    if html or (folder / "verdict.html").exists():  # one of an earlier verdict would mislead
         pages[folder / "verdict.html"] = "folder.html.jinja"
         written.append(folder / "verdict.html")
     for path, template in pages.items():
@@ -59,6 +60,7 @@ def of_study(name: str, verdict: Mapping[str, Any]) -> dict[str, Any]:
         "kinds": kinds,
         "numbers": numbers,
         "by_severity": content.by_severity(numbers),
+        "claim_lines": claim_lines(verdict),
         "claims": content.by_severity(map(content.told, verdict["by_claim"].values())),
         "shown": shown,
         "svg": "",
@@ -80,10 +82,29 @@ def summary(verdict: Mapping[str, Any]) -> list[str]:
         told.append(f"{capital(amount(len(verdict['by_claim']), 'claim'))}: {counts}.")
     for name, of in verdict["joint"].items():
         told.append(findings.together(verdict, name, ""))
-        run = [f"{row['protocol']} ({row['chi2']:.1f})" for row in of["protocols"] if row["chi2"]]
-        if len(run) > 1:
-            told[-1] += f" Its chi-squares by protocol, the nearest first: {'; '.join(run)}."
+        rows = [
+            f"{row['protocol']} ({row['chi2']:.1f})"
+            if row["chi2"]
+            else f"{row['protocol']} (too few)"
+            for row in of["protocols"]
+        ]
+        if rows:
+            told[-1] += f" Its chi-squares by protocol, the nearest first: {'; '.join(rows)}."
     return told
+
+
+def claim_lines(verdict: Mapping[str, Any]) -> list[str]:
+    """Tell each claim, and the statement that decides it if it is not supported."""
+    lines = []
+    for claim in map(content.told, verdict["by_claim"].values()):
+        lines.append(f"{claim['id']} {claim['verdict']}: {claim['text']}")
+        if s := claim["decisive"]:
+            why = f"there are {s['n']} runs of a common seed, where {MIN_RUNS} are needed"
+            if s["interval"]:
+                low, high = s["interval"]
+                why = f"the difference is {s['difference']:.4g}, from {low:.4g} to {high:.4g}"
+            lines[-1] += f" ({s['text']}: {why})"
+    return lines
 
 
 def written(

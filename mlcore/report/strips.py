@@ -64,8 +64,14 @@ def strip(
     )
 
 
-def difference_strip(difference: float, interval: Sequence[float]) -> Strip:
-    """Place a mean difference and its interval on a line with zero in the place of the printed."""
+def difference_strip(difference: float, interval: Sequence[float], margin: float = 0.0) -> Strip:
+    """Place a mean difference and its interval on a line with zero in the place of the printed.
+
+    Dots are the ends of the margin of an equality.
+    """
     low, high = interval
     label = f"difference {difference:.3g}, from {low:.3g} to {high:.3g}"
-    return strip([], 0.0, difference, interval)._replace(label=label)
+    if margin:
+        label += f"; margin {margin:.3g}"
+    ends = [-margin, margin] if margin else []
+    return strip(ends, 0.0, difference, interval)._replace(label=label)
