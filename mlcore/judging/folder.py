@@ -53,16 +53,16 @@ def read_study(folder: Path) -> tuple[list[Printed], Evidence, list[Claim]]:
 
 def _check_joint(source: Path, rules: Rules, paths: Sequence[str]) -> None:
     """Raise RetraceError for a pattern that no number fits, or a protocol that changes no name."""
-    for name, joint in rules.joint.items():
+    for entry, joint in rules.joint.items():
         for pattern in joint.match:
             if not any(fnmatchcase(path, pattern) for path in paths):
-                raise RetraceError(f"{source}: joint.{name}: no number fits {pattern}")
-        known = [rules.rule_for(path) for path in paths if joint.takes(path)]
-        templates = [rule.runs for rule in known if isinstance(rule, Measured)]
+                raise RetraceError(f"{source}: joint.{entry}: no number fits {pattern}")
+        known = {path: rules.rule_for(path) for path in paths if joint.takes(path)}
+        names = [rule.runs_of(p) for p, rule in known.items() if isinstance(rule, Measured)]
         for protocol, replaced in joint.protocols.items():
             for part in replaced:
-                if not any(part in template for template in templates):
-                    where = f"{source}: joint.{name}.protocols.{protocol}"
+                if not any(part in name for name in names):
+                    where = f"{source}: joint.{entry}.protocols.{protocol}"
                     raise RetraceError(f"{where}: no run's name has {part}")
 
 

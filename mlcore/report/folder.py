@@ -82,12 +82,10 @@ def summary(verdict: Mapping[str, Any]) -> list[str]:
         told.append(f"{capital(amount(len(verdict['by_claim']), 'claim'))}: {counts}.")
     for name, of in verdict["joint"].items():
         told.append(findings.together(verdict, name, ""))
-        rows = [
-            f"{row['protocol']} ({row['chi2']:.1f})"
-            if row["chi2"]
-            else f"{row['protocol']} (too few)"
-            for row in of["protocols"]
-        ]
+        rows = []
+        for row in of["protocols"]:
+            chi2 = "too few runs" if row["chi2"] is None else f"{row['chi2']:.1f}"
+            rows.append(f"{row['protocol']} ({chi2})")
         if rows:
             told[-1] += f" Its chi-squares by protocol, the nearest first: {'; '.join(rows)}."
     return told
