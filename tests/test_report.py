@@ -171,6 +171,9 @@ def test_a_strip_places_values_between_its_ends():
     # and between the ends of its margin, if there is one
     s = difference_strip(0.5, (0.25, 1.0), 0.75)
     assert s.dots[0] < s.printed < s.interval[0] < s.ours < s.dots[1] < s.interval[1]
+    # on a scale of their own
+    small, large = (difference_strip(0.5 * x, (0.25 * x, x)) for x in (0.001, 1000.0))
+    assert small.interval == large.interval
 
 
 def test_numbers_are_in_the_studys_order_with_names():

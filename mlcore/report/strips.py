@@ -74,4 +74,5 @@ def difference_strip(difference: float, interval: Sequence[float], margin: float
     if margin:
         label += f"; margin {margin:.3g}"
     ends = [-margin, margin] if margin else []
-    return strip(ends, 0.0, difference, interval)._replace(label=label)
+    reach = max(map(abs, (difference, low, high, margin)))
+    return strip(ends, 0.0, difference, interval, reach)._replace(label=label)
