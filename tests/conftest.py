@@ -27,6 +27,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 from hydra.core.global_hydra import GlobalHydra  # noqa: E402
+from joblib.externals.loky import get_reusable_executor  # noqa: E402
 from playwright.sync_api import sync_playwright  # noqa: E402
 
 from mlcore import app  # noqa: E402
@@ -90,6 +91,7 @@ def as_a_process(folder, variables):
         ):
             yield
     finally:
+        get_reusable_executor().shutdown()  # its workers would stay in this folder
         for handler in root.handlers:
             handler.close()
         root.handlers, root.level = kept
