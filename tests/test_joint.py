@@ -70,6 +70,10 @@ def test_the_joint_rank_is_that_among_the_runs_each_judged_by_the_others():
     assert calibrated(table.loc[5], others)["rank"] == "12 of 12"
 
 
+RULE_OF_A = {"match": "a", "kind": "trained", "runs": "slow/a", "metric": "accuracy",
+             "tolerance": 1.0}  # fmt: skip
+
+
 def test_few_runs_and_runs_that_do_not_vary_say_nothing_together():
     rules = Rules(numbers=[], joint={"all": {"match": ["*"], "paired": True}})
     varied = np.random.default_rng(3).normal(size=8)
@@ -81,6 +85,15 @@ def test_few_runs_and_runs_that_do_not_vary_say_nothing_together():
         assert found == {"n": n, "chi2": None, "df": 2, "p": None, "rank": None}
 
 
+def test_unpaired_numbers_that_are_few_or_do_not_vary_say_nothing_together():
+    rules = Rules(numbers=[RULE_OF_A], joint={"all": {"match": ["*"], "paired": False}})
+    for values in (np.arange(5.0), np.ones(8)):
+        numbers, runs = [Number("a", "trained", 0.5, None)], {"a": pd.Series(values)}
+        found = joint.together(rules.joint["all"], numbers, runs, rules)
+        nothing = {"chi2": None, "df": 1, "p": None, "rank": None}
+        assert found == {"n": len(values)} | nothing
+
+
 def test_protocols_of_unpaired_numbers_add_their_deviates():
     """By hand: of one number the joint p is its own."""
     shape = np.array([-1, 1] * 5)
@@ -88,11 +101,9 @@ def test_protocols_of_unpaired_numbers_add_their_deviates():
         pd.DataFrame({"name": f"{way}/a", "seed": range(10), "accuracy": at + shape})
         for way, at in (("slow", 3.0), ("fast", 0.0))
     )
-    rule = {"match": "a", "kind": "trained", "runs": "slow/a", "metric": "accuracy",
-            "tolerance": 1.0}  # fmt: skip
     ways = {"as printed": {}, "fast": {"slow/": "fast/"}}
     both = {"match": ["a"], "paired": False, "protocols": ways}
-    evidence = Evidence(Rules(numbers=[rule], joint={"both": both}), runs)
+    evidence = Evidence(Rules(numbers=[RULE_OF_A], joint={"both": both}), runs)
     numbers = judge(printed_in({"a": 0.5}), evidence)
     fast, slow = joint.judge_jointly(numbers, evidence)["both"]["protocols"]
     assert (fast["protocol"], slow["protocol"]) == ("fast", "as printed")

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import sys
 import textwrap
 from pathlib import Path
 
@@ -140,6 +141,8 @@ def test_rules_and_runs_are_proposed_and_too_few_runs_say_nothing(tmp_path, caps
         (lambda f: (f / "claims.yaml").write_text(yaml.safe_dump(
             [CLAIMS[0] | {"statements": ["accuracy(mpl) > 0.9"]}])),
          "accuracy(mpl): there is no run mpl; did you mean mlp?"),
+        (lambda f: runs_of().assign(accuracy=93.0).to_csv(f / "runs.csv"),
+         "give both in per cent, or both as fractions"),
         (lambda f: runs_of().drop(columns="seed").to_csv(f / "runs.csv"), "no column seed"),
         (lambda f: pd.concat([runs_of(), runs_of()]).to_csv(f / "runs.csv"),
          "svm with seed 1 is there twice"),
@@ -172,6 +175,9 @@ def test_values_that_are_none_are_named(study, capsys, value, says):
 
 def test_runs_that_nothing_asks_for_are_told(study, capsys):
     (study / "claims.yaml").unlink()
+    (study / "published.yaml").write_text(PUBLISHED + "best: svm\n")
+    rules = {"numbers": [RULE, {"match": "best", "kind": "given"}]}
+    (study / "rules.yaml").write_text(yaml.safe_dump(rules))
     extra = runs_of().assign(name=lambda table: table["name"].replace("mlp", "mpl"))
     pd.concat([runs_of(), extra[extra["name"] == "mpl"]]).to_csv(study / "runs.csv", index=False)
     main([str(study)])
@@ -184,6 +190,14 @@ def test_a_protocol_that_changes_no_name_is_refused(study, capsys):
     (study / "rules.yaml").write_text(yaml.safe_dump(rules))
     assert main([str(study)]) == 1
     assert "joint.all.protocols.longer: no run's name has svc" in capsys.readouterr().err
+
+
+def test_points_are_for_fractions():
+    runs = runs_of().assign(accuracy=lambda table: 100 * table["accuracy"])
+    claim = CLAIMS[0] | {"statements": ["accuracy(mlp) = accuracy(svm) within 1 point"]}
+    (claim,) = TypeAdapter(list[Claim]).validate_python([claim])
+    with pytest.raises(RetraceError, match="points are for fractions, and there is 9"):
+        judge_claim(claim, Evidence(Rules(numbers=[]), runs), {})
 
 
 def test_claims_are_told_with_what_decides_them(study, capsys):
@@ -211,12 +225,37 @@ def test_a_run_that_is_still_to_come_is_told_with_the_nearest_name(study, capsys
 
 def test_printed_digits_are_read_as_they_stand(tmp_path):
     path = tmp_path / "published.yaml"
-    path.write_text("a: 0.870\nb: 1.0e-3\nc: 12\nd: {mean: 0.50, sd: 0.010, runs: 3}\ne: adam\n")
+    path.write_text(
+        "a: 0.870\nb: 1.0e-3\nc: 12\nd: {mean: 0.50, sd: 0.010, runs: 3}\ne: adam\nno: 1e-3\n"
+    )
     found = {one.path: (one.value, one.decimals, one.runs) for one in read_published(path)}
     assert found == {"a": (0.87, 3, 1), "b": (0.001, 4, 1), "c": (12, 0, 1), "d": (0.5, 2, 3),
-                     "d.sd": (0.01, 3, 3), "e": ("adam", 15, 1)}  # fmt: skip
+                     "d.sd": (0.01, 3, 3), "e": ("adam", 15, 1), "no": (0.001, 3, 1)}  # fmt: skip
     numbers = {"a": {"decimals": 3, "published": 0.87}}
     assert (written(numbers, "a", 0.87), written(numbers, "a", 0.8712)) == ("0.870", "0.8712")
+
+
+def test_a_table_in_python_is_checked_too():
+    runs = runs_of()
+    for table, says in (
+        (runs.drop(columns="seed"), "the runs: there is no column seed"),
+        (pd.concat([runs, runs]), "svm with seed 1 is there twice"),
+    ):
+        with pytest.raises(RetraceError, match=says):
+            verdicts({"accuracy": {"svm": 0.93}}, table)
+
+
+def test_a_setting_that_no_column_has_is_named():
+    rule = {"match": "best.*", "kind": "choice", "runs": "*", "metric": "accuracy"}
+    with pytest.raises(RetraceError, match="no setting depth; did you mean deep"):
+        verdicts({"best": {"depth": 3}}, runs_of().assign(deep=3), rule | {"tolerance": 0.01})
+
+
+def test_without_mlflow_one_line_says_so(study, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    monkeypatch.delitem(sys.modules, "mlcore.tracking.table", raising=False)
+    assert main([str(study), "--mlflow", "sqlite:///none.db"]) == 1
+    assert capsys.readouterr().err == "error: mlflow is not installed; pip install mlflow\n"
 
 
 @pytest.mark.parametrize("k", [1, 2, 5])
