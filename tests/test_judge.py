@@ -103,51 +103,51 @@ def test_rules_and_runs_are_proposed_and_too_few_runs_say_nothing(tmp_path, caps
     assert "2 not testable" in capsys.readouterr().out
 
 
+def put(name, text):
+    return lambda folder: (folder / name).write_text(text)
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
         (lambda f: (f / "rules.yaml").unlink(), "rules.yaml does not exist; --init proposes one"),
         (lambda f: (f / "published.yaml").unlink(), "published.yaml does not exist; it sho"),
-        (lambda f: (f / "published.yaml").write_text("a: [1, null]"), "a[1]=None should be a"),
-        (lambda f: (f / "published.yaml").write_text("a: .nan"), "published.yaml: "),
-        (lambda f: (f / "published.yaml").write_text("a: {b: 1"), "published.yaml: "),
-        (lambda f: (f / "published.yaml").write_text("{}"), "it holds no number"),
-        (lambda f: (f / "published.yaml").write_text("accuracy: {svm: {mean: 1, sd: 2, runs: 1}}"),
+        (put("published.yaml", "a: [1, null]"), "a[1]=None should be a"),
+        (put("published.yaml", "a: .nan"), "published.yaml: "),
+        (put("published.yaml", "a: {b: 1"), "published.yaml: "),
+        (put("published.yaml", "{}"), "it holds no number"),
+        (put("published.yaml", "accuracy: {svm: {mean: 1, sd: 2, runs: 1}}"),
          "accuracy.svm.runs=1 should be a count of runs, 2 or more"),
-        (lambda f: (f / "published.yaml").write_text("accuracy: {svm: {mean: 1, sd: 2}}"),
+        (put("published.yaml", "accuracy: {svm: {mean: 1, sd: 2}}"),
          "accuracy.svm.runs is missing: of how many runs is sd=2?"),
-        (lambda f: (f / "published.yaml").write_text("accuracy: {svm: {mean: 1, std: 2}}"),
+        (put("published.yaml", "accuracy: {svm: {mean: 1, std: 2}}"),
          "accuracy.svm: std should be sd"),
-        (lambda f: (f / "published.yaml").write_text("accuracy: {svm: 93.1 ± 0.2}"),
+        (put("published.yaml", "accuracy: {svm: 93.1 ± 0.2}"),
          "accuracy.svm='93.1 ± 0.2' should be written as {mean: 93.1, sd: 0.2, runs: N}"),
-        (lambda f: (f / "published.yaml").write_text("accuracy:\n  svm: 0.9\n  svm: 0.8\n"),
+        (put("published.yaml", "accuracy:\n  svm: 0.9\n  svm: 0.8\n"),
          "published.yaml: line 3: svm is there twice"),
-        (lambda f: (f / "published.yaml").write_text("accuracy: {svm: 93.1}"),
-         "accuracy.svm: 93.1 is printed, our runs give 0.93: give both in per cent, or both"),
-        (lambda f: (f / "published.yaml").write_text("accuracy: {svm: {mean: best}}"),
+        (put("published.yaml", "accuracy: {svm: {mean: best}}"),
          "accuracy.svm.mean='best' should be a number"),
-        (lambda f: (f / "published.yaml").write_text("accuracy: {svm: good}"),
+        (put("published.yaml", "accuracy: {svm: good}"),
          "accuracy.svm='good' should be a number"),
         (lambda f: runs_of().assign(accuracy="93.1%").to_csv(f / "runs.csv"),
          "accuracy='93.1%' of svm should be a number"),
-        (lambda f: (f / "published.yaml").write_text("{accuracy: {svm: 1}, loss: {svm: 0.9}}"),
+        (put("published.yaml", "{accuracy: {svm: 1}, loss: {svm: 0.9}}"),
          "no rule fits loss.svm"),
-        (lambda f: (f / "rules.yaml").write_text(
-            yaml.safe_dump({"numbers": [RULE | {"metric": "acuracy"}]})),
+        (put("rules.yaml", yaml.safe_dump({"numbers": [RULE | {"metric": "acuracy"}]})),
          "there is no metric acuracy; did you mean accuracy?"),
-        (lambda f: (f / "rules.yaml").write_text(yaml.safe_dump(
+        (put("rules.yaml", yaml.safe_dump(
             {"numbers": [RULE], "joint": {"all": {"match": ["acuracy.*"], "paired": False}}})),
          "joint.all: no number fits acuracy.*"),
-        (lambda f: (f / "claims.yaml").write_text(yaml.safe_dump(
+        (put("claims.yaml", yaml.safe_dump(
             [CLAIMS[0] | {"statements": ["accuracy(mpl) > 0.9"]}])),
          "accuracy(mpl): there is no run mpl; did you mean mlp?"),
-        (lambda f: runs_of().assign(accuracy=93.0).to_csv(f / "runs.csv"),
-         "give both in per cent, or both as fractions"),
         (lambda f: runs_of().drop(columns="seed").to_csv(f / "runs.csv"), "no column seed"),
         (lambda f: pd.concat([runs_of(), runs_of()]).to_csv(f / "runs.csv"),
          "svm with seed 1 is there twice"),
         (lambda f: runs_of()[:0].to_csv(f / "runs.csv"), "runs.csv: it has no run"),
-        (lambda f: runs_of().assign(seed=0.5).to_csv(f / "runs.csv"), "a seed, a whole number"),
+        (lambda f: runs_of().assign(seed=lambda t: t["seed"] / 2).to_csv(f / "runs.csv"),
+         "a seed, a whole number"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_in_a_line_and_nothing_is_written(study, capsys, change, says):
@@ -180,7 +180,7 @@ def test_runs_that_nothing_asks_for_are_told(study, capsys):
     (study / "rules.yaml").write_text(yaml.safe_dump(rules))
     extra = runs_of().assign(name=lambda table: table["name"].replace("mlp", "mpl"))
     pd.concat([runs_of(), extra[extra["name"] == "mpl"]]).to_csv(study / "runs.csv", index=False)
-    main([str(study)])
+    assert main([str(study)]) == 0
     assert "perhaps misspelt: runs of mpl" in capsys.readouterr().out
 
 
@@ -215,6 +215,14 @@ def test_claims_are_told_with_what_decides_them(study, capsys):
     assert "there are 0 runs of a common seed, where 3 are needed" in out
     assert "C2 refuted" in out
     assert "accuracy(svm) > 0.99: the difference is -0.06, from" in out
+
+
+@pytest.mark.parametrize("printed", ["93.1", "0.0093"])
+def test_per_cent_beside_a_fraction_is_suspected(study, capsys, printed):
+    (study / "published.yaml").write_text(f"accuracy: {{svm: {printed}}}")
+    assert main([str(study)]) == 3
+    suspected = ", 0.93: is one of them in per cent?" in capsys.readouterr().out
+    assert suspected == (printed == "93.1")
 
 
 def test_a_run_that_is_still_to_come_is_told_with_the_nearest_name(study, capsys):

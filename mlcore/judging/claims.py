@@ -231,16 +231,8 @@ def judge_statement(statement: Statement, evidence: Evidence, level: float) -> J
         verdict = SUPPORTED if lower > 0 else REFUTED if upper <= 0 else UNDECIDED
         holds = int((towards * difference > 0).sum())
     means = float(left.mean()), None if statement.right is None else float(right.mean())
-    return Judged(
-        statement.text,
-        verdict,
-        n,
-        *means,
-        float(difference.mean()),
-        interval,
-        statement.margin,
-        holds,
-    )
+    return Judged(statement.text, verdict, n, *means, float(difference.mean()), interval,
+                  statement.margin, holds)  # fmt: skip
 
 
 def judge_claim(claim: Claim, evidence: Evidence, on_numbers: Mapping[str, str]) -> dict[str, Any]:

@@ -14,11 +14,9 @@ from mlcore.files import atomic_path, read_table
 from mlcore.judging.claims import Claim, parse_quantity, read_claims, statements_of
 from mlcore.judging.curves import with_measures
 from mlcore.judging.joint import renamed
-from mlcore.judging.numbers import Evidence
+from mlcore.judging.numbers import KEY, Evidence, check_key
 from mlcore.judging.published import Printed, read_published
-from mlcore.judging.rules import Measured, Rules, read_rules, unknown
-
-KEY = ["name", "seed"]
+from mlcore.judging.rules import Measured, Rules, read_rules
 
 NEEDED = {
     "published.yaml": "it should have the printed numbers, nested as you like",
@@ -101,17 +99,12 @@ def checked_runs(runs: pd.DataFrame, source: str) -> pd.DataFrame:
     Raises RetraceError for columns that are missing, a run that is there twice, a value that is
     not finite.
     """
-    for column in KEY:
-        if column not in runs:
-            raise RetraceError(f"{source}: {unknown('column', column, [*map(str, runs)])}")
+    check_key(runs, source)
     runs = runs.assign(name=runs["name"].astype(str))
     if runs.empty:
         raise RetraceError(f"{source}: it has no run")
     if not pd.api.types.is_integer_dtype(runs["seed"]):
         raise RetraceError(f"{source}: every run should have a seed, a whole number")
-    twice = runs[runs.duplicated(KEY)]
-    if len(twice):
-        raise RetraceError(f"{source}: {_told(twice)} is there twice")
     for metric in runs.select_dtypes("number").columns.difference(KEY):
         infinite = runs[np.isinf(runs[metric].astype(float))]
         if len(infinite):

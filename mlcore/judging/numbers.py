@@ -30,6 +30,9 @@ from mlcore.judging.statistics import (
     within,
 )
 
+KEY = ["name", "seed"]
+"""Columns that tell runs apart."""
+
 EXACT = "exact"
 REPRODUCED = "reproduced"
 CONSISTENT = "consistent"
@@ -75,9 +78,20 @@ class Number:
         return half_unit(self.decimals)
 
 
+def check_key(runs: pd.DataFrame, source: str) -> None:
+    """Raise RetraceError where runs have no name or seed, or one is there twice."""
+    for column in KEY:
+        if column not in runs:
+            raise RetraceError(f"{source}: {unknown('column', column, [*map(str, runs)])}")
+    twice = runs[runs.duplicated(KEY)]
+    if len(twice):
+        name, seed = twice[KEY].iloc[0]
+        raise RetraceError(f"{source}: {name} with seed {seed} is there twice")
+
+
 @dataclass(frozen=True)
 class Evidence:
-    """What numbers and claims are judged by."""
+    """What numbers and claims are judged by; raises RetraceError, see `check_key`."""
 
     rules: Rules
     runs: pd.DataFrame  # a row per run: "name", "seed", metrics, settings of a search's candidates
@@ -86,16 +100,13 @@ class Evidence:
     names: Collection[str] = ()
 
     def __post_init__(self) -> None:
-        for column in ("name", "seed"):
-            if column not in self.runs:
-                known = [*map(str, self.runs)]
-                raise RetraceError(f"the runs: {unknown('column', column, known)}")
+        check_key(self.runs, "the runs")
 
     def of(self, name: str, metric: str) -> Series:
         """Give a metric of all runs of a name, by seed; empty where runs are still to come.
 
-        Runs that do not have it are left out. Raises RetraceError for an unknown metric or name, a
-        metric that is no number, a seed that is there twice.
+        Runs that do not have it are left out. Raises RetraceError for an unknown metric or name,
+        and a metric that is no number.
         """
         runs = self.runs
         if metric not in runs:
@@ -108,9 +119,6 @@ class Evidence:
         if numeric.isna().any():
             word = values[numeric.isna()].iloc[0]
             raise RetraceError(f"{metric}={word!r} of {name} should be a number")
-        if values.index.has_duplicates:
-            twice = values.index[values.index.duplicated()][0]
-            raise RetraceError(f"{name} with seed {twice} is there twice")
         return numeric
 
     def knows(self, name: str) -> bool:
@@ -126,7 +134,7 @@ class Evidence:
     @property
     def n_runs(self) -> int:
         """How many runs have a metric: rows of a table that is to be filled in have none."""
-        return int(self.runs.drop(columns=["name", "seed"]).notna().any(axis=1).sum())
+        return int(self.runs.drop(columns=KEY).notna().any(axis=1).sum())
 
 
 def candidates(runs: pd.DataFrame, pattern: str, metric: str) -> pd.DataFrame:
@@ -273,12 +281,6 @@ def judge_by_runs(
     if n < rules.min_replicates:
         return replace(number, reason=too_few_of(number.path, rule, n, evidence))
     own, mean = spread_of(values), float(values.mean())
-    small, large = sorted((abs(published), abs(mean)))
-    if small <= 1 < large and 50 < large / (small or 1) < 200:
-        raise RetraceError(
-            f"{number.path}: {published:g} is printed, our runs give {mean:g}: "
-            "give both in per cent, or both as fractions"
-        )
     low, high = float(values.min()), float(values.max())
     number = replace(
         number,
@@ -364,7 +366,11 @@ def compare_with_interval(
         )
     if within(distance, tolerance):
         return IMMATERIAL, f"outside {where}, but within {tolerance:.4g} of the mean"
-    return NOT_REPRODUCED, f"outside {where}, and {distance:.{digits}f} from the mean"
+    reason = f"outside {where}, and {distance:.{digits}f} from the mean"
+    small, large = sorted((abs(published), abs(mean)))
+    if small <= 1 < large and 50 < large / (small or 1) < 200:
+        reason += f", {mean:g}: is one of them in per cent?"
+    return NOT_REPRODUCED, reason
 
 
 def _written(interval: Interval, digits: int) -> str:

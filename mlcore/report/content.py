@@ -178,23 +178,8 @@ def why(
     """Say in sentences what a number's verdict rests on; `level` is that of its interval."""
     path, interval = number["path"], number["interval"]
     sentences = [f"{capital(number['reason'])}."]
-    k = number["printed_runs"]
-    further = "further runs" if k == 1 else f"means of {k} further runs"
     if interval and number["by_runs"] is None and not number["of_sd"]:
-        low, high = (shown(path, end) for end in interval)
-        inside = "inside" if interval[0] <= number["published"] <= interval[1] else "outside"
-        printed = f"{shown(path, number['published'])} is printed, {inside}."
-        if number["spread"] == "range":
-            sentences = [f"Our {number['n']} runs give {low} to {high}; {printed}"]
-        else:
-            sentences = [
-                f"At least {100 * level:g} of 100 {further} would lie between {low} and {high}; "
-                f"{printed}"
-            ]
-        if number["resolution"]:
-            resolution = shown(path, number["resolution"], sign=True).lstrip("+")
-            those = "One printed run" if k == 1 else f"The mean of {k} printed runs"
-            sentences.append(f"{those} could show no departure below {resolution}.")
+        sentences = beside_interval(number, shown, level)
     if number["z"] is not None:
         side = "above" if number["z"] > 0 else "below"
         sentences.append(
@@ -212,6 +197,24 @@ def why(
             f"The alternative that comes nearest gives {shown(path, nearest['mean'])}: "
             f"{choice[:1].lower()}{choice[1:]} ({nearest['alternative']})."
         )
+    return sentences
+
+
+def beside_interval(number: Mapping[str, Any], shown: Shown, level: float) -> list[str]:
+    """Say where a printed number lies beside its interval, and what that could have shown."""
+    path, k, (low, high) = number["path"], number["printed_runs"], number["interval"]
+    inside = "inside" if low <= number["published"] <= high else "outside"
+    printed = f"{shown(path, number['published'])} is printed, {inside}."
+    further = "further runs" if k == 1 else f"means of {k} further runs"
+    told = f"At least {100 * level:g} of 100 {further} would lie between"
+    ends = f"{shown(path, low)} and {shown(path, high)}"
+    if number["spread"] == "range":
+        told, ends = f"Our {number['n']} runs give", f"{shown(path, low)} to {shown(path, high)}"
+    sentences = [f"{told} {ends}; {printed}"]
+    if number["resolution"]:
+        resolution = shown(path, number["resolution"], sign=True).lstrip("+")
+        those = "One printed run" if k == 1 else f"The mean of {k} printed runs"
+        sentences.append(f"{those} could show no departure below {resolution}.")
     return sentences
 
 

@@ -10,10 +10,13 @@ import pandas as pd
 
 from mlcore.files import atomic_path
 from mlcore.judging.claims import MIN_RUNS
-from mlcore.judging.numbers import NOT_TESTABLE, VERDICTS, row_of
+from mlcore.judging.numbers import NOT_REPRODUCED, NOT_TESTABLE, VERDICTS, row_of
 from mlcore.plotting import save_svg, verdict_chart
 from mlcore.report import content, findings, inline_svg, render
 from mlcore.report.words import amount, capital, plain, signed
+
+UNSETTLED = (NOT_REPRODUCED, NOT_TESTABLE)
+"""Verdicts that the command's table has with their reasons."""
 
 DESCRIPTION = "The printed numbers against the intervals that the runs give."
 
@@ -133,7 +136,7 @@ def table(verdict: Mapping[str, Any]) -> list[list[str]]:
     shown = partial(written, verdict["by_number"])
     return [
         [n["path"], shown(n["path"], n["published"]), shown(n["path"], content.mean_of(n)),
-         str(n["n"]), n["verdict"] + (f": {n['reason']}" if n["verdict"] == NOT_TESTABLE else "")]
+         str(n["n"]), n["verdict"] + (f": {n['reason']}" if n["verdict"] in UNSETTLED else "")]
         for n in verdict["by_number"].values()
     ]  # fmt: skip
 
