@@ -2,13 +2,14 @@
 
 Each job adds a row to runs.csv; what stands there is not trained again, so Ctrl-C loses the jobs at
 work and no other. The protocol is the paper's: all 60,000 training images, standardised, and
-scikit-learn's defaults. The images are those that ``make data`` fetches.
+scikit-learn's defaults. The images are those that ``dvc repro fetch`` gets.
 """
 
 from mlcore.process import pin_threads
 
 pin_threads()  # before NumPy is imported
 
+import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import hydra  # noqa: E402
@@ -63,4 +64,9 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if not IMAGES.is_dir():
+        sys.exit(f"error: {IMAGES} does not exist; `dvc repro fetch` gets the images")
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("interrupted: the same command goes on from here")
