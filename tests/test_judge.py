@@ -1,16 +1,21 @@
 """Any study in a folder, from what was printed to a verdict."""
 
 import re
+import runpy
 import shutil
 import sys
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from omegaconf import OmegaConf
 from pydantic import TypeAdapter
+from sklearn.neural_network import MLPClassifier
 
 from mlcore.errors import RetraceError
 from mlcore.files import read_json
@@ -415,6 +420,19 @@ def test_the_second_study_has_the_verdict_of_its_runs(tmp_path, capsys):
     shown = [line for block in blocks("text") for line in block.splitlines()]
     assert shown
     assert all(line in told for line in shown)
+
+
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+def test_a_network_that_ctrl_c_left_half_trained_is_no_run(monkeypatch):
+    train = runpy.run_path(str(EXAMPLE / "train.py"))["train"]
+    images = SimpleNamespace(X=np.eye(20), y=np.arange(20) % 2)
+    monkeypatch.setitem(train.__globals__, "read_images", lambda _: ((images.X, images.y), images))
+    config = {**OmegaConf.load(EXAMPLE / "conf.yaml"), "layers": "3"}
+    assert train(SimpleNamespace(**config)).keys() == {"test_accuracy", "train_loss", "n_epochs"}
+    stopped = mock.Mock(side_effect=KeyboardInterrupt)  # which scikit-learn catches
+    monkeypatch.setattr(MLPClassifier, "_update_no_improvement_count", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        train(SimpleNamespace(**config))
 
 
 def test_a_pattern_whose_runs_would_be_unknown_is_refused(study, capsys):

@@ -10,6 +10,7 @@ from mlcore.process import pin_threads
 pin_threads()  # before NumPy is imported
 
 import sys  # noqa: E402
+import warnings  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import hydra  # noqa: E402
@@ -44,7 +45,13 @@ def train(config: DictConfig) -> dict[str, float]:
         n_iter_no_change=config.n_iter_no_change,
         random_state=config.seed,
     )
-    network.fit(scaler.transform(X), y)
+    with warnings.catch_warnings():
+        # Of Ctrl-C scikit-learn only warns, and gives a network that is half trained
+        warnings.filterwarnings("error", "Training interrupted")
+        try:
+            network.fit(scaler.transform(X), y)
+        except UserWarning:
+            raise KeyboardInterrupt from None
     accuracy = network.score(scaler.transform(test.X), test.y)
     return {"test_accuracy": accuracy, "train_loss": network.loss_, "n_epochs": network.n_iter_}
 
