@@ -153,6 +153,9 @@ def start(tmp_path):
 
     yield start
     for process in started:
+        with suppress(psutil.NoSuchProcess):  # MLflow's server has a session of its own
+            for child in psutil.Process(process.pid).children(recursive=True):
+                child.kill()
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait(30)
