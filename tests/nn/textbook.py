@@ -1,10 +1,11 @@
-"""Activations and losses as a textbook has them, slopes worked by hand, and networks to try."""
+"""Activations and losses as a textbook has them, slopes by hand and numerical, and networks."""
 
 from collections.abc import Callable
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 import scipy.special
 
 from mlcore.nn.losses import cross_entropy, squared_error
@@ -28,6 +29,9 @@ REFERENCES = {
 }
 TEXTBOOK = {name: reference.function for name, reference in REFERENCES.items()}
 
+both_floats = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+every_activation = pytest.mark.parametrize("name", sorted(TEXTBOOK))
+
 LOSSES = {"cross_entropy": cross_entropy, "squared_error": squared_error}
 
 
@@ -36,6 +40,20 @@ def reference_loss(loss, scores, y):
     if loss == "squared_error":
         return ((scores - y) ** 2).mean()
     return -scipy.special.log_softmax(scores, axis=1)[np.arange(len(y)), y].mean()
+
+
+def central_differences(function, array, step=1e-5):
+    """Give the gradient of a function of no arguments with respect to an array it reads."""
+    slopes = np.empty_like(array)
+    for index in np.ndindex(array.shape):
+        kept = array[index]
+        array[index] = kept + step
+        above = function()
+        array[index] = kept - step
+        below = function()
+        array[index] = kept
+        slopes[index] = (above - below) / (2 * step)
+    return slopes
 
 
 def network(sizes, seed=0):
