@@ -4,27 +4,22 @@ import math
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_iris
-from sklearn.preprocessing import scale
-from textbook import LOSSES, data, network, reference_loss
+from textbook import (
+    LOSSES,
+    X,
+    both_floats,
+    build,
+    central_differences,
+    data,
+    network,
+    reference_loss,
+    y,
+)
 
-from mlcore.nn import NeuralNetwork
 from mlcore.nn.activations import ACTIVATIONS
 from mlcore.nn.diagnostics import PROBE_SIZE, SAME, diagnose, explain, unit_spread, why
 from mlcore.nn.gradients import forward
 from mlcore.nn.losses import squared_error
-
-both_floats = pytest.mark.parametrize("dtype", [np.float32, np.float64])
-
-
-def iris(dtype=np.float64):
-    X, y = load_iris(return_X_y=True)
-    return scale(X).astype(dtype), y
-
-
-def build(**changes):
-    options = {"hidden_layer_sizes": (8, 6), "max_epochs": 4, "batch_size": 16, "random_state": 0}
-    return NeuralNetwork(**options | changes)
 
 
 def hidden_values(activation, z):
@@ -41,7 +36,7 @@ def hidden_values(activation, z):
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
 @pytest.mark.parametrize("loss", sorted(LOSSES))
 @pytest.mark.parametrize("hidden", [(), (4,), (5, 4, 3)], ids=str)
-def test_gradient_norms_are_numerical(central_differences, activation, loss, hidden):
+def test_gradient_norms_are_numerical(activation, loss, hidden):
     X, y = data(loss, 9, 3, 2)
     weights, biases = network([3, *hidden, 2])
 
@@ -82,15 +77,14 @@ RELU_LAYER = [[-1, -1, 1, 0], [-2, 3, 2, 0], [-3, -1, 3, -1], [-0.1, -2, 0.1, -5
 
 
 @pytest.mark.parametrize(
-    ("activation", "dead"),
-    [(name, 0.5 if name == "relu" else 0.0) for name in ACTIVATIONS],
+    ("activation", "z", "dead"),
+    [
+        *((name, RELU_LAYER, 0.5 if name == "relu" else 0.0) for name in ACTIVATIONS),
+        ("tanh", [[50, 50, 0], [-50, 0, 0]], 1 / 3),  # rounding leaves no derivative
+    ],
 )
-def test_dead_units(activation, dead):
-    assert hidden_values(activation, RELU_LAYER)["dead_units_1"] == dead
-
-
-def test_units_of_which_rounding_leaves_no_derivative_are_dead():
-    assert hidden_values("tanh", [[50, 50, 0], [-50, 0, 0]])["dead_units_1"] == 1 / 3
+def test_dead_units(activation, z, dead):
+    assert hidden_values(activation, z)["dead_units_1"] == dead
 
 
 # Thresholds: 1 - tanh^2 = 0.1 at z = 1.8184 and s (1 - s) = 0.025 at z = 3.6369; the relu's mean
@@ -152,10 +146,9 @@ def test_unit_spread(W, b, spread, dtype):
 @both_floats
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
 def test_diagnostics_do_not_change_training(dtype, activation):
-    X, y = iris(dtype)
-    given = X.copy(), y.copy()
+    data = X.astype(dtype), y
     plain, diagnosed = (
-        build(activation=activation, diagnostics=diagnostics).fit(X, y, validation=(X, y))
+        build(activation=activation, diagnostics=diagnostics).fit(*data, validation=data)
         for diagnostics in (False, True)
     )
     for a, b in zip(
@@ -164,12 +157,10 @@ def test_diagnostics_do_not_change_training(dtype, activation):
         assert a.tobytes() == b.tobytes()
     for row, more in zip(plain.history_, diagnosed.history_, strict=True):
         assert row.items() < more.items()
-    np.testing.assert_array_equal(X, given[0])
-    np.testing.assert_array_equal(y, given[1])
+    assert data[0].tobytes() == X.astype(dtype).tobytes()
 
 
 def test_diagnostics_of_the_last_epoch_are_of_the_final_weights():
-    X, y = iris()
     model = build(activation="tanh", diagnostics=True, hidden_layer_sizes=(4, 3)).fit(X, y)
     network = model.weights_, model.biases_, ACTIVATIONS["tanh"], LOSSES["cross_entropy"]
     expected = diagnose(X, y, *network)

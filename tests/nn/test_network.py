@@ -9,26 +9,16 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
-from sklearn.datasets import load_digits, load_iris
+from sklearn.datasets import load_digits
 from sklearn.exceptions import DataConversionWarning, NotFittedError
 from sklearn.metrics import accuracy_score, log_loss
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
-from sklearn.preprocessing import scale
 from sklearn.utils._param_validation import InvalidParameterError
+from textbook import X, both_floats, build, y
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from mlcore.nn import NeuralNetwork
 from mlcore.nn.activations import ACTIVATIONS
-from mlcore.nn.initializers import INITIALIZERS
-
-both_floats = pytest.mark.parametrize("dtype", [np.float32, np.float64])
-
-
-X, y = load_iris(return_X_y=True)
-X = scale(X)
-for _array in (X, y):
-    _array.flags.writeable = False
 
 
 def halves():
@@ -39,17 +29,6 @@ def noisy_halves():
     X, y, X_val, y_val = halves()
     rng = np.random.default_rng(0)
     return X, rng.permutation(y), X_val, y_val
-
-
-def build(**changes):
-    options = {
-        "hidden_layer_sizes": (8, 6),
-        "learning_rate": 0.05,
-        "max_epochs": 4,
-        "batch_size": 16,
-        "random_state": 0,
-    }
-    return NeuralNetwork(**options | changes)
 
 
 def parameters(model):
@@ -137,20 +116,6 @@ def test_order_of_the_samples_does_not_depend_on_the_initial_weights():
     assert not np.allclose(found[0], other, rtol=1e-4, atol=0)
 
 
-@pytest.mark.parametrize("scheme", sorted(INITIALIZERS))
-def test_initial_weights_come_from_the_scheme(scheme):
-    (W, _) = initial_weights(hidden_layer_sizes=(2000,), weight_init=scheme)
-    std = {
-        "zero": 0.0,
-        "random": 0.01 / 12**0.5,
-        "random_normal": 0.01,
-        "normal": (2 / 2000) ** 0.5,
-        "he": (2 / 4) ** 0.5,
-        "xavier": (2 / 2004) ** 0.5,
-    }
-    assert W.std() == pytest.approx(std[scheme], rel=0.05, abs=1e-10)
-
-
 @pytest.mark.parametrize("sizes", [(5,), (7, 3), (2, 3, 4, 5), 6, [4, 3], np.array([3, 2])])
 def test_shapes_of_the_parameters(sizes):
     model = build(hidden_layer_sizes=sizes, max_epochs=1, batch_size=10**13).fit(X, y)
@@ -190,10 +155,7 @@ def test_a_float32_network_refuses_values_beyond_its_range():
     for method in (model.predict, model.predict_proba, model.predict_log_proba):
         with pytest.raises(ValueError, match="X has values beyond the range of float32"):
             method(beyond)
-
-
-def test_a_float32_network_takes_values_below_its_range_for_zero():
-    model = build().fit(X.astype(np.float32), y)
+    # What is below it counts as zero
     np.testing.assert_array_equal(model.predict(X * 1e-60), model.predict(X * 0))
 
 
@@ -324,17 +286,6 @@ def test_evaluate_gives_log_loss_and_accuracy(dtype):
     assert found.keys() == {"loss", "accuracy"}
     assert found["loss"] == pytest.approx(log_loss(labels, probabilities), rel=1e-5)
     assert found["accuracy"] == pytest.approx(accuracy_score(labels, model.predict(many)))
-
-
-def test_training_metrics_are_of_the_weights_before_each_step():
-    initial = initial_weights(batch_size=200)
-    (first,) = build(batch_size=200, max_epochs=1).fit(X, y).history_
-    hidden = X
-    for W in initial[:-1]:
-        hidden = np.maximum(hidden @ W, 0)
-    probabilities = softmax(hidden @ initial[-1], axis=1)
-    assert first["train_loss"] == pytest.approx(log_loss(y, probabilities), rel=1e-10)
-    assert first["train_accuracy"] == pytest.approx(accuracy_score(y, probabilities.argmax(axis=1)))
 
 
 @pytest.mark.parametrize("patience", [1, 3, 10])
