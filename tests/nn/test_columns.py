@@ -80,14 +80,6 @@ def test_a_batch_by_hand(X, used, reach, chosen, ordered, expected):
     assert [(b.samples, b.features, b.values.tolist()) for b in blocks] == expected
 
 
-def test_samples_that_need_as_many_features_keep_their_order():
-    columns = Columns.by_use(images(300) + 1)
-    chosen = np.random.default_rng(1).permutation(300)
-    order, (block,) = columns.batch(chosen, UNUSED)
-    np.testing.assert_array_equal(order, chosen)
-    assert block.features == slice(0, 40)
-
-
 def test_a_batch_is_cut_after_a_half_three_quarters_and_seven_eighths():
     X = np.tril(np.ones((128, 128)))  # every sample needs one feature more than the one before
     columns = Columns.by_use(X)

@@ -15,10 +15,17 @@ from sklearn.metrics import accuracy_score, log_loss
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 from sklearn.utils._param_validation import InvalidParameterError
+from sklearn.utils.estimator_checks import parametrize_with_checks
 from textbook import X, both_floats, build, y
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from mlcore.nn.activations import ACTIVATIONS
+from mlcore.nn.training import EpochStats
+
+
+@parametrize_with_checks([build(hidden_layer_sizes=(16,), learning_rate=0.1, max_epochs=100)])
+def test_scikit_learns_own_checks_of_an_estimator(estimator, check):
+    check(estimator)
 
 
 def halves():
@@ -318,6 +325,25 @@ def test_without_patience_training_never_stops():
     assert bits(model) == bits(build(**options).fit(X, y))
 
 
+@pytest.mark.parametrize(
+    ("patience", "losses", "best", "last"),
+    [
+        (3, [2.0, 1.0, 1.5, 1.2, 1.1], 2, 5),
+        (2, [3.0, 3.5, 2.5, 2.6, 2.4, 2.5, 2.5], 5, 7),  # waits anew at every minimum
+        (2, [1.0, 1.0, 1.0], 1, 3),  # an equal loss is no improvement
+        (1, [3.0, 2.0, 1.0, 1.1], 3, 4),
+        (None, [1.0, *[2.0] * 1000], 1, 1006),
+        (1, [math.nan] * 50, 55, 55),  # without a validation set
+    ],
+)
+def test_patience_by_hand(monkeypatch, patience, losses, best, last):
+    losses = losses + losses[-1:] * 5
+    stats = [EpochStats(epoch, 1.0, 0.5, loss, 0.5) for epoch, loss in enumerate(losses, start=1)]
+    monkeypatch.setattr("mlcore.nn.network.train", lambda *_, **__: iter(stats))
+    model = build(patience=patience).fit(X, y)
+    assert (model.best_epoch_, model.n_epochs_) == (best, last)
+
+
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu", "tanh", "identity"])
 def test_zero_init_learns_the_class_frequencies_only(activation):
     model = build(activation=activation, weight_init="zero", batch_size=200, max_epochs=300)
@@ -391,24 +417,15 @@ def interrupt(error):
     return raise_it
 
 
-# What makes a fit fail: changed parameters, X and arguments of fit, with the error
+# What makes a fit fail: changed parameters and arguments of fit, with the error
 FAILURES = {
-    "parameter": ({"learning_rate": -1.0}, lambda X, y: X, {}, InvalidParameterError),
-    "layer sizes": ({"hidden_layer_sizes": (8.0,)}, lambda X, y: X, {}, InvalidParameterError),
-    "data": ({}, lambda X, y: np.full_like(X, np.nan), {}, ValueError),
-    "samples": ({}, lambda X, y: X[1:], {}, ValueError),
-    "validation": ({}, lambda X, y: X, {"validation": 5}, ValueError),
-    "validation labels": ({}, lambda X, y: X, {"validation": ([[0] * 3], ["?"])}, ValueError),
-    "divergence": (
-        {"activation": "identity", "learning_rate": 1e200},
-        lambda X, y: 1e3 * X,
-        {},
-        FloatingPointError,
-    ),
-    "exception": ({}, lambda X, y: X, {"on_epoch": interrupt(OSError())}, OSError),
+    "parameter": ({"learning_rate": -1.0}, {}, InvalidParameterError),
+    "layer sizes": ({"hidden_layer_sizes": (8.0,)}, {}, InvalidParameterError),
+    "validation": ({}, {"validation": ([[0] * 3], ["?"])}, ValueError),
+    "divergence": ({"activation": "identity", "learning_rate": 1e200}, {}, FloatingPointError),
+    "exception": ({}, {"on_epoch": interrupt(OSError())}, OSError),
     "interrupt": (
         {"restore_best": True},
-        lambda X, y: X,
         {"on_epoch": interrupt(KeyboardInterrupt())},
         KeyboardInterrupt,
     ),
@@ -417,14 +434,13 @@ FAILURES = {
 
 @pytest.mark.parametrize("failure", FAILURES)
 def test_a_failing_fit_leaves_an_estimator_as_it_was(failure):
-    changes, change, arguments, error = FAILURES[failure]
-    other_X, other_y = X[20:, :3], y[20:] + 5  # of other widths and labels
+    changes, arguments, error = FAILURES[failure]
     fitted, unfitted = build().fit(X, y, validation=(X, y)), build()
     for model in (fitted, unfitted):
         model.set_params(**changes)
         before = deepcopy(vars(model))
         with pytest.raises(error):
-            model.fit(change(other_X, other_y), other_y, **arguments)
+            model.fit(X[20:, :3], y[20:] + 5, **arguments)  # of other widths and labels
         np.testing.assert_equal(vars(model), before)
     for method in (unfitted.predict, lambda X: unfitted.evaluate(X, y)):
         with pytest.raises(NotFittedError):
