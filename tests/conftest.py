@@ -29,6 +29,7 @@ import pytest  # noqa: E402
 from hydra.core.global_hydra import GlobalHydra  # noqa: E402
 from joblib.externals.loky import get_reusable_executor  # noqa: E402
 from playwright.sync_api import sync_playwright  # noqa: E402
+from sklearn.datasets import load_digits  # noqa: E402
 
 from mlcore import app  # noqa: E402
 from mlcore.files import save_arrays  # noqa: E402
@@ -347,6 +348,15 @@ def project_at():
 def copy_at():
     """Makes a copy of all that git has in a folder, the tests included."""
     return copy_project
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """X and y of a few of scikit-learn's digits, by part."""
+    X, y = load_digits(return_X_y=True)
+    X = (X / 16).astype(np.float32)
+    bounds = {"train": (0, 150), "val": (150, 210), "test": (210, 300)}
+    return {name: (X[a:b], y[a:b]) for name, (a, b) in bounds.items()}
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,12 @@
 """scikit-learn's MLPs, observed: the same fits, and numbers worked out anew."""
 
 import warnings
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
 from joblib import Parallel, delayed
 from sklearn.base import clone
-from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning
 from sklearn.metrics import accuracy_score, log_loss, mean_squared_error
 from sklearn.model_selection import (
@@ -29,6 +28,7 @@ from mlcore.training.mlp import (
 from mlcore.training.search import GridSearch, longest_first, n_fits
 
 GRID = {"solver": ["adam", "lbfgs", "sgd"], "learning_rate": [0.001, 0.05], "batch_size": [16, 50]}
+SMALL = {"hidden_layer_sizes": (8,), "max_iter": 6, "random_state": 2}
 FITS = [
     {"solver": "adam"},
     {"solver": "sgd", "learning_rate_init": 0.1, "momentum": 0.5},
@@ -43,16 +43,8 @@ def one_core(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def parts():
-    X, y = load_digits(return_X_y=True)
-    X = (X / 16).astype(np.float32)
-    bounds = {"train": (0, 150), "val": (150, 210), "test": (210, 300)}
-    return {name: (X[a:b], y[a:b]) for name, (a, b) in bounds.items()}
-
-
-@pytest.fixture(scope="module")
-def images(parts):
-    return {name: (X, X) for name, (X, _) in parts.items()}
+def images(digits):
+    return {name: (X, X) for name, (X, _) in digits.items()}
 
 
 def fit_and_evaluate(model, parts):
@@ -71,21 +63,22 @@ def params(**more):
     return {"hidden_layer_sizes": (8, 6), "max_iter": 4, "random_state": 5, **more}
 
 
+def bits(model):
+    return [(a.dtype, a.tobytes()) for a in (*model.coefs_, *model.intercepts_)]
+
+
 def assert_same_fit(ours, theirs):
     assert ours.n_iter_ == theirs.n_iter_
     assert ours.loss_curve_ == theirs.loss_curve_
-    pairs = zip(
-        [*ours.coefs_, *ours.intercepts_], [*theirs.coefs_, *theirs.intercepts_], strict=True
-    )
-    assert all(a.dtype == b.dtype and a.tobytes() == b.tobytes() for a, b in pairs)
+    assert bits(ours) == bits(theirs)
 
 
 @pytest.mark.parametrize("validated", [True, False])
 @pytest.mark.parametrize("more", FITS, ids=["adam", "sgd", "early stopping", "tolerance"])
 @pytest.mark.parametrize("kind", ["classifier", "regressor"])
-def test_fits_are_those_of_scikit_learn(parts, images, kind, more, validated):
+def test_fits_are_those_of_scikit_learn(digits, images, kind, more, validated):
     observed, plain, data = {
-        "classifier": (ObservedMLPClassifier, MLPClassifier, parts),
+        "classifier": (ObservedMLPClassifier, MLPClassifier, digits),
         "regressor": (ObservedMLPRegressor, MLPRegressor, images),
     }[kind]
     validation, rows = data["val"] if validated else None, []
@@ -117,8 +110,8 @@ def after_each_epoch(model, method, X, y):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("kind", ["classifier", "regressor"])
-def test_each_method_is_scikit_learns_own_epoch_by_epoch(parts, kind, method, dtype):
-    data = {name: (X.astype(dtype), y) for name, (X, y) in parts.items()}
+def test_each_method_is_scikit_learns_own_epoch_by_epoch(digits, kind, method, dtype):
+    data = {name: (X.astype(dtype), y) for name, (X, y) in digits.items()}
     observed, plain = ObservedMLPClassifier, MLPClassifier
     if kind == "regressor":
         data = {name: (X, X) for name, (X, _) in data.items()}
@@ -135,26 +128,24 @@ def test_each_method_is_scikit_learns_own_epoch_by_epoch(parts, kind, method, dt
         else:
             loss = mean_squared_error(y_val, theirs.predict(X_val)) / 2
         assert row["val_loss"] == pytest.approx(loss, rel=1e-5 if dtype == np.float32 else 1e-12)
-    mine, his = ([*model.coefs_, *model.intercepts_] for model in (ours, theirs))
-    assert all(np.array_equal(a, b) and a.dtype == dtype for a, b in zip(mine, his, strict=True))
+    assert bits(ours) == bits(theirs)
+    assert ours.coefs_[0].dtype == dtype
     assert ours.get_params() == observed(**given).get_params()
 
 
-def test_the_methods_give_different_models(parts):
+def test_the_methods_give_different_models(digits):
     found = {
-        method: ObservedMLPClassifier(**params(batch_size=32)).fit(*parts["train"], method=method)
+        method: ObservedMLPClassifier(**params(batch_size=32)).fit(*digits["train"], method=method)
         for method in METHODS
     }
     assert len({model.coefs_[0].tobytes() for model in found.values()}) == 3
-    with pytest.raises(ValueError, match="method='refit': should be one of fit, partial_fit, warm"):
-        ObservedMLPClassifier(**params()).fit(*parts["train"], method="refit")
 
 
-def test_validation_may_lack_classes(parts):
-    X, y = parts["val"]
+def test_validation_may_lack_classes(digits):
+    X, y = digits["val"]
     few = (X[y < 3], y[y < 3])
     with whole_training():
-        model = ObservedMLPClassifier(**params()).fit(*parts["train"], validation=few)
+        model = ObservedMLPClassifier(**params()).fit(*digits["train"], validation=few)
     probabilities = model.predict_proba(few[0]).astype(np.float64)
     by_hand = -np.mean(np.log(probabilities[np.arange(len(few[1])), few[1]]))
     assert model.history_[-1]["val_loss"] == pytest.approx(by_hand, rel=1e-5)
@@ -171,8 +162,8 @@ def test_regressor_losses_are_half_the_mean_squared_error(images):
 
 
 @pytest.mark.parametrize("column", [20, [20]])
-def test_regressor_with_a_single_output(parts, column):
-    targets = {name: (X, X[:, column]) for name, (X, _) in parts.items()}
+def test_regressor_with_a_single_output(digits, column):
+    targets = {name: (X, X[:, column]) for name, (X, _) in digits.items()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataConversionWarning)
         model, metrics = fit_and_evaluate(ObservedMLPRegressor(**params()), targets)
@@ -182,8 +173,8 @@ def test_regressor_with_a_single_output(parts, column):
 
 
 @pytest.mark.parametrize("epoch", [2, 3, 4])
-def test_train_accuracy_is_that_of_the_weights_before_each_update(parts, epoch):
-    X, y = parts["train"]
+def test_train_accuracy_is_that_of_the_weights_before_each_update(digits, epoch):
+    X, y = digits["train"]
     whole = params(batch_size=len(X), learning_rate_init=0.02)
     model = ObservedMLPClassifier(**whole).fit(X, y)
     before = quietly(MLPClassifier(**whole | {"max_iter": epoch - 1}), X, y)
@@ -192,8 +183,8 @@ def test_train_accuracy_is_that_of_the_weights_before_each_update(parts, epoch):
     assert model.history_[0]["train_accuracy"] != model.history_[3]["train_accuracy"]
 
 
-def test_train_accuracy_of_two_classes(parts):
-    X, y = parts["train"]
+def test_train_accuracy_of_two_classes(digits):
+    X, y = digits["train"]
     two = y < 2
     model = ObservedMLPClassifier(**params(max_iter=30, learning_rate_init=0.02))
     model.fit(X[two], y[two])
@@ -212,7 +203,7 @@ WORK = {
 
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("what", ["observer", "evaluation", "fit", "search"])
-def test_interruption_ends_the_fit(monkeypatch, parts, what):
+def test_interruption_ends_the_fit(monkeypatch, digits, what):
     """scikit-learn takes it for the wish to stop early."""
     options = {"on_epoch": interrupt} if what == "observer" else {}
     if what != "observer":
@@ -221,13 +212,13 @@ def test_interruption_ends_the_fit(monkeypatch, parts, what):
     if what == "search":
         model = GridSearch(model, GRID, cv=2)
     with pytest.raises(KeyboardInterrupt):
-        model.fit(*parts["train"], validation=parts["val"], **options)
+        model.fit(*digits["train"], validation=digits["val"], **options)
 
 
-def test_fits_that_do_not_converge_are_news_to_scikit_learn_only(parts):
-    fit_and_evaluate(ObservedMLPClassifier(**params()), parts)  # a warning would be an error
+def test_fits_that_do_not_converge_are_news_to_scikit_learn_only(digits):
+    fit_and_evaluate(ObservedMLPClassifier(**params()), digits)  # a warning would be an error
     with pytest.raises(ConvergenceWarning, match="Maximum iterations"):
-        MLPClassifier(**params()).fit(*parts["train"])
+        MLPClassifier(**params()).fit(*digits["train"])
 
 
 def test_longest_first_starts_with_small_batches_then_small_steps_then_adam():
@@ -235,28 +226,20 @@ def test_longest_first_starts_with_small_batches_then_small_steps_then_adam():
     candidates = list(ParameterGrid(grid))
     order = [candidates[place] for place in longest_first(candidates)]
     assert [(c["batch_size"], c["learning_rate"], c["solver"]) for c in order] == [
-        (32, 0.01, "adam"),
-        (32, 0.01, "sgd"),
-        (32, 0.1, "adam"),
-        (32, 0.1, "sgd"),
-        (64, 0.01, "adam"),
-        (64, 0.01, "sgd"),
-        (64, 0.1, "adam"),
-        (64, 0.1, "sgd"),
+        *product((32, 64), (0.01, 0.1), ("adam", "sgd"))
     ]
 
 
 @pytest.fixture(scope="module")
-def searched(parts):
+def searched(digits):
     """Our search with what it told, and scikit-learn's over the grid as it is."""
-    X, y = parts["train"]
-    shared = {"hidden_layer_sizes": (8,), "max_iter": 6, "random_state": 2}
+    X, y = digits["train"]
     rows = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LOKY_MAX_CPU_COUNT", "1")
-        ours = GridSearch(ObservedMLPClassifier(**shared), GRID, cv=3)
+        ours = GridSearch(ObservedMLPClassifier(**SMALL), GRID, cv=3)
         ours.fit(X, y, on_epoch=rows.append)
-    theirs = GridSearchCV(MLPClassifier(**shared), sklearn_arguments(GRID), cv=3)
+    theirs = GridSearchCV(MLPClassifier(**SMALL), sklearn_arguments(GRID), cv=3)
     return ours, quietly(theirs, X, y), rows
 
 
@@ -285,16 +268,15 @@ def test_search_scores_as_scikit_learn(searched):
         assert figures == expected[key(row)]
 
 
-def test_of_equally_good_candidates_the_best_is_scikit_learns(parts):
-    X, y = parts["train"]
-    shared = {"hidden_layer_sizes": (8,), "max_iter": 2, "random_state": 2}
+def test_of_equally_good_candidates_the_best_is_scikit_learns(digits):
+    X, y = digits["train"]
     grid = {  # steps so small that all score as the initial weights do
         "solver": ["sgd", "adam"],
         "learning_rate": [1e-9, 1e-10],
         "batch_size": [50, 25],
     }
-    ours = GridSearch(ObservedMLPClassifier(**shared), grid, cv=3).fit(X, y)
-    theirs = GridSearchCV(MLPClassifier(**shared), sklearn_arguments(grid), cv=3)
+    ours = GridSearch(ObservedMLPClassifier(**SMALL), grid, cv=3).fit(X, y)
+    theirs = GridSearchCV(MLPClassifier(**SMALL), sklearn_arguments(grid), cv=3)
     quietly(theirs, X, y)
     assert {row["rank"] for row in ours.candidates_} == {1}
     listed = [sklearn_arguments({name: row[name] for name in grid}) for row in ours.candidates_]
@@ -321,66 +303,59 @@ def test_search_knows_when_each_candidate_was_fitted(searched):
     assert all(ended <= started for (_, ended), (started, _) in pairwise(spans))
 
 
-def test_search_refits_the_best_on_all_data(searched, parts):
+def test_search_refits_the_best_on_all_data(searched, digits):
     ours, _, _ = searched
-    X, y = parts["train"]
+    X, y = digits["train"]
     best = {name: ours.candidates_[0][name] for name in GRID}
-    model = MLPClassifier(
-        hidden_layer_sizes=(8,), max_iter=6, random_state=2, **sklearn_arguments(best)
-    )
-    assert_same_fit(ours.best_, quietly(model, X, y))
+    assert_same_fit(ours.best_, quietly(MLPClassifier(**SMALL, **sklearn_arguments(best)), X, y))
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_lbfgs_as_the_best_candidate_has_one_row(monkeypatch, parts):
-    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
-    X, y = parts["train"]
-    shared = {"hidden_layer_sizes": (8,), "max_iter": 6, "random_state": 2}
+def test_lbfgs_as_the_best_candidate_has_one_row(digits):
+    X, y = digits["train"]
     grid = {"solver": ["lbfgs"], "learning_rate": [0.1, 0.2], "batch_size": [50]}
     rows = []
-    search = GridSearch(ObservedMLPClassifier(**shared), grid, cv=3)
+    search = GridSearch(ObservedMLPClassifier(**SMALL), grid, cv=3)
     search.fit(X, y, on_epoch=rows.append)
     assert rows == [{"fit": n} for n in (1, 2, 3)]
     first, second = search.candidates_
     assert first | {"learning_rate": 0.2} == second
-    plain = MLPClassifier(**shared, solver="lbfgs").fit(X, y)
+    plain = MLPClassifier(**SMALL, solver="lbfgs").fit(X, y)
     assert search.history_ == [{"epoch": plain.n_iter_, "train_loss": plain.loss_}]
     assert all(map(np.array_equal, search.best_.coefs_, plain.coefs_))
 
 
-def test_a_fold_seed_shuffles_the_folds_as_scikit_learn(parts):
-    shared = {"hidden_layer_sizes": (8,), "max_iter": 6, "random_state": 2}
+def test_a_fold_seed_shuffles_the_folds_as_scikit_learn(digits):
     grid = {"solver": ["adam"], "learning_rate": [0.01], "batch_size": [50]}
-    ours = GridSearch(ObservedMLPClassifier(**shared), grid, cv=3, fold_seed=5)
-    ours.fit(*parts["train"])
-    model = MLPClassifier(**shared, solver="adam", learning_rate_init=0.01, batch_size=50)
+    ours = GridSearch(ObservedMLPClassifier(**SMALL), grid, cv=3, fold_seed=5)
+    ours.fit(*digits["train"])
+    model = MLPClassifier(**SMALL, solver="adam", learning_rate_init=0.01, batch_size=50)
     folds = StratifiedKFold(3, shuffle=True, random_state=5)
     with whole_training():
-        scores = cross_val_score(model, *parts["train"], cv=folds)
+        scores = cross_val_score(model, *digits["train"], cv=folds)
     assert [ours.candidates_[0][f"fold_{k}"] for k in (1, 2, 3)] == scores.tolist()
 
 
-def search_in_a_worker(parts):
-    model = ObservedMLPClassifier(hidden_layer_sizes=(8,), max_iter=6, random_state=2)
-    return GridSearch(model, GRID, cv=3).fit(*parts["train"]).candidates_
+def search_in_a_worker(digits):
+    return GridSearch(ObservedMLPClassifier(**SMALL), GRID, cv=3).fit(*digits["train"]).candidates_
 
 
-def test_searches_side_by_side_find_what_one_alone_finds(monkeypatch, searched, parts):
+def test_searches_side_by_side_find_what_one_alone_finds(monkeypatch, searched, digits):
     """Inside joblib's workers it would use threads, which would fit the same model at once."""
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "2")
-    both = Parallel(2)(delayed(search_in_a_worker)(parts) for _ in range(2))
+    both = Parallel(2)(delayed(search_in_a_worker)(digits) for _ in range(2))
     assert both == [searched[0].candidates_] * 2
 
 
-def test_a_diverging_candidate_ends_the_search(parts):
+def test_a_diverging_candidate_ends_the_search(digits):
     grid = {"solver": ["sgd"], "learning_rate": [1e30], "batch_size": [50]}
     model = ObservedMLPClassifier(hidden_layer_sizes=(4,), activation="identity", max_iter=3)
     named = r"diverged: .* \(in the search, at batch_size 50, learning_rate 1e\+30, solver sgd\)$"
     with pytest.raises(FloatingPointError, match=named), np.errstate(all="ignore"):
-        GridSearch(model, grid, cv=2).fit(*parts["train"])
+        GridSearch(model, grid, cv=2).fit(*digits["train"])
 
 
-def test_a_refit_that_diverges_names_its_candidate(parts):
+def test_a_refit_that_diverges_names_its_candidate(digits):
 
     class Diverging(ObservedMLPClassifier):  # the folds are fitted by MLPClassifier
         def fit(self, *_, **__):
@@ -390,7 +365,7 @@ def test_a_refit_that_diverges_names_its_candidate(parts):
     model = Diverging(hidden_layer_sizes=(4,), max_iter=3)
     named = r"all of the data \(in the refit, at batch_size 50, learning_rate 0.1, solver sgd\)$"
     with pytest.raises(FloatingPointError, match=named):
-        GridSearch(model, grid, cv=2).fit(*parts["train"])
+        GridSearch(model, grid, cv=2).fit(*digits["train"])
 
 
 def test_every_parameter_reaches_scikit_learn():
@@ -404,10 +379,10 @@ def test_every_parameter_reaches_scikit_learn():
     assert (model.max_iter, model.random_state) == (9, 11)
 
 
-def test_diverging_weights_are_an_error_of_their_own(parts):
+def test_diverging_weights_are_an_error_of_their_own(digits):
     model = ObservedMLPRegressor(
         hidden_layer_sizes=(4,), solver="sgd", learning_rate_init=1e30, max_iter=5, random_state=0
     )
-    numbers = {name: (X, X) for name, (X, _) in parts.items()}
+    numbers = {name: (X, X) for name, (X, _) in digits.items()}
     with pytest.raises(FloatingPointError, match="diverged"):
         fit_and_evaluate(model, numbers)

@@ -6,7 +6,6 @@ import logging
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.datasets import load_digits
 from sklearn.metrics import accuracy_score, log_loss
 
 from mlcore.nn import NeuralNetwork
@@ -15,18 +14,11 @@ from mlcore.training.models import save_network
 from mlcore.training.progress import Progress
 from mlcore.training.run import Dataset, Observer, Training, run
 from mlcore.training.weights import save_mlp
+from mlcore.workspace import Workspace
 
 
-@pytest.fixture(scope="module")
-def parts():
-    X, y = load_digits(return_X_y=True)
-    X = (X / 16).astype(np.float32)
-    bounds = {"train": (0, 150), "val": (150, 210), "test": (210, 300)}
-    return {name: (X[a:b], y[a:b]) for name, (a, b) in bounds.items()}
-
-
-def network(**changes):
-    return NeuralNetwork((8, 6), max_epochs=3, batch_size=16, random_state=0, **changes)
+def network():
+    return NeuralNetwork((8, 6), max_epochs=3, batch_size=16, random_state=0)
 
 
 def mlp():
@@ -47,11 +39,7 @@ def training(parts, estimator, save_model=save_mlp, **changes):
 
 
 def output_to(folder):
-    def output(path):
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        return folder / path
-
-    return output
+    return Workspace(folder, folder).output
 
 
 class Noting(Observer):
@@ -71,38 +59,14 @@ class Noting(Observer):
         self.events.append(("failed", type(error)))
 
 
-MODELS = [(network, save_network), (mlp, save_mlp)]
-
-
-@pytest.mark.parametrize(("make", "save"), MODELS, ids=["network", "mlp"])
-def test_final_metrics_are_those_of_scikit_learn(tmp_path, parts, make, save):
-    result = run(training(parts, make(), save), output_to(tmp_path))
-    metrics = json.loads((tmp_path / "metrics" / "part" / "name.json").read_text())
-    assert metrics == dict(result.metrics)
-    assert metrics["n_epochs"] == 3
-    for part, (X, y) in parts.items():
-        probabilities = result.estimator.predict_proba(X).astype(np.float64)
-        probabilities /= probabilities.sum(axis=1, keepdims=True)
-        loss = log_loss(y, probabilities, labels=range(10))
-        assert metrics[f"{part}_loss"] == pytest.approx(loss, rel=1e-5)
-        assert metrics[f"{part}_accuracy"] == accuracy_score(y, result.estimator.predict(X))
-    assert len(metrics) == 7
-
-
-def test_an_autoencoder_has_losses_and_the_error_of_the_test_part(tmp_path, parts):
-    images = {name: (X, X) for name, (X, _) in parts.items()}
-    model = ObservedMLPRegressor(hidden_layer_sizes=(4,), max_iter=3, random_state=0)
-    metrics = run(training(images, model), output_to(tmp_path)).metrics
-    assert set(metrics) == {"n_epochs", "train_loss", "val_loss", "test_loss", "test_mse"}
-    X = parts["test"][0]
-    assert metrics["test_mse"] == pytest.approx(np.mean((model.predict(X) - X) ** 2), rel=1e-5)
-    assert metrics["test_loss"] == metrics["test_mse"] / 2
-
-
-@pytest.mark.parametrize(("make", "save"), MODELS, ids=["network", "mlp"])
-def test_both_kinds_of_model_write_the_same_files_and_tell_the_same(tmp_path, parts, make, save):
+@pytest.mark.parametrize(
+    ("make", "save"), [(network, save_network), (mlp, save_mlp)], ids=["network", "mlp"]
+)
+def test_both_kinds_of_model_have_scikit_learns_metrics_and_tell_the_same(
+    tmp_path, digits, make, save
+):
     seen = Noting()
-    run(training(parts, make(), save), output_to(tmp_path), [seen])
+    result = run(training(digits, make(), save), output_to(tmp_path), [seen])
     table = pd.read_csv(tmp_path / "history" / "part" / "name.csv")
     assert list(table) == ["epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy"]
     assert table["epoch"].tolist() == [1, 2, 3]
@@ -111,18 +75,38 @@ def test_both_kinds_of_model_write_the_same_files_and_tell_the_same(tmp_path, pa
         *(("step", epoch) for epoch in (1, 2, 3)),
         ("finished", ["name.csv", "name.json", "name.pkl" if save is save_network else "name.npz"]),
     ]
+    metrics = json.loads((tmp_path / "metrics" / "part" / "name.json").read_text())
+    assert metrics == dict(result.metrics)
+    assert metrics["n_epochs"] == 3
+    for part, (X, y) in digits.items():
+        probabilities = result.estimator.predict_proba(X).astype(np.float64)
+        probabilities /= probabilities.sum(axis=1, keepdims=True)
+        loss = log_loss(y, probabilities, labels=range(10))
+        assert metrics[f"{part}_loss"] == pytest.approx(loss, rel=1e-5)
+        assert metrics[f"{part}_accuracy"] == accuracy_score(y, result.estimator.predict(X))
+    assert len(metrics) == 7
+
+
+def test_an_autoencoder_has_losses_and_the_error_of_the_test_part(tmp_path, digits):
+    images = {name: (X, X) for name, (X, _) in digits.items()}
+    model = ObservedMLPRegressor(hidden_layer_sizes=(4,), max_iter=3, random_state=0)
+    metrics = run(training(images, model), output_to(tmp_path)).metrics
+    assert set(metrics) == {"n_epochs", "train_loss", "val_loss", "test_loss", "test_mse"}
+    X = digits["test"][0]
+    assert metrics["test_mse"] == pytest.approx(np.mean((model.predict(X) - X) ** 2), rel=1e-5)
+    assert metrics["test_loss"] == metrics["test_mse"] / 2
 
 
 @pytest.mark.parametrize("event", ["started", "step", "finished"])
-def test_an_observer_that_fails_is_reported_and_changes_nothing(tmp_path, parts, caplog, event):
+def test_an_observer_that_fails_is_reported_and_changes_nothing(tmp_path, digits, caplog, event):
     def fail(self, *_):
         raise OSError("no more room\nand more")
 
     failing = type("Failing", (Observer,), {event: fail})()
     seen = Noting()
     with caplog.at_level(logging.ERROR):
-        run(training(parts, network(), save_network), output_to(tmp_path / "a"), [failing, seen])
-    run(training(parts, network(), save_network), output_to(tmp_path / "b"))
+        run(training(digits, network(), save_network), output_to(tmp_path / "a"), [failing, seen])
+    run(training(digits, network(), save_network), output_to(tmp_path / "b"))
     assert caplog.messages == ["error: Failing stopped watching: no more room and more"]
     assert len(seen.events) == 5
     for path in ("models/part/name.pkl", "metrics/part/name.json", "history/part/name.csv"):
@@ -130,32 +114,32 @@ def test_an_observer_that_fails_is_reported_and_changes_nothing(tmp_path, parts,
 
 
 @pytest.mark.parametrize("error", [FloatingPointError, KeyboardInterrupt])
-def test_a_training_that_fails_writes_nothing_and_says_so(tmp_path, parts, error):
+def test_a_training_that_fails_writes_nothing_and_says_so(tmp_path, digits, error):
     class Broken(NeuralNetwork):
         def fit(self, *_, **__):
             raise error("diverged")
 
     seen = Noting()
     with pytest.raises(error):
-        run(training(parts, Broken()), output_to(tmp_path), [seen])
+        run(training(digits, Broken()), output_to(tmp_path), [seen])
     assert seen.events == [("started", "name"), ("failed", error)]
     assert not list(tmp_path.iterdir())
 
 
-def test_tables_and_further_metrics_are_written(tmp_path, parts):
+def test_tables_and_further_metrics_are_written(tmp_path, digits):
     more = {
         "extra": lambda estimator: {"val_accuracy": 0.5},
         "tables": lambda estimator: {"metrics/table.csv": [{"a": 1}]},
     }
-    result = run(training(parts, mlp(), **more), output_to(tmp_path))
+    result = run(training(digits, mlp(), **more), output_to(tmp_path))
     assert result.metrics["val_accuracy"] == 0.5
     assert (tmp_path / "metrics" / "table.csv").read_text() == "a\n1\n"
 
 
-def test_progress_in_a_log_is_a_line_at_every_tenth(tmp_path, parts, caplog):
+def test_progress_in_a_log_is_a_line_at_every_tenth(tmp_path, digits, caplog):
     model = ObservedMLPClassifier((4,), max_iter=40, random_state=0, n_iter_no_change=50)
     with caplog.at_level(logging.INFO):
-        run(training(parts, model, n_steps=40), output_to(tmp_path), [Progress(live=False)])
+        run(training(digits, model, n_steps=40), output_to(tmp_path), [Progress(live=False)])
     first, *steps, last = caplog.messages
     assert first == "part name: started"
     assert [line.split(",")[0] for line in steps] == [
@@ -168,8 +152,8 @@ def test_progress_in_a_log_is_a_line_at_every_tenth(tmp_path, parts, caplog):
     assert "test_accuracy 0." in last
 
 
-def test_progress_in_a_terminal_is_one_live_line(tmp_path, parts, capsys):
-    run(training(parts, mlp()), output_to(tmp_path), [Progress(live=True)])
+def test_progress_in_a_terminal_is_one_live_line(tmp_path, digits, capsys):
+    run(training(digits, mlp()), output_to(tmp_path), [Progress(live=True)])
     shown = capsys.readouterr().err
     assert "part name" in shown
     assert "\n" not in shown.strip()
