@@ -27,6 +27,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 from hydra.core.global_hydra import GlobalHydra  # noqa: E402
+from idx import idx  # noqa: E402
 from joblib.externals.loky import get_reusable_executor  # noqa: E402
 from playwright.sync_api import sync_playwright  # noqa: E402
 from sklearn.datasets import load_digits  # noqa: E402
@@ -361,21 +362,17 @@ def digits():
 
 @pytest.fixture(scope="session")
 def write_idx():
-    """Writes raw data of a small size."""
+    """Writes raw data of any size."""
 
     def write_idx(folder, n_train, n_test):
-        """Write the four IDX files of a tiny data set; pixel 0 of image i is i."""
+        """Write the four IDX files of a data set; pixel 0 of image i is i modulo 250."""
         folder.mkdir(parents=True)
         for prefix, n in (("train", n_train), ("t10k", n_test)):
             images = np.zeros((n, 28, 28), np.uint8)
-            images[:, 0, 0] = np.arange(n)
-            sizes = b"".join(size.to_bytes(4, "big") for size in images.shape)
-            (folder / f"{prefix}-images-idx3-ubyte").write_bytes(
-                b"\0\0\x08\x03" + sizes + images.tobytes()
-            )
+            images[:, 0, 0] = np.arange(n) % 250
             labels = (np.arange(n) % 10).astype(np.uint8)
-            (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(
-                b"\0\0\x08\x01" + n.to_bytes(4, "big") + labels.tobytes()
-            )
+            for name, values in (("images-idx3", images), ("labels-idx1", labels)):
+                content = idx(*values.shape, values=values.tobytes())
+                (folder / f"{prefix}-{name}-ubyte").write_bytes(content)
 
     return write_idx

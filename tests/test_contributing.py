@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from mlcore.data import sources
 from mlcore.files import load_arrays, save_arrays
 from mlcore.nn import NeuralNetwork
 from mlcore.training.models import save_network
@@ -144,24 +143,10 @@ def test_the_stage_counts_what_is_counted_by_hand(contribution):
     assert json.loads(written.read_text()) == {"n": 3, "by_class": [0, 0, 0, 0, 2, 0, 0, 1, 0, 0]}
 
 
-def write_idx(path, values):
-    """Write bytes as an IDX file: the type, 8, the dimensions, and the sizes of each."""
-    header = np.array([8 << 8 | values.ndim, *values.shape], ">u4")
-    path.write_bytes(header.tobytes() + values.tobytes())
-
-
-def test_the_data_set_is_fetched_from_a_folder_and_read(contribution):
+def test_the_data_set_is_fetched_from_a_folder_and_read(contribution, write_idx):
     """A data set of MNIST's size; the first pixel of every image says which one it is."""
     folder = contribution.root / "folder" / "kmnist"
-    folder.mkdir(parents=True)
-    for images, labels, n in (
-        (sources.IMAGES_TRAIN, sources.LABELS_TRAIN, 60_000),
-        (sources.IMAGES_TEST, sources.LABELS_TEST, 10_000),
-    ):
-        X = np.zeros((n, 28, 28), np.uint8)
-        X[:, 0, 0] = np.arange(n) % 250
-        write_idx(folder / images, X)
-        write_idx(folder / labels, X[:, 0, 0] % 10)
+    write_idx(folder, 60_000, 10_000)
     digests = contribution.shell("sha256sum folder/kmnist/*-ubyte").split()[::2]
     names = ("IMAGES_TEST", "LABELS_TEST", "IMAGES_TRAIN", "LABELS_TRAIN")  # as a shell sorts them
     words = {f'{n}: "..."': f'{n}: "{d}"' for n, d in zip(names, digests, strict=True)}

@@ -11,6 +11,7 @@ from collections import Counter
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from idx import idx
 
 from mlcore.data.images import parse_idx, read_idx_pair
 from mlcore.errors import RetraceError
@@ -81,13 +82,6 @@ def generated(wholes):
     return st.one_of(damaged(wholes), damaged(wholes), st.sampled_from(wholes), st.binary())
 
 
-# IDX: the format in five lines, to say what should be read
-
-
-def idx(shape, values, magic=b"\0\0\x08"):
-    return magic + bytes([len(shape)]) + struct.pack(f">{len(shape)}I", *shape) + values
-
-
 def idx_content(content):
     """Shape and values of an IDX file of bytes, or None."""
     try:
@@ -100,15 +94,17 @@ def idx_content(content):
 
 
 IDX = [
-    idx((2, 28, 28), bytes(range(196)) * 8),
-    idx((2,), b"\x09\x00"),
-    idx((3, 2), b"abcdef"),
-    idx((0, 28, 28), b""),
-    idx((0,), b""),
+    idx(2, 28, 28, values=bytes(range(196)) * 8),
+    idx(2, values=b"\x09\x00"),
+    idx(3, 2, values=b"abcdef"),
+    idx(0, 28, 28),
+    idx(0),
 ]
 SIZES = st.sampled_from([0, 1, 2, 3, 28, 255, 2**16, 2**31, 2**32 - 1])
 HEADERS = st.builds(
-    idx, st.lists(SIZES, max_size=80), st.binary(max_size=8), st.sampled_from([b"\0\0\x08"] * 3)
+    lambda shape, values: idx(*shape, values=values),
+    st.lists(SIZES, max_size=80),
+    st.binary(max_size=8),
 )
 
 
@@ -142,6 +138,6 @@ def test_pairs_of_idx(tmp_path):
         assert not set(labels) - set(range(10))
         return True
 
-    labels = st.binary(min_size=2, max_size=2).map(lambda values: idx((2,), values))
+    labels = st.binary(min_size=2, max_size=2).map(lambda values: idx(2, values=values))
     images = st.sampled_from(IDX[:1]) | damaged(IDX[:1])
     fuzz(400, st.tuples(images, labels | st.sampled_from(IDX[1:2]) | damaged(IDX[1:2])), check)
