@@ -4,18 +4,16 @@ Commands run as they are told, on a small part of the data; what they would take
 down here. Run by tests/smoke.sh, at the top of the copy.
 """
 
-import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from pathlib import Path
 
 import yaml
+from servers import serving
 
 LIMIT = 600
 STARTS = 60
@@ -63,30 +61,6 @@ def cut(override):
     return f"{key}={first}"
 
 
-@contextmanager
-def serving(command):
-    """Run a server until the block ends, then end it as a user does, by Ctrl-C."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    process = subprocess.Popen(
-        ["bash", "-c", f"exec {command} PORT={port}"], start_new_session=True
-    )
-    try:
-        deadline = time.monotonic() + STARTS
-        while True:
-            with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health"):
-                break
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(command)
-            time.sleep(0.5)
-        yield
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGINT)
-        process.wait(20)
-
-
 def run(block):
     """Run a block; returns what failed, or None if all went well."""
     lines = []
@@ -94,7 +68,8 @@ def run(block):
         for line in block.splitlines():
             command = line.partition(" #")[0].strip()
             if command.startswith(SERVERS):
-                servers.enter_context(serving(command))
+                served = "bash", "-c", f"exec {command} PORT=$0"
+                servers.enter_context(serving(*served, seconds=STARTS, end=signal.SIGINT))
             elif not command.startswith(SKIPPED):
                 lines.append(line)
         script = "\n".join(lines)

@@ -5,11 +5,9 @@ import logging
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout, suppress
 from functools import cache
 from importlib import import_module
@@ -30,6 +28,7 @@ from hydra.core.global_hydra import GlobalHydra  # noqa: E402
 from idx import idx  # noqa: E402
 from joblib.externals.loky import get_reusable_executor  # noqa: E402
 from playwright.sync_api import sync_playwright  # noqa: E402
+from servers import serving  # noqa: E402
 from sklearn.datasets import load_digits  # noqa: E402
 
 from mlcore import app  # noqa: E402
@@ -100,6 +99,13 @@ def as_a_process(folder, variables):
         GlobalHydra.instance().clear()
 
 
+def well(result, check=True):
+    """Give a completed process, which has ended well if that is to be checked."""
+    if check and (result.returncode or "error:" in result.stdout + result.stderr):
+        pytest.fail(f"{result.args} failed:\n{result.stdout}\n{result.stderr}")
+    return result
+
+
 class Project:
     """A copy of the project with small made-up data in place of the real splits."""
 
@@ -152,12 +158,8 @@ class Project:
                 if isinstance(code, str):
                     print(code, file=sys.stderr)
                     code = 1
-        result = subprocess.CompletedProcess(
-            [module, *arguments], code or 0, *(text.getvalue() for text in told)
-        )
-        if check and (result.returncode or "error:" in result.stdout + result.stderr):
-            pytest.fail(f"{result.args} failed:\n{result.stdout}\n{result.stderr}")
-        return result
+        said = (text.getvalue() for text in told)
+        return well(subprocess.CompletedProcess([module, *arguments], code or 0, *said), check)
 
     def run(self, *arguments, check=True, **variables):
         """Run ``python -m ...`` in the copy; returns the completed process."""
@@ -170,9 +172,7 @@ class Project:
             check=False,
             timeout=300,
         )
-        if check and (result.returncode or "error:" in result.stdout + result.stderr):
-            pytest.fail(f"{arguments} failed:\n{result.stdout}\n{result.stderr}")
-        return result
+        return well(result, check)
 
     def train(self, *arguments, store=None, **options):
         """Train in this process, as `call`; the notes are left for `sync`. Gives their session."""
@@ -207,39 +207,6 @@ class Project:
         return client.search_runs(ids, filter_string, max_results=100) if ids else []
 
 
-def free_port():
-    """A port of this machine that nobody uses."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return taken.getsockname()[1]
-
-
-@contextmanager
-def serving(project, *arguments, **variables):
-    """Run ``python -m`` with what serves on ``--port``; gives its URL once it answers /health."""
-    port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", *arguments, "--host", "127.0.0.1", "--port", str(port),
-         "--workers", "1"],
-        env=project.environment(**variables),
-        cwd=project.root,
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        deadline = time.monotonic() + 150
-        while True:
-            with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health"):
-                break
-            if process.poll() is not None or time.monotonic() > deadline:
-                pytest.fail(f"{arguments} does not answer")
-            time.sleep(0.3)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait(30)
-
-
 @pytest.fixture
 def up_to_date(monkeypatch):
     """Made-up data do not fit the lock."""
@@ -264,8 +231,18 @@ def wait_for():
 
 @pytest.fixture(scope="session")
 def serve():
-    """A context manager that runs a server on a copy of the project."""
-    return serving
+    """A context manager that runs ``python -m`` with a server on a copy of the project."""
+
+    def serve(project, *arguments, **variables):
+        return serving(
+            *(sys.executable, "-m", *arguments, "--host", "127.0.0.1", "--workers", "1", "--port"),
+            env=project.environment(**variables),
+            cwd=project.root,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    return serve
 
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

@@ -22,6 +22,7 @@ import pandas as pd
 import psutil
 import pytest
 import requests
+from servers import free_port
 
 from mlcore import plotting
 from mlcore.config import compose, compose_raw, load
@@ -134,11 +135,6 @@ def listening(*pids):
                         if c.status == psutil.CONN_LISTEN and c.family != socket.AF_UNIX
                     }
     return found
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 @pytest.fixture

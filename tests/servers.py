@@ -1,0 +1,35 @@
+"""Servers that run as long as a block, on a port of their own."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from contextlib import contextmanager, suppress
+
+
+def free_port():
+    """A port of this machine that nobody uses."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return taken.getsockname()[1]
+
+
+@contextmanager
+def serving(*command, seconds=150, end=signal.SIGKILL, **options):
+    """Run a command with a free port as its last word; gives its URL once it answers /health."""
+    port = free_port()
+    process = subprocess.Popen([*command, str(port)], start_new_session=True, **options)
+    try:
+        deadline = time.monotonic() + seconds
+        while True:
+            with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health"):
+                break
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{command} does not answer")
+            time.sleep(0.3)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, end)
+        process.wait(30)
