@@ -4,6 +4,7 @@ import time
 import warnings
 from contextlib import suppress
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def arrays_file(tmp_path):
 
 
 def names_in(folder):
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
 
 
 def refuse(reader, path, match=None):
@@ -112,6 +113,47 @@ def test_atomic_path_makes_the_folders_and_a_file_that_others_may_read(tmp_path)
     assert path.stat().st_mode & 0o777 == 0o644
 
 
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "before").touch()
+    return tmp_path / "folder"
+
+
+def test_a_new_folder_takes_the_place_of_one_that_is_there(folder):
+    with files.atomic_folder(folder) as new:
+        (new / "after").touch()
+        assert names_in(folder) == ["before"]
+    assert names_in(folder.parent) == ["folder", "folder/after"]
+
+
+def test_a_folder_is_made_with_those_above_it(tmp_path):
+    with files.atomic_folder(tmp_path / "a" / "b") as new:
+        (new / "c").touch()
+    assert names_in(tmp_path) == ["a", "a/b", "a/b/c"]
+
+
+def write_folder(folder, name):
+    with files.atomic_folder(folder) as new:
+        (new / "after").touch()
+        (new / name).touch()
+
+
+@pytest.mark.parametrize("broken", ["block", "rename"])
+def test_a_folder_stays_as_it_was_where_a_new_one_fails(folder, broken, monkeypatch):
+    rename = Path.rename
+
+    def failing(self, target):
+        if broken == "rename" and self.name == "new":
+            raise OSError("name too long")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(OSError, match="name too long"):
+        write_folder(folder, "b" * 300 if broken == "block" else "b")
+    assert names_in(folder.parent) == ["folder", "folder/before"]
+
+
 def write_mlp(path):
     X, y = dataset()
     save_mlp(path, fit_mlp(MLPClassifier((4,), max_iter=2, random_state=0), X, y))
@@ -163,37 +205,20 @@ def test_arrays_of_objects_are_not_written(tmp_path):
     assert names_in(tmp_path) == []
 
 
-def test_arrays_with_a_flipped_value(arrays_file):
-    content = bytearray(arrays_file.read_bytes())
-    content[content.index(np.float64(5).tobytes())] ^= 1
-    arrays_file.write_bytes(content)
-    refuse(files.load_arrays, arrays_file, "is not a valid array file")
-
-
 @pytest.mark.parametrize("model_class", [MLPClassifier, MLPRegressor])
 @pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
-def test_mlp_comes_back_as_it_was(tmp_path, model_class, activation):
+@pytest.mark.parametrize("sizes", [(5, 4), tuple(range(2, 14))], ids=str)
+def test_mlp_comes_back_as_it_was(tmp_path, model_class, activation, sizes):
     X, y = dataset()
-    model = fit_mlp(
-        model_class(hidden_layer_sizes=(5, 4), activation=activation, max_iter=2, random_state=0),
-        X.astype(np.float32),
-        y,
-    )
-    path = tmp_path / "mlp.npz"
-    save_mlp(path, model)
-    back = load_mlp(path)
+    shape = {"hidden_layer_sizes": sizes, "activation": activation}
+    model = model_class(**shape, max_iter=2, random_state=0)
+    fit_mlp(model, X.astype(np.float32), y)
+    save_mlp(tmp_path / "mlp.npz", model)
+    back = load_mlp(tmp_path / "mlp.npz")
     assert back.activation == activation
     theirs = [*model.coefs_, *model.intercepts_]
     for our, their in zip([*back.weights, *back.biases], theirs, strict=True):
         np.testing.assert_array_equal(our, their, strict=True)
-
-
-def test_mlp_with_many_layers_keeps_their_order(tmp_path):
-    X, y = dataset()
-    sizes = tuple(range(2, 14))
-    path = tmp_path / "mlp.npz"
-    save_mlp(path, fit_mlp(MLPClassifier(sizes, max_iter=1), X, y))
-    assert [len(b) for b in load_mlp(path).biases] == [*sizes, 3]
 
 
 WHOLE = {"weights_0": np.ones((2, 3)), "biases_0": np.ones(3), "activation": np.array("relu")}
@@ -229,19 +254,19 @@ def test_table_gives_floats_back_exactly(tmp_path):
     assert table["i"].tolist() == list(range(len(FLOATS)))
 
 
-def test_arrays_truncated_anywhere(tmp_path, arrays_file):
+def test_arrays_truncated_anywhere_or_with_a_flipped_value(arrays_file):
     content = arrays_file.read_bytes()
-    path = tmp_path / "cut.npz"
-    for length in range(len(content)):
-        path.write_bytes(content[:length])
-        refuse(files.load_arrays, path, "is not a valid array file")
+    value = content.index(np.float64(5).tobytes())
+    flipped = content[:value] + b"\1" + content[value + 1 :]
+    for damaged in (*(content[:length] for length in range(len(content))), flipped):
+        arrays_file.write_bytes(damaged)
+        refuse(files.load_arrays, arrays_file, "is not a valid array file")
 
 
-def test_arrays_with_a_flipped_bit_in_the_directory_load_or_are_refused(tmp_path, arrays_file):
+def test_arrays_with_a_flipped_bit_in_the_directory_load_or_are_refused(arrays_file):
     content = arrays_file.read_bytes()
-    path = tmp_path / "flipped.npz"
     for i, bit in product(range(content.index(b"PK\x01\x02"), len(content)), (0, 6)):
         flipped = bytes([content[i] ^ (1 << bit)])
-        path.write_bytes(content[:i] + flipped + content[i + 1 :])
+        arrays_file.write_bytes(content[:i] + flipped + content[i + 1 :])
         with suppress(RetraceError):
-            files.load_arrays(path)
+            files.load_arrays(arrays_file)

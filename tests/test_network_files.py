@@ -12,7 +12,7 @@ import pytest
 
 from mlcore.errors import RetraceError
 from mlcore.nn import NeuralNetwork
-from mlcore.training.models import load_network, save_network
+from mlcore.training.models import FITTED, load_network, save_network
 
 K = np.arange(40) % 3
 X = np.random.default_rng(0).normal(size=(40, 3))
@@ -128,8 +128,7 @@ def test_arrays_of_other_types_are_refused(path, code):
 def content(key=None, value=None):
     """A file's content, with another value for a key."""
     network = fitted()
-    names = ("classes_", "weights_", "biases_", "history_", "n_epochs_", "best_epoch_")
-    values = {name: getattr(network, name) for name in (*names, "n_features_in_")}
+    values = {name: getattr(network, name) for name in FITTED}
     whole = {"params": network.get_params(), "fitted": values}
     if key:
         whole["params" if key in whole["params"] else "fitted"][key] = value
