@@ -8,9 +8,6 @@ from sklearn.model_selection import train_test_split
 
 from mlcore.errors import RetraceError
 
-Images = NDArray[np.uint8]
-Labels = NDArray[np.uint8]
-
 N_CLASSES = 10
 IMAGE_SHAPE = (28, 28)
 FASHION_CLASSES = (
@@ -34,12 +31,12 @@ class Part(NamedTuple):
     Attributes
     ----------
     X : ndarray of shape (n_samples, 784)
-        uint8 in 0..255 as read and stored, float32 in [0, 1] after `scale`.
+        uint8 in 0..255 as read and stored, floats in [0, 1] from `from_arrays`.
     y : ndarray of shape (n_samples,), uint8
     """
 
     X: NDArray[Any]
-    y: Labels
+    y: NDArray[np.uint8]
 
 
 def split_mnist(
@@ -153,11 +150,6 @@ def describe(parts: dict[str, Part]) -> dict[str, Any]:
     return summary
 
 
-def scale(images: Images, dtype: str = "float32", divisor: float = 255) -> NDArray[Any]:
-    """Divide pixel values, uint8, by 255 (report, section 3.1); returns floats of `dtype`."""
-    return np.divide(images, divisor, dtype=dtype)
-
-
 def to_arrays(parts: dict[str, Part]) -> dict[str, NDArray[Any]]:
     """Name the arrays of a split for storing: X_train, y_train, X_val, ..."""
     return {
@@ -198,7 +190,7 @@ def from_arrays(
     dtype: str = "float32",
     divisor: float = 255,
 ) -> dict[str, Part]:
-    """Read parts of a stored split, pixels scaled to [0, 1].
+    """Read parts of a stored split, pixels scaled to [0, 1] (report, section 3.1).
 
     Values that are floats already, as the autoencoder's codes are, stay as they are. `arrays` have
     the names that `to_arrays` gives; pixels, in 0..255, are divided by `divisor` in `dtype`. Raises
@@ -209,6 +201,6 @@ def from_arrays(
     except KeyError as error:
         raise RetraceError(f"{source} is not a split: it lacks {error}") from None
     return {
-        name: Part(scale(X, dtype, divisor), y) if X.dtype == np.uint8 else Part(X, y)
+        name: Part(np.divide(X, divisor, dtype=dtype) if X.dtype == np.uint8 else X, y)
         for name, (X, y) in parts.items()
     }

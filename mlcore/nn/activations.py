@@ -74,7 +74,8 @@ def tanh_gradient(output: Array, delta: Array) -> None:
 
 def relu(z: Array) -> None:
     """Replace `z` by max(0, z)."""
-    np.maximum(z, 0.0, out=z)
+    # With a row of zeros NumPy takes half the time that it takes with a scalar
+    np.maximum(z, np.zeros(z.shape[1], z.dtype), out=z)
 
 
 def relu_gradient(output: Array, delta: Array) -> None:

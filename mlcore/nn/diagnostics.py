@@ -86,41 +86,33 @@ def why(history: Sequence[Mapping[str, float]]) -> dict[str, float]:
         after the first epoch, 0 where both vanish; "unit_spread": the smallest of the hidden
         layers, after the last epoch.
     """
-    first, last = history[0], history[-1]
-    norms = [first[name] for name in _by_layer(first, "gradient_norm_")]
+    first, *_, output = _by_layer("gradient_norm", history[0])
     return {
-        "gradient_ratio": norms[0] / norms[-1] if norms[-1] else 0.0,
-        "unit_spread": min(last[name] for name in _by_layer(last, "unit_spread_")),
+        "gradient_ratio": first / output if output else 0.0,
+        "unit_spread": min(_by_layer("unit_spread", history[-1])),
     }
 
 
-def _by_layer(values: Mapping[str, float], prefix: str) -> list[str]:
-    """Name the values of each layer, the first layer's first."""
-    names = [name for name in values if name.startswith(prefix)]
-    return sorted(names, key=lambda name: int(name.removeprefix(prefix)))
+def _by_layer(name: str, values: Mapping[str, float]) -> list[float]:
+    """Give a value of each layer, the first layer's first."""
+    names = [key for key in values if key.startswith(name)]
+    return [values[key] for key in sorted(names, key=lambda key: int(key.rpartition("_")[2]))]
 
 
 def explain(last: Mapping[str, float]) -> str:
-    """Say in a clause what a network's values after its last epoch mean for its learning.
+    """Say in a clause what a network's values mean for its learning.
 
-    Parameters
-    ----------
-    last : mapping
-        What `diagnose` gave.
+    `last` is what `diagnose` gave after the last epoch.
     """
-    layers = sorted(int(name.rpartition("_")[2]) for name in last if name.startswith("gradient_"))
-    hidden = layers[:-1]
-    first, output = (last[f"gradient_norm_{layer}"] for layer in (layers[0], layers[-1]))
-    same = [layer for layer in hidden if last[f"unit_spread_{layer}"] < SAME]
-    dead = max(last[f"dead_units_{layer}"] for layer in hidden)
-    if len(same) == len(hidden):
+    first, *_, output = _by_layer("gradient_norm", last)
+    spreads, dead = _by_layer("unit_spread", last), max(_by_layer("dead_units", last))
+    same = [layer for layer, spread in enumerate(spreads, start=1) if spread < SAME]
+    if len(same) == len(spreads):
         return "every hidden layer: all units the same"
     if first < VANISHED * output:
-        return (
-            f"first layer's gradient: 1/{output / first:,.0f} of the output's"
-            if first
-            else ("no gradient reaches the first layer")
-        )
+        if not first:
+            return "no gradient reaches the first layer"
+        return f"first layer's gradient: 1/{output / first:,.0f} of the output's"
     if same:
         return f"hidden layers {', '.join(map(str, same))}: all units the same"
     if dead >= MANY_DEAD:

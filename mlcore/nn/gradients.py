@@ -45,22 +45,10 @@ def forward_from(
     hidden: Activation,
     out: Sequence[Array] | None = None,
 ) -> list[Array]:
-    """Compute the output of every layer from the first one's inputs times its weights.
+    """Compute the output of every layer from ``X @ weights[0]``, as `forward` gives them after `X`.
 
-    Parameters
-    ----------
-    z : ndarray of shape (n_samples, fan_out of the first layer)
-        ``X @ weights[0]``; becomes the first layer's output in place.
-    weights, biases : sequences of ndarrays
-    hidden : Activation
-        Applied to every layer but the last.
-    out : sequence of ndarrays of shape (n_samples, fan_out of the layer), optional
-        Buffers for the outputs of the layers after the first; allocated where not given.
-
-    Returns
-    -------
-    list of ndarrays
-        The output of each hidden layer, and the scores of the linear output layer.
+    `z`, of shape (n_samples, fan_out of the first layer), becomes the first layer's output in
+    place. `out` may have buffers for the layers after it, each (n_samples, fan_out of the layer).
     """
     outputs: list[Array] = []
     for layer, (W, b) in enumerate(zip(weights, biases, strict=True)):

@@ -21,14 +21,7 @@ from mlcore.nn.gradients import forward
 from mlcore.nn.initializers import INITIALIZERS
 from mlcore.nn.losses import cross_entropy
 from mlcore.nn.threads import one_blas_thread
-from mlcore.nn.training import (
-    EVALUATION_BATCH,
-    FLOATS,
-    EarlyStopping,
-    EpochStats,
-    evaluate,
-    train,
-)
+from mlcore.nn.training import EVALUATION_BATCH, FLOATS, EpochStats, evaluate, train
 
 EpochRow = dict[str, float]
 """One epoch's metrics: "epoch", "train_loss" and what else there is of `EpochStats`."""
@@ -286,24 +279,27 @@ class NeuralNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ) -> None:
         """Train epoch by epoch until the last, or until patience ends; note what they give."""
         hidden = ACTIVATIONS[self.activation]
-        stopping = EarlyStopping(self.patience)
-        best = None
+        patience = math.inf if self.patience is None else self.patience
+        best, best_loss, best_epoch = None, math.inf, 0
         self.history_ = []
         for stats in epochs:
-            row = _without_nan(stats)
+            # What there is none of without a validation set is NaN
+            row = {name: value for name, value in stats._asdict().items() if not math.isnan(value)}
             if self.diagnostics:
                 row |= diagnose(*probe, self.weights_, self.biases_, hidden, cross_entropy)
             self.history_.append(row)
             if on_epoch is not None:
                 on_epoch(row)
-            if stopping.improved(stats) and self.restore_best:
-                best = [W.copy() for W in self.weights_], [b.copy() for b in self.biases_]
-            if stopping.exhausted(stats):
+            if stats.val_loss < best_loss:
+                best_loss, best_epoch = stats.val_loss, stats.epoch
+                if self.restore_best:
+                    best = [W.copy() for W in self.weights_], [b.copy() for b in self.biases_]
+            if "val_loss" in row and stats.epoch - best_epoch >= patience:
                 break
         if best is not None:
             self.weights_, self.biases_ = best
         self.n_epochs_ = len(self.history_)
-        self.best_epoch_ = stopping.best_epoch or self.n_epochs_
+        self.best_epoch_ = best_epoch or self.n_epochs_
 
     def _initialize(self, sizes: list[int], dtype: Any) -> np.random.Generator:
         """Draw initial weights for layers of these sizes; returns what draws the samples' order."""
@@ -357,16 +353,8 @@ def _cast(X: Array, dtype: Any) -> Array:
     return cast
 
 
-def _without_nan(stats: EpochStats) -> EpochRow:
-    """Give an epoch's metrics as a row: validation and accuracies only where there are any."""
-    return {name: value for name, value in stats._asdict().items() if not math.isnan(value)}
-
-
 def _pair(validation: Any) -> tuple[ArrayLike, ArrayLike]:
     """Take a validation set apart."""
     if not isinstance(validation, tuple | list) or len(validation) != 2:
-        given = type(validation).__name__
-        if isinstance(validation, tuple | list):
-            given += f" of length {len(validation)}"
-        raise ValueError(f"validation should be a tuple (X, y), not a {given}")
+        raise ValueError("validation should be a tuple (X, y)")
     return validation[0], validation[1]

@@ -1,4 +1,4 @@
-"""Mini-batch gradient descent: the loop over epochs and batches, and when to stop it."""
+"""Mini-batch gradient descent: the loop over epochs and batches."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -34,32 +34,6 @@ class EpochStats(NamedTuple):
     train_accuracy: float
     val_loss: float
     val_accuracy: float
-
-
-class EarlyStopping:
-    """Stop once the validation loss has not gone below its minimum for `patience` epochs.
-
-    Parameters
-    ----------
-    patience : int or None
-        Epochs without a new minimum that are waited for; None waits for ever.
-    """
-
-    def __init__(self, patience: int | None) -> None:
-        self.patience = math.inf if patience is None else patience
-        self.best_epoch = 0
-        self.best_loss = math.inf
-
-    def improved(self, stats: EpochStats) -> bool:
-        """Take in one epoch; True if its validation loss is the lowest so far."""
-        if not stats.val_loss < self.best_loss:
-            return False
-        self.best_epoch, self.best_loss = stats.epoch, stats.val_loss
-        return True
-
-    def exhausted(self, stats: EpochStats) -> bool:
-        """Whether patience ends with this epoch; never without a validation set."""
-        return not math.isnan(stats.val_loss) and stats.epoch - self.best_epoch >= self.patience
 
 
 def evaluate(
@@ -139,15 +113,15 @@ def train(
     Raises
     ------
     ValueError
-        When `X` is of another dtype, when it, `y` and the first weights do not fit each other, or
-        when a weight or bias could not be updated in place: if it is of another dtype or layout,
+        When a weight or bias could not be updated in place: if it is of another dtype or layout,
         not aligned or read-only.
     FloatingPointError
         When the loss of a batch, a weight or the validation loss is not finite; the message names
         the epoch, and the step if it is known. The weights are of no use then.
     """
-    _check_data(X, y, weights[0])
-    _check_in_place(X.dtype, weights, biases)
+    if not all(values.dtype == X.dtype and values.flags.carray for values in (*weights, *biases)):
+        # SciPy would give the BLAS a copy, and the update would be lost
+        raise ValueError(f"weights and biases should be C-contiguous {X.dtype}, as X is")
     columns = Columns.of(X)
     first = weights[0][columns.used]
     batch_size = min(batch_size, len(X))
@@ -171,33 +145,6 @@ def _diverged(what: str, learning_rate: float) -> FloatingPointError:
     return FloatingPointError(
         f"training diverged: {what}; try a learning_rate smaller than {learning_rate:g}"
     )
-
-
-def _check_data(X: Array, y: NDArray[Any], W: Array) -> None:
-    """Raise ValueError if a training set and the first weights do not fit each other."""
-    if X.dtype not in FLOATS:
-        raise ValueError(f"X should be float32 or float64, not {X.dtype}")
-    if len(y) != len(X):
-        raise ValueError(f"X has {len(X)} samples, y {len(y)}")
-    if len(W) != X.shape[1]:
-        raise ValueError(f"X has {X.shape[1]} features, the first weights {len(W)} rows")
-
-
-def _check_in_place(
-    dtype: np.dtype[Any], weights: Sequence[Array], biases: Sequence[Array]
-) -> None:
-    """Raise ValueError if an array could not be updated in place.
-
-    SciPy would give the BLAS a copy, and the update would be lost; or write to a read-only array.
-    """
-    for values in (*weights, *biases):
-        if values.dtype != dtype or not values.flags.carray:
-            raise ValueError(
-                f"weights and biases should be C-contiguous {dtype} as X is, aligned and "
-                f"writeable, not {values.dtype} with strides {values.strides} for shape "
-                f"{values.shape}, aligned: {values.flags.aligned}, "
-                f"writeable: {values.flags.writeable}"
-            )
 
 
 class _Descent:

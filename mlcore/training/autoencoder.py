@@ -11,7 +11,7 @@ from skimage.metrics import structural_similarity
 from sklearn.decomposition import PCA
 from sklearn.random_projection import GaussianRandomProjection
 
-from mlcore.nn.activations import ACTIVATIONS
+from mlcore.nn.activations import ACTIVATIONS, Activation
 from mlcore.nn.gradients import backward, forward
 
 Model = tuple[Sequence[NDArray[Any]], Sequence[NDArray[Any]], str]
@@ -23,56 +23,33 @@ SKLEARN_NAMES = {"logistic": "sigmoid"}
 """scikit-learn's names of activations that are called differently here."""
 
 
-def outputs_of(
-    X: Array, weights: Sequence[Array], biases: Sequence[Array], activation: str
-) -> list[Array]:
-    """Compute the output of every layer.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_features)
-    weights, biases : sequences of ndarrays
-    activation : str
-        scikit-learn's name for the hidden activation.
-
-    Returns
-    -------
-    list of ndarrays of shape (n_samples, units of the layer)
-        `X`, the output of each hidden layer, and that of the network: an autoencoder's has the
-        shape of `X`.
-    """
-    return forward(X, weights, biases, ACTIVATIONS[SKLEARN_NAMES.get(activation, activation)])
-
-
-def encode(
-    X: Array, weights: Sequence[Array], biases: Sequence[Array], activation: str, layer: int
-) -> Array:
-    """Compute the output of hidden layer number `layer`, the first being 1; see `outputs_of`.
-
-    Raises ValueError if there is no such hidden layer.
-    """
-    if not 1 <= layer < len(weights):
-        raise ValueError(f"layer={layer}: the network has hidden layers 1 to {len(weights) - 1}")
-    return outputs_of(X, weights, biases, activation)[layer]
-
-
 def reconstruct(
     X: Array, weights: Sequence[Array], biases: Sequence[Array], activation: str
 ) -> Array:
-    """Compute the network's output; see `outputs_of`."""
-    return outputs_of(X, weights, biases, activation)[-1]
+    """Compute the output of a network, given as `Model` is, on `X` (n_samples, n_features)."""
+    return forward(X, weights, biases, hidden_activation(activation))[-1]
+
+
+def hidden_activation(name: str) -> Activation:
+    """Give the activation that scikit-learn calls so."""
+    return ACTIVATIONS[SKLEARN_NAMES.get(name, name)]
 
 
 def encoder(by: str, model: Model, layer: int, X: Array, seed: int) -> Callable[[Array], Array]:
     """Give the function from images to codes.
 
-    By "autoencoder" these are what `encode` gives. To compare, "pca" takes the first principal
-    components of `X`, of shape (n_samples, n_features), and "projection" a random projection with
-    this seed, as many as the layer has units.
+    By "autoencoder" these are the outputs of hidden layer number `layer`, the first being 1. To
+    compare, "pca" takes the first principal components of `X`, of shape (n_samples, n_features),
+    and "projection" a random projection with this seed, as many as the layer has units. Raises
+    ValueError if there is no such hidden layer.
     """
+    weights, biases, activation = model
+    if not 1 <= layer < len(weights):
+        raise ValueError(f"layer={layer}: the network has hidden layers 1 to {len(weights) - 1}")
     if by == "autoencoder":
-        return lambda images: encode(images, *model, layer=layer)
-    size = len(model[1][layer - 1])
+        hidden = hidden_activation(activation)
+        return lambda images: forward(images, weights, biases, hidden)[layer]
+    size = len(biases[layer - 1])
     if by == "pca":
         fitted = principal_components(X, size)
     else:
@@ -110,8 +87,8 @@ def describe_reconstruction(train: Array, test: Array, model: Model) -> dict[str
         loss's gradient in the first layer over that in the output layer, 0 where both vanish.
     """
     weights, biases, activation = model
-    hidden = ACTIVATIONS[SKLEARN_NAMES.get(activation, activation)]
-    outputs = outputs_of(test, *model)
+    hidden = hidden_activation(activation)
+    outputs = forward(test, weights, biases, hidden)
     sizes = [len(b) for b in biases[:-1]]
     middle, made = sizes.index(min(sizes)) + 1, outputs[-1].copy()
     error = float(np.mean((made - test) ** 2, dtype=np.float64))

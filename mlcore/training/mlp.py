@@ -64,6 +64,9 @@ class _Observed:
     bit-identical.
     """
 
+    evaluate: Callable[[Array, Array], dict[str, float]]
+    """Computes the metrics that `history_` and the final metrics hold."""
+
     def fit(
         self,
         X: Array,
@@ -113,7 +116,7 @@ class _Observed:
             classes = {"classes": np.unique(y)} if isinstance(self, MLPClassifier) else {}
             for epoch in range(n_epochs):
                 self.partial_fit(X, y, **(classes if epoch == 0 else {}))  # type: ignore[attr-defined]
-        elif method == "warm_start":
+        else:  # warm_start
             given = self.max_iter, self.warm_start  # type: ignore[has-type]
             self.max_iter, self.warm_start = 1, True
             try:
@@ -121,8 +124,6 @@ class _Observed:
                     super().fit(X, y)  # type: ignore[misc]
             finally:
                 self.max_iter, self.warm_start = given
-        else:
-            raise ValueError(f"method={method!r}: should be one of {', '.join(METHODS)}")
 
     def _update_no_improvement_count(self, *args: Any) -> None:
         super()._update_no_improvement_count(*args)  # type: ignore[misc]
@@ -146,10 +147,6 @@ class _Observed:
         self.history_.append(row)
         if self._on_epoch is not None:
             self._on_epoch(row)
-
-    def evaluate(self, X: Array, y: Array) -> dict[str, float]:
-        """Compute the metrics that `history_` and the final metrics hold."""
-        raise NotImplementedError
 
 
 class ObservedMLPClassifier(_Observed, MLPClassifier):  # type: ignore[misc]

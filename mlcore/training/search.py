@@ -56,21 +56,13 @@ def _named(part: str, candidate: Mapping[str, Any]) -> Iterator[None]:
 
 
 def _fit_fold(
-    model: Any, X: Array, y: Array, train: Array, test: Array
-) -> tuple[float, float, float]:
-    """Fit on one fold; returns accuracy on the rest, and when the fit started and ended."""
+    place: tuple[int, int], candidate: Any, model: Any, X: Array, y: Array, train: Any, test: Any
+) -> tuple[tuple[int, int], tuple[float, float, float]]:
+    """Fit on one fold; returns its place, accuracy on the rest, and when it started and ended."""
     started = time.time()
-    with whole_training():
+    with _named("search", candidate), whole_training():
         model.fit(X[train], y[train])
-    return float(model.score(X[test], y[test])), started, time.time()
-
-
-def _numbered(
-    task: tuple[int, int], candidate: Mapping[str, Any], *arguments: Any
-) -> tuple[tuple[int, int], Any]:
-    """Fit a fold and say which it was: fits end in any order."""
-    with _named("search", candidate):
-        return task, _fit_fold(*arguments)
+    return place, (float(model.score(X[test], y[test])), started, time.time())
 
 
 class GridSearch:
@@ -160,7 +152,7 @@ class GridSearch:
     def _fits(
         self, candidates: Sequence[Mapping[str, Any]], places: set[int], X: Array, y: Array
     ) -> Iterator[tuple[tuple[int, int], Any]]:
-        """Fit those at `places` on every fold; yields which fit ended and what `_fit_fold` gave."""
+        """Fit those at `places` on every fold; yields what `_fit_fold` gives, in any order."""
         # The folds' fits are not observed, so the plain class does; its bits are the same
         shared = self.estimator.get_params()
         models = [MLPClassifier(**(shared | sklearn_arguments(c))) for c in candidates]
@@ -170,7 +162,7 @@ class GridSearch:
         # A search that runs beside others has its own core alone; joblib would use threads
         beside_others = get_active_backend()[0].nesting_level > 0
         yield from Parallel(1 if beside_others else -1, return_as="generator_unordered")(
-            delayed(_numbered)((i, k), candidates[i], models[i], X, y, *fold)
+            delayed(_fit_fold)((i, k), candidates[i], models[i], X, y, *fold)
             for i in longest_first(candidates)
             if i in places
             for k, fold in enumerate(folds)
