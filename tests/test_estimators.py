@@ -151,16 +151,6 @@ def test_validation_may_lack_classes(digits):
     assert model.history_[-1]["val_loss"] == pytest.approx(by_hand, rel=1e-5)
 
 
-def test_regressor_losses_are_half_the_mean_squared_error(images):
-    model, metrics = fit_and_evaluate(ObservedMLPRegressor(**params()), images)
-    assert all(set(row) == {"epoch", "train_loss", "val_loss"} for row in model.history_)
-    for name, (X, _) in images.items():
-        mse = mean_squared_error(X.astype(np.float64), model.predict(X).astype(np.float64))
-        assert metrics[f"{name}_mse"] == pytest.approx(mse, rel=1e-6)
-        assert metrics[f"{name}_loss"] == pytest.approx(mse / 2, rel=1e-6)
-    assert model.history_[-1]["val_loss"] == metrics["val_mse"] / 2
-
-
 @pytest.mark.parametrize("column", [20, [20]])
 def test_regressor_with_a_single_output(digits, column):
     targets = {name: (X, X[:, column]) for name, (X, _) in digits.items()}
