@@ -24,6 +24,16 @@ def make(folder, *arguments, env=None):
     )
 
 
+@pytest.fixture
+def bare(tmp_path):
+    """A folder with nothing but what `make setup` begins with."""
+    folder = tmp_path / "bare"
+    folder.mkdir()
+    for name in ("Makefile", "requirements.lock"):
+        shutil.copy(ROOT / name, folder)
+    return folder
+
+
 def test_make_alone_lists_targets_that_are_there():
     lines = make(ROOT).stdout.splitlines()
     listed = [line.split()[1] for line in lines if line.startswith("  make")]
@@ -36,18 +46,16 @@ def test_make_alone_lists_targets_that_are_there():
 
 
 @pytest.mark.parametrize("version", ["3.10", "3.14"])
-def test_an_unsupported_python_ends_in_one_clear_line(tmp_path, version):
-    for name in ("Makefile", "requirements.lock"):
-        shutil.copy(ROOT / name, tmp_path)
-    old = tmp_path / "old-python"
+def test_an_unsupported_python_ends_in_one_clear_line(bare, version):
+    old = bare / "old-python"
     claim = f"import sys; sys.version_info = (3, {version.split('.')[1]}, 0, 'final', 0)"
     old.write_text(f'#!/bin/sh\nexec python3 -c "{claim}\n$2"\n')
     old.chmod(old.stat().st_mode | stat.S_IEXEC)
-    result = make(tmp_path, "setup", f"PYTHON={old}")
+    result = make(bare, "setup", f"PYTHON={old}")
     assert result.returncode != 0
     assert f"Retrace needs Python 3.11, 3.12 or 3.13; {old} is {version}." in result.stderr
     assert "Traceback" not in result.stderr
-    assert not (tmp_path / ".venv").exists()
+    assert not (bare / ".venv").exists()
 
 
 def test_set_up_is_not_done_twice():
@@ -57,12 +65,9 @@ def test_set_up_is_not_done_twice():
     assert "pip" not in make(ROOT, "--dry-run", "setup").stdout
 
 
-def test_a_path_with_a_percent_sign_is_refused(tmp_path):
+def test_a_path_with_a_percent_sign_is_refused(bare):
     """MLflow gives it to Alembic, for which a % is special."""
-    folder = tmp_path / "100 %"
-    folder.mkdir()
-    for name in ("Makefile", "requirements.lock"):
-        shutil.copy(ROOT / name, folder)
+    folder = bare.rename(bare.with_name("100 %"))
     result = make(folder, "setup")
     assert result.returncode != 0
     assert result.stderr.startswith(f"error: the path must not contain % or ?: {folder}\n")
@@ -84,16 +89,14 @@ def test_a_clone_has_the_same_bytes_where_git_is_told_to_write_crlf(tmp_path, co
 
 
 @pytest.mark.parametrize("home", [None, "/proc/none"])
-def test_without_a_home_to_write_to_nothing_is_cached(tmp_path, home):
-    for name in ("Makefile", "requirements.lock"):
-        shutil.copy(ROOT / name, tmp_path)
+def test_without_a_home_to_write_to_nothing_is_cached(bare, home):
     env = {key: value for key, value in os.environ.items() if key != "HOME"}
-    planned = make(tmp_path, "--dry-run", "setup", env=env | ({"HOME": home} if home else {}))
-    assert planned.stdout.count("--no-cache-dir") == planned.stdout.count("--require-hashes") == 2
-    assert (
-        "--no-cache-dir"
-        not in make(tmp_path, "--dry-run", "setup", env=env | {"HOME": str(tmp_path)}).stdout
+    planned, cached = (
+        make(bare, "--dry-run", "setup", env=env | ({"HOME": where} if where else {})).stdout
+        for where in (home, str(bare))
     )
+    assert planned.count("--no-cache-dir") == planned.count("--require-hashes") == 2
+    assert "--no-cache-dir" not in cached
 
 
 @pytest.mark.parametrize("target", ["ui", "server"])
