@@ -16,19 +16,6 @@ RAW_MNIST = Path(__file__).parents[1] / "data" / "raw" / "mnist"
 LARGEST = 2**32 - 1
 
 
-@pytest.fixture
-def pair(tmp_path):
-    """Write an image and a label file; return their paths."""
-
-    def write(images, labels):
-        paths = tmp_path / "images", tmp_path / "labels"
-        for path, content in zip(paths, (images, labels), strict=True):
-            path.write_bytes(content)
-        return paths
-
-    return write
-
-
 HEADER = ",".join(["label", *(f"pixel{i}" for i in range(1, 785))])
 
 
@@ -127,15 +114,6 @@ def test_parse_refuses_what_is_not_idx_of_bytes_or_does_not_fit(content, reason)
         parse_idx(content, "some file")
 
 
-def test_read_pair(pair):
-    pixels = bytes(i % 251 for i in range(2 * 784))
-    X, y = read_idx_pair(*pair(idx(2, 28, 28, values=pixels), idx(2, values=bytes([9, 0]))))
-    assert X.shape == (2, 784)
-    assert X.dtype == y.dtype == np.uint8
-    assert X.tobytes() == pixels
-    assert y.tolist() == [9, 0]
-
-
 @pytest.mark.parametrize(
     ("images", "labels", "said"),
     [
@@ -149,17 +127,14 @@ def test_read_pair(pair):
     ],
     ids=["counts", "image shape", "flat images", "label shape", "label", "no images"],
 )  # fmt: skip
-def test_read_pair_refuses_files_that_do_not_belong(pair, images, labels, said):
-    paths = pair(images, labels)
+def test_read_pair_refuses_files_that_do_not_belong(tmp_path, images, labels, said):
+    paths = tmp_path / "images", tmp_path / "labels"
+    for path, content in zip(paths, (images, labels), strict=True):
+        path.write_bytes(content)
     with pytest.raises(RetraceError, match=said) as error:
         read_idx_pair(*paths)
     at_fault = {"has": paths[1:], "is": paths[:1]}.get(said.split()[0], paths)
     assert all(str(path) in str(error.value) for path in at_fault)
-
-
-def split(n_samples=100, test_size=0.2, seed=42):
-    train, test = numbered(0, 60), numbered(60, 100)
-    return splits.split_mnist(train, test, n_samples=n_samples, test_size=test_size, seed=seed)
 
 
 def held_as_drawn(parts):
@@ -176,40 +151,28 @@ def held_as_drawn(parts):
 def test_split_equals_scikit_learn_on_the_first_of_train_then_test(n_samples, test_size, seed):
     drawn = train_test_split(list(range(n_samples)), test_size=test_size, random_state=seed)
     val, test = train_test_split(drawn[1], test_size=0.5, random_state=seed)
-    parts = held_as_drawn(split(n_samples, test_size, seed))
-    assert parts == {"train": drawn[0], "val": val, "test": test}
+    parts = splits.split_mnist(
+        numbered(0, 60), numbered(60, 100), n_samples=n_samples, test_size=test_size, seed=seed
+    )
+    assert held_as_drawn(parts) == {"train": drawn[0], "val": val, "test": test}
 
 
 def test_real_mnist_has_820_ones_in_the_test_part():
     if not RAW_MNIST.is_dir():
         pytest.skip("MNIST has not been fetched")
-    train, test = (
-        read_idx_pair(
-            RAW_MNIST / f"{name}-images-idx3-ubyte", RAW_MNIST / f"{name}-labels-idx1-ubyte"
-        )
-        for name in ("train", "t10k")
-    )
-    parts = splits.split_mnist(train, test, n_samples=70_000, test_size=0.2, seed=42)
-    assert [parts[name].X.shape for name in ("train", "val", "test")] == [
-        (56_000, 784),
-        (7_000, 784),
-        (7_000, 784),
-    ]
+    parts = splits.split_mnist(*read_images(RAW_MNIST), n_samples=70_000, test_size=0.2, seed=42)
+    assert [len(parts[name].X) for name in ("train", "val", "test")] == [56_000, 7_000, 7_000]
     assert int((parts["test"].y == 1).sum()) == 820
     assert round(820 / 7_000, 4) == 0.1171
 
 
-def subset(**options):
-    arguments = {
-        "n_train": 50,
-        "n_test": 20,
-        "subset_seed": None,
-        "pooled": False,
-        "validation_size": 0.2,
-        "stratify": False,
-        "seed": 7,
-    }
-    return splits.subset_fashion(numbered(0, 90), numbered(1000, 1040), **{**arguments, **options})
+SMALL = numbered(0, 90), numbered(1000, 1040)
+
+
+def subset(files=SMALL, **options):
+    """What is drawn of Fashion-MNIST: the first 50 and 20 images, 10 of these 50 to validate."""
+    usual = {"n_train": 50, "n_test": 20, "subset_seed": None, "pooled": False, "stratify": False}
+    return splits.subset_fashion(*files, **usual | {"validation_size": 0.2, "seed": 7} | options)
 
 
 def test_subset_equals_scikit_learn_on_the_first_images():
@@ -242,12 +205,8 @@ def test_a_subset_seed_draws_images_of_each_file_without_replacement():
 def test_pooled_draws_mix_both_files_and_do_not_overlap():
     def drawn(seed):
         files = numbered(0, 60_000), numbered(60_000, 70_000)
-        parts = splits.subset_fashion(
-            *files, n_train=8000, n_test=2000, subset_seed=seed, pooled=True,
-            validation_size=0.1, stratify=False, seed=42,
-        )  # fmt: skip
-        assert all(part.y.tolist() == [i % 10 for i in ids_of(part)] for part in parts.values())
-        return {name: ids_of(part) for name, part in parts.items()}
+        sizes = {"n_train": 8000, "n_test": 2000, "validation_size": 0.1}
+        return held_as_drawn(subset(files, **sizes, subset_seed=seed, pooled=True))
 
     first = drawn(1)
     assert {name: len(ids) for name, ids in first.items()} == {
@@ -257,7 +216,7 @@ def test_pooled_draws_mix_both_files_and_do_not_overlap():
     for name in ("full", "test"):  # a seventh is of the second file, by five standard deviations
         ids = np.array(first[name])
         assert np.mean(ids >= 60_000) == pytest.approx(1 / 7, abs=5 * (6 / 49 / len(ids)) ** 0.5)
-    train, val = train_test_split(first["full"], test_size=800, random_state=42)
+    train, val = train_test_split(first["full"], test_size=800, random_state=7)
     assert (first["train"], first["val"]) == (train, val)
     assert drawn(1) == first != drawn(2)
 
