@@ -1,27 +1,15 @@
-"""The blocks that a batch is taken apart into, and training with them."""
+"""The blocks that a batch is taken apart into."""
 
 from itertools import pairwise
 
 import numpy as np
 import pytest
+from textbook import images, scattered
 
-from mlcore.nn.activations import ACTIVATIONS
 from mlcore.nn.columns import CHUNK, Columns
-from mlcore.nn.losses import cross_entropy
-from mlcore.nn.training import train
 
 UNUSED = np.empty((0, 0))
 """The buffer for a batch as it is, where batches are blocks."""
-
-
-def images(n, n_features=40, dtype=np.float32, seed=0, blank_every=9):
-    """Samples that have few values: some features in nearly all, some in hardly any."""
-    rng = np.random.default_rng(seed)
-    share = rng.permutation(np.linspace(0.0, 1.0, n_features) ** 3)
-    X = rng.uniform(0.1, 1.0, (n, n_features))
-    X[rng.random(X.shape) > share] = 0.0
-    X[::blank_every] = 0.0
-    return X.astype(dtype)
 
 
 def put_together(blocks, shape):
@@ -119,12 +107,6 @@ def test_columns_are_those_of_the_data_most_used_first(n):
         assert reach == 0 or row[reach - 1] != 0
 
 
-def scattered(n, n_features=40):
-    """Samples with a half of zeros at random places."""
-    rng = np.random.default_rng(5)
-    return rng.uniform(0.1, 1.0, (n, n_features)) * (rng.random((n, n_features)) < 0.5)
-
-
 @pytest.mark.parametrize("n", [1, 20, CHUNK - 1, CHUNK, 5 * CHUNK + 3])
 @pytest.mark.parametrize("make", [lambda n: images(n) + 1, scattered], ids=["dense", "scattered"])
 def test_a_batch_of_few_or_scattered_zeros_stays_as_it_is(n, make):
@@ -145,60 +127,3 @@ def test_margins_and_features_that_are_never_used_are_left_out(n):
         found, expected = Columns.of(X), Columns.by_use(X)
         for a, b in zip(found, expected, strict=True):
             np.testing.assert_array_equal(a, b)
-
-
-@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 2e-5), (np.float64, 1e-12)])
-@pytest.mark.parametrize(("n", "batch_size"), [(300, 128), (45, 7), (9, 1), (100, 16)])
-@pytest.mark.parametrize(
-    ("make", "whole"),
-    [
-        (images, False),
-        (lambda n: images(n, blank_every=2), False),
-        (lambda n: images(n) - 0.5, True),
-        (scattered, True),
-        (lambda n: np.asfortranarray(scattered(n)), True),
-    ],
-    ids=["margins", "blank", "dense", "scattered", "Fortran order"],
-)
-def test_training_in_blocks_or_not_is_training_on_whole_batches(
-    dtype, tolerance, n, batch_size, make, whole
-):
-    X = make(n).astype(dtype)
-    assert (Columns.of(X).reach is None) == whole
-    rng = np.random.default_rng(3)
-    y = rng.integers(0, 3, n)
-    W, V = rng.normal(0, 0.3, (40, 6)).astype(dtype), rng.normal(0, 0.3, (6, 3)).astype(dtype)
-    b, c = np.zeros(6, dtype), np.zeros(3, dtype)
-    ours = [W.copy(), V.copy()], [b.copy(), c.copy()]
-    epochs = train(
-        X,
-        y,
-        *ours,
-        hidden=ACTIVATIONS["tanh"],
-        loss=cross_entropy,
-        learning_rate=0.3,
-        batch_size=batch_size,
-        max_epochs=2,
-        rng=np.random.default_rng(4),
-    )
-    losses = [stats.train_loss for stats in epochs]
-    # Gradient descent as a textbook has it, in float64 and on whole batches
-    W, V, b, c = (a.astype(np.float64) for a in (W, V, b, c))
-    order_rng, expected = np.random.default_rng(4), []
-    for _ in range(2):
-        order, total = order_rng.permutation(n), 0.0
-        for begin in range(0, n, batch_size):
-            rows = order[begin : begin + batch_size]
-            x, labels = X[rows].astype(np.float64), y[rows]
-            h = np.tanh(x @ W + b)
-            p = np.exp(h @ V + c)
-            p /= p.sum(axis=1, keepdims=True)
-            total -= np.log(p[np.arange(len(rows)), labels]).sum()
-            d = (p - np.eye(3)[labels]) / len(rows)
-            e = d @ V.T * (1 - h * h)
-            W, b = W - 0.3 * x.T @ e, b - 0.3 * e.sum(axis=0)
-            V, c = V - 0.3 * h.T @ d, c - 0.3 * d.sum(axis=0)
-        expected.append(total / n)
-    np.testing.assert_allclose(losses, expected, rtol=tolerance)
-    for found, wanted in zip(ours[0] + ours[1], [W, V, b, c], strict=True):
-        np.testing.assert_allclose(found, wanted, rtol=tolerance, atol=tolerance)

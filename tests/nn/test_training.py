@@ -8,9 +8,10 @@ import pytest
 from sklearn.metrics import accuracy_score, log_loss, mean_squared_error
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.utils import gen_batches
-from textbook import data, network
+from textbook import data, images, network, scattered
 
 from mlcore.nn.activations import ACTIVATIONS
+from mlcore.nn.columns import Columns
 from mlcore.nn.losses import cross_entropy, squared_error
 from mlcore.nn.training import evaluate, train
 
@@ -57,9 +58,38 @@ def start(X, y, weights, biases, loss, **changes):
     return train(X, y, weights, biases, **options | changes)
 
 
-def assert_same_parameters(weights, biases, mlp):
+def assert_same_parameters(weights, biases, mlp, tolerance=1e-10):
     for mine, theirs in zip(weights + biases, mlp.coefs_ + mlp.intercepts_, strict=True):
-        np.testing.assert_allclose(mine, theirs, rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(mine, theirs, rtol=tolerance, atol=tolerance / 100)
+
+
+def assert_same_trajectory(X, y, X_val, y_val, widths, activation, batch_size, tolerance=1e-10):
+    """Train in the dtype of `X`, and scikit-learn's classifier in float64, for three epochs."""
+    weights, biases = network([X.shape[1], *widths, CLASSES])
+    mlp = reference(MLPClassifier, X.astype(float), y, weights, biases, activation, RATE)
+    weights, biases = ([a.astype(X.dtype) for a in part] for part in (weights, biases))
+    kept = X.copy(), y.copy()
+    options = {"batch_size": batch_size, "rng": np.random.default_rng(5)}
+    options |= {"hidden": ACTIVATIONS[activation], "validation": (X_val, y_val)}
+    epochs = start(X, y, weights, biases, cross_entropy, **options)
+    rng = np.random.default_rng(5)
+    for epoch, stats in enumerate(epochs, start=1):
+        order, losses, correct = rng.permutation(len(X)), [], 0
+        for rows in gen_batches(len(X), batch_size):
+            x, labels = X[order[rows]].astype(float), y[order[rows]]
+            correct += np.sum(mlp.predict(x) == labels)
+            mlp.partial_fit(x, labels)
+            losses += [mlp.loss_] * len(x)
+        assert_same_parameters(weights, biases, mlp, tolerance)
+        assert stats.epoch == epoch
+        assert stats.train_loss == pytest.approx(np.mean(losses), rel=tolerance)
+        assert stats.train_accuracy == pytest.approx(correct / len(X), rel=1e-12)
+        val_loss = log_loss(y_val, mlp.predict_proba(X_val))
+        assert stats.val_loss == pytest.approx(val_loss, rel=tolerance)
+        assert stats.val_accuracy == pytest.approx(mlp.score(X_val, y_val), rel=1e-12)
+    assert epoch == 3
+    np.testing.assert_array_equal(X, kept[0])
+    np.testing.assert_array_equal(y, kept[1])
 
 
 @pytest.mark.parametrize("activation", SKLEARN_NAMES)
@@ -68,31 +98,28 @@ def assert_same_parameters(weights, biases, mlp):
     [(1, HIDDEN), (7, (1, 1)), (7, (6, 1, 4)), (11, (2, 2, 2, 2, 2, 2)), (N, HIDDEN), (100, (1,))],
 )
 def test_trajectory_of_a_classifier(activation, batch_size, widths):
-    X, y = data("cross_entropy", N, FEATURES, CLASSES)
-    weights, biases = network([FEATURES, *widths, CLASSES])
-    mlp = reference(MLPClassifier, X, y, weights, biases, activation, RATE)
-    X_val, y_val = data("cross_entropy", 2300, FEATURES, CLASSES, seed=1)
-    kept = X.copy(), y.copy()
-    options = {"batch_size": batch_size, "rng": np.random.default_rng(5)}
-    options |= {"hidden": ACTIVATIONS[activation], "validation": (X_val, y_val)}
-    epochs = start(X, y, weights, biases, cross_entropy, **options)
-    rng = np.random.default_rng(5)
-    for epoch, stats in enumerate(epochs, start=1):
-        order, losses, correct = rng.permutation(N), [], 0
-        for rows in gen_batches(N, batch_size):
-            x, labels = X[order[rows]], y[order[rows]]
-            correct += np.sum(mlp.predict(x) == labels)
-            mlp.partial_fit(x, labels)
-            losses += [mlp.loss_] * len(x)
-        assert_same_parameters(weights, biases, mlp)
-        assert stats.epoch == epoch
-        assert stats.train_loss == pytest.approx(np.mean(losses), rel=1e-10)
-        assert stats.train_accuracy == pytest.approx(correct / N, rel=1e-12)
-        assert stats.val_loss == pytest.approx(log_loss(y_val, mlp.predict_proba(X_val)), rel=1e-10)
-        assert stats.val_accuracy == pytest.approx(mlp.score(X_val, y_val), rel=1e-12)
-    assert epoch == 3
-    np.testing.assert_array_equal(X, kept[0])
-    np.testing.assert_array_equal(y, kept[1])
+    samples = data("cross_entropy", N, FEATURES, CLASSES)
+    further = data("cross_entropy", 2300, FEATURES, CLASSES, seed=1)
+    assert_same_trajectory(*samples, *further, widths, activation, batch_size)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 5e-5), (np.float64, 1e-10)])
+@pytest.mark.parametrize(("n", "batch_size"), [(300, 128), (45, 7), (9, 1), (100, 16)])
+@pytest.mark.parametrize(
+    ("make", "whole"),
+    [
+        (images, False),
+        (lambda n: images(n, blank_every=2), False),
+        (lambda n: images(n) - 0.5, True),
+        (scattered, True),
+        (lambda n: np.asfortranarray(scattered(n)), True),
+    ],
+    ids=["margins", "blank", "dense", "scattered", "Fortran order"],
+)
+def test_trajectory_in_blocks_or_not(dtype, tolerance, n, batch_size, make, whole):
+    X, y = make(n).astype(dtype), np.random.default_rng(3).permutation(np.arange(n) % CLASSES)
+    assert (Columns.of(X).reach is None) == whole
+    assert_same_trajectory(X, y, X, y, (6,), "tanh", batch_size, tolerance)
 
 
 @pytest.mark.parametrize("activation", SKLEARN_NAMES)
