@@ -1,19 +1,19 @@
 """Files: whole or absent, the same bytes for the same values, and refused when damaged."""
 
 import time
-import warnings
 from contextlib import suppress
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from mlcore import files
 from mlcore.errors import RetraceError
 from mlcore.training.weights import load_mlp, save_mlp
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 FLOATS = [0.1 + 0.2, 1 / 3, -1e-300, 5e-324, 1.7976931348623157e308, 123456789.12345679, 0.0]
 
@@ -21,12 +21,6 @@ FLOATS = [0.1 + 0.2, 1 / 3, -1e-300, 5e-324, 1.7976931348623157e308, 123456789.1
 def dataset():
     X = np.random.default_rng(0).normal(size=(40, 3))
     return X, np.arange(40) % 3
-
-
-def fit_mlp(model, X, y):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return model.fit(X, y)
 
 
 @pytest.fixture
@@ -156,7 +150,7 @@ def test_a_folder_stays_as_it_was_where_a_new_one_fails(folder, broken, monkeypa
 
 def write_mlp(path):
     X, y = dataset()
-    save_mlp(path, fit_mlp(MLPClassifier((4,), max_iter=2, random_state=0), X, y))
+    save_mlp(path, MLPClassifier((4,), max_iter=2, random_state=0).fit(X, y))
 
 
 WRITTEN = {
@@ -211,8 +205,7 @@ def test_arrays_of_objects_are_not_written(tmp_path):
 def test_mlp_comes_back_as_it_was(tmp_path, model_class, activation, sizes):
     X, y = dataset()
     shape = {"hidden_layer_sizes": sizes, "activation": activation}
-    model = model_class(**shape, max_iter=2, random_state=0)
-    fit_mlp(model, X.astype(np.float32), y)
+    model = model_class(**shape, max_iter=2, random_state=0).fit(X.astype(np.float32), y)
     save_mlp(tmp_path / "mlp.npz", model)
     back = load_mlp(tmp_path / "mlp.npz")
     assert back.activation == activation

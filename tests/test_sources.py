@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from servers import free_port
 
 from mlcore.config import compose
 from mlcore.data import sources
@@ -281,19 +282,6 @@ def test_interruption_leaves_nothing_and_can_be_repeated(use, out, folder, after
     fetched(out, folder)
 
 
-class Mirror(ThreadingHTTPServer):
-    """Serves `files` by name; `stall` holds the answers back until it is set."""
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.files, self.requested, self.missing_bytes = dict(PACKED), [], 0
-        self.stall = threading.Event()
-        self.stall.set()
-        self.source = Source("mirror", f"http://127.0.0.1:{self.server_port}/data/", "{}.gz")
-
-    def handle_error(self, *_): ...
-
-
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         self.server.requested.append(self.path)
@@ -309,7 +297,12 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def mirror(use):
-    server = Mirror()
+    """A server of `files`, by name, which waits with its answers until `stall` is set."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.files, server.requested, server.missing_bytes = dict(PACKED), [], 0
+    server.source = Source("mirror", f"http://127.0.0.1:{server.server_port}/data/", "{}.gz")
+    server.stall, server.handle_error = threading.Event(), lambda *_: None
+    server.stall.set()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     use(server.source)
@@ -348,10 +341,9 @@ def test_mirror_that_stalls(monkeypatch, mirror, out):
 
 
 def test_mirror_that_refuses_the_connection(use, out):
-    closed = Mirror()
-    closed.server_close()
-    use(closed.source)
-    assert f"mirror {closed.source.place}: no connection; " in refusal(out)
+    closed = Source("mirror", f"http://127.0.0.1:{free_port()}/", "{}.gz")
+    use(closed)
+    assert f"mirror {closed.place}: no connection; " in refusal(out)
 
 
 def tar_of(members, mode="w"):
