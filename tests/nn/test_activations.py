@@ -31,16 +31,19 @@ def test_function_is_the_textbook_formula_in_place_on_a_view(name, dtype, z, dig
     np.testing.assert_array_equal(buffer[n:], before[n:])
 
 
-@every_elementwise
-def test_gradient_is_the_numerical_derivative(name):
-    z = samples()
+@every_activation
+@both_floats
+def test_gradient_is_the_numerical_derivative_in_place_on_a_view(name, dtype):
+    z, upstream = samples((6, 5)) / 4, samples((6, 5), seed=1)
     z[np.abs(z) < 1e-3] = 1.0
-    upstream = samples(seed=1)
-    step = 1e-5
-    slope = (TEXTBOOK[name](z + step) - TEXTBOOK[name](z - step)) / (2 * step)
-    delta = upstream.copy()
-    ACTIVATIONS[name].gradient(TEXTBOOK[name](z), delta)
-    np.testing.assert_allclose(delta, upstream * slope, rtol=1e-6, atol=1e-9)
+    expected = central_differences(lambda: np.sum(TEXTBOOK[name](z) * upstream), z)
+    output, buffer = (a.astype(dtype) for a in (TEXTBOOK[name](z), np.tile(upstream, (2, 1))))
+    kept, before = output.copy(), buffer.copy()
+    assert ACTIVATIONS[name].gradient(output, buffer[:6]) is None
+    digits = 1e-6 if dtype == np.float64 else 1e-5
+    np.testing.assert_allclose(buffer[:6], expected, rtol=digits, atol=digits / 100)
+    np.testing.assert_array_equal(buffer[6:], before[6:])
+    np.testing.assert_array_equal(output, kept)
 
 
 @every_activation
@@ -64,31 +67,9 @@ def test_gradient_at_zero_and_far_out(name, dtype):
     np.testing.assert_allclose(delta, [[3 * left, 3 * at_zero, 3 * at_zero, 3 * right]], rtol=1e-6)
 
 
-def test_softmax_gradient_is_the_numerical_derivative():
-    z, upstream = samples((6, 5)) / 4, samples((6, 5), seed=1)
-    expected = central_differences(lambda: np.sum(TEXTBOOK["softmax"](z) * upstream), z)
-    delta = upstream.copy()
-    ACTIVATIONS["softmax"].gradient(TEXTBOOK["softmax"](z), delta)
-    np.testing.assert_allclose(delta, expected, rtol=1e-6, atol=1e-9)
-
-
 @both_floats
 def test_softmax_gradient_at_extreme_inputs(dtype):
     output = np.array([[1.0, 0.0, 0.0], [0.5, 0.5, 0.0]], dtype)
     delta = np.array([[3.0, 5.0, 7.0], [3.0, 5.0, 7.0]], dtype)
     ACTIVATIONS["softmax"].gradient(output, delta)
     np.testing.assert_array_equal(delta, [[0.0, 0.0, 0.0], [-0.5, 0.5, 0.0]])
-
-
-@every_activation
-@both_floats
-def test_gradient_changes_only_the_delta_and_keeps_its_dtype(name, dtype):
-    output = TEXTBOOK[name](samples()).astype(dtype)
-    kept = output.copy()
-    buffer = samples(seed=1).astype(dtype)
-    before = buffer.copy()
-    assert ACTIVATIONS[name].gradient(output[:25], buffer[:25]) is None
-    assert buffer.dtype == dtype
-    np.testing.assert_array_equal(output, kept)
-    np.testing.assert_array_equal(buffer[25:], before[25:])
-    assert (name == "identity") == np.array_equal(buffer[:25], before[:25])

@@ -69,7 +69,6 @@ def test_initial_weights_do_not_depend_on_the_order_of_the_samples():
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-10)
 
 
-# Without inputs every ReLU stays off: the output biases see nothing but the order of the labels
 @both_floats
 @pytest.mark.parametrize("init_scale", [1.0, 3.0])
 @pytest.mark.parametrize(
@@ -101,6 +100,7 @@ def test_biases_may_have_a_scheme_of_their_own():
     assert np.abs(model.weights_[0]).max() < 1e-12
 
 
+# Without inputs every ReLU stays off: the output biases see nothing but the order of the labels
 def test_order_of_the_samples_does_not_depend_on_the_initial_weights():
     X, y = np.zeros((30, 4)), np.arange(30) % 3
     networks = [{}, {"hidden_layer_sizes": (3,)}, {"weight_init": "zero"}]
