@@ -35,7 +35,7 @@ class Contribution:
         self.edit("conf/config.yaml", "experiment: report", "experiment: smoke")
         self.edit("conf/config.yaml", "tracking: mlflow", "tracking: 'off'")
         self.shell("python -m mlcore.config")
-        self.shell("git init -q && git add -A && git -c user.name=t -c user.email=t@t commit -qm t")
+        project.commit()
 
     def edit(self, path, old, new):
         text = (self.root / path).read_text()

@@ -1,7 +1,5 @@
 """The blocks that a batch is taken apart into."""
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 from textbook import images, scattered
@@ -93,18 +91,6 @@ def test_equals_stay_in_their_order():
     chosen = rng.permutation(300)
     order, _ = columns.batch(chosen, UNUSED)
     assert order.tolist() == sorted(chosen, key=lambda sample: columns.reach[sample])
-
-
-@pytest.mark.parametrize("n", [CHUNK - 1, CHUNK, CHUNK + 1])
-def test_columns_are_those_of_the_data_most_used_first(n):
-    X = images(n)
-    columns = Columns.by_use(X)
-    counts = (X != 0).sum(axis=0)
-    assert all(counts[a] >= counts[b] > 0 for a, b in pairwise(columns.used))
-    np.testing.assert_array_equal(columns.values, X[:, columns.used])
-    for row, reach in zip(columns.values, columns.reach, strict=True):
-        assert not row[reach:].any()
-        assert reach == 0 or row[reach - 1] != 0
 
 
 @pytest.mark.parametrize("n", [1, 20, CHUNK - 1, CHUNK, 5 * CHUNK + 3])
