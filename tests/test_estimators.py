@@ -358,3 +358,9 @@ def test_diverging_weights_are_an_error_of_their_own(images):
     model = ObservedMLPRegressor(**params(solver="sgd", learning_rate_init=1e30))
     with pytest.raises(FloatingPointError, match="diverged"):
         model.fit(*images["train"], validation=images["val"])
+
+
+def test_other_errors_stay_what_they_are(digits):
+    X, y = digits["train"]
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        ObservedMLPClassifier(**params()).fit(X, y[1:])
