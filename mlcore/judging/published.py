@@ -87,12 +87,9 @@ def printed_in(tree: Any, path: str = "") -> Iterator[Printed]:
         raise ValueError(f"{path}: std should be sd")
     if isinstance(tree, Mapping) and "mean" in tree and set(tree) <= {"mean", "sd", "runs"}:
         yield from _mean(tree, path)
-    elif isinstance(tree, Mapping):
-        for key, value in tree.items():
-            yield from printed_in(value, f"{path}.{key}".lstrip("."))
-    elif isinstance(tree, list):
-        for place, value in enumerate(tree):
-            yield from printed_in(value, f"{path}[{place}]")
+    elif isinstance(tree, Mapping | list):
+        for inner, value in _parts(tree, path):
+            yield from printed_in(value, inner)
     elif isinstance(tree, str) and NUMBER.fullmatch(tree):
         yield _printed(path, Decimal(tree))
     elif isinstance(tree, str) and (found := NUMBER.match(tree)) and MORE.match(tree, found.end()):
@@ -131,41 +128,34 @@ def _mean(leaf: Mapping[str, Any], path: str) -> Iterator[Printed]:
 
 
 def numbers_of(summary: Any, path: str = "") -> Iterator[Printed]:
-    """Give every number of what `compare` made; raises ValueError if it holds something else."""
+    """Give every number of what `compare` made."""
     if isinstance(summary, Mapping) and set(summary) == {"ours", "published"}:
         yield Printed(path, summary["published"], summary["ours"])
-    elif isinstance(summary, Mapping):
-        for key, value in summary.items():
-            yield from numbers_of(value, f"{path}.{key}".lstrip("."))
-    elif isinstance(summary, list):
-        for place, value in enumerate(summary):
-            yield from numbers_of(value, f"{path}[{place}]")
     else:
-        raise ValueError(f"{path or 'the summary'} holds {summary!r}, not ours and published")
+        for inner, value in _parts(summary, path):
+            yield from numbers_of(value, inner)
 
 
-def compare(published: Any, ours: Any, path: str = "") -> Any:
+def _parts(tree: Mapping[str, Any] | list[Any], path: str) -> Iterator[tuple[str, Any]]:
+    """Give what a mapping or a list holds, by path."""
+    if isinstance(tree, Mapping):
+        yield from ((f"{path}.{key}".lstrip("."), value) for key, value in tree.items())
+    else:
+        yield from ((f"{path}[{place}]", value) for place, value in enumerate(tree))
+
+
+def compare(published: Any, ours: Any) -> Any:
     """Replace each number of the published layout by ``{"ours": ..., "published": ...}``.
 
     Both are mappings and lists, nested alike, with None in `ours` where we have no number, for
-    example because the grid was narrowed. Raises ValueError if they differ; `path` says where.
+    example because the grid was narrowed. Raises ValueError for numbers that one side alone has.
     """
-    if ours is not None and (mine := _layout(ours)) != (theirs := _layout(published)):
-        raise ValueError(f"{path or 'numbers'}: ours are {mine}, published {theirs}")
     if isinstance(published, Mapping):
-        return {
-            key: compare(value, ours and ours[key], f"{path}.{key}".lstrip("."))
-            for key, value in published.items()
-        }
+        ours = dict.fromkeys(published) if ours is None else ours
+        if alone := published.keys() ^ ours.keys():
+            raise ValueError(f"only published, or only ours: {sorted(alone)}")
+        return {key: compare(value, ours[key]) for key, value in published.items()}
     if isinstance(published, list):
-        return [
-            compare(value, ours and ours[i], f"{path}[{i}]") for i, value in enumerate(published)
-        ]
+        ours = [None] * len(published) if ours is None else ours
+        return [compare(value, mine) for value, mine in zip(published, ours, strict=True)]
     return {"ours": ours, "published": published}
-
-
-def _layout(tree: Any) -> Any:
-    """Give the keys of a mapping, or how many values a list holds."""
-    if isinstance(tree, Mapping):
-        return sorted(tree, key=str)
-    return f"{len(tree)} values" if isinstance(tree, list) else "no such values"
