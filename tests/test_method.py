@@ -11,7 +11,7 @@ from scipy import stats
 from docs import build
 from mlcore.judging import joint
 from mlcore.judging.claims import judge_statement, parse
-from mlcore.judging.numbers import Evidence, Number, compare_with_interval
+from mlcore.judging.numbers import Evidence, Number, by_interval
 from mlcore.judging.rules import read_rules
 from mlcore.judging.statistics import (
     departure,
@@ -83,11 +83,9 @@ def test_the_verdicts():
     rows = build.table(TEXT, "printed")
     assert len(rows) == 4
     for printed, tolerance, verdict, because in rows:
-        found, _ = compare_with_interval(
-            float(printed), RUNS.mean(), interval, tolerance=float(tolerance)
-        )
+        number = Number("a", "trained", float(printed), None, 4, tolerance=float(tolerance))
         distance = f"{abs(float(printed) - RUNS.mean()):.4f}"
-        assert found == verdict
+        assert by_interval(number, RUNS.mean(), interval).verdict == verdict
         assert (resolution if "inside" in because else distance) in because
 
 

@@ -261,18 +261,6 @@ def test_a_number_without_a_rule_is_an_error():
         RULES.rule_for("mnist.new")
 
 
-@pytest.mark.parametrize(
-    ("summary", "says"),
-    [
-        ({"mnist_grid": {"test_accuracy": {"tanh": {"normal": pair("many", 0.97)}}}},
-         r"^mnist_grid\.test_accuracy\.tanh\.normal: ours is 0.97, published 'many'"),
-    ],
-)  # fmt: skip
-def test_what_is_no_number_is_named(summary, says):
-    with pytest.raises((ValueError, RetraceError), match=says):
-        judge_all(summary, replicates("network", "x", []))
-
-
 def test_the_table_of_parts_and_the_rules_tell_the_same():
     """Digits, and the training that a number is of."""
     published = read_yaml(ROOT / "metrics" / "published.yaml")

@@ -175,10 +175,7 @@ def row_of(number: Mapping[str, Any]) -> dict[str, Any]:
 def number_of(printed: Printed, rule: Rule) -> Number:
     """Give a number that is not judged yet; raises RetraceError for a word in its place."""
     path, value, ours = printed.path, printed.value, printed.ours
-    numeric = isinstance(value, int | float), isinstance(ours, int | float)
-    if ours is not None and numeric[0] != numeric[1]:
-        raise RetraceError(f"{path}: ours is {ours!r}, published {value!r}")
-    if isinstance(rule, Trained | Exact) and not numeric[0]:
+    if isinstance(rule, Trained | Exact) and not isinstance(value, int | float):
         raise RetraceError(f"published.yaml: {path}={value!r} should be a number")
     told = getattr(rule, "decimals", None)
     return Number(
@@ -189,24 +186,20 @@ def number_of(printed: Printed, rule: Rule) -> Number:
         decimals=printed.decimals if told is None else told,
         printed_runs=printed.runs,
         of_sd=printed.of_sd,
-        difference=ours - value if numeric[1] else None,
+        difference=ours - value if isinstance(ours, int | float) else None,
     )
 
 
 def judge_number(
-    number: Number, rule: Rule, evidence: Evidence, shared: Spread | None = None
+    number: Number, rule: Exact | Trained | Choice, evidence: Evidence, shared: Spread | None = None
 ) -> Number:
     """Judge a number by its rule; `shared` is the spread pooled with that of similar numbers."""
     if isinstance(rule, Trained):
-        judge_it = judge_sd if number.of_sd else judge_by_runs
-        judged = judge_it(number, rule, evidence, shared)
+        judged = judge_trained(number, rule, evidence, shared)
         return judge_by_score(judged, evidence.scored.get(number.path))
     if isinstance(rule, Choice):
         return judge_choice(number, rule, evidence)
-    if number.ours is None:
-        return number
-    assert isinstance(rule, Exact)
-    return judge_exact(number, rule)
+    return number if number.ours is None else judge_exact(number, rule)
 
 
 def judge_exact(number: Number, rule: Exact) -> Number:
@@ -270,21 +263,39 @@ def judge_by_score(number: Number, scored: float | None) -> Number:
     return replace(number, verdict=verdict, by_runs=number.verdict, reason=reason)
 
 
-def judge_by_runs(
+def judge_trained(
     number: Number, rule: Trained, evidence: Evidence, shared: Spread | None
 ) -> Number:
-    """Judge a number that varies from run to run."""
-    published, rules, k = number.published, evidence.rules, number.printed_runs
-    values = replicates(number.path, evidence)
-    tolerance, n = rule.tolerance_for(published), len(values)
-    number = replace(number, tolerance=tolerance, n=n, values=values.tolist())
-    if n < rules.min_replicates:
-        return replace(number, reason=too_few_of(number.path, rule, n, evidence))
-    own, mean = spread_of(values), float(values.mean())
+    """Judge a number that varies from run to run, or the standard deviation printed beside it."""
+    rules, path = evidence.rules, number.path.removesuffix(SD) if number.of_sd else number.path
+    values = replicates(path, evidence)
+    number = replace(number, n=len(values))
+    if not number.of_sd:
+        tolerance = rule.tolerance_for(number.published)
+        number = replace(number, tolerance=tolerance, values=values.tolist())
+    if number.n < rules.min_replicates:
+        name = rule.runs_of(path)
+        few = rule.of_several or evidence.knows(name)
+        return replace(number, reason=too_few(number.n, rules) if few else evidence.lacks(name))
+    if number.of_sd:
+        return judge_sd(number, values, shared, rules.level)
+    return judge_by_runs(number, rule, values, shared, rules.level)
+
+
+def judge_by_runs(
+    number: Number, rule: Trained, values: Series, shared: Spread | None, level: float
+) -> Number:
+    """Judge a number of which there are runs enough."""
+    published, k, own, mean = (
+        number.published,
+        number.printed_runs,
+        spread_of(values),
+        values.mean(),
+    )
     low, high = float(values.min()), float(values.max())
     number = replace(
         number,
-        mean=mean,
+        mean=float(mean),
         sd=own.sd,
         lowest=low,
         highest=high,
@@ -294,27 +305,19 @@ def judge_by_runs(
     if rule.spread in ("mode", "range") and k > 1:
         raise RetraceError(f"{number.path}: spread={rule.spread} is not for means of runs; own is")
     if rule.spread == "mode":
-        return by_mode(number, values, rules.level)
+        return by_mode(number, values, level)
     if rule.spread != "range":
-        low, high = further_run(values, shared or own, rules.level, k)
+        low, high = further_run(values, shared or own, level, k)
         z, p = departure(published, values, shared or own, number.half_unit, k)
         number = replace(number, z=z, p=p)
     interval = Interval(low - number.half_unit, high + number.half_unit)
-    digits = min(max(4, number.decimals), 8)
-    verdict, reason = compare_with_interval(published, mean, interval, tolerance, k, digits)
-    half = (interval.high - interval.low) / 2
-    return replace(number, verdict=verdict, reason=reason, interval=interval, resolution=half)
+    return by_interval(number, float(mean), interval)
 
 
-def judge_sd(number: Number, rule: Trained, evidence: Evidence, shared: Spread | None) -> Number:
+def judge_sd(number: Number, values: Series, shared: Spread | None, level: float) -> Number:
     """Judge the standard deviation that is printed beside a mean of several runs."""
-    values = replicates(number.path.removesuffix(SD), evidence)
-    number = replace(number, n=len(values))
-    if number.n < evidence.rules.min_replicates:
-        path = number.path.removesuffix(SD)
-        return replace(number, reason=too_few_of(path, rule, number.n, evidence))
     own = spread_of(values)
-    low, high = further_sd(shared or own, number.printed_runs, evidence.rules.level)
+    low, high = further_sd(shared or own, number.printed_runs, level)
     interval = Interval(max(0.0, low - number.half_unit), high + number.half_unit)
     inside = interval.holds(number.published)
     return replace(
@@ -333,44 +336,44 @@ def by_mode(number: Number, values: Series, level: float) -> Number:
     mode = float(rounded.mode()[0])
     same = int((abs(rounded - number.published) <= number.half_unit).sum())
     share = wilson_interval(same, len(values), level)
+    verdict = by_share(same, share, abs(mode - number.published), number.tolerance or 0.0)
     reason = f"{same} of {len(values)} runs give {number.published}"
-    if share.low > 0.5:
-        verdict = REPRODUCED
-    elif same:
-        verdict = CONSISTENT
-    elif within(abs(mode - number.published), number.tolerance or 0.0):
-        verdict = IMMATERIAL
-    else:
-        verdict, reason = NOT_REPRODUCED, f"{reason}; most give {mode}"
+    if verdict == NOT_REPRODUCED:
+        reason += f"; most give {mode}"
     return replace(number, verdict=verdict, reason=reason)
 
 
-def compare_with_interval(
-    published: float,
-    mean: float,
-    interval: Interval,
-    tolerance: float,
-    k: int = 1,
-    digits: int = 4,
-) -> tuple[str, str]:
-    """Give the verdict on a number with replicates enough, and the reason, with so many digits."""
+def by_share(same: int, share: Interval, distance: float, tolerance: float) -> str:
+    """Give the verdict by how many runs are as printed, their share, and how far off the others."""
+    if share.low > 0.5:
+        return REPRODUCED
+    if same:
+        return CONSISTENT
+    return IMMATERIAL if within(distance, tolerance) else NOT_REPRODUCED
+
+
+def by_interval(number: Number, mean: float, interval: Interval) -> Number:
+    """Judge a number by the interval of a further run, or mean of runs, and our runs' mean."""
+    published, k, tolerance = number.published, number.printed_runs, number.tolerance or 0.0
     half, distance = (interval.high - interval.low) / 2, abs(published - mean)
+    digits = min(max(4, number.decimals), 8)
     where = _written(interval, digits)
     if interval.holds(published):
-        if within(half, tolerance):
-            return REPRODUCED, f"inside {where}"
-        those = "one printed run" if k == 1 else f"the mean of {k} printed runs"
-        return (
-            CONSISTENT,
-            f"inside {where}; {those} could have shown a departure of {half:.{digits}f}",
-        )
-    if within(distance, tolerance):
-        return IMMATERIAL, f"outside {where}, but within {tolerance:.4g} of the mean"
-    reason = f"outside {where}, and {distance:.{digits}f} from the mean"
-    small, large = sorted((abs(published), abs(mean)))
-    if small <= 1 < large and 50 < large / (small or 1) < 200:
-        reason += f", {mean:g}: is one of them in per cent?"
-    return NOT_REPRODUCED, reason
+        verdict, reason = REPRODUCED, f"inside {where}"
+        if not within(half, tolerance):
+            those = "one printed run" if k == 1 else f"the mean of {k} printed runs"
+            verdict = CONSISTENT
+            reason += f"; {those} could have shown a departure of {half:.{digits}f}"
+    elif within(distance, tolerance):
+        verdict = IMMATERIAL
+        reason = f"outside {where}, but within {tolerance:.4g} of the mean"
+    else:
+        verdict = NOT_REPRODUCED
+        reason = f"outside {where}, and {distance:.{digits}f} from the mean"
+        small, large = sorted((abs(published), abs(mean)))
+        if small <= 1 < large and 50 < large / (small or 1) < 200:
+            reason += f", {mean:g}: is one of them in per cent?"
+    return replace(number, verdict=verdict, reason=reason, interval=interval, resolution=half)
 
 
 def _written(interval: Interval, digits: int) -> str:
@@ -394,14 +397,11 @@ def judge_choice(number: Number, rule: Choice, evidence: Evidence) -> Number:
         return replace(number, reason=f"{which} of the candidates that are replicated have it")
     chosen = int(has_it[scores.to_numpy().argmax(axis=1)].sum())
     interval = wilson_interval(chosen, len(scores), rules.level)
-    verdict, reason = NOT_REPRODUCED, f"chosen by {chosen} of {len(scores)} draws"
     lead = scores.max(axis=1).mean() - scores.loc[:, has_it].max(axis=1).mean()
-    if interval.low > 0.5:
-        verdict = REPRODUCED
-    elif chosen:
-        verdict = CONSISTENT
-    elif within(lead, rule.tolerance):
-        verdict, reason = IMMATERIAL, f"{reason}; the best with it is {lead:.4f} behind"
+    verdict = by_share(chosen, interval, lead, rule.tolerance)
+    reason = f"chosen by {chosen} of {len(scores)} draws"
+    if verdict == IMMATERIAL:
+        reason += f"; the best with it is {lead:.4f} behind"
     choice = {"chosen": chosen, "n": len(scores), "interval": list(interval)}
     return replace(number, verdict=verdict, reason=reason, choice=choice)
 
@@ -409,14 +409,6 @@ def judge_choice(number: Number, rule: Choice, evidence: Evidence) -> Number:
 def too_few(n: int, rules: Rules) -> str:
     """Say why replicates say nothing."""
     return f"too few replicates: {n}, where {rules.min_replicates} are needed"
-
-
-def too_few_of(path: str, rule: Measured, n: int, evidence: Evidence) -> str:
-    """Say why the replicates of a number say nothing: perhaps no run has that name."""
-    name = rule.runs_of(path)
-    if rule.of_several or evidence.knows(name):
-        return too_few(n, evidence.rules)
-    return evidence.lacks(name)
 
 
 def counts(numbers: Sequence[Number]) -> dict[str, dict[str, int]]:
