@@ -13,8 +13,7 @@ from mlcore.errors import RetraceError
 from mlcore.files import atomic_path, read_table
 from mlcore.judging.claims import Claim, parse_quantity, read_claims, statements_of
 from mlcore.judging.curves import with_measures
-from mlcore.judging.joint import renamed
-from mlcore.judging.numbers import KEY, Evidence, check_key
+from mlcore.judging.numbers import KEY, Evidence, check_key, renamed
 from mlcore.judging.published import Printed, read_published
 from mlcore.judging.rules import Measured, Rules, read_rules
 

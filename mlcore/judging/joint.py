@@ -1,7 +1,6 @@
 """Several numbers together: each may look fine where all of them cannot be."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from itertools import combinations
 from math import hypot
 from typing import Any
@@ -11,7 +10,7 @@ import pandas as pd
 from scipy import stats
 
 from mlcore.judging.numbers import Evidence, Number, replicates, spreads_of
-from mlcore.judging.rules import Joint, Measured, Rule, Rules, Trained
+from mlcore.judging.rules import Joint, Rule, Rules, Trained
 from mlcore.judging.statistics import (
     Interval,
     Series,
@@ -25,45 +24,27 @@ MIN_JOINT = 6
 """Runs that a covariance needs."""
 
 
-@dataclass(frozen=True)
-class Contrast:
-    """A difference between two printed numbers of one metric, and what our runs say of it."""
-
-    metric: str  # beginning of the numbers' paths
-    first: str  # less the second is the difference
-    second: str
-    published: float
-    mean: float  # of our runs, each the difference of two on the same images
-    interval: Interval  # for one further run, the roundings of both printed numbers included
-    z: float | None
-    p: float | None
-
-
 def judge_jointly(numbers: Sequence[Number], evidence: Evidence) -> dict[str, dict[str, Any]]:
     """Judge the numbers of each joint rule together, and the differences between them.
 
     By the rule's name come "numbers", the paths taken in; "left_out", paths of numbers that do not
     vary, or not as a normal distribution does; "chi2", "df" and "p"; for paired numbers "rank",
     where the printed values' chi-square stands among those of our own runs, each judged by the
-    others; "n", runs that have all numbers; "contrasts", see `Contrast`; "protocols", see
-    `compare`.
+    others; "n", runs that have all numbers; "contrasts", see there; "protocols", see `compare`.
     """
-    return {
-        name: _judge(joint, [n for n in numbers if joint.takes(n.path)], evidence)
-        for name, joint in evidence.rules.joint.items()
-    }
-
-
-def _judge(joint: Joint, numbers: Sequence[Number], evidence: Evidence) -> dict[str, Any]:
-    taken = [number for number in numbers if number.p is not None]
-    runs = {number.path: replicates(number.path, evidence) for number in taken}
-    return {
-        "numbers": [number.path for number in taken],
-        "left_out": [number.path for number in numbers if number.p is None],
-        "contrasts": [asdict(c) for c in contrasts(joint, numbers, evidence)],
-        "protocols": compare(joint, numbers, evidence),
-        **together(joint, taken, runs, evidence.rules),
-    }
+    found = {}
+    for name, joint in evidence.rules.joint.items():
+        of_joint = [number for number in numbers if joint.takes(number.path)]
+        taken = [number for number in of_joint if number.p is not None]
+        runs = {number.path: replicates(number.path, evidence) for number in taken}
+        found[name] = {
+            "numbers": [number.path for number in taken],
+            "left_out": [number.path for number in of_joint if number.p is None],
+            "contrasts": contrasts(joint, of_joint, evidence),
+            "protocols": compare(joint, of_joint, evidence),
+            **together(joint, taken, runs, evidence.rules),
+        }
+    return found
 
 
 def together(
@@ -130,35 +111,28 @@ def compare(joint: Joint, numbers: Sequence[Number], evidence: Evidence) -> list
     Gives for each "protocol", and what `together` gives. The one that the numbers depart from least
     comes first; protocols that have not been run come last, with None.
     """
-    rules, rows = evidence.rules, []
-    taken = [number for number in numbers if _normal(rules.rule_for(number.path), number)]
+    taken = [n for n in numbers if not n.of_sd and _normal(evidence.rules.rule_for(n.path))]
+    rows = []
     for protocol, replaced in joint.protocols.items():
-        runs = {n.path: _otherwise(n.path, replaced, evidence) for n in taken}
-        rows.append({"protocol": protocol} | together(joint, taken, runs, rules))
+        runs = {number.path: replicates(number.path, evidence, replaced) for number in taken}
+        rows.append({"protocol": protocol} | together(joint, taken, runs, evidence.rules))
     return sorted(rows, key=lambda row: (row["chi2"] is None, row["chi2"]))
 
 
-def _normal(rule: Rule, number: Number) -> bool:
-    """Say whether a number's runs are taken for normally distributed."""
-    return isinstance(rule, Trained) and rule.spread in ("own", "pooled") and not number.of_sd
+def _normal(rule: Rule) -> bool:
+    """Say whether runs are taken for normally distributed."""
+    return isinstance(rule, Trained) and rule.spread in ("own", "pooled")
 
 
-def renamed(name: str, replaced: Mapping[str, str]) -> str:
-    """Name the runs of a protocol in place of others."""
-    part = next((part for part in replaced if part in name), "")
-    return name.replace(part, replaced[part]) if part else name
+def contrasts(joint: Joint, numbers: Sequence[Number], evidence: Evidence) -> list[dict[str, Any]]:
+    """Judge the differences between the numbers of each metric, two by two.
 
-
-def _otherwise(path: str, replaced: Mapping[str, str], evidence: Evidence) -> Series:
-    rule = evidence.rules.rule_for(path)
-    assert isinstance(rule, Measured)  # it has runs
-    name = renamed(rule.runs_of(path), replaced)
-    return evidence.of(name, rule.metric) if evidence.knows(name) else pd.Series(dtype=float)
-
-
-def contrasts(joint: Joint, numbers: Sequence[Number], evidence: Evidence) -> list[Contrast]:
-    """Judge the differences between the numbers of each metric, two by two."""
-    found = []
+    Gives "metric", the beginning of the numbers' paths; "first" and "second", of which the second
+    is taken away; "published"; the "mean" of our runs, each the difference of two on the same
+    images; the "interval" for one further run, the roundings of both printed numbers included; "z"
+    and "p".
+    """
+    found, level = [], evidence.rules.level
     by_path = {number.path: number for number in numbers}
     for metric in dict.fromkeys(path.rpartition(".")[0] for path in by_path):
         for first, second in combinations(joint.contrasts, 2):
@@ -170,12 +144,20 @@ def contrasts(joint: Joint, numbers: Sequence[Number], evidence: Evidence) -> li
             if len(differences) < evidence.rules.min_replicates:
                 continue
             published = float(one.published) - float(other.published)
-            spread = spread_of(differences)
-            k = min(one.printed_runs, other.printed_runs)
-            low, high = further_run(differences, spread, evidence.rules.level, k)
+            spread, k = spread_of(differences), min(one.printed_runs, other.printed_runs)
+            low, high = further_run(differences, spread, level, k)
             rounding, both = one.half_unit + other.half_unit, hypot(one.half_unit, other.half_unit)
-            interval = Interval(low - rounding, high + rounding)
             z, p = departure(published, differences, spread, both, k)
-            mean = float(np.mean(differences))
-            found.append(Contrast(metric, first, second, published, mean, interval, z, p))
+            found.append(
+                {
+                    "metric": metric,
+                    "first": first,
+                    "second": second,
+                    "published": published,
+                    "mean": float(np.mean(differences)),
+                    "interval": Interval(low - rounding, high + rounding),
+                    "z": z,
+                    "p": p,
+                }
+            )
     return found

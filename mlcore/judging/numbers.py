@@ -216,21 +216,30 @@ def judge_exact(number: Number, rule: Exact) -> Number:
     return replace(number, verdict=verdict, reason=reason, tolerance=tolerance)
 
 
-def replicates(path: str, evidence: Evidence) -> Series:
-    """Give the replicates of a number, one value per seed; none if it is not of runs."""
+def replicates(path: str, evidence: Evidence, replaced: Mapping[str, str] | None = None) -> Series:
+    """Give the replicates of a number, one value per seed; none if it is not of runs.
+
+    Those of another protocol where parts of their names are `replaced`.
+    """
     rule = evidence.rules.rule_for(path)
     if not isinstance(rule, Measured):
         return pd.Series(dtype=float)
-    name = rule.runs_of(path)
-    if not rule.of_several:
-        if not evidence.names and not evidence.knows(name):
-            return pd.Series(dtype=float)  # the runs of a folder come one by one
-        try:
-            return evidence.of(name, rule.metric)
-        except RetraceError as error:
-            raise RetraceError(f"{path}: {error}") from None
-    scores = candidates(evidence.runs, name, rule.metric)
-    return scores.max(axis=1) if rule.better == "higher" else scores.min(axis=1)
+    name = renamed(rule.runs_of(path), replaced or {})
+    if rule.of_several:
+        scores = candidates(evidence.runs, name, rule.metric)
+        return scores.max(axis=1) if rule.better == "higher" else scores.min(axis=1)
+    if not evidence.names and not evidence.knows(name):
+        return pd.Series(dtype=float)  # the runs of a folder come one by one
+    try:
+        return evidence.of(name, rule.metric)
+    except RetraceError as error:
+        raise RetraceError(f"{path}: {error}") from None
+
+
+def renamed(name: str, replaced: Mapping[str, str]) -> str:
+    """Name the runs of a protocol in place of others."""
+    part = next((part for part in replaced if part in name), "")
+    return name.replace(part, replaced[part]) if part else name
 
 
 def spreads_of(runs: Mapping[str, Series], rules: Rules) -> dict[str, Spread]:
