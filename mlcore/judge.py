@@ -7,6 +7,7 @@ docs/your_study.md begins with a table in a PDF.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,10 +40,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(argv)
     try:
         if asked.init:
-            return _init(asked.folder)
+            for path in folder.propose(asked.folder):
+                print(f"wrote {path}")
+            print("Read rules.yaml, fill in runs.csv, then judge.")
+            return 0
         if asked.mlflow:
             _fetch(asked.folder / "runs.csv", asked)
         return _judge(asked.folder, html=asked.html)
+    except BrokenPipeError:  # `| head` has seen enough; Python writes what is left as it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except RetraceError as error:
         print(f"error: {error}", file=sys.stderr)
     except OSError as error:
@@ -62,13 +68,6 @@ def _fetch(path: Path, asked: argparse.Namespace) -> None:
     folder.checked_runs(runs, asked.mlflow)
     write_table(path, runs.to_dict("records"))
     print(f"wrote {path}: {len(runs)} runs of {asked.experiment}")
-
-
-def _init(study: Path) -> int:
-    for path in folder.propose(study):
-        print(f"wrote {path}")
-    print("Read rules.yaml, fill in runs.csv, then judge.")
-    return 0
 
 
 def _judge(study: Path, *, html: bool) -> int:
@@ -91,6 +90,7 @@ def _judge(study: Path, *, html: bool) -> int:
         *report.claim_lines(verdict),
         f"Written to {study}: {', '.join(names)}",
         sep="\n",
+        flush=True,
     )
     return FAILED if report.failed(verdict) else 0
 

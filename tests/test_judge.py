@@ -1,8 +1,10 @@
 """Any study in a folder, from what was printed to a verdict."""
 
+import os
 import re
 import runpy
 import shutil
+import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -148,6 +150,7 @@ def put(name, text):
             [CLAIMS[0] | {"statements": ["accuracy(mpl) > 0.9"]}])),
          "accuracy(mpl): there is no run mpl; did you mean mlp?"),
         (lambda f: runs_of().drop(columns="seed").to_csv(f / "runs.csv"), "no column seed"),
+        (lambda f: runs_of().to_csv(f / "runs.csv", sep=";"), "separated by semicolons"),
         (lambda f: pd.concat([runs_of(), runs_of()]).to_csv(f / "runs.csv"),
          "svm with seed 1 is there twice"),
         (lambda f: runs_of()[:0].to_csv(f / "runs.csv"), "runs.csv: it has no run"),
@@ -176,6 +179,15 @@ def test_values_that_are_none_are_named(study, capsys, value, says):
     runs.to_csv(study / "runs.csv", index=False)
     assert main([str(study)]) == 1
     assert says in capsys.readouterr().err
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(study):
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "mlcore.judge", study]
+    with os.fdopen(write) as pipe:
+        done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, check=False)
+    assert (done.stderr, (study / "verdict.json").exists()) == (b"", True)
 
 
 def test_runs_that_nothing_asks_for_are_told(study, capsys):

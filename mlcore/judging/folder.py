@@ -31,31 +31,42 @@ def read_study(folder: Path) -> tuple[list[Printed], Evidence, list[Claim]]:
     Of curves.csv ("name", "seed", "epoch", "train_loss", "val_loss", "val_accuracy"), if it is
     there, claims get the measures of `curves.describe`. Raises RetraceError for what is wrong.
     """
-    for name, remedy in NEEDED.items():
-        _check_there(folder / name, remedy)
-    runs = read_runs(folder / "runs.csv")
+    _check_there(folder, *NEEDED)
+    source = folder / "runs.csv"
+    runs = checked_runs(read_table(source, text=KEY[:1]), str(source))
     if (curves := folder / "curves.csv").is_file():
         runs = with_measures(runs, read_table(curves, text=KEY[:1]), KEY)
     claims = folder / "claims.yaml"
     printed, rules = read_published(folder / "published.yaml"), read_rules(folder / "rules.yaml")
-    _check_joint(folder / "rules.yaml", rules, [one.path for one in printed])
+    _check_joint(folder / "rules.yaml", rules, printed)
     for metric in {rule.metric for rule in rules.numbers if isinstance(rule, Measured)} & {*runs}:
         partly = runs.groupby("name")[metric].transform("count") > 0
         missing = runs[runs[metric].isna() & partly]
         if len(missing):
             lacking = f"{_told(missing)} has no {metric}; fill it in, or leave out the row"
-            raise RetraceError(f"{folder / 'runs.csv'}: {lacking}")
+            raise RetraceError(f"{source}: {lacking}")
     return printed, Evidence(rules, runs), read_claims(claims) if claims.is_file() else []
 
 
-def _check_joint(source: Path, rules: Rules, paths: Sequence[str]) -> None:
+def _check_there(folder: Path, *names: str) -> None:
+    for name in names:
+        if not (folder / name).is_file():
+            raise RetraceError(f"{folder / name} does not exist; {NEEDED[name]}")
+
+
+def _names(rules: Rules, printed: Sequence[Printed]) -> set[str]:
+    """Give the names of the runs behind numbers, or patterns of them."""
+    known = ((one.rule_path, rules.rule_for(one.rule_path)) for one in printed)
+    return {rule.runs_of(path) for path, rule in known if isinstance(rule, Measured)}
+
+
+def _check_joint(source: Path, rules: Rules, printed: Sequence[Printed]) -> None:
     """Raise RetraceError for a pattern that no number fits, or a protocol that changes no name."""
     for entry, joint in rules.joint.items():
         for pattern in joint.match:
-            if not any(fnmatchcase(path, pattern) for path in paths):
+            if not any(fnmatchcase(one.path, pattern) for one in printed):
                 raise RetraceError(f"{source}: joint.{entry}: no number fits {pattern}")
-        known = {path: rules.rule_for(path) for path in paths if joint.takes(path)}
-        names = [rule.runs_of(p) for p, rule in known.items() if isinstance(rule, Measured)]
+        names = _names(rules, [one for one in printed if joint.takes(one.path)])
         for protocol, replaced in joint.protocols.items():
             for part in replaced:
                 if not any(part in name for name in names):
@@ -67,29 +78,19 @@ def not_asked_for(
     printed: Sequence[Printed], evidence: Evidence, claims: Sequence[Claim]
 ) -> list[str]:
     """Give the names of runs that no number, protocol or claim is about: they may be misspelt."""
-    rules, asked = evidence.rules, set[str]()
-    for path in (one.rule_path for one in printed):
-        rule = rules.rule_for(path)
-        if isinstance(rule, Measured):
-            name = rule.runs_of(path)
-            ways = [w for j in rules.joint.values() if j.takes(path) for w in j.protocols.values()]
-            asked |= {name, *(renamed(name, way) for way in ways)}
+    asked = _names(evidence.rules, printed)
+    for joint in evidence.rules.joint.values():
+        names = _names(evidence.rules, [one for one in printed if joint.takes(one.path)])
+        asked |= {renamed(name, way) for name in names for way in joint.protocols.values()}
     for claim in claims:
         for statement in statements_of(claim, claim.settings()[0], evidence):
             sides = filter(None, (statement.left, statement.right))
             asked |= {parse_quantity(side)[1] for side in sides}
-    names = [*evidence.runs["name"].unique()]
-    return [n for n in names if not (n in asked or any(fnmatchcase(n, a) for a in asked))]
-
-
-def _check_there(path: Path, remedy: str) -> None:
-    if not path.is_file():
-        raise RetraceError(f"{path} does not exist; {remedy}")
-
-
-def read_runs(path: Path) -> pd.DataFrame:
-    """Read a table of runs; raises RetraceError for what is wrong with it."""
-    return checked_runs(read_table(path, text=KEY[:1]), str(path))
+    return [
+        name
+        for name in evidence.runs["name"].unique()
+        if name not in asked and not any(fnmatchcase(name, pattern) for pattern in asked)
+    ]
 
 
 def checked_runs(runs: pd.DataFrame, source: str) -> pd.DataFrame:
@@ -98,6 +99,8 @@ def checked_runs(runs: pd.DataFrame, source: str) -> pd.DataFrame:
     Raises RetraceError for columns that are missing, a run that is there twice, a value that is
     not finite.
     """
+    if ";" in str(runs.columns[0]):
+        raise RetraceError(f"{source}: its columns are separated by semicolons; write commas")
     check_key(runs, source)
     runs = runs.assign(name=runs["name"].astype(str))
     if runs.empty:
@@ -125,7 +128,7 @@ def propose(folder: Path) -> list[Path]:
     rules, runs = folder / "rules.yaml", folder / "runs.csv"
     if rules.exists() and runs.exists():
         raise RetraceError(f"{rules} and {runs} are there; remove the one to propose again")
-    _check_there(folder / "published.yaml", NEEDED["published.yaml"])
+    _check_there(folder, "published.yaml")
     printed = [one for one in read_published(folder / "published.yaml") if not one.of_sd]
     texts = {rules: _rules_for(printed), runs: _runs_for(printed)}
     written = [path for path in texts if not path.exists()]
