@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mlcore.errors import RetraceError
 from mlcore.judging import curves
 
 FALLING = [1.0, 0.5, 0.4, 0.3]
@@ -25,8 +26,8 @@ FALLING = [1.0, 0.5, 0.4, 0.3]
     ],
 )
 def test_how_smoothly_a_curve_falls(curve, roughness, rising):
-    assert curves.roughness(curve) == pytest.approx(roughness, nan_ok=True)
-    assert curves.rising_share(curve) == pytest.approx(rising)
+    assert curves.roughness(np.array(curve)) == pytest.approx(roughness, nan_ok=True)
+    assert curves.rising_share(np.array(curve)) == pytest.approx(rising)
 
 
 #        lowest  12 %   4 %    low   30 %, never recovered from
@@ -47,7 +48,7 @@ SPIKES = [0.50, 0.56, 0.52, 0.49, 0.637]
     ],
 )
 def test_a_spike_stands_above_the_lowest_so_far_and_is_recovered_from(curve, height, expected):
-    assert curves.n_spikes(curve, height) == expected
+    assert curves.n_spikes(np.array(curve), height) == expected
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,7 @@ def test_a_spike_stands_above_the_lowest_so_far_and_is_recovered_from(curve, hei
      ([1.0, 0.5, 0.6], [1.0, 0.4, 0.5], 0), ([1.0, 0.5, 0.5], [1.0, 0.4, 0.5], 0)],
 )  # fmt: skip
 def test_generalisation_loss_by_hand(train, val, expected):
-    assert curves.generalisation_loss(train, val) == pytest.approx(expected)
+    assert curves.generalisation_loss(*np.array([train, val])) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -67,29 +68,21 @@ def test_generalisation_loss_by_hand(train, val, expected):
         ([1.0, 0.8, 0.7, 0.6, 0.55, 0.5], 0.9),
         ([1.0, 0.5, 0.6, 0.7, 0.8, 0.4], 5 / 6),  # the lowest so far counts
         ([0.4, 0.5, 0.6, 0.7, 0.8, 0.9], math.nan),  # never falls
-        (
-            [2.3010, 2.3009, 2.3, 2.3, 2.3, 2.2999],
-            10 / 11,
-        ),  # nearly flat: its fall counts all the same
+        ([2.3010, 2.3009, 2.3, 2.3, 2.3, 2.2999], 10 / 11),  # nearly flat: its fall counts, too
     ],
 )
 def test_the_share_of_the_fall_that_five_epochs_reach(curve, expected):
-    assert curves.early_fall(curve) == pytest.approx(expected, nan_ok=True)
+    assert curves.early_fall(np.array(curve)) == pytest.approx(expected, nan_ok=True)
 
 
 def test_the_first_epoch_that_reaches_an_accuracy():
-    assert [curves.epochs_to(a) for a in ([0.8, 0.9, 0.8], [0.95], [0.1] * 100)] == [2, 1, 101]
-
-
-@pytest.mark.parametrize("curve", [[], [[1.0]], [1.0, 0.0], [1.0, math.nan]])
-def test_what_is_no_curve_is_refused(curve):
-    with pytest.raises(ValueError, match=r"^a curve should be one positive loss for each epoch, "):
-        curves.roughness(curve)
+    accuracies = map(np.array, ([0.8, 0.9, 0.8], [0.95], [0.1] * 100))
+    assert [*map(curves.epochs_to, accuracies)] == [2, 1, 101]
 
 
 def test_describe_gives_each_of_them():
     train, val = np.array([1.0, 0.5, 0.45]), np.array([0.9, 0.6, 0.72])
-    assert curves.describe(train, val, [0.5, 0.92, 0.91]) == {
+    assert curves.describe(train, val, np.array([0.5, 0.92, 0.91])) == {
         "train_roughness": pytest.approx(1), "val_roughness": pytest.approx(0.42 / 0.3),
         "train_rising": 0, "val_rising": 0.5, "train_fall_5": 1, "epochs_to_90": 2,
         "train_range": pytest.approx(0.55 / 0.45), "val_range": pytest.approx(0.3 / 0.72),
@@ -123,6 +116,9 @@ def test_each_training_gets_the_measures_of_its_own_curve():
     assert table["val_roughness"].tolist() == pytest.approx([1 / 0.6, math.nan, 1], nan_ok=True)
     assert table["val_rising"].tolist() == pytest.approx([1 / 3, math.nan, 0], nan_ok=True)
     assert table["epochs_to_90"].tolist() == pytest.approx([4, math.nan, 4], nan_ok=True)
+    down = pd.DataFrame(rows).assign(val_loss=lambda table: table["val_loss"] - 0.3)
+    with pytest.raises(RetraceError, match="curve of a has losses that are not > 0"):
+        curves.with_measures(runs, down)
     # Without any curve every measure is missing
     table = curves.with_measures(runs, pd.DataFrame(rows)[:0])
     assert list(table) == ["params", "seed", *curves.MEASURES]

@@ -1,15 +1,20 @@
 """What is smooth, what is a spike and what is overfitting: measures of one loss curve.
 
 No accepted thresholds exist for any of them, so they compare configurations. A curve is an array
-of shape (n_epochs,): one positive loss for each epoch, else ValueError is raised.
+of shape (n_epochs,): one positive loss for each epoch.
 """
 
 import math
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
+
+from mlcore.errors import RetraceError
+
+Curve: TypeAlias = NDArray[np.float64]
 
 SPIKE_HEIGHTS = (1, 5, 10, 20, 50)
 """In per cent above the lowest loss so far."""
@@ -21,97 +26,83 @@ LEARNED = 0.9
 """Validation accuracy from which on a network has learned to tell the classes."""
 
 
-def _losses(curve: ArrayLike) -> NDArray[np.float64]:
-    losses = np.asarray(curve, dtype=np.float64)
-    if losses.ndim != 1 or not len(losses) or not (losses > 0).all():
-        raise ValueError("a curve should be one positive loss for each epoch, at least one")
-    return losses
-
-
-def roughness(curve: ArrayLike) -> float:
+def roughness(losses: Curve) -> float:
     """Compute total variation over range: 1 for a curve that only falls, or only rises.
 
     NaN for a flat curve, which is neither smooth nor rough.
     """
-    losses = _losses(curve)
     if value_range(losses) < FLAT:
         return math.nan
     return float(np.abs(np.diff(losses)).sum() / np.ptp(losses))
 
 
-def value_range(curve: ArrayLike) -> float:
+def value_range(losses: Curve) -> float:
     """Compute the range of a curve as a share of its last value."""
-    losses = _losses(curve)
     return float(np.ptp(losses) / losses[-1])
 
 
-def early_fall(curve: ArrayLike, n_epochs: int = 5) -> float:
+def early_fall(losses: Curve, n_epochs: int = 5) -> float:
     """Compute how much of a curve's fall, from its first value to its lowest, some epochs reach.
 
     As a share, however small the fall is; NaN for a curve that never falls.
     """
-    losses = _losses(curve)
     fall = losses[0] - losses.min()
     if fall == 0:
         return math.nan
     return float((losses[0] - losses[:n_epochs].min()) / fall)
 
 
-def epochs_to(accuracies: ArrayLike, level: float = LEARNED) -> int:
+def epochs_to(accuracies: Curve, level: float = LEARNED) -> int:
     """Give the first epoch, from 1, with this accuracy; one more than there are if none has it."""
-    reached = np.flatnonzero(np.asarray(accuracies) >= level)
-    return int(reached[0] if len(reached) else len(np.asarray(accuracies))) + 1
+    reached = np.flatnonzero(accuracies >= level)
+    return int(reached[0] if len(reached) else len(accuracies)) + 1
 
 
-def rising_share(curve: ArrayLike) -> float:
+def rising_share(losses: Curve) -> float:
     """Compute the share of epochs, from the second one on, whose loss is above the one before."""
-    steps = np.diff(_losses(curve))
+    steps = np.diff(losses)
     return float((steps > 0).mean()) if len(steps) else 0.0
 
 
-def n_spikes(curve: ArrayLike, height: float) -> int:
+def n_spikes(losses: Curve, height: float) -> int:
     """Count the epochs that stand above the lowest loss before them and are recovered from.
 
     Above by more than `height` per cent; after them the curve falls below that lowest loss.
     """
-    losses = _losses(curve)
     lowest_before = np.minimum.accumulate(losses)[:-1]
     lowest_after = np.minimum.accumulate(losses[::-1])[::-1][1:]
     high = losses[1:] > (1 + height / 100) * lowest_before
     return int((high & (lowest_after < lowest_before)).sum())
 
 
-def generalisation_loss(train: ArrayLike, val: ArrayLike) -> float:
+def generalisation_loss(train: Curve, val: Curve) -> float:
     """Compute by how many per cent the validation loss has risen above its minimum.
 
     Prechelt (1998): 100 (E_last / E_min - 1), taken only while the training loss still falls: 0 if
     it does not end below where it was when the validation loss was lowest.
     """
-    losses, fitted = _losses(val), _losses(train)
-    lowest = int(losses.argmin())
-    if fitted[-1] >= fitted[lowest]:
+    lowest = int(val.argmin())
+    if train[-1] >= train[lowest]:
         return 0.0
-    return float(100 * (losses[-1] / losses[lowest] - 1))
+    return float(100 * (val[-1] / val[lowest] - 1))
 
 
-def last_epoch(val_loss: ArrayLike, patience: int) -> int:
+def last_epoch(val_loss: Curve, patience: int) -> int:
     """Give the epoch at which early stopping would have ended a training.
 
     After `patience` epochs without a new minimum; without such a stretch the last one. The first
     epoch is 1.
     """
-    losses = _losses(val_loss)
     lowest, since = math.inf, 0
-    for epoch, loss in enumerate(losses, start=1):
+    for epoch, loss in enumerate(val_loss, start=1):
         lowest, since = (loss, 0) if loss < lowest else (lowest, since + 1)
         if since >= patience:
             return epoch
-    return len(losses)
+    return len(val_loss)
 
 
-def describe(train: ArrayLike, val: ArrayLike, val_accuracy: ArrayLike) -> dict[str, float]:
+def describe(train: Curve, val: Curve, val_accuracy: Curve) -> dict[str, float]:
     """Give every measure of a training's losses and validation accuracies, by name."""
-    train, val = _losses(train), _losses(val)
     shorter = last_epoch(val, 10)
     return {
         "train_roughness": roughness(train),
@@ -129,7 +120,7 @@ def describe(train: ArrayLike, val: ArrayLike, val_accuracy: ArrayLike) -> dict[
     }
 
 
-MEASURES = tuple(describe([1.0], [1.0], [1.0]))
+MEASURES = tuple(describe(*np.ones((3, 1))))
 """The names of the measures."""
 
 
@@ -139,12 +130,16 @@ def with_measures(
     """Give the measures of every training's curves beside its final metrics.
 
     `runs` has a row per training, which the columns `key` name; `curves` one per epoch: the key,
-    "epoch", "train_loss", "val_loss" and "val_accuracy". Trainings without a curve get NaN.
+    "epoch", "train_loss", "val_loss" and "val_accuracy". Trainings without a curve get NaN. Raises
+    RetraceError for a loss that is not positive.
     """
-    described = [
-        {**dict(zip(key, of, strict=True)),
-         **describe(curve["train_loss"], curve["val_loss"], curve["val_accuracy"])}
-        for of, curve in curves.sort_values("epoch").groupby(list(key))
-    ]  # fmt: skip
+    described = []
+    for of, curve in curves.sort_values("epoch").groupby(list(key)):
+        train, val, val_accuracy = curve[["train_loss", "val_loss", "val_accuracy"]].to_numpy().T
+        if not (np.minimum(train, val) > 0).all():
+            raise RetraceError(
+                f"the curve of {', '.join(map(str, of))} has losses that are not > 0"
+            )
+        described.append(dict(zip(key, of, strict=True)) | describe(train, val, val_accuracy))
     measures = pd.DataFrame(described, columns=[*key, *MEASURES])
     return runs.merge(measures, "left", list(key)).set_axis(runs.index)

@@ -94,9 +94,9 @@ def calibrated(numbers: Sequence[Number], runs: pd.DataFrame) -> dict[str, Any]:
         pd.Series({n.path: float(getattr(n, name)) for n in numbers})
         for name in ("published", "half_unit", "printed_runs")
     )
-    chi2, df = joint_departure(printed, runs, half_units, k)
+    chi2, df = joint_departure(printed, runs, half_units, k), len(numbers)
     others = [
-        joint_departure(runs.loc[seed], runs.drop(index=seed), 0 * half_units)[0]
+        joint_departure(runs.loc[seed], runs.drop(index=seed), 0 * half_units)
         for seed in runs.index
     ]
     below = sum(other < chi2 for other in others)

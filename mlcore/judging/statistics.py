@@ -98,8 +98,11 @@ def mean_interval(values: Series, level: float) -> Interval:
 
 def joint_departure(
     printed: Series, runs: pd.DataFrame, half_units: Series, k: "Series | None" = None
-) -> tuple[float, int]:
+) -> float:
     """Measure how far several printed values together depart from runs that have them all.
+
+    `runs` has a row per run and a column per value; each value is the mean of `k` runs, of one if
+    not given, and rounded within half a unit of its last digit, 0 where it is not.
 
     A chi-square with the runs' covariance: d' C^-1 d with d the differences from the means and C
     the covariance times (1 + 1 / n). Of two means of k and l runs, taken for the same ones as far
@@ -107,21 +110,6 @@ def joint_departure(
     towards none (Ledoit and Wolf, 2004), as there may be no more runs than values: a departure
     across a strong correlation counts for less than it should. Roundings of the printed digits,
     uniform within half a unit, widen C.
-
-    Parameters
-    ----------
-    printed : Series of shape (n_values,)
-    runs : DataFrame of shape (n_runs, n_values)
-    half_units : Series of shape (n_values,)
-        Half a unit of the last digit of each; 0 for values that are not rounded.
-    k : Series of shape (n_values,), optional
-        Of how many runs each is the mean; of one if not given.
-
-    Returns
-    -------
-    chi2 : float
-    df : int
-        The number of values.
     """
     n, sd = len(runs), runs.std(ddof=1)
     standard = ((runs - runs.mean()) / sd).to_numpy()
@@ -131,7 +119,7 @@ def joint_departure(
     d = ((printed - runs.mean()) / sd).to_numpy()
     runs_of = np.ones(len(d)) if k is None else k.to_numpy()
     covariance = correlation * (1 / np.maximum.outer(runs_of, runs_of) + 1 / n) + rounding
-    return float(d @ np.linalg.solve(covariance, d)), len(d)
+    return float(d @ np.linalg.solve(covariance, d))
 
 
 def wilson_interval(successes: int, n: int, level: float) -> Interval:
