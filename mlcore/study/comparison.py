@@ -22,17 +22,9 @@ def our_numbers(
 ) -> dict[str, Any]:
     """Give our numbers in the layout of the published ones; None for what this grid leaves out.
 
-    Parameters
-    ----------
-    published : nested mappings
-    results : callable
-        From the file of a part, see `parts.PARTS`, to what it holds.
-    candidates : pandas.DataFrame
-        Of the search, the best first: settings, and a column "fold_{i}" for each fold.
-    grid : mapping of str to sequence of str
-        What was run over.
-    n_images : int
-        That are shown of the autoencoders.
+    `results` leads from the file of a part, see `parts.PARTS`, to what it holds; `candidates`, of
+    the search, are the best first, with a column "fold_{i}" for each fold; `grid` is what was run
+    over; `n_images` are shown of the autoencoders.
     """
     ours = _of_single_files(results, candidates)
     ours["mnist_grid"]["configurations"] = len(PARTS["network"].names(grid))

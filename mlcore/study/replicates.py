@@ -108,19 +108,38 @@ def read_runs(path: Path) -> pd.DataFrame:
 
     Raises RetraceError if it is not such a table, or names a training twice.
     """
-    columns = [*KEY, *DIGESTS, *METRICS]
-    if not path.exists():
-        return pd.DataFrame(columns=columns)
-    rows = read_table(path, text=[*KEY[:-1], *DIGESTS])
-    if list(rows) != columns:
-        raise RetraceError(f"{path}: the columns should be {', '.join(columns)}")
+    rows = _read(path, [*KEY, *DIGESTS, *METRICS], [*KEY[:-1], *DIGESTS])
     whole = (rows[DIGESTS].map(len) == N_DIGITS).all(axis=None)
     if rows["seed"].isna().any() or not whole:
         raise RetraceError(f"{path}: every row should have a seed and {N_DIGITS}-digit digests")
-    twice = rows[rows.duplicated(KEY)]
+    return _once(path, rows, KEY, "twice")
+
+
+def read_replicates(path: Path) -> pd.DataFrame:
+    """Read a table in which every training stands once per seed; see `read_runs`."""
+    return _once(path, read_runs(path), ["part", "name", "seed"], "with different parameters")
+
+
+def read_curves(path: Path) -> pd.DataFrame:
+    """Read a table of curves, empty if there is no file; raises RetraceError if it is not one."""
+    return _read(path, ["params", "epoch", *CURVES], ["params"])
+
+
+def _read(path: Path, columns: list[str], text: list[str]) -> pd.DataFrame:
+    if not path.exists():
+        return pd.DataFrame(columns=columns)
+    table = read_table(path, text)
+    if list(table) != columns:
+        raise RetraceError(f"{path}: the columns should be {', '.join(columns)}")
+    return table
+
+
+def _once(path: Path, rows: pd.DataFrame, key: list[str], told: str) -> pd.DataFrame:
+    """Give the rows; raises RetraceError where two have the same key."""
+    twice = rows[rows.duplicated(key)]
     if len(twice):
-        first = twice.iloc[0]
-        raise RetraceError(f"{path}: {first['name']} with seed {first['seed']} is there twice")
+        part, name, seed = twice.iloc[0][["part", "name", "seed"]]
+        raise RetraceError(f"{path}: {part} {name} with seed {seed} is there {told}")
     return rows
 
 
@@ -148,27 +167,3 @@ def summary(rows: pd.DataFrame, metrics: Sequence[str] = METRICS) -> dict[str, f
 def _append(table: pd.DataFrame, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     new = pd.DataFrame(list(rows), columns=table.columns)
     return pd.concat([table, new], ignore_index=True) if len(table) else new
-
-
-def read_replicates(path: Path) -> pd.DataFrame:
-    """Read a table in which every training stands once per seed; see `read_runs`."""
-    rows = read_runs(path)
-    twice = rows[rows.duplicated(["part", "name", "seed"])]
-    if len(twice):
-        first = twice.iloc[0]
-        raise RetraceError(
-            f"{path}: {first['part']} {first['name']} with seed {first['seed']} is there with "
-            "different parameters"
-        )
-    return rows
-
-
-def read_curves(path: Path) -> pd.DataFrame:
-    """Read a table of curves; raises RetraceError if it is not one."""
-    columns = ["params", "epoch", *CURVES]
-    if not path.exists():
-        return pd.DataFrame(columns=columns)
-    curves = read_table(path, text=["params"])
-    if list(curves) != columns:
-        raise RetraceError(f"{path}: the columns should be {', '.join(columns)}")
-    return curves
