@@ -31,14 +31,6 @@ RULES = read_rules(ROOT / "metrics" / "rules.yaml")
 SHAPE = np.array([-1, 1] * 5) * np.sqrt(9 / 10)  # mean 0, standard deviation 1
 
 
-def runs_of(**values):
-    """Runs of networks by name, one per seed."""
-    rows = [(f"network/{name.replace('__', '-')}", seed, value, value)
-            for name, column in values.items()
-            for seed, value in enumerate(column, start=1)]  # fmt: skip
-    return pd.DataFrame(rows, columns=["name", "seed", "test_accuracy", "val_roughness"])
-
-
 def results(runs):
     return Evidence(RULES, runs, {}, ["network/*"])
 
@@ -51,7 +43,11 @@ A, B = "test_accuracy(network/tanh-normal)", "test_accuracy(network/relu-normal)
 
 
 def two(left, right):
-    return runs_of(**{"tanh__normal": left, "relu__normal": right})
+    """Runs of both, one per seed."""
+    rows = [(f"network/{name}-normal", seed, value, value)
+            for name, column in (("tanh", left), ("relu", right))
+            for seed, value in enumerate(column, start=1)]  # fmt: skip
+    return pd.DataFrame(rows, columns=["name", "seed", "test_accuracy", "val_roughness"])
 
 
 @pytest.mark.parametrize("sign", [">", "<"])
@@ -78,9 +74,11 @@ def test_a_paired_t_test_by_hand(sign, shift, expected):
      (0.008, 0.0008, REFUTED), (0.008, 0.0009, UNDECIDED), (-0.008, 0.0008, REFUTED)],
 )  # fmt: skip
 def test_equivalence_by_two_one_sided_tests_by_hand(shift, margin, expected):
-    judged = judge(f"{A} = {B} within {margin}", two(0.5 + shift + 0.01 * SHAPE, [0.5] * 10))
-    assert (judged.verdict, judged.margin) == (expected, margin)
-    assert judged.interval == pytest.approx((shift - 0.005797, shift + 0.005797), abs=1e-6)
+    runs = two(0.5 + shift + 0.01 * SHAPE, [0.5] * 10)
+    for within in (f"{margin}", f"{100 * margin:g} points"):
+        judged = judge(f"{A} = {B} within {within}", runs)
+        assert (judged.verdict, judged.margin) == (expected, pytest.approx(margin))
+        assert judged.interval == pytest.approx((shift - 0.005797, shift + 0.005797), abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -238,13 +236,10 @@ def test_what_is_wrong_in_a_claim_is_named_in_one_line(tmp_path, claims, says):
      ("test_accuracy(network/relu-normal) is highest of network/*-normal", REFUTED)],
 )  # fmt: skip
 def test_one_of_several_may_be_the_highest(text, expected):
-    judged = judge_claim(claim(statements=[text]), results(two([0.9] * 3, [0.6] * 3)), {})
+    runs = results(two([0.9] * 3, [0.6] * 3))
+    judged = judge_claim(claim(statements=[text]), runs, {})
     (statement,) = judged["statements"]
     assert (judged["verdict"], statement["n"]) == (expected, 3)
+    others = claim(statements=[text.split(" of ")[0] + " of net/*"])
     with pytest.raises(RetraceError, match=r"no other run net/\*; there are network/"):
-        judge_claim(claim(statements=[text.split(" of ")[0] + " of net/*"]),
-                    results(two([0.9] * 3, [0.6] * 3)), {})  # fmt: skip
-
-
-def test_a_margin_may_be_in_points():
-    assert parse(f"{A} = {B} within 0.5 points").margin == pytest.approx(0.005)
+        judge_claim(others, runs, {})
