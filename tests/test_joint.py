@@ -146,6 +146,8 @@ def test_contrasts_are_of_the_same_images():
     assert found["interval"] == pytest.approx((d.mean() - half, d.mean() + half), abs=1e-6)
     assert found["published"] == pytest.approx(0.01)
     assert found["p"] < 0.001 < 0.05 < contrasts["tanh", "relu"]["p"]
+    few, *_ = judged(draws(5), {"tanh": 0.83, "relu": 0.829})
+    assert few["3.2"]["contrasts"] == []
 
 
 def test_protocols_are_sorted_and_what_was_not_run_comes_last():

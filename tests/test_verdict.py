@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlcore.errors import RetraceError
 from mlcore.files import read_yaml
 from mlcore.judging import numbers
 from mlcore.judging.numbers import (
@@ -21,7 +20,6 @@ from mlcore.judging.numbers import (
 )
 from mlcore.judging.published import Printed, numbers_of, printed_in
 from mlcore.judging.rules import read_rules
-from mlcore.judging.statistics import Spread
 from mlcore.study.parts import group_of
 
 ROOT = Path(__file__).parents[1]
@@ -47,11 +45,11 @@ def pair(published, ours):
     return {"published": published, "ours": ours}
 
 
-def judge(path, published, runs, ours=0.9, scored=None, shared=None):
+def judge(path, published, runs, ours=0.9, scored=None):
     evidence = Evidence(RULES, runs, {} if scored is None else {path: scored}, ["*/*"])
     rule = RULES.rule_for(path)
     number = numbers.number_of(Printed(path, published, ours), rule)
-    return numbers.judge_number(number, rule, evidence, shared)
+    return numbers.judge_number(number, rule, evidence)
 
 
 @pytest.mark.parametrize(
@@ -77,23 +75,18 @@ def test_the_verdict_follows_interval_and_tolerance(published, sd, expected):
         assert number.reason.endswith(f"could have shown a departure of {half:.4f}")
 
 
-def test_a_pooled_spread_narrows_the_interval():
-    runs = replicates("network", "tanh-normal", 0.97 + 0.001 * SHAPE)
-    # t(36) at 97.5 % is 2.0281
-    number = judge(TANH, 0.97, runs, shared=Spread(0.001, 36))
-    assert number.resolution == pytest.approx(2.0281 * 0.001 * 1.1**0.5 + 0.00005, abs=1e-7)
-    assert (number.spread, judge(TANH, 0.97, runs).spread) == ("pooled", "own")
-
-
 @pytest.mark.parametrize(("widest", "expected"), [(0.0012, "pooled"), (0.02, "own")])
 def test_spreads_are_pooled_within_a_rule_where_they_are_alike(widest, expected):
     sds = {"sigmoid": 0.001, "tanh": 0.001, "relu": 0.001, "leaky_relu": widest}
     runs = [replicates("network", f"{a}-normal", 0.97 + sd * SHAPE) for a, sd in sds.items()]
     cells = {a: {"normal": pair(0.97, None)} for a in sds}
-    summary = {"mnist_grid": {"test_accuracy": cells}}
-    found = judge_all(summary, pd.concat(runs))
+    found = judge_all({"mnist_grid": {"test_accuracy": cells}}, pd.concat(runs))
     assert {number.spread for number in found} == {expected}
-    assert {number.verdict for number in found if "leaky" not in number.path} == {REPRODUCED}
+    # t(36) at 97.5 %, with the root of the mean variance; t(9) with its own
+    half = 2.0281 * ((3 + 1.44) / 4) ** 0.5 if expected == "pooled" else 2.2622
+    for number in found[:3]:
+        assert number.resolution == pytest.approx(half * 0.001 * 1.1**0.5 + 0.00005, abs=1e-7)
+        assert number.verdict == REPRODUCED
 
 
 @pytest.mark.parametrize("n", [0, 1, 5, 6])
@@ -254,11 +247,6 @@ def test_each_kind_of_number_is_judged_by_its_rule(summary, expected):
     assert told == ([expected] if expected else [])
     counts = numbers.counts(found)
     assert sum(sum(counts[kind].values()) for kind in ("arithmetic", "trained")) == len(found)
-
-
-def test_a_number_without_a_rule_is_an_error():
-    with pytest.raises(RetraceError, match=r"no rule fits mnist\.new$"):
-        RULES.rule_for("mnist.new")
 
 
 def test_the_table_of_parts_and_the_rules_tell_the_same():

@@ -114,7 +114,8 @@ class Evidence:
             raise RetraceError(unknown("metric", metric, metrics))
         if not self.knows(name):
             raise RetraceError(self.lacks(name))
-        values = runs[runs["name"] == name].set_index("seed")[metric].dropna()
+        here = runs["name"] == name
+        values = runs[metric][here].set_axis(runs["seed"][here]).dropna()
         numeric = pd.to_numeric(values, errors="coerce")
         if numeric.isna().any():
             word = values[numeric.isna()].iloc[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import reprlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -189,20 +189,15 @@ def checked(schema: Any, path: Path) -> Any:
         raise RetraceError(f"{path}: {'; '.join(map(_wrong, error.errors()))}") from None
 
 
-def _key(location: Sequence[str | int]) -> str:
-    """Name a place in the file."""
-    parts = list(map(str, location))
-    if parts[:1] == ["numbers"]:
-        del parts[2:3]  # pydantic puts the kind of a rule behind its number
-    return repr(".".join(parts))[1:-1] or "the file"
-
-
 def _wrong(problem: Any) -> str:
     """Say in one clause what is wrong with one key."""
-    key = _key(problem["loc"])
+    place = list(map(str, problem["loc"]))
+    if place[:1] == ["numbers"]:
+        del place[2:3]  # pydantic puts the kind of a rule behind its number
+    key, told = repr(".".join(place))[1:-1], reprlib.repr(problem["input"])
     match problem["type"]:
-        case "model_type" | "list_type" if not problem["loc"]:
-            return f"it holds {reprlib.repr(problem['input'])}"
+        case "model_type" | "list_type" if not place:
+            return f"it holds {told}"
         case "missing":
             return f"{key} is missing"
         case "extra_forbidden":
@@ -210,8 +205,7 @@ def _wrong(problem: Any) -> str:
         case "union_tag_not_found":
             return f"{key}.kind is missing"
         case "union_tag_invalid":
-            kinds = problem["ctx"]["expected_tags"]
-            kind = reprlib.repr(problem["input"]["kind"])
+            kind, kinds = reprlib.repr(problem["input"]["kind"]), problem["ctx"]["expected_tags"]
             return f"{key}.kind={kind}: it should be one of {kinds}"
     message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    return f"{key}={reprlib.repr(problem['input'])}: {message}"
+    return f"{key or 'the file'}={told}: {message}"
