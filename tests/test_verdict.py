@@ -47,9 +47,8 @@ def pair(published, ours):
 
 def judge(path, published, runs, ours=0.9, scored=None):
     evidence = Evidence(RULES, runs, {} if scored is None else {path: scored}, ["*/*"])
-    rule = RULES.rule_for(path)
-    number = numbers.number_of(Printed(path, published, ours), rule)
-    return numbers.judge_number(number, rule, evidence)
+    (number,) = numbers.judge([Printed(path, published, ours)], evidence)
+    return number
 
 
 @pytest.mark.parametrize(

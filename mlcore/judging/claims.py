@@ -201,9 +201,8 @@ def values_of(quantity: str, evidence: Evidence) -> Series:
 def judge_statement(statement: Statement, evidence: Evidence, level: float) -> Judged:
     """Compare the two sides, paired by seed."""
     left = values_of(statement.left, evidence)
-    if statement.right is None:
-        right = pd.Series(0.0, left.index)
-    else:
+    right = pd.Series(0.0, left.index)
+    if statement.right is not None:
         right = values_of(statement.right, evidence)
     left, right = left.align(right, join="inner")
     if statement.in_points and (left.abs() > 1).any():
@@ -215,11 +214,10 @@ def judge_statement(statement: Statement, evidence: Evidence, level: float) -> J
     n = len(difference)
     if n < MIN_RUNS:
         return Judged(statement.text, UNDECIDED, n)
-    interval = mean_interval(difference, level)
+    interval, margin = mean_interval(difference, level), statement.margin
     if statement.sign == "=":
         # Two one-sided tests: the interval of twice the error must lie within the margin
-        inner, margin = mean_interval(difference, 2 * level - 1), statement.margin
-        verdict = UNDECIDED
+        inner, verdict = mean_interval(difference, 2 * level - 1), UNDECIDED
         if -margin <= inner.low and inner.high <= margin:
             verdict = SUPPORTED
         elif interval.low > margin or interval.high < -margin:
@@ -232,7 +230,7 @@ def judge_statement(statement: Statement, evidence: Evidence, level: float) -> J
         holds = int((towards * difference > 0).sum())
     means = float(left.mean()), None if statement.right is None else float(right.mean())
     return Judged(statement.text, verdict, n, *means, float(difference.mean()), interval,
-                  statement.margin, holds)  # fmt: skip
+                  margin, holds)  # fmt: skip
 
 
 def judge_claim(claim: Claim, evidence: Evidence, on_numbers: Mapping[str, str]) -> dict[str, Any]:

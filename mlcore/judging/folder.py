@@ -149,7 +149,7 @@ def _rules_for(printed: Sequence[Printed]) -> str:
     for one in printed:
         values.setdefault((_split(one.path)[0], "." in one.path), []).append(one.value)
     entries = [_rule_for(*key, of_metric) for key, of_metric in values.items()]
-    proposed = {"level": 0.95, "min_replicates": Rules.model_fields["min_replicates"].default}
+    proposed = Rules(numbers=[]).model_dump(include={"level", "min_replicates"})
     return (
         "# Proposed from published.yaml. Decide before there are runs: is `metric` the right\n"
         "# column of runs.csv, is `tolerance` the largest difference that would not matter?\n"
@@ -175,7 +175,7 @@ def _runs_for(printed: Sequence[Printed]) -> str:
     numbers = [one for one in printed if not isinstance(one.value, str | bool)]
     metrics = list(dict.fromkeys(_split(one.path)[0] for one in numbers))
     names = dict.fromkeys(_split(one.path)[1] for one in numbers)
-    n_seeds = Rules.model_fields["min_replicates"].default
-    rows = [(name, seed) for name in names for seed in range(1, n_seeds + 1)]
+    seeds = range(1, Rules(numbers=[]).min_replicates + 1)
+    rows = [(name, seed) for name in names for seed in seeds]
     table = pd.DataFrame(rows, columns=KEY).reindex(columns=[*KEY, *metrics])
     return str(table.to_csv(index=False, lineterminator="\n"))

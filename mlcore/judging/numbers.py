@@ -14,7 +14,7 @@ import pandas as pd
 
 from mlcore.errors import RetraceError
 from mlcore.judging.published import SD, Printed
-from mlcore.judging.rules import Choice, Exact, Given, Measured, Rule, Rules, Trained, unknown
+from mlcore.judging.rules import Choice, Exact, Given, Measured, Rules, Trained, unknown
 from mlcore.judging.statistics import (
     Interval,
     Series,
@@ -110,8 +110,7 @@ class Evidence:
         """
         runs = self.runs
         if metric not in runs:
-            metrics = [str(column) for column in runs if column not in ("name", "seed")]
-            raise RetraceError(unknown("metric", metric, metrics))
+            raise RetraceError(unknown("metric", metric, [*runs.columns.difference(KEY).map(str)]))
         if not self.knows(name):
             raise RetraceError(self.lacks(name))
         here = runs["name"] == name
@@ -159,7 +158,7 @@ def judge(printed: Iterable[Printed], evidence: Evidence) -> list[Number]:
     runs = {one.path: replicates(one.path, evidence) for one, _ in known if not one.of_sd}
     spreads = spreads_of(runs, evidence.rules)
     return [
-        judge_number(number_of(one, rule), rule, evidence, spreads.get(one.rule_path))
+        judge_number(one, rule, evidence, spreads.get(one.rule_path))
         for one, rule in known
         if not isinstance(rule, Given)
     ]
@@ -173,13 +172,18 @@ def row_of(number: Mapping[str, Any]) -> dict[str, Any]:
     return {**whole, "low": low, "high": high, "chosen": choice and choice["chosen"]}
 
 
-def number_of(printed: Printed, rule: Rule) -> Number:
-    """Give a number that is not judged yet; raises RetraceError for a word in its place."""
+def judge_number(
+    printed: Printed, rule: Exact | Trained | Choice, evidence: Evidence, shared: Spread | None
+) -> Number:
+    """Judge a number by its rule; `shared` is the spread pooled with that of similar numbers.
+
+    Raises RetraceError for a word in its place.
+    """
     path, value, ours = printed.path, printed.value, printed.ours
-    if isinstance(rule, Trained | Exact) and not isinstance(value, int | float):
+    if not isinstance(rule, Choice) and not isinstance(value, int | float):
         raise RetraceError(f"published.yaml: {path}={value!r} should be a number")
-    told = getattr(rule, "decimals", None)
-    return Number(
+    told = None if isinstance(rule, Choice) else rule.decimals
+    number = Number(
         path,
         rule.kind,
         value,
@@ -189,18 +193,12 @@ def number_of(printed: Printed, rule: Rule) -> Number:
         of_sd=printed.of_sd,
         difference=ours - value if isinstance(ours, int | float) else None,
     )
-
-
-def judge_number(
-    number: Number, rule: Exact | Trained | Choice, evidence: Evidence, shared: Spread | None = None
-) -> Number:
-    """Judge a number by its rule; `shared` is the spread pooled with that of similar numbers."""
     if isinstance(rule, Trained):
         judged = judge_trained(number, rule, evidence, shared)
-        return judge_by_score(judged, evidence.scored.get(number.path))
+        return judge_by_score(judged, evidence.scored.get(path))
     if isinstance(rule, Choice):
         return judge_choice(number, rule, evidence)
-    return number if number.ours is None else judge_exact(number, rule)
+    return number if ours is None else judge_exact(number, rule)
 
 
 def judge_exact(number: Number, rule: Exact) -> Number:
