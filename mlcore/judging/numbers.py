@@ -283,8 +283,8 @@ def judge_trained(
         number = replace(number, tolerance=tolerance, values=values.tolist())
     if number.n < rules.min_replicates:
         name = rule.runs_of(path)
-        few = rule.of_several or evidence.knows(name)
-        return replace(number, reason=too_few(number.n, rules) if few else evidence.lacks(name))
+        known = rule.of_several or evidence.knows(name)
+        return replace(number, reason=too_few(number.n, rules) if known else evidence.lacks(name))
     if number.of_sd:
         return judge_sd(number, values, shared, rules.level)
     return judge_by_runs(number, rule, values, shared, rules.level)
@@ -294,16 +294,11 @@ def judge_by_runs(
     number: Number, rule: Trained, values: Series, shared: Spread | None, level: float
 ) -> Number:
     """Judge a number of which there are runs enough."""
-    published, k, own, mean = (
-        number.published,
-        number.printed_runs,
-        spread_of(values),
-        values.mean(),
-    )
-    low, high = float(values.min()), float(values.max())
+    published, k, own = number.published, number.printed_runs, spread_of(values)
+    mean, low, high = map(float, (values.mean(), values.min(), values.max()))
     number = replace(
         number,
-        mean=float(mean),
+        mean=mean,
         sd=own.sd,
         lowest=low,
         highest=high,
@@ -319,7 +314,7 @@ def judge_by_runs(
         z, p = departure(published, values, shared or own, number.half_unit, k)
         number = replace(number, z=z, p=p)
     interval = Interval(low - number.half_unit, high + number.half_unit)
-    return by_interval(number, float(mean), interval)
+    return by_interval(number, mean, interval)
 
 
 def judge_sd(number: Number, values: Series, shared: Spread | None, level: float) -> Number:
