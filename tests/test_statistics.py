@@ -116,6 +116,15 @@ def test_rounding_widens_a_joint_departure():
     assert joint_departure(AT, drawn(0), half) == pytest.approx(sharp - 4 / 2, rel=0.01)
 
 
+def test_means_of_several_runs_count_more_in_a_joint_departure():
+    one, four, mixed = (
+        joint_departure(AT, drawn(0), NO_ROUNDING, pd.Series(k))
+        for k in ([1, 1, 1], [4, 4, 4], [4, 1, 1])
+    )
+    assert four == pytest.approx(4 * one, rel=0.01)
+    assert mixed == pytest.approx(one + 3 * 2**2, rel=0.01)  # z of the first is 2
+
+
 SPREAD = np.arange(960, 970) / 1000
 
 
