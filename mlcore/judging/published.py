@@ -144,18 +144,17 @@ def _parts(tree: Mapping[str, Any] | list[Any], path: str) -> Iterator[tuple[str
         yield from ((f"{path}[{place}]", value) for place, value in enumerate(tree))
 
 
-def compare(published: Any, ours: Any) -> Any:
+def compare(published: Any, ours: Mapping[str, Any], path: str = "") -> Any:
     """Replace each number of the published layout by ``{"ours": ..., "published": ...}``.
 
-    Both are mappings and lists, nested alike, with None in `ours` where we have no number, for
-    example because the grid was narrowed. Raises ValueError for numbers that one side alone has.
+    `ours` are by path, with None where we have no number, for example because the grid was
+    narrowed. Raises KeyError for a number that is not among them.
     """
     if isinstance(published, Mapping):
-        ours = dict.fromkeys(published) if ours is None else ours
-        if alone := published.keys() ^ ours.keys():
-            raise ValueError(f"only published, or only ours: {sorted(alone)}")
-        return {key: compare(value, ours[key]) for key, value in published.items()}
+        return {
+            key: compare(value, ours, f"{path}.{key}".lstrip("."))
+            for key, value in published.items()
+        }
     if isinstance(published, list):
-        ours = [None] * len(published) if ours is None else ours
-        return [compare(value, mine) for value, mine in zip(published, ours, strict=True)]
-    return {"ours": ours, "published": published}
+        return [compare(value, ours, f"{path}[{i}]") for i, value in enumerate(published)]
+    return {"ours": ours[path], "published": published}

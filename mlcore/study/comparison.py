@@ -5,7 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from mlcore.study.parts import GROUPS, PARTS, Group
+from mlcore.judging.published import printed_in
+from mlcore.study.parts import PARTS, group_of
 
 SUBSET = {"train": "full", "test": "test"}
 """Our names, by the published ones, which count what is held out as images to train with."""
@@ -20,27 +21,26 @@ def our_numbers(
     grid: Mapping[str, Sequence[str]],
     n_images: int,
 ) -> dict[str, Any]:
-    """Give our numbers in the layout of the published ones; None for what this grid leaves out.
+    """Give our numbers by the paths of the published ones; None for what this grid leaves out.
 
     `results` leads from the file of a part, see `parts.PARTS`, to what it holds; `candidates`, of
     the search, are the best first, with a column "fold_{i}" for each fold; `grid` is what was run
     over; `n_images` are shown of the autoencoders.
     """
-    ours = _of_single_files(results, candidates)
-    ours["mnist_grid"]["configurations"] = len(PARTS["network"].names(grid))
-    ours["autoencoder"] = {"shown_samples": n_images}
+    tree = _of_single_files(results, candidates)
+    tree["mnist_grid"]["configurations"] = len(PARTS["network"].names(grid))
+    tree["autoencoder"] = {"shown_samples": n_images}
     # The report repeats numbers of its own
     earlier = published["fashion_classifier"]["test_accuracy"]
     compared = published["bottleneck_probe"]["compared"]
-    ours["bottleneck_probe"] = {"compared": {name: earlier[name] for name in compared}}
-    for group in GROUPS:
-        part = PARTS[group.part]
-        if part.varied:
-            section, metric = group.path.split(".")
-            files = {name: results(part.file.format(name)) for name in part.names(grid)}
-            known = {name: of.get(metric) for name, of in files.items()}
-            layout = published[section][metric]
-            ours.setdefault(section, {})[metric] = _laid_out(layout, group, known, group.path)
+    tree["bottleneck_probe"] = {"compared": {name: earlier[name] for name in compared}}
+    ours = {number.path: number.value for number in printed_in(tree)}
+    for path in (number.path for number in printed_in(published)):
+        group = group_of(path)
+        if group and PARTS[group.part].varied:
+            part, name, metric = PARTS[group.part], group.training(path), path.split(".")[1]
+            known = name in part.names(grid)
+            ours[path] = results(part.file.format(name)).get(metric) if known else None
     return ours
 
 
@@ -78,13 +78,6 @@ def _labels(parts: Mapping[str, Any]) -> dict[str, int]:
     of_class = pd.DataFrame([part["class_counts"] for part in parts.values()]).sum()
     n_images = sum(part["n_samples"] for part in parts.values())
     return {"classes": int((of_class > 0).sum()), "missing": n_images - int(of_class.sum())}
-
-
-def _laid_out(layout: Any, group: Group, values: Mapping[str, Any], path: str) -> Any:
-    """Put values of trainings in a layout whose keys are the parts of their names."""
-    if isinstance(layout, Mapping):
-        return {k: _laid_out(inner, group, values, f"{path}.{k}") for k, inner in layout.items()}
-    return values.get(group.training(path))
 
 
 def gather(histories: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame]:
