@@ -66,7 +66,7 @@ def test_losses_that_coincide_are_enlarged_where_they_do():
 
 def test_panels_share_one_scale(history):
     scaled = history.assign(val_loss=10 * history["val_loss"])
-    figure = plotting.loss_panels({"relu": history, "tanh": scaled}, "nats")
+    figure = plotting.loss_panels({"relu": history, "tanh": scaled}, "nats", "t")
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["ReLU", "tanh"]
     assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()
     assert figure.axes[0].get_ylim()[1] > 22
@@ -144,7 +144,7 @@ def test_the_search_marks_the_best_candidate_once():
 def test_a_solver_that_ignores_what_is_searched_has_one_cell():
     table = candidates()
     table.loc[table["solver"] == "adam", "mean_accuracy"] = 0.75
-    _, adam = plotting.search_heatmaps(table, "search").axes[:2]
+    _, adam = plotting.search_heatmaps(table, "search", ("adam", 0.2, 64)).axes[:2]
     assert texts(adam) == ["75.0\nwith every rate\nand batch size"]
 
 
@@ -197,11 +197,11 @@ def test_verdicts_have_the_glyphs_and_hues_of_the_page():
     """Of mlcore/report/style.css."""
     css = (ROOT / "mlcore" / "report" / "style.css").read_text(encoding="utf-8")
     hues = dict(re.findall(r"--(\w+): (#\w+)", css.partition("@media")[0]))
-    for verdict, mark in MARKS.items():
+    for verdict, (colour, *_) in MARKS.items():
         selected = re.findall(
             rf'\[data-verdict="{verdict}"\][^{{}}]*\{{ color: var\(--(\w+)\)', css
         )
-        assert mark.colour == hues[selected[0] if selected else "mute"]
+        assert colour == hues[selected[0] if selected else "mute"]
 
 
 def test_the_small_verdict_has_a_dot_per_number_the_best_first():

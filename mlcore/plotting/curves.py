@@ -1,6 +1,6 @@
 """What changes over epochs."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 from typing import Any
 
@@ -46,7 +46,7 @@ def loss_curves(
     history: pd.DataFrame,
     title: str,
     unit: str = "cross-entropy (nats)",
-    others: Iterable[pd.DataFrame] = (),
+    others: Sequence[pd.DataFrame] = (),
     top: float | None = None,
 ) -> Figure:
     """Draw training and validation loss over epochs, and enlarged where they coincide.
@@ -55,20 +55,19 @@ def loss_curves(
     ----------
     history : DataFrame
         Columns "epoch", "train_loss" and, if there was a validation set, "val_loss".
-    title, unit : str
-        `unit` is that of the loss.
-    others : iterable of DataFrame
-        The same training with other seeds; their "val_loss" is drawn faintly behind. Where it
-        leaves the scale, there is a mark at the upper edge.
+    others : sequence of DataFrame
+        The same training with other seeds; their "val_loss" is drawn faintly behind, with a mark
+        at the upper edge where it leaves the scale.
     top : float, optional
-        Where the scale ends, for pictures that are compared; by default just above the run's own
-        losses.
+        Where the scale ends; by default just above the run's own losses.
     """
     figure = new_figure(3.5, 2.6)
     axes = figure.subplots()
     losses = history.filter(like="_loss")
     top = top or 1.08 * float(losses.max().max())
-    longest = max(history["epoch"].max(), _behind(axes, others, top))
+    for number, other in enumerate(others):
+        _behind(axes, other, top, "_" if number else "other seeds")
+    longest = max(table["epoch"].max() for table in (history, *others))
     _losses(axes, history)
     axes.set(xlim=(0, longest), ylim=(0, top), xlabel="epoch")
     axes.set_title(f"{title}\n", fontweight="bold")
@@ -83,17 +82,13 @@ def loss_curves(
     return figure
 
 
-def _behind(axes: Axes, others: Iterable[pd.DataFrame], top: float) -> int:
-    """Draw other trainings' validation losses, and mark where they leave the scale."""
-    longest, label = 0, "other seeds"
-    for other in others:
-        axes.plot(other["epoch"], other["val_loss"], color=PALE, linewidth=0.8, label=label)
-        beyond = other[other["val_loss"] > top]
-        if len(beyond):
-            axes.plot(beyond["epoch"], [top] * len(beyond), "^", color=PALE, markersize=4,
-                      clip_on=False, label="_")  # fmt: skip
-        longest, label = max(longest, int(other["epoch"].max())), "_"
-    return longest
+def _behind(axes: Axes, other: pd.DataFrame, top: float, label: str) -> None:
+    """Draw another training's validation loss, and mark where it leaves the scale."""
+    axes.plot(other["epoch"], other["val_loss"], color=PALE, linewidth=0.8, label=label)
+    beyond = other[other["val_loss"] > top]
+    if len(beyond):
+        axes.plot(beyond["epoch"], [top] * len(beyond), "^", color=PALE, markersize=4,
+                  clip_on=False, label="_")  # fmt: skip
 
 
 def _enlarged(axes: Axes, history: pd.DataFrame, top: float) -> None:
@@ -117,7 +112,7 @@ def _enlarged(axes: Axes, history: pd.DataFrame, top: float) -> None:
     inset.spines[:].set(color=MUTE, visible=True)
 
 
-def loss_panels(histories: Mapping[str, pd.DataFrame], unit: str, title: str = "") -> Figure:
+def loss_panels(histories: Mapping[str, pd.DataFrame], unit: str, title: str) -> Figure:
     """Draw one panel of loss curves per name, side by side on a common scale."""
     n = len(histories)
     figure, row = panels(2.5 * n + 0.6, 2.9, n, title, sharex=True, sharey=True)
@@ -165,11 +160,10 @@ def _name_ends(axes: Axes, losses: Mapping[str, Array], styles: Any) -> None:
     """Write beside its end what a curve is, and where it ends; once for curves that coincide."""
     groups: list[list[str]] = []
     for name, curve in losses.items():
-        for group in groups:
-            same = losses[group[0]]
-            if len(same) == len(curve) and np.allclose(same, curve, rtol=0.01, atol=0):
-                group.append(name)
-                break
+        firsts = [losses[group[0]] for group in groups]
+        same = [len(f) == len(curve) and np.allclose(f, curve, rtol=0.01, atol=0) for f in firsts]
+        if any(same):
+            groups[same.index(True)].append(name)
         else:
             groups.append([name])
     ends = [losses[group[0]][-1] for group in groups]
@@ -189,18 +183,13 @@ def _name_ends(axes: Axes, losses: Mapping[str, Array], styles: Any) -> None:
 def diagnostic_grid(
     tables: Mapping[tuple[str, str], pd.DataFrame],
     sentences: Mapping[tuple[str, str], str],
-    title: str = "",
+    title: str,
 ) -> Figure:
     """Draw why cells of the grid learn or fail: one panel each, over epochs.
 
-    Parameters
-    ----------
-    tables : mapping of (activation, init) to DataFrame
-        Columns "epoch", "gradient_norm_{layer}" and "unit_spread_{layer}", see
-        `mlcore.nn.diagnostics.diagnose`.
-    sentences : mapping of (activation, init) to str
-        What the numbers say; written above the panel.
-    title : str
+    By activation and init, tables with the columns "epoch", "gradient_norm_{layer}" and
+    "unit_spread_{layer}", see `mlcore.nn.diagnostics.diagnose`; and sentences that say what the
+    numbers mean, written above the panels.
     """
     rows, columns = (list(dict.fromkeys(names)) for names in zip(*tables, strict=True))
     figure = new_figure(3.3 * len(columns) + 0.3, 2.1 * len(rows) + 0.7, title)

@@ -81,14 +81,8 @@ def _number(value: float) -> str:
 def pipeline_graph(needs: Mapping[str, Sequence[str]], times: Mapping[str, int]) -> Figure:
     """Draw the stages of a pipeline from left to right, each after those whose results it takes.
 
-    What follows from other needs is left out.
-
-    Parameters
-    ----------
-    needs : mapping of str to sequence of str
-        Each stage with those that it takes results of.
-    times : mapping of str to int
-        How often a stage runs.
+    `needs` are these by stage; what follows from others is left out. `times` says how often a
+    stage runs.
     """
     graph = nx.DiGraph([(before, stage) for stage, all_ in needs.items() for before in all_])
     graph.add_nodes_from(needs)

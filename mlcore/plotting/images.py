@@ -58,15 +58,8 @@ def class_map(
 ) -> Figure:
     """Draw points in the plane by class, each class named at its median, one panel per view.
 
-    Parameters
-    ----------
-    views : mapping of str to ndarray of shape (n_samples, 2)
-    y : ndarray of shape (n_samples,)
-        Labels: numbers of `classes`.
-    classes : sequence of str
-    axis : str
-        What the axes are; "1" and "2" are added.
-    title : str
+    Views are of shape (n_samples, 2), the labels `y`, numbers of `classes`, of (n_samples,). `axis`
+    says what the axes are; "1" and "2" are added.
     """
     figure, row = panels(4.6 * len(views) + 0.2, 4.6, len(views), title)
     labels = np.unique(y)

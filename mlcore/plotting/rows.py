@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,24 +14,15 @@ from matplotlib.patches import Patch, Rectangle
 
 from mlcore.plotting.style import BLUE, FAINT, GROUND, SOFT, frameless, listed, new_figure
 
-
-class Mark(NamedTuple):
-    """How a verdict is drawn."""
-
-    colour: str
-    shape: str = "o"
-    fill: Any = "full"
-
-
-MARKS = {
-    "exact": Mark("#00664b", "*"),
-    "reproduced": Mark("#00664b"),
-    "consistent": Mark("#855600", fill="left"),
-    "differs, immaterially": Mark("#17648f", "D"),
-    "not reproduced": Mark("#a83f00", "s"),
-    "not testable": Mark("#5a606b", fill="none"),
+MARKS: Mapping[str, tuple[str, str, Any]] = {
+    "exact": ("#00664b", "*", "full"),
+    "reproduced": ("#00664b", "o", "full"),
+    "consistent": ("#855600", "o", "left"),
+    "differs, immaterially": ("#17648f", "D", "full"),
+    "not reproduced": ("#a83f00", "s", "full"),
+    "not testable": ("#5a606b", "o", "none"),
 }
-"""By verdict, the hues and glyphs of mlcore/report/style.css: ★ ● ◐ ◆ ■ ○."""
+"""Colour, shape and filling by verdict, as in mlcore/report/style.css: ★ ● ◐ ◆ ■ ○."""
 
 EDGE = 4.0
 """How many tolerances from the middle the verdict's picture reaches."""
@@ -42,9 +33,9 @@ PER_LINE = 3
 
 def glyph(verdict: str, size: float = 7.0) -> dict[str, Any]:
     """Give what matplotlib draws a verdict's glyph with."""
-    mark = MARKS[verdict]
-    return {"marker": mark.shape, "fillstyle": mark.fill, "color": mark.colour,
-            "markersize": size - 1 if mark.shape in "sD" else size, "markeredgewidth": 1.2,
+    colour, shape, fill = MARKS[verdict]
+    return {"marker": shape, "fillstyle": fill, "color": colour,
+            "markersize": size - 1 if shape in "sD" else size, "markeredgewidth": 1.2,
             "markerfacecoloralt": GROUND, "linestyle": "none"}  # fmt: skip
 
 
@@ -64,7 +55,6 @@ def verdict_chart(groups: Mapping[str, pd.DataFrame], title: str) -> Figure:
         By heading. One row per number: "label", empty where the heading says it all; "printed", as
         it is written; "published", "mean", "low", "high", "tolerance" and "verdict". Numbers that
         are exact are listed; without an interval, the verdict is written.
-    title : str
     """
     rows = list(_rows(groups))
     figure = new_figure(8.8, 0.17 * len(rows) + 1.25, title)
@@ -105,16 +95,16 @@ def _rows(groups: Mapping[str, pd.DataFrame]) -> Any:
     """Give the lines of the picture: what stands on the left, and the numbers of the line."""
     for heading, table in groups.items():
         entries = table.to_dict("records")
-        exact = [entry for entry in entries if entry["verdict"] == "exact"]
-        others = [entry for entry in entries if entry["verdict"] != "exact"]
         if len(entries) == 1 and not entries[0]["label"]:
             yield f"{heading}  {entries[0]['printed']}", entries
             continue
         yield heading, []
+        exact = [entry for entry in entries if entry["verdict"] == "exact"]
         for k in range(0, len(exact), PER_LINE):
             yield "", exact[k : k + PER_LINE]
-        for entry in others:
-            yield f"{entry['label']}  {entry['printed']}", [entry]
+        for entry in entries:
+            if entry["verdict"] != "exact":
+                yield f"{entry['label']}  {entry['printed']}", [entry]
 
 
 def _words(axes: Axes, at: int, k: int, entry: Mapping[str, Any], words: str, **style: Any) -> None:
@@ -149,8 +139,7 @@ def verdict_dots(parts: Mapping[str, Sequence[str]], title: str) -> Figure:
 
     Verdicts by part; the dots are put in order, from the best verdict to the worst.
     """
-    order, at = list(MARKS), 0.0
-    labels = {}
+    order, labels, at = list(MARKS), {}, 0.0
     figure = new_figure(8.3, 3.4, title)
     axes = figure.subplots()
     for name, verdicts in parts.items():
@@ -171,12 +160,8 @@ def verdict_dots(parts: Mapping[str, Sequence[str]], title: str) -> Figure:
 def before_after(groups: Mapping[str, Sequence[Mapping[str, Any]]], title: str) -> Figure:
     """Draw shares before and after changes, in per cent: an arrow from one dot to the other.
 
-    Parameters
-    ----------
-    groups : mapping of str to sequence of mappings
-        By what is changed, a row per number: "label", "default" (None if it is not known), "mean"
-        and "n", the number of runs of the changed. A group without rows has not been run.
-    title : str
+    By what is changed, a row per number: "label", "default" (None if it is not known), "mean" and
+    "n", the number of runs of the changed. A group without rows has not been run.
     """
     n_rows = sum(1 + max(len(rows), 1) for rows in groups.values())
     figure = new_figure(8.3, 0.19 * n_rows + 1.15, title)

@@ -55,11 +55,7 @@ def _bar(figure: Figure, shades: ScalarMappable, axes: Any, label: str) -> Axes:
 def accuracy_heatmap(accuracies: pd.DataFrame, published: pd.DataFrame, title: str) -> Figure:
     """Draw test accuracy over activation (rows) and initialisation (columns).
 
-    Parameters
-    ----------
-    accuracies, published : DataFrame
-        Ours and the study's, as fractions, in the same layout; NaN where the study has none.
-    title : str
+    Ours and the study's, as fractions, in the same layout; NaN where the study has none.
     """
     figure = new_figure(6.9, 2.9, title)
     axes = figure.subplots()
@@ -79,19 +75,12 @@ def accuracy_heatmap(accuracies: pd.DataFrame, published: pd.DataFrame, title: s
     return figure
 
 
-def search_heatmaps(
-    candidates: pd.DataFrame, title: str, chosen: tuple[str, float, int] | None = None
-) -> Figure:
+def search_heatmaps(candidates: pd.DataFrame, title: str, chosen: tuple[str, float, int]) -> Figure:
     """Draw cross-validated accuracy over learning rate and batch size, one panel per solver.
 
-    Parameters
-    ----------
-    candidates : DataFrame
-        Columns "solver", "learning_rate", "batch_size", "mean_accuracy" and "rank". A solver whose
-        candidates are all the same has one cell.
-    title : str
-    chosen : (solver, learning rate, batch size), optional
-        The study's choice.
+    `candidates` has the columns "solver", "learning_rate", "batch_size", "mean_accuracy" and
+    "rank"; a solver whose candidates are all the same has one cell. The first three of the study's
+    choice are `chosen`.
     """
     solvers = list(dict.fromkeys(candidates.sort_values("rank")["solver"]))
     one = candidates.groupby("solver")["mean_accuracy"].nunique() == 1
@@ -103,7 +92,7 @@ def search_heatmaps(
     best = candidates["rank"] == candidates["rank"].min()
     for axes, solver in zip(row, solvers, strict=True):
         of_solver = candidates.assign(best=best)[candidates["solver"] == solver]
-        theirs = chosen[1:] if chosen and chosen[0] == solver else None
+        theirs = chosen[1:] if chosen[0] == solver else None
         _search_panel(axes, of_solver, shades, theirs)
         axes.set_title(solver, fontweight="bold")
     row[0].set_ylabel("learning rate")
@@ -138,12 +127,7 @@ def _search_panel(
 def confusion_matrices(counts: Mapping[str, Array], classes: Sequence[str], title: str) -> Figure:
     """Draw how often each class is taken for each, one matrix per classifier, two to a row.
 
-    Parameters
-    ----------
-    counts : mapping of str to ndarray of shape (n_classes, n_classes)
-        Rows are the true classes, columns the predicted ones.
-    classes : sequence of str
-    title : str
+    Matrices are of shape (n_classes, n_classes): rows are true classes, columns predicted ones.
     """
     n_rows = -(-len(counts) // 2)
     figure = new_figure(9.0, 3.9 * n_rows + 1.0, title)
