@@ -75,7 +75,7 @@ def of_page(
         "numbers": numbers,
         "by_path": {number["path"]: number for number in numbers},
         "by_severity": by_severity(numbers),
-        "claims": by_severity([told(claim) for claim in by_id(verdict["by_claim"].values())]),
+        "claims": by_severity(map(told, sorted(verdict["by_claim"].values(), key=by_id))),
         "choices": choices(sensitivity, verdict["by_number"]),
         "stages": timed(stages, times["stages"]),
         "times": times,
@@ -92,33 +92,27 @@ def n_runs(verdict: Mapping[str, Any]) -> dict[str, str]:
     return {part: " to ".join(map(str, sorted({min(n), max(n)}))) for part, n in runs.items()}
 
 
-def by_id(claims: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Sort claims as the report has them."""
-    return sorted(claims, key=lambda claim: (claim["id"][:1], len(claim["id"]), claim["id"]))
+def by_id(claim: Mapping[str, Any]) -> tuple[str, int, str]:
+    """Give a claim's place in the report: A2 comes before A10."""
+    return claim["id"][:1], len(claim["id"]), claim["id"]
 
 
 def by_severity(entries: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Put those first that a reader wants to see first; else they stay in their order."""
-    places = {word: place for place, word in enumerate(SEVERITY)}
-    return sorted(entries, key=lambda entry: places.get(entry["verdict"], 0))
+    return sorted(entries, key=lambda entry: SEVERITY.index(entry["verdict"]))
 
 
 def told(claim: Mapping[str, Any]) -> dict[str, Any]:
     """Give a claim with what its panel shows."""
-    statements = [
-        {
-            **s,
-            "strip": s["interval"]
-            and difference_strip(s["difference"], s["interval"], s["margin"]),
-        }
-        for s in claim["statements"]
-    ]
-    decisive = [s for s in statements if s["verdict"] == claim["verdict"]]
+    statements = [dict(s) for s in claim["statements"]]
+    for s in statements:
+        s["strip"] = s["interval"] and difference_strip(s["difference"], s["interval"], s["margin"])
+    decisive = (s for s in statements if s["verdict"] == claim["verdict"] != "supported")
     return {
         **claim,
         "statements": statements,
         "turns": findings.turns(claim),
-        "decisive": decisive[0] if decisive and claim["verdict"] != "supported" else None,
+        "decisive": next(decisive, None),
         "words": findings.counted(claim["verdicts"].values()),
     }
 
@@ -149,9 +143,9 @@ def mean_of(number: Mapping[str, Any]) -> Any:
     """Give the mean of our runs, also of few; where none was repeated, the pipeline's."""
     if number["of_sd"]:
         return number["sd"]
-    if number["mean"] is None and number["values"]:
-        return fmean(number["values"])
-    return number["ours"] if number["mean"] is None else number["mean"]
+    if number["mean"] is not None:
+        return number["mean"]
+    return fmean(number["values"]) if number["values"] else number["ours"]
 
 
 def overrides(params: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -176,9 +170,8 @@ def why(
     level: float = 0.95,
 ) -> list[str]:
     """Say in sentences what a number's verdict rests on; `level` is that of its interval."""
-    path, interval = number["path"], number["interval"]
-    sentences = [f"{capital(number['reason'])}."]
-    if interval and number["by_runs"] is None and not number["of_sd"]:
+    path, sentences = number["path"], [f"{capital(number['reason'])}."]
+    if number["interval"] and number["by_runs"] is None and not number["of_sd"]:
         sentences = beside_interval(number, shown, level)
     if number["z"] is not None:
         side = "above" if number["z"] > 0 else "below"
@@ -206,11 +199,10 @@ def beside_interval(number: Mapping[str, Any], shown: Shown, level: float) -> li
     inside = "inside" if low <= number["published"] <= high else "outside"
     printed = f"{shown(path, number['published'])} is printed, {inside}."
     further = "further runs" if k == 1 else f"means of {k} further runs"
-    told = f"At least {100 * level:g} of 100 {further} would lie between"
-    ends = f"{shown(path, low)} and {shown(path, high)}"
+    told, to = f"At least {100 * level:g} of 100 {further} would lie between", "and"
     if number["spread"] == "range":
-        told, ends = f"Our {number['n']} runs give", f"{shown(path, low)} to {shown(path, high)}"
-    sentences = [f"{told} {ends}; {printed}"]
+        told, to = f"Our {number['n']} runs give", "to"
+    sentences = [f"{told} {shown(path, low)} {to} {shown(path, high)}; {printed}"]
     if number["resolution"]:
         resolution = shown(path, number["resolution"], sign=True).lstrip("+")
         those = "One printed run" if k == 1 else f"The mean of {k} printed runs"
@@ -248,7 +240,7 @@ def choices(
 
     Of what `stages.sensitivity` wrote, and the verdicts by path.
     """
-    values, by_choice = defaultdict[tuple[str, str], list[float]](list), defaultdict[str, Any](list)
+    values, by_choice = defaultdict[Any, list[float]](list), defaultdict[str, list[Any]](list)
     for row in sensitivity["alternatives"]:
         values[row["choice"], row["number"]].append(row["mean"])
     for row in sensitivity["printed_values"]:
@@ -262,7 +254,8 @@ def choices(
         by_choice[choice].append(
             {**row, "path": path, "name": name_of(path), "strip": picture, "moved": moved}
         )
-    order = [*CHOICES, *sorted(set(by_choice) - set(CHOICES))]
+    order = [name for name in CHOICES if name in by_choice]
+    order += sorted(set(by_choice) - set(CHOICES))
     return [
         {
             "title": CHOICES.get(choice, choice),
@@ -270,7 +263,6 @@ def choices(
             "n_moved": sum(row["moved"] for row in by_choice[choice]),
         }
         for choice in order
-        if choice in by_choice
     ]
 
 

@@ -2,20 +2,20 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from scipy import stats
 
 from mlcore.judging.claims import MIN_RUNS
 from mlcore.judging.numbers import VERDICTS
-from mlcore.report.words import amount, capital, name_of, percent, shown, spelled
+from mlcore.report.words import agreeing, amount, capital, name_of, percent, shown, spelled
 
 Verdict = Mapping[str, Any]
 """What the stage verdict wrote: metrics/verdict.json."""
 
 SURE = 0.05
 """p below which a printed difference is told as one that our runs do not give, all considered."""
-
 
 HEADINGS = ("What came out again.", "What did not.", "What is not known.")
 
@@ -25,15 +25,15 @@ def title(verdict: Verdict) -> str:
     bad, n = len(not_reproduced(verdict)), len(verdict["by_number"])
     refuted, tested = verdict["claims"].get("refuted", 0), n_tested(verdict)
     if bad:
-        claims = f"{_of_its_claims(str(refuted), tested)} {_do(refuted)} not hold"
-        numbers = f"{spelled(bad)} of the study's {n} numbers {_do(bad)} not come out again"
-        return capital(f"{numbers}; {claims}" if refuted else numbers)
+        numbers = f"{spelled(bad)} of the study's {n} numbers {agreeing(bad, 'do')}"
+        claims = f"; {_of_its_claims(str(refuted), tested)} {agreeing(refuted, 'do')} not hold"
+        return capital(f"{numbers} not come out again{claims if refuted else ''}")
     untested = all(n["verdict"] == "not testable" for n in verdict["by_number"].values())
     if untested and not tested:
         return "Too few runs to say anything yet"
     if not refuted:
         return "None of the study's numbers and claims is contradicted"
-    claims = f"{_of_its_claims(spelled(refuted), tested)} {_is(refuted)}"
+    claims = f"{_of_its_claims(spelled(refuted), tested)} {agreeing(refuted, 'are')}"
     return f"None of the study's numbers is contradicted; {claims}"
 
 
@@ -68,54 +68,40 @@ def waiting(claim: Mapping[str, Any]) -> bool:
     return claim["verdict"] == "undecided" and any(s["n"] < MIN_RUNS for s in undecided)
 
 
-def _do(n: int) -> str:
-    return "does" if n < 2 else "do"
-
-
-def _is(n: int) -> str:
-    return "is" if n < 2 else "are"
-
-
 def _came_out(verdict: Verdict) -> list[str]:
     trained, by_hand = verdict["numbers"]["trained"], verdict["numbers"]["arithmetic"]
     told = []
     if exact := trained["exact"]:
         told.append(
             f"{spelled(exact)} of {sum(trained.values())} numbers of trained models "
-            f"{'comes' if exact == 1 else 'come'} out to the last digit, from the study's own "
-            "networks, which are public."
+            f"{agreeing(exact, 'come')} out to the last digit, from the study's own networks, "
+            "which are public."
         )
     narrow = trained["reproduced"]
     if inside := narrow + trained["consistent"]:
         others = "others" if exact else f"of {sum(trained.values())} numbers of trained models"
         told.append(
-            f"{spelled(inside)} {others} {'lies' if inside == 1 else 'lie'} inside the interval of "
-            f"one further run of ours; for {spelled(narrow) if narrow else 'none'} of them it is "
-            "narrow enough to say something."
+            f"{spelled(inside)} {others} {agreeing(inside, 'lie')} inside the interval of one "
+            f"further run of ours; for {spelled(narrow)} of them it is narrow enough to say "
+            "something."
         )
     if all_by_hand := sum(by_hand.values()):
-        told.append(
-            f"Of {all_by_hand} numbers worked by hand or counted {by_hand['exact']} are exact"
-        )
-        off = by_hand["differs, immaterially"]
-        told[-1] += f", {spelled(off)} {_is(off)} off by a rounding." if off else "."
+        off, exact = by_hand["differs, immaterially"], by_hand["exact"]
+        rest = f", {spelled(off)} {agreeing(off, 'are')} off by a rounding." if off else "."
+        told.append(f"Of {all_by_hand} numbers worked by hand or counted {exact} are exact{rest}")
     return list(map(capital, told)) or ["Nothing has been compared yet."]
 
 
 def _did_not(verdict: Verdict) -> list[str]:
     bad, told = not_reproduced(verdict), []
-    if bad:
-        told.append(f"Not reproduced: {'; '.join(map(name_of, bad))}.")
-        coverage = verdict["coverage"]
-        if n := coverage["n_intervals"]:
-            few = spelled(max(1, round(coverage["expected_outside"])))
-            told.append(f"Of {n} numbers about {few} would fail by chance alone.")
-    else:
-        told.append("No number by itself.")
+    told.append(
+        f"Not reproduced: {'; '.join(map(name_of, bad))}." if bad else "No number by itself."
+    )
+    if bad and (n := verdict["coverage"]["n_intervals"]):
+        few = spelled(max(1, round(verdict["coverage"]["expected_outside"])))
+        told.append(f"Of {n} numbers about {few} would fail by chance alone.")
     if off := verdict["numbers"]["trained"]["differs, immaterially"]:
-        told.append(
-            f"{spelled(off)} {'differs' if off == 1 else 'differ'} by less than would matter."
-        )
+        told.append(f"{spelled(off)} {agreeing(off, 'differ')} by less than would matter.")
     for section, joint in verdict["joint"].items():
         if joint.get("rank") and _last(joint["rank"]):
             told.append(f"All numbers of section {section} together: {_departs(joint)}.")
@@ -125,7 +111,7 @@ def _did_not(verdict: Verdict) -> list[str]:
         (section, most), *_ = Counter(c["section"] for c in refuted).most_common()
         n = len(refuted)
         told.append(
-            f"{spelled(n)} of {n_tested(verdict)} claims {_is(n)} refuted, "
+            f"{spelled(n)} of {n_tested(verdict)} claims {agreeing(n, 'are')} refuted, "
             f"{spelled(most) if most < n else 'all'} in section {section}."
         )
         firm = [claim for claim in refuted if not turns(claim)]
@@ -153,20 +139,17 @@ def turns(claim: Mapping[str, Any]) -> bool:
 
 
 def _unknown(verdict: Verdict) -> list[str]:
-    loose = [
-        n for n in verdict["by_number"].values() if n["verdict"] == "consistent" and n["resolution"]
-    ]
+    numbers = verdict["by_number"].values()
+    loose = [n for n in numbers if n["verdict"] == "consistent" and n["resolution"]]
     told = []
-    for noun, of_kind in (
-        ("accuracy", [n for n in loose if percent(n["path"])]),
-        ("loss", [n for n in loose if not percent(n["path"])]),
-    ):
+    for noun, plural, unit in (("accuracy", "accuracies", " points"), ("loss", "losses", "")):
+        of_kind = [n for n in loose if percent(n["path"]) == (noun == "accuracy")]
         if of_kind:
+            of_kind.sort(key=itemgetter("resolution"))
             ends = [
                 shown(n["path"], n["resolution"], sign=True).lstrip("+").removesuffix(" points")
-                for n in (f(of_kind, key=lambda n: n["resolution"]) for f in (min, max))
+                for n in (of_kind[0], of_kind[-1])
             ]
-            plural, unit = {"accuracy": ("accuracies", " points"), "loss": ("losses", "")}[noun]
             told.append(
                 f"{spelled(len(of_kind))} {noun if len(of_kind) == 1 else plural} could have been "
                 f"off by {' to '.join(dict.fromkeys(ends))}{unit} without our noticing."
@@ -176,19 +159,18 @@ def _unknown(verdict: Verdict) -> list[str]:
     if not_testable := verdict["numbers"]["trained"]["not testable"]:
         told.append(f"{amount(not_testable, 'number')} cannot be judged by the runs there are.")
     if undecided:
-        told.append(f"{amount(undecided, 'claim')} {_is(undecided)} undecided by our runs.")
+        told.append(
+            f"{amount(undecided, 'claim')} {agreeing(undecided, 'are')} undecided by our runs."
+        )
     if wait:
-        told.append(f"{amount(wait, 'claim')} {'waits' if wait == 1 else 'wait'} for more runs.")
+        told.append(f"{amount(wait, 'claim')} {agreeing(wait, 'wait')} for more runs.")
     return list(map(capital, told)) or ["Nothing that was asked."]
 
 
 def of_numbers(verdict: Verdict, beginning: str) -> str:
     """Say how the numbers of a part stand: "Twelve numbers: 12 exact; by our runs alone ..."."""
-    numbers = [
-        n
-        for path, n in verdict["by_number"].items()
-        if path.startswith(beginning) and n["kind"] != "exact"
-    ]
+    of_part = [n for path, n in verdict["by_number"].items() if path.startswith(beginning)]
+    numbers = [n for n in of_part if n["kind"] != "exact"]
     told = f"{spelled(len(numbers))} numbers: {counted(n['verdict'] for n in numbers)}"
     if by_runs := [n["by_runs"] for n in numbers if n["by_runs"]]:
         told += f"; by our runs alone {counted(by_runs)}"
@@ -197,11 +179,8 @@ def of_numbers(verdict: Verdict, beginning: str) -> str:
 
 def counted(words: Iterable[str]) -> str:
     """Count verdicts, in their order of strength: "2 reproduced, 10 consistent"."""
-    counts = Counter(words)
-    told = [
-        f"{counts[word]} {word.replace('differs,', 'off')}" for word in VERDICTS if counts[word]
-    ]
-    return ", ".join(told)
+    n = Counter(words)
+    return ", ".join(f"{n[word]} {word.replace('differs,', 'off')}" for word in VERDICTS if n[word])
 
 
 def _last(rank: str) -> bool:
@@ -209,15 +188,20 @@ def _last(rank: str) -> bool:
     return place == of
 
 
+def _chi2(joint: Mapping[str, Any]) -> str:
+    return f"chi-square {joint['chi2']:.1f} on {joint['df']}, p = {joint['p']:.2g}"
+
+
 def _departs(joint: Mapping[str, Any]) -> str:
     """Say how many of our runs depart more from the others than the printed numbers do."""
-    of_chi2 = f"(chi-square {joint['chi2']:.1f} on {joint['df']}, p = {joint['p']:.2g}"
-    place, _, of = joint["rank"].partition(" of ")
-    runs, more = int(of) - 1, int(of) - int(place)
+    place, of = map(int, joint["rank"].split(" of "))
+    runs, more = of - 1, of - place
+    told = (
+        f"{more} of our {runs} own runs {agreeing(more, 'depart')} more from the rest than they do"
+    )
     if not more:
-        return f"they depart from our runs more than each of our {runs} own runs does {of_chi2})"
-    depart = "departs" if more == 1 else "depart"
-    return f"{more} of our {runs} own runs {depart} more from the rest than they do {of_chi2})"
+        told = f"they depart from our runs more than each of our {runs} own runs does"
+    return f"{told} ({_chi2(joint)})"
 
 
 def together(verdict: Verdict, name: str, of: str = "section ") -> str:
@@ -225,10 +209,8 @@ def together(verdict: Verdict, name: str, of: str = "section ") -> str:
     joint, named = verdict["joint"].get(name) or {}, f"{of}{name}".replace("_", " ")
     if joint.get("chi2") is None:
         return f"There are too few runs to judge the numbers of {named} together."
-    if not joint["rank"]:
-        chi2 = f"chi-square {joint['chi2']:.1f} on {joint['df']}, p = {joint['p']:.2g}"
-        return f"The {joint['df']} numbers of {named} together: {chi2}."
-    return f"The {joint['df']} numbers of {named} together: {_departs(joint)}."
+    told = _departs(joint) if joint["rank"] else _chi2(joint)
+    return f"The {joint['df']} numbers of {named} together: {told}."
 
 
 def surprises(verdict: Verdict) -> list[str]:
@@ -272,14 +254,13 @@ ORDINALS = ("", "first", "second", "third", "fourth", "fifth", "sixth", "seventh
 
 def discrepancies(points: Sequence[Mapping[str, Any]]) -> str:
     """Say how often report and code disagree, and how often that matters."""
-    run = [[d for d in p["differences"] if d["n"] >= MIN_RUNS] for p in points]
-    tested = [differences for differences in run if differences]
-    moving = [differences for differences in tested if sure(differences)]
+    tested = [p for p in points if any(d["n"] >= MIN_RUNS for d in p["differences"])]
+    moving = [p for p in tested if sure(p["differences"])]
     told = f"Report and code disagree in {amount(len(points), 'point')}."
     if tested:
         told += (
             f" For {spelled(len(tested))} of them runs tell what difference it makes: "
-            f"{spelled(len(moving))} {'moves' if len(moving) == 1 else 'move'} a result for sure."
+            f"{spelled(len(moving))} {agreeing(len(moving), 'move')} a result for sure."
         )
     return told
 
@@ -289,9 +270,8 @@ def sure(differences: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
     Their 95 % intervals are made wider, by Bonferroni's rule. Epochs are no result.
     """
-    results = [
-        d for d in differences if d["n"] >= MIN_RUNS and not d["text"].startswith("n_epochs")
-    ]
+    run = [d for d in differences if d["n"] >= MIN_RUNS]
+    results = [d for d in run if not d["text"].startswith("n_epochs")]
 
     def clear(d: Mapping[str, Any]) -> bool:
         t95, t = (stats.t.ppf(1 - 0.025 / m, d["n"] - 1) for m in (1, len(results)))
@@ -303,9 +283,9 @@ def sure(differences: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 def moved(differences: Sequence[Mapping[str, Any]]) -> str:
     """Say how many of the compared results surely differ."""
-    found = sure(differences)
-    n = spelled(len(found)) if found else "none"
-    return capital(f"{n} of {amount(len(differences), 'difference')} {_is(len(found))} sure")
+    n = len(sure(differences))
+    told = f"{spelled(n)} of {amount(len(differences), 'difference')} {agreeing(n, 'are')} sure"
+    return capital(told)
 
 
 def counted_inside(verdict: Verdict) -> str:
@@ -314,8 +294,8 @@ def counted_inside(verdict: Verdict) -> str:
     outside, expected = coverage["outside"], coverage["expected_outside"]
     return (
         f"{capital(amount(coverage['n_intervals'], 'printed number'))} can be set beside an "
-        f"interval that our runs give. {capital(spelled(outside) if outside else 'none')} "
-        f"{'lies' if outside < 2 else 'lie'} outside. Of as many further runs "
+        f"interval that our runs give. {capital(spelled(outside))} "
+        f"{agreeing(outside, 'lie')} outside. Of as many further runs "
         f"of ours at most {expected:.1f} would lie outside on average."
     )
 
@@ -326,11 +306,10 @@ COLLAPSED = 0.12
 
 def grid(verdict: Verdict) -> str:
     """Say which cells of the grid never learn, in print and in our runs."""
-    beginning = "mnist_grid.test_accuracy."
-    cells = {p: n for p, n in verdict["by_number"].items() if p.startswith(beginning)}
-    run = {path: n for path, n in cells.items() if n["ours"] is not None}
-    printed = {path for path, n in run.items() if n["published"] < COLLAPSED}
-    ours = {path for path, n in run.items() if n["ours"] < COLLAPSED}
+    by_path = verdict["by_number"]
+    cells = [n for path, n in by_path.items() if path.startswith("mnist_grid.test_accuracy.")]
+    run = [n for n in cells if n["ours"] is not None]
+    printed, ours = ([n["path"] for n in run if n[of] < COLLAPSED] for of in ("published", "ours"))
     same = "the same in ours" if printed == ours else f"{spelled(len(ours))} in ours"
     return capital(f"{spelled(len(printed))} of {len(run)} cells never learn in print, {same}.")
 
@@ -341,8 +320,8 @@ def choices(rows: Sequence[Mapping[str, Any]]) -> str:
     if not rows:
         return "Other choices have not been run yet."
     return capital(
-        f"{spelled(moving) if moving else 'none'} of {amount(len(rows), 'other choice')} "
-        f"{'moves' if moving < 2 else 'move'} a printed number by more than would matter."
+        f"{spelled(moving)} of {amount(len(rows), 'other choice')} "
+        f"{agreeing(moving, 'move')} a printed number by more than would matter."
     )
 
 

@@ -13,7 +13,7 @@ class Strip(NamedTuple):
     dots: list[float]  # runs
     printed: float
     ours: float | None  # the pipeline's run, or the default
-    interval: tuple[float, float] | None
+    interval: tuple[float, ...]  # its ends, or none
     label: str  # the same in words
     ends: tuple[float, float]  # the values at `MARGIN` from the line's ends
 
@@ -28,26 +28,17 @@ def strip(
 ) -> Strip:
     """Place values, the printed number, ours and an interval on a line that just holds them all.
 
-    Parameters
-    ----------
-    values : sequence of float
-        Of `what`.
-    printed, ours : float
-    interval : (float, float), optional
-        Cut off where it would press all else together: beyond as much again on each side as the
-        rest takes.
-    tolerance : float
-        The line reaches at least this far to both sides of the printed number: what would not
-        matter should not look large.
-    what : str
+    The line reaches at least `tolerance` to both sides of the printed number: what would not matter
+    should not look large. The interval is cut off where it would press all else together: beyond as
+    much again on each side as the rest takes.
     """
     known = [*values, printed] if ours is None else [*values, printed, ours]
     room = tolerance or 0.01 * abs(printed) or 1.0
     low, high = min(*known, printed - room), max(*known, printed + room)
-    ends = None
+    ends = []
     if interval is not None:
         span = high - low
-        ends = (max(interval[0], low - span), min(interval[1], high + span))
+        ends = [max(interval[0], low - span), min(interval[1], high + span)]
         low, high = min(low, ends[0]), max(high, ends[1])
 
     def place(value: float) -> float:
@@ -55,10 +46,10 @@ def strip(
 
     extent = f" from {min(values):.4g} to {max(values):.4g}" if values else ""
     return Strip(
-        sorted(place(value) for value in values),
+        sorted(map(place, values)),
         place(printed),
         None if ours is None else place(ours),
-        None if ends is None else (place(ends[0]), place(ends[1])),
+        tuple(map(place, ends)),
         f"{len(values)} {what}{extent}; printed {printed:.4g}",
         (low, high),
     )

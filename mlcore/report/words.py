@@ -5,22 +5,13 @@ from typing import Any
 
 from mlcore.study.parts import GROUPS, group_of
 
-ORDER = (
-    "zero",
-    "random",
-    "normal",
-    "sigmoid",
-    "logistic",
-    "tanh",
-    "relu",
-    "leaky_relu",
-    "identity",
-)
+ORDER = ("zero", "random", "normal", "sigmoid", "logistic", "tanh", "relu", "leaky_relu",
+         "identity")  # fmt: skip
 """Of initialisations and activations in the study."""
 
 WORDS = {"relu": "ReLU", "leaky_relu": "leaky ReLU", "learning_rate_init": "learning rate"}
 
-SPELLED = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
+SPELLED = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
            "eleven", "twelve")  # fmt: skip
 
 
@@ -36,7 +27,12 @@ def capital(text: str) -> str:
 
 def amount(n: int, noun: str) -> str:
     """Write a count with its noun: "no numbers", "one claim", "13 numbers"."""
-    return f"{spelled(n)} {noun}{'' if n == 1 else 's'}"
+    return f"{spelled(n) if n else 'no'} {noun}{'' if n == 1 else 's'}"
+
+
+def agreeing(n: int, verb: str) -> str:
+    """Put a verb in the singular for one or none: "lies" for "lie"."""
+    return {"are": "is", "do": "does"}.get(verb, f"{verb}s") if n < 2 else verb
 
 
 def name_of(path: str) -> str:
