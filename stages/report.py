@@ -11,8 +11,8 @@ from stages import Config, Workspace
 
 def run(config: Config, workspace: Workspace) -> None:
     """Write metrics/report.html and REPORT.md, from metrics alone."""
-    shows = read_json(workspace.input("metrics/figures.json"))
-    svgs, pngs = pictures(workspace, shows)
+    figures = read_json(workspace.input("metrics/figures.json"))
+    svgs, pngs = pictures(workspace, figures)
     shown = content.of_page(
         verdict=read_json(workspace.input("metrics/verdict.json")),
         sensitivity=read_json(workspace.input("metrics/sensitivity.json")),
@@ -21,22 +21,20 @@ def run(config: Config, workspace: Workspace) -> None:
     ) | {
         "svgs": svgs,
         "pngs": pngs,
-        "shows": {name: of["shows"] for name, of in shows.items()},
+        "shows": {name: of["shows"] for name, of in figures.items()},
         "cells": PARTS["network"].names(config.grid.model_dump()),
         "environment": read_json(workspace.input("metrics/environment.json")),
     }
-    for name, template in (
-        ("metrics/report.html", "page.html.jinja"),
-        ("REPORT.md", "report.md.jinja"),
-    ):
+    pages = {"metrics/report.html": "page.html.jinja", "REPORT.md": "report.md.jinja"}
+    for name, template in pages.items():
         with atomic_path(workspace.output(name)) as temporary:
             temporary.write_text(render(shown, template), encoding="utf-8")
 
 
-def pictures(workspace: Workspace, shows: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+def pictures(workspace: Workspace, figures: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """Give what the page shows as lines and text, and as images, by name."""
     svgs, pngs = {}, {}
-    for name, of in shows.items():
+    for name, of in figures.items():
         if of["is_image"]:
             png = workspace.input(f"metrics/figures/{name}.png").read_bytes()
             pngs[name] = {"uri": inline_png(png), "shows": of["shows"]}

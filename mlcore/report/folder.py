@@ -1,6 +1,5 @@
 """The verdict on any study, as page, picture and Markdown: what needs no knowledge of ours."""
 
-from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from mlcore.files import atomic_path
-from mlcore.judging.claims import MIN_RUNS
+from mlcore.judging.claims import MIN_RUNS, REFUTED
 from mlcore.judging.numbers import NOT_REPRODUCED, NOT_TESTABLE, VERDICTS, row_of
 from mlcore.plotting import save_svg, verdict_chart
 from mlcore.report import content, findings, inline_svg, render
@@ -24,20 +23,16 @@ DESCRIPTION = "The printed numbers against the intervals that the runs give."
 def write(folder: Path, name: str, verdict: Mapping[str, Any], *, html: bool) -> list[Path]:
     """Write verdict.md, verdict.svg and, if asked, verdict.html; gives what was written."""
     context = of_study(name, verdict)
-    svg, written = folder / "verdict.svg", [folder / "verdict.md"]
+    text, svg, page = (folder / f"verdict.{kind}" for kind in ("md", "svg", "html"))
     charts = charts_of(context["numbers"])
     if charts:
         save_svg(verdict_chart(charts, f"{name}: printed numbers against runs"), svg)
-        written.append(svg)
         context["svg"] = inline_svg(svg.read_text(encoding="utf-8"), "verdict", DESCRIPTION)
-    pages = {folder / "verdict.md": "folder.md.jinja"}
-    if html or (folder / "verdict.html").exists():  # one of an earlier verdict would mislead
-        pages[folder / "verdict.html"] = "folder.html.jinja"
-        written.append(folder / "verdict.html")
-    for path, template in pages.items():
+    html = html or page.exists()  # one of an earlier verdict would mislead
+    for path in (text, page) if html else (text,):
         with atomic_path(path) as temporary:
-            temporary.write_text(render(context, template), encoding="utf-8")
-    return written
+            temporary.write_text(render(context, f"folder{path.suffix}.jinja"), encoding="utf-8")
+    return [text, *[svg] * bool(charts), *[page] * html]
 
 
 def of_study(name: str, verdict: Mapping[str, Any]) -> dict[str, Any]:
@@ -141,8 +136,7 @@ def table(verdict: Mapping[str, Any]) -> list[list[str]]:
     ]  # fmt: skip
 
 
-def failed(verdict: Mapping[str, Any]) -> Counter[str]:
-    """Count what does not hold: numbers that are not reproduced, claims that are refuted."""
+def failed(verdict: Mapping[str, Any]) -> bool:
+    """Say whether anything does not hold: a number is not reproduced, or a claim is refuted."""
     judged = [*verdict["by_number"].values(), *verdict["by_claim"].values()]
-    words = Counter(one["verdict"] for one in judged)
-    return Counter({word: words[word] for word in ("not reproduced", "refuted") if words[word]})
+    return any(one["verdict"] in (NOT_REPRODUCED, REFUTED) for one in judged)

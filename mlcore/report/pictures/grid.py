@@ -10,6 +10,7 @@ import pandas as pd
 from mlcore import plotting
 from mlcore.nn.diagnostics import explain
 from mlcore.plotting import Picture, display
+from mlcore.report.words import capital
 
 
 def _pair(cell: str) -> tuple[str, str]:
@@ -67,9 +68,8 @@ def diagnostics(cells: Sequence[str], table: pd.DataFrame) -> Picture:
     reasons = {cell: _rounded(explain(row.iloc[-1].to_dict())) for cell, row in rows.items()}
     title = "MNIST: why networks learn or fail"
     figure = plotting.diagnostic_grid(_by_pair(rows), _by_pair(reasons), title)
-    told = [f"{_words(cell)}: {reason}." for cell, reason in reasons.items()]
-    # str.capitalize would make "Relu" of "ReLU"
-    return figure, " ".join(sentence[0].upper() + sentence[1:] for sentence in told)
+    told = [capital(f"{_words(cell)}: {reason}.") for cell, reason in reasons.items()]
+    return figure, " ".join(told)
 
 
 def _rounded(clause: str) -> str:
