@@ -61,8 +61,8 @@ async def bring_up_to_date(
     try:
         failed = await run_side_by_side(plan, jobs, timed)
         if failed:
-            reasons = "their reasons stand above"
-            print(f"error: failed: {', '.join(failed)}; {reasons}", file=sys.stderr)
+            told = f"error: failed: {', '.join(failed)}; their reasons stand above"
+            print(told, file=sys.stderr)
             return 1
         code = await processes.run(*REPRO, *plan.targets, env=env)
         if code == 0:
@@ -103,28 +103,20 @@ def run(config: Config, root: Path, targets: list[str], jobs: int, times: Path |
         clear_unfinished(repo)
         todo = plan(repo, targets)
     if todo.graph:
-        print(
-            f"{len(todo.graph)} of {len(todo.order)} stages to bring up to date, {jobs} at a time",
-            flush=True,
-        )
+        stages = f"{len(todo.graph)} of {len(todo.order)} stages"
+        print(f"{stages} to bring up to date, {jobs} at a time", flush=True)
     began, seconds = time.monotonic(), dict[str, float]()
     with session(config, root) if todo.graph else nullcontext() as folder:
         work = bring_up_to_date(todo, jobs, seconds, _environment(jobs, folder))
         code = asyncio.run(until_interrupted(work))
     if code == 0 and not targets:
-        print_findings(root)
+        told = findings.lines(read_json(root / "metrics" / "verdict.json"))
+        print(*told, "The evidence: metrics/report.html. The runs: make ui.", sep="\n")
     if times and code == 0:
         total = round(time.monotonic() - began, 1)
         ordered = {n: round(seconds[n], 1) for n in todo.order if n in seconds}
         write_json(times, {"jobs": jobs, "total": total, "stages": ordered})
     return code
-
-
-def print_findings(root: Path) -> None:
-    """Say what came out, and where to look."""
-    for line in findings.lines(read_json(root / "metrics" / "verdict.json")):
-        print(line)
-    print("The evidence: metrics/report.html. The runs: make ui.")
 
 
 def _environment(jobs: int, session: Path | None) -> dict[str, str]:

@@ -56,17 +56,16 @@ def test_a_file_that_differs_is_missing_or_is_new_is_a_difference():
 
 def test_values_without_a_tolerance_are_not_compared_and_missing_ones_are_far():
     known = {"test_accuracy": 0.97, "val_accuracy": 0.96, "note": "x"}
-    near, missing = distances("metrics/network/tanh-normal.json", known, {"test_accuracy": 0.9701})
-    assert (near.name, near.is_near) == ("test_accuracy", True)
-    assert (missing.name, missing.is_near) == ("val_accuracy", False)
-    (far,) = distances(
-        "metrics/network/tanh-normal.json", {"test_accuracy": 0.97}, {"test_accuracy": 0.5}
-    )
-    assert not far.is_near
+    path = "metrics/network/tanh-normal.json"
+    near, missing = distances(path, known, {"test_accuracy": 0.9701})
+    assert near == (path, "test_accuracy", 0.97, 0.9701, 0.001, "")
+    assert (missing[1], missing[-1]) == ("val_accuracy", "too far")
+    (far,) = distances(path, {"test_accuracy": 0.97}, {"test_accuracy": 0.5})
+    assert far[-1] == "too far"
     # What is counted is the same on every machine
     one, other = ({"n_samples": 7000, "class_counts": [685, n]} for n in (820, 819))
-    compared = distances("metrics/mnist.json", {"test": one}, {"test": other})
-    assert [d.name for d in compared if not d.is_near] == ["test.class_counts"]
+    (far,) = distances("metrics/mnist.json", {"test": one}, {"test": other})
+    assert (far[1], far[-1]) == ("test.class_counts", "too far")
 
 
 def test_what_bits_depend_on_and_what_may_differ_from_another_machine():

@@ -183,16 +183,12 @@ def order_lock(repo: Repo, order: list[str]) -> None:
     Stages that ran side by side stand there in the order in which they ended.
     """
     path = Path(repo.root_dir) / "dvc.lock"
-    if not path.exists():
-        return
+    places = {name: place for place, name in enumerate(order)}
     with repo.lock:
         content = parse_yaml_for_update(path.read_text(encoding="utf-8"), str(path))
-        entries = content.get("stages") or {}
-        wanted = sorted(
-            entries, key=lambda name: order.index(name) if name in order else len(order)
-        )
-        if wanted == list(entries):
-            return
-        content["stages"] = {name: entries[name] for name in wanted}
-        with atomic_path(path) as temporary:
-            dump_yaml(str(temporary), content)
+        entries = content["stages"]
+        wanted = sorted(entries, key=lambda name: places.get(name, len(order)))
+        if wanted != list(entries):
+            content["stages"] = {name: entries[name] for name in wanted}
+            with atomic_path(path) as temporary:
+                dump_yaml(str(temporary), content)

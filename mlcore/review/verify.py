@@ -7,6 +7,7 @@ otherwise hashes cannot agree; there the values are compared, within `TOLERANCES
 
 import argparse
 import json
+import math
 import os
 import shutil
 import signal
@@ -71,7 +72,6 @@ The first that fits counts. Measured between two kernels of OpenBLAS, Haswell an
 differences are up to a third of these, and up to a fiftieth where activations are smooth.
 """
 
-
 Lock = Mapping[str, Mapping[str, Mapping[str, str]]]
 """The stages of a dvc.lock, as `read_lock` gives them."""
 
@@ -83,23 +83,6 @@ class Difference(NamedTuple):
     path: str
     known: str | None
     found: str | None
-
-
-class Distance(NamedTuple):
-    """How far a value of a file came out from the committed one; NaN for one that is not there."""
-
-    path: str
-    name: str
-    known: Any
-    found: Any
-    tolerance: float
-
-    @property
-    def is_near(self) -> bool:
-        """Whether it is within the tolerance; what is no number should be equal."""
-        if isinstance(self.known, int | float) and isinstance(self.found, int | float):
-            return abs(self.found - self.known) <= self.tolerance
-        return bool(self.found == self.known)
 
 
 def hashes(stage: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
@@ -118,15 +101,21 @@ def differences(known: Lock, found: Lock) -> list[Difference]:
     ]
 
 
-def distances(path: str, known: Any, found: Any) -> list[Distance]:
-    """Compare those values of a metrics file, committed and found, that have a tolerance."""
-    after = flatten(found)
-    result = []
-    for name, value in flatten(known).items():
+def distances(path: str, known: Any, found: Any) -> list[tuple[Any, ...]]:
+    """Compare those values of a metrics file, committed and found, that have a tolerance.
+
+    Gives those that differ: file, name, the value committed and found, NaN if it is not there, the
+    tolerance, and "too far" or nothing. What is no number should be equal.
+    """
+    after, rows = flatten(found), []
+    for name, old in flatten(known).items():
         fits = (t for file, v, t in TOLERANCES if fnmatchcase(path, file) and fnmatchcase(name, v))
-        if (tolerance := next(fits, None)) is not None:
-            result.append(Distance(path, name, value, after.get(name, float("nan")), tolerance))
-    return result
+        tolerance, new = next(fits, None), after.get(name, math.nan)
+        if tolerance is not None and new != old:
+            numbers = isinstance(old, int | float) and isinstance(new, int | float)
+            near = numbers and abs(new - old) <= tolerance
+            rows.append((path, name, old, new, tolerance, "" if near else "too far"))
+    return rows
 
 
 def other_machine(known: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
@@ -223,16 +212,15 @@ def committed(folder: Path, path: str) -> Any:
 
 def values_are_near(folder: Path, paths: Collection[str]) -> bool:
     """Print the values of files that differ from the committed ones; say whether all are near."""
-    compared = [
-        distance
+    rows = [
+        row
         for path in sorted(paths)
         if path.endswith(".json")
-        for distance in distances(path, committed(folder, path), read_json(folder / path))
+        for row in distances(path, committed(folder, path), read_json(folder / path))
     ]
-    rows = [[*d, "" if d.is_near else "too far"] for d in compared if d.known != d.found]
     if rows:
         print(tabulate(rows, ["file", "value", "committed", "here", "tolerance", ""]))
-    return all(d.is_near for d in compared)
+    return not any(row[-1] for row in rows)
 
 
 def main(arguments: list[str], root: Path) -> int:
