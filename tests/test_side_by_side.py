@@ -17,15 +17,8 @@ from dvc.repo import Repo
 
 from mlcore.pipeline import side_by_side
 
-GRAPH = {
-    "fetch": set(),
-    "split": {"fetch"},
-    "a": {"split"},
-    "b": {"split"},
-    "c": {"split"},
-    "search": {"split"},
-    "evaluate": {"a", "b", "c", "search"},
-}
+GRAPH = {"fetch": set(), "split": {"fetch"}, "a": {"split"}, "b": {"split"}, "c": {"split"},
+         "search": {"split"}, "evaluate": {"a", "b", "c", "search"}}  # fmt: skip
 
 
 class Log:
@@ -33,13 +26,14 @@ class Log:
 
     def __init__(self, failing=()):
         self.failing, self.events, self.running = failing, [], set()
-        self.most, self.beside = 0, {}
+        self.beside = {name: set() for name in GRAPH}
+        self.most = 0
 
     async def start(self, name):
         self.running.add(name)
         self.most = max(self.most, len(self.running))
         for other in self.running:
-            self.beside.setdefault(other, set()).update(self.running - {other})
+            self.beside[other] |= self.running - {other}
         await asyncio.sleep(0.02)
         self.running.discard(name)
         self.events.append(name)
@@ -76,13 +70,15 @@ def test_after_a_failure_nothing_new_starts_and_all_failures_are_named():
     assert not {"c", "search", "evaluate"} & set(log.events)
 
 
-def small_pipeline(project, commands):
-    """Replace the project's stages by shell commands, each writing one file."""
-    stages = {
-        name: {"cmd": cmd, "deps": deps, "outs": [name]} for name, (cmd, deps) in commands.items()
-    }
-    (project.root / "dvc.yaml").write_text(yaml.dump({"stages": stages}))
-    (project.root / "dvc.lock").unlink(missing_ok=True)
+def small_pipeline(project, **stages):
+    """Replace the project's stages by shell commands that depend on params.yaml or on what follows.
+
+    Each writes a file of its name.
+    """
+    content = {name: {"cmd": cmd, "deps": deps or ["params.yaml"], "outs": [name]}
+               for name, (cmd, *deps) in stages.items()}  # fmt: skip
+    (project.root / "dvc.yaml").write_text(yaml.dump({"stages": content}))
+    (project.root / "dvc.lock").unlink()
     without_git(project)
 
 
@@ -96,12 +92,7 @@ def test_only_what_was_asked_for_runs_in_the_runners_own_interpreter(project):
     (other / "python").write_text("#!/bin/sh\nexit 9\n")
     (other / "python").chmod(0o755)
     small_pipeline(
-        project,
-        {
-            "z": ("python -c 1 && echo z > z", ["params.yaml"]),
-            "m": ("cat z > m", ["z"]),
-            "b": ("cat z > b", ["z"]),
-        },
+        project, z=["python -c 1 && echo z > z"], m=("cat z > m", "z"), b=("cat z > b", "z")
     )
     path = f"{other}:{os.environ['PATH']}"
     project.run("stages", "m", "--jobs", "1", "--times", "times.json", PATH=path)
@@ -117,19 +108,12 @@ def test_the_lock_is_that_of_plain_dvc_repro(project):
     lock = project.root / "dvc.lock"
     small_pipeline(
         project,
-        {
-            "z": ("echo z > z", ["params.yaml"]),
-            "m": ("sleep 1; cat z > m", ["z"]),
-            "b": ("cat z > b", ["z"]),
-            "a": ("cat m b > a", ["m", "b"]),
-        },
+        z=["echo z > z"],
+        m=("sleep 1; cat z > m", "z"),
+        b=("cat z > b", "z"),
+        a=("cat m b > a", "m", "b"),
     )
-    project.run("stages", "--jobs", "3", "--times", "times.json")
-    times = json.loads((project.root / "times.json").read_text())
-    assert set(times["stages"]) == {"z", "m", "b", "a"}
-    assert times["jobs"] == 3
-    assert times["stages"]["m"] > 1
-    assert times["total"] > times["stages"]["m"]
+    project.run("stages", "--jobs", "3")
     ours = lock.read_text()
     lock.unlink()
     project.run("dvc", "repro", "--force")
@@ -181,9 +165,7 @@ def test_what_is_wrong_is_a_line_each_before_any_work(project, case):
 
 def test_a_lock_in_another_order_is_put_in_order_and_keeps_every_byte_of_its_entries(project):
     lock = project.root / "dvc.lock"
-    small_pipeline(
-        project, {"a": ("cat params.yaml > a", ["params.yaml"]), "b": ("cat a > b", ["a"])}
-    )
+    small_pipeline(project, a=["cat params.yaml > a"], b=("cat a > b", "a"))
     project.run("dvc", "repro")
     ordered = lock.read_text()
     head, first, second = re.split(r"^(?=  [ab]:$)", ordered, flags=re.MULTILINE)
@@ -196,13 +178,7 @@ def test_a_lock_in_another_order_is_put_in_order_and_keeps_every_byte_of_its_ent
 
 
 def test_a_failing_stage_is_named_and_ends_with_an_error(project):
-    small_pipeline(
-        project,
-        {
-            "good": ("echo 1 > good", ["params.yaml"]),
-            "bad": ("echo no >&2; exit 3", ["params.yaml"]),
-        },
-    )
+    small_pipeline(project, good=["echo 1 > good"], bad=["echo no >&2; exit 3"])
     result = project.run("stages", "--jobs", "2", check=False)
     assert result.returncode == 1
     assert "error: failed: bad" in result.stderr
@@ -238,15 +214,20 @@ def mark():
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("unmeasured")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])  # SIGINT comes below
-def test_a_signal_ends_the_stages_too(project, mark, number, start, wait_for):
-    small_pipeline(
-        project,
-        {name: (f"{mark}; echo > {name}", ["params.yaml"]) for name in ("one", "two")},
-    )
+@pytest.mark.parametrize(
+    ("number", "times", "deaf"),
+    [(signal.SIGTERM, 1, ""), (signal.SIGHUP, 1, ""), (signal.SIGINT, 5, "trap '' INT; ")],
+)
+def test_signals_end_the_stages_too_and_further_ones_do_not_break_that(
+    project, mark, start, wait_for, number, times, deaf
+):
+    commands = {name: [f"{deaf}{mark}; {mark}; echo > {name}"] for name in ("one", "two")}
+    small_pipeline(project, **commands)
     process = start()
     wait_for(lambda: count(mark) == 2)
-    process.send_signal(number)
+    for _ in range(times):
+        process.send_signal(number)
+        time.sleep(0.2)
     assert process.wait(60) == 128 + number
     assert count(mark) == 0
     assert not (project.root / "one").exists()
@@ -256,13 +237,8 @@ def test_a_signal_ends_the_stages_too(project, mark, number, start, wait_for):
 @pytest.mark.usefixtures("unmeasured")
 def test_a_signal_after_a_failure_ends_what_still_runs(project, mark, start, wait_for):
     failed = project.root / "failed"
-    small_pipeline(
-        project,
-        {
-            "bad": (f"sleep 1; touch {shlex.quote(str(failed))}; exit 3", ["params.yaml"]),
-            "long": (f"{mark}; echo > long", ["params.yaml"]),
-        },
-    )
+    bad = f"sleep 1; touch {shlex.quote(str(failed))}; exit 3"
+    small_pipeline(project, bad=[bad], long=[f"{mark}; echo > long"])
     process = start()
     wait_for(lambda: failed.exists() and count(mark) == 1)
     wait_for(lambda: count(f"{sys.executable} -m dvc --wait-for-lock repro -s bad") == 0)
@@ -273,22 +249,9 @@ def test_a_signal_after_a_failure_ends_what_still_runs(project, mark, start, wai
 
 
 @pytest.mark.slow
-def test_further_signals_do_not_break_the_stopping(project, mark, start, wait_for):
-    deaf = f"trap '' INT; {mark}; {mark}"
-    small_pipeline(project, {n: (deaf, ["params.yaml"]) for n in ("one", "two")})
-    process = start()
-    wait_for(lambda: count(mark) == 2)
-    for _ in range(5):
-        process.send_signal(signal.SIGINT)
-        time.sleep(0.2)
-    assert process.wait(60) == 130
-    assert count(mark) == 0
-
-
-@pytest.mark.slow
 @pytest.mark.usefixtures("unmeasured")
 def test_under_nohup_a_hangup_changes_nothing(project, start, wait_for):
-    small_pipeline(project, {n: (f"sleep 3; echo > {n}", ["params.yaml"]) for n in ("one", "two")})
+    small_pipeline(project, **{name: [f"sleep 3; echo > {name}"] for name in ("one", "two")})
     process = start("nohup")
     wait_for(lambda: count("sleep 3") >= 1)
     process.send_signal(signal.SIGHUP)
@@ -304,11 +267,9 @@ def test_an_interrupted_run_leaves_the_committed_lock_and_ends_clean_when_run_ag
     slow = project.root / "slow"
     small_pipeline(
         project,
-        {
-            "a": ("echo a > a", ["params.yaml"]),
-            "b": (f"test -e slow && {mark}; cat a > b", ["a", "more"]),
-            "c": ("cat a > c", ["a"]),
-        },
+        a=["echo a > a"],
+        b=(f"test -e slow && {mark}; cat a > b", "a", "more"),
+        c=("cat a > c", "a"),
     )
     (project.root / "more").write_text("1")
     project.run("stages", "--jobs", "2")
