@@ -32,11 +32,6 @@ def errors(result):
     return [line for line in result.stderr.splitlines() if "error" in line.lower()]
 
 
-def last_line(result):
-    """Where `with_full` lists what is left."""
-    return result.stdout.splitlines()[-1]
-
-
 def files(folder):
     """All files of a training that was started by hand, without Hydra's own."""
     return sorted(
@@ -214,21 +209,9 @@ def test_a_second_pipeline_in_the_same_copy_is_refused_in_one_line(trained):
 # A full disk
 
 
-def with_full(project, folder, size, *arguments, **variables):
-    """Run a command of the project with a small file system of its own at a folder.
-
-    It is seen by the command only, and gone with it; what the command leaves there is listed on
-    the last line of its output.
-    """
-    private = ["unshare", "--mount", *(["--map-root-user"] if os.geteuid() else [])]
-    mount = f"mount -t tmpfs -o size={size} none {shlex.quote(str(folder))}"
-    folder.mkdir(parents=True, exist_ok=True)
-    if subprocess.run([*private, "sh", "-c", mount], capture_output=True, check=False).returncode:
-        pytest.skip("this user may not mount a small file system to fill")
-    command = shlex.join([sys.executable, "-m", *arguments])
-    listing = f"find {shlex.quote(str(folder))} -type f | tr '\\n' ' '"
+def run(project, command, **variables):
     return subprocess.run(
-        [*private, "sh", "-c", f"{mount} && {command}; code=$?; {listing}; exit $code"],
+        command,
         cwd=project.root,
         env=project.environment(**variables),
         capture_output=True,
@@ -236,6 +219,24 @@ def with_full(project, folder, size, *arguments, **variables):
         check=False,
         timeout=120,
     )
+
+
+def with_full(project, name, *arguments):
+    """Run a command of the project with a file system of 64 kB of its own at a folder.
+
+    It is seen by the command only, and gone with it; `left` of the result lists what is in it then.
+    """
+    folder = project.root / name
+    folder.mkdir(parents=True, exist_ok=True)
+    private = ["unshare", "--mount", *(["--map-root-user"] if os.geteuid() else []), "sh", "-c"]
+    mount = f"mount -t tmpfs -o size=64k none {shlex.quote(str(folder))}"
+    if run(project, [*private, mount]).returncode:
+        pytest.skip("this user may not mount a small file system to fill")
+    command = shlex.join([sys.executable, "-m", *arguments])
+    listing = f"find {shlex.quote(str(folder))} -type f | tr '\\n' ' '"
+    done = run(project, [*private, f"{mount} && {command}; code=$?; {listing}; exit $code"])
+    done.left = done.stdout.splitlines()[-1]
+    return done
 
 
 @pytest.mark.parametrize(
@@ -250,31 +251,31 @@ def test_results_for_which_the_disk_has_no_room_are_one_line_and_no_file(
     project, write_idx, command, result
 ):
     write_idx(project.root / "data" / "raw" / "mnist", 160, 40)
-    done = with_full(project, project.root / "outputs", "64k", *command)
+    done = with_full(project, "outputs", *command)
     assert done.returncode == 1
     (line,) = errors(done)
     assert line.startswith(f"error: {command[0]}: ")
     assert "No space left on device" in line
-    assert ".hydra" in last_line(done)
-    assert result not in last_line(done)
+    assert ".hydra" in done.left
+    assert result not in done.left
 
 
 def test_notes_for_which_the_disk_has_no_room_do_not_fail_the_training(project):
     large = "network.hidden_layer_sizes=[64]"
-    result = with_full(project, project.root / "mlruns", "64k", *TRAIN, large)
+    result = with_full(project, "mlruns", *TRAIN, large)
     assert result.returncode == 0
     (line,) = [line for line in result.stdout.splitlines() if "error:" in line]
     assert "error: Tracker stopped watching: [Errno 28] No space left on device" in line
-    assert "tanh-normal.pkl" not in last_line(result)  # half a model, for `make sync` to record
+    assert "tanh-normal.pkl" not in result.left  # half a model, for `make sync` to record
     assert files(project.root / "outputs") == FILES
 
 
 def test_a_store_for_which_the_disk_has_no_room_does_not_fail_the_training(project):
-    full = project.root / "full"
-    result = with_full(project, full, "64k", *TRAIN, f"tracking.uri=sqlite:///{full}/mlflow.db")
+    uri = f"sqlite:///{project.root}/full/mlflow.db"
+    result = with_full(project, "full", *TRAIN, f"tracking.uri={uri}")
     assert result.returncode == 0
     (line,) = [line for line in result.stderr.splitlines() if "warning:" in line]
-    assert f"runs are not recorded in sqlite:///{full}/mlflow.db: " in line
+    assert f"runs are not recorded in {uri}: " in line
     assert "kept in mlruns/pending for `make sync`" in line
     assert "Traceback" not in result.stderr
     assert files(project.root / "outputs") == FILES
@@ -283,7 +284,7 @@ def test_a_store_for_which_the_disk_has_no_room_does_not_fail_the_training(proje
 def test_a_cache_for_which_the_disk_has_no_room_ends_in_an_error_and_is_made_up_for(trained):
     project = trained
     take_away(project)
-    result = with_full(project, project.root / ".dvc" / "cache", "64k", "stages")
+    result = with_full(project, ".dvc/cache", "stages")
     assert result.returncode != 0
     assert any("No space left on device" in line for line in errors(result))
     assert not (project.root / "dvc.lock").exists()
@@ -297,25 +298,16 @@ def test_a_cache_for_which_the_disk_has_no_room_ends_in_an_error_and_is_made_up_
 
 def as_another(project, *arguments):
     """Run a command of the project as a user other than root, who may read all."""
-    user = str(NOBODY)
     prefix = []
     if os.geteuid() == 0:
         if shutil.which("setpriv") is None:
             pytest.skip("no setpriv to become another user with")
         # May read all: pytest's folders, and perhaps the interpreter's, are root's alone
         may = "-all,+dac_read_search"
-        prefix = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
+        prefix = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
         prefix += [f"--inh-caps={may}", f"--ambient-caps={may}"]
-    home = project.root / "home"
-    return subprocess.run(
-        [*prefix, sys.executable, "-m", *arguments],
-        cwd=project.root,
-        env=project.environment(HOME=str(home)),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    command = [*prefix, sys.executable, "-m", *arguments]
+    return run(project, command, HOME=str(project.root / "home"))
 
 
 def test_a_user_other_than_root_trains_in_a_copy_that_is_theirs(project):
