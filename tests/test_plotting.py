@@ -130,18 +130,16 @@ def test_what_is_zero_is_written_and_not_drawn_on_a_logarithms_scale():
     assert texts(axes) == [written, "why"]
 
 
-def test_the_search_marks_the_best_candidate_once():
+def test_the_search_marks_the_best_candidate_and_the_studys():
     figure = plotting.search_heatmaps(candidates(), "search", ("adam", 0.2, 64))
     sgd, adam = figure.axes[:2]
     assert (adam.get_title(loc="left"), sgd.get_title(loc="left")) == ("adam", "sgd")
     assert texts(adam) == ["80.0", "50.0", "60.0", "70.0\nthe study's"]
     assert texts(sgd) == ["90.0\nbest", "30.0", "40.0", "20.0"]
-    ((frame,), none) = adam.patches, list(sgd.patches)
+    (frame,) = adam.patches
     assert frame.get_bbox().contains(1.5, 1.5)
-    assert not none
-
-
-def test_a_solver_that_ignores_what_is_searched_has_one_cell():
+    assert not sgd.patches
+    # A solver that ignores what is searched has one cell
     table = candidates()
     table.loc[table["solver"] == "adam", "mean_accuracy"] = 0.75
     _, adam = plotting.search_heatmaps(table, "search", ("adam", 0.2, 64)).axes[:2]
@@ -161,14 +159,12 @@ def dots(axes):
 def test_the_verdicts_picture_places_the_printed_number_in_tolerances():
     groups = {"one": verdicts(low=np.nan, verdict="not testable"), "two": verdicts()[:1],
               "three": verdicts(label="")[1:]}  # fmt: skip
-    figure = plotting.verdict_chart(groups, "t")
-    (axes,) = figure.axes
+    (axes,) = plotting.verdict_chart(groups, "t").axes
     labels = [label.get_text() for label in axes.get_yticklabels()]
     assert labels == ["one", "a  97.33", "b  97.33", "two", "a  97.33", "three  97.33"]
     assert [dot.get_ydata()[0] for dot in dots(axes)] == [1, 2, 4, 5]
-    assert [dot.get_xdata()[0] for dot in dots(axes) if dot.get_marker() == "D"] == [
-        pytest.approx(0.46)
-    ] * 3
+    places = [dot.get_xdata()[0] for dot in dots(axes) if dot.get_marker() == "D"]
+    assert places == [pytest.approx(0.46)] * 3
     (written,) = axes.texts
     assert (written.get_position()[1], written.get_text()) == (2, "not testable")
     spans = [line.get_xdata() for line in axes.lines if len(set(line.get_xdata())) == 2]
@@ -198,9 +194,8 @@ def test_verdicts_have_the_glyphs_and_hues_of_the_page():
     css = (ROOT / "mlcore" / "report" / "style.css").read_text(encoding="utf-8")
     hues = dict(re.findall(r"--(\w+): (#\w+)", css.partition("@media")[0]))
     for verdict, (colour, *_) in MARKS.items():
-        selected = re.findall(
-            rf'\[data-verdict="{verdict}"\][^{{}}]*\{{ color: var\(--(\w+)\)', css
-        )
+        rule = rf'\[data-verdict="{verdict}"\][^{{}}]*\{{ color: var\(--(\w+)\)'
+        selected = re.findall(rule, css)
         assert colour == hues[selected[0] if selected else "mute"]
 
 
@@ -265,30 +260,19 @@ def test_a_confusion_matrix_has_its_true_classes_from_the_top():
     np.testing.assert_allclose(shares.ravel(), [0.8, 0.2, 0, 1])
 
 
-def test_a_map_names_each_class_at_its_points():
-    points = np.array([[0.0, 0.0], [0.2, 0.0], [10.0, 10.0], [9.8, 10.0]])
-    figure = plotting.class_map({"relu": points}, np.array([1, 1, 0, 0]), ["a", "b"], "axis", "t")
-    (axes,) = figure.axes
-    assert {t.get_text(): tuple(np.round(t.xy, 3)) for t in axes.texts} == {
-        "b": (0.1, 0.0), "a": (9.9, 10.0)
-    }  # fmt: skip
-    assert axes.get_xlabel() == "axis 1"
-
-
-def test_names_of_classes_that_coincide_are_moved_apart():
-    points = np.array([[0.0, 0.0], [0.0, 0.0], [10.0, 10.0]])
-    figure = plotting.class_map({"v": points}, np.array([0, 1, 2]), ["a", "b", "c"], "x", "t")
+def test_a_map_names_each_class_at_its_points_and_apart_from_others():
+    points = np.array([[0.0, 0.0], [0.0, 0.0], [10.0, 10.0], [9.8, 10.0]])
+    figure = plotting.class_map({"v": points}, np.array([0, 2, 1, 1]), ["a", "b", "c"], "x", "t")
     figure.draw_without_rendering()
-    boxes = [t.get_bbox_patch().get_window_extent() for t in figure.axes[0].texts]
+    (axes,) = figure.axes
+    boxes = [t.get_bbox_patch().get_window_extent() for t in axes.texts]
     assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
-    assert figure.axes[0].texts[2].xy == (10, 10)
+    assert [tuple(np.round(t.xy, 3)) for t in axes.texts[:2]] == [(0, 0), (9.9, 10)]
+    assert (texts(axes), axes.get_xlabel()) == (["a", "b", "c"], "x 1")
 
 
 def test_a_hyperplane_is_drawn_where_its_score_is_zero():
-    plane = plotting.Hyperplane(
-        np.array([-2, 0]), 5, np.array([[1, 2], [2, 3], [3, 3]]), np.array([1, 1, -1]),
-        np.array([[1, 3]]),
-    )  # fmt: skip
+    plane = plotting.Hyperplane([-2, 0], 5, [[1, 2], [2, 3], [3, 3]], [1, 1, -1], [[1, 3]])
     (axes,) = plotting.hyperplanes({"title": plane}).axes
     lines = [line.get_xdata() for line in axes.lines[:3]]
     assert [pytest.approx([x, x]) for x in (2.5, 2, 3)] == [list(line) for line in lines]
