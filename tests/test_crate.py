@@ -54,8 +54,7 @@ def copy_results(root):
     page.write_text("<!DOCTYPE html>")
     lock = yaml.safe_load((ROOT / "dvc.lock").read_text())
     outs = {entry["path"]: entry for entry in lock["stages"]["report"]["outs"]}
-    entry = outs["metrics/report.html"]
-    entry["md5"] = hashlib.md5(page.read_bytes()).hexdigest()
+    outs["metrics/report.html"]["md5"] = hashlib.md5(page.read_bytes()).hexdigest()
     (root / "dvc.lock").write_text(yaml.safe_dump(lock))
 
 
@@ -67,7 +66,9 @@ def crate(tmp_path_factory):
     return folder
 
 
-def entities(crate):
+@pytest.fixture
+def found(crate):
+    """What is described, by its id."""
     graph = json.loads((crate / METADATA).read_text(encoding="utf-8"))["@graph"]
     return {entity["@id"]: entity for entity in graph}
 
@@ -96,8 +97,7 @@ def test_it_is_valid_by_its_profiles(crate, profile, tmp_path):
     assert len(result.executed_checks) > 3
 
 
-def test_every_stage_of_the_lock_is_a_run_with_its_files(crate):
-    found = entities(crate)
+def test_every_stage_of_the_lock_is_a_run_with_its_files(crate, found):
     lock = yaml.safe_load((crate / "dvc.lock").read_text())["stages"]
     for name, stage in lock.items():
         run = found[f"#run/{name}"]
@@ -108,8 +108,7 @@ def test_every_stage_of_the_lock_is_a_run_with_its_files(crate):
             assert hashes == [f"md5:{entry['md5']}" for entry in stage[listed]]
 
 
-def test_the_run_has_every_parameter_and_the_page(crate):
-    found = entities(crate)
+def test_the_run_has_every_parameter_and_the_page(crate, found):
     run = found["#run"]
     values = {e["name"]: e["value"] for e in found.values() if e["@type"] == "PropertyValue"}
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
@@ -120,9 +119,8 @@ def test_the_run_has_every_parameter_and_the_page(crate):
     assert {"@id": "metrics/report.html"} in run["result"]
     assert {"@id": "#data/mnist.npz"} in run["result"]
     assert (run["endTime"], found["./"]["datePublished"]) == (ENDED, DATE)
-    assert (crate / "metrics" / "verdict.json").read_bytes() == (
-        ROOT / "metrics" / "verdict.json"
-    ).read_bytes()
+    carried, ours = (at / "metrics" / "verdict.json" for at in (crate, ROOT))
+    assert carried.read_bytes() == ours.read_bytes()
 
 
 @pytest.mark.parametrize("name", ["metrics/verdict.csv", "metrics/figures", "requirements.lock"])
@@ -130,12 +128,11 @@ def test_what_is_missing_or_not_as_the_lock_has_it_is_named(tmp_path, name):
     root, folder = tmp_path / "root", tmp_path / "crate"
     root.mkdir()
     copy_results(root)
+    path = root / name
     if name in LINKED:
-        (root / name).unlink()
+        path.unlink()
     else:
-        path = root / name
-        with (path / "verdict.png" if path.is_dir() else path).open("ab") as file:
-            file.write(b" ")
+        (path / "verdict.png" if path.is_dir() else path).write_text("other")
     folder.mkdir()
     (folder / METADATA).write_text("an earlier one")
     with pytest.raises(RetraceError, match=f"{name} is not (there|as dvc.lock has it)"):

@@ -27,17 +27,11 @@ def repo(tmp_path):
 KILLED_WRITE = """
 import os, sys
 from pathlib import Path
-from mlcore.files import atomic_path
-with atomic_path(Path(sys.argv[1])) as temporary:
-    temporary.write_text("half")
-    os.kill(os.getpid(), 9)
-"""
-KILLED_DVC = """
-import os, sys
-from pathlib import Path
 from dvc.fs import localfs
 from dvc_objects.fs.utils import as_atomic
-with as_atomic(localfs, sys.argv[1]) as temporary:
+from mlcore.files import atomic_path
+path, dvcs = sys.argv[1:]
+with as_atomic(localfs, path) if dvcs else atomic_path(Path(path)) as temporary:
     Path(temporary).write_text("half")
     os.kill(os.getpid(), 9)
 """
@@ -46,8 +40,7 @@ with as_atomic(localfs, sys.argv[1]) as temporary:
 def killed_write(path, dvcs=False):
     """Kill a process while it writes a file; returns what it leaves."""
     before = set(path.parent.iterdir())
-    code = KILLED_DVC if dvcs else KILLED_WRITE
-    command = [sys.executable, "-c", code, path]
+    command = [sys.executable, "-c", KILLED_WRITE, path, "dvc" if dvcs else ""]
     assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
     (left,) = set(path.parent.iterdir()) - before
     return left
@@ -74,19 +67,14 @@ def test_temporary_files_of_killed_writes_go_and_other_files_stay(repo, tmp_path
     assert all(path.read_text() == "mine" for path in stay)
 
 
-def hold(repo, pid, path):
-    """Write DVC's list of files in use as a process that was killed left it."""
-    info = {"pid": pid, "cmd": "dvc repro"}
-    held = {"write": {os.fspath(path): info}, "read": {}}
-    (Path(repo.tmp_dir) / "rwlock").write_text(json.dumps(held))
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("at_work", [True, False])
 def test_a_stage_at_work_keeps_what_it_is_writing_and_a_dead_one_does_not(repo, tmp_path, at_work):
     model = tmp_path / "models" / "tanh-normal.pkl"
     left = killed_write(model)
-    hold(repo, os.getppid() if at_work else 2**22 + 1, model)
+    by = {"pid": os.getppid() if at_work else 2**22 + 1, "cmd": "dvc repro"}
+    held = {"write": {os.fspath(model): by}, "read": {}}  # DVC's list of files in use
+    (Path(repo.tmp_dir) / "rwlock").write_text(json.dumps(held))
     clear_unfinished(repo)
     assert left.exists() == at_work
 

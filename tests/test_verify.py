@@ -4,8 +4,6 @@ import os
 import re
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import psutil
 import pytest
@@ -14,21 +12,7 @@ import yaml
 from mlcore.errors import RetraceError
 from mlcore.files import write_json
 from mlcore.process import fingerprint
-from mlcore.review.verify import (
-    COMPUTED,
-    ENVIRONMENT,
-    NAME_PYTHON,
-    Difference,
-    differences,
-    distances,
-    environment,
-    main,
-    may_differ,
-    other_machine,
-    run,
-)
-
-ROOT = Path(__file__).parents[1]
+from mlcore.review import verify
 
 STAGE = "worked_examples"  # a second of work, and no data
 RESULT = "metrics/worked_examples.json"
@@ -40,48 +24,44 @@ def lock(**files):
 
 def test_a_file_that_differs_is_missing_or_is_new_is_a_difference():
     known, found = lock(same="1", other="2", gone="3"), lock(same="1", other="4", new="5")
-    assert differences(known, found) == [
-        Difference("train", "other", "2", "4"),
-        Difference("train", "gone", "3", None),
-        Difference("train", "new", None, "5"),
-    ]
-    assert differences({**known, "not run": lock(a="6")["train"]}, lock(same="1")) == [
-        Difference("train", "other", "2", None),
-        Difference("train", "gone", "3", None),
-    ]
-    assert differences({}, lock(a="6")) == [Difference("train", "a", None, "6")]
+    other, gone, new = ("other", "2", "4"), ("gone", "3", None), ("new", None, "5")
+    assert verify.differences(known, found) == [("train", *d) for d in (other, gone, new)]
+    known["not run"] = lock(a="6")["train"]
+    lost = ("train", "other", "2", None)
+    assert verify.differences(known, lock(same="1")) == [lost, ("train", *gone)]
+    assert verify.differences({}, lock(a="6")) == [("train", "a", None, "6")]
     known, found = ({"train": {"deps": {"code.py": md5}, "outs": {}}} for md5 in "12")
-    assert differences(known, found) == [Difference("train", "code.py", "1", "2")]
+    assert verify.differences(known, found) == [("train", "code.py", "1", "2")]
 
 
 def test_values_without_a_tolerance_are_not_compared_and_missing_ones_are_far():
     known = {"test_accuracy": 0.97, "val_accuracy": 0.96, "note": "x"}
     path = "metrics/network/tanh-normal.json"
-    near, missing = distances(path, known, {"test_accuracy": 0.9701})
+    near, missing = verify.distances(path, known, {"test_accuracy": 0.9701})
     assert near == (path, "test_accuracy", 0.97, 0.9701, 0.001, "")
     assert (missing[1], missing[-1]) == ("val_accuracy", "too far")
-    (far,) = distances(path, {"test_accuracy": 0.97}, {"test_accuracy": 0.5})
+    (far,) = verify.distances(path, {"test_accuracy": 0.97}, {"test_accuracy": 0.5})
     assert far[-1] == "too far"
     # What is counted is the same on every machine
     one, other = ({"n_samples": 7000, "class_counts": [685, n]} for n in (820, 819))
-    (far,) = distances("metrics/mnist.json", {"test": one}, {"test": other})
+    (far,) = verify.distances("metrics/mnist.json", {"test": one}, {"test": other})
     assert (far[1], far[-1]) == ("test.class_counts", "too far")
 
 
 def test_what_bits_depend_on_and_what_may_differ_from_another_machine():
     here = {"python": "3.12.1", "numpy": "2.4.6", "blas": ["openblas Haswell"]}
-    assert other_machine({**here, "python": "3.11.7"}, here) == []
-    (line,) = other_machine({**here, "blas": ["openblas SkylakeX"]}, here)
+    assert verify.other_machine({**here, "python": "3.11.7"}, here) == []
+    (line,) = verify.other_machine({**here, "blas": ["openblas SkylakeX"]}, here)
     assert line == "blas: ['openblas SkylakeX'] there, ['openblas Haswell'] here"
-    assert may_differ(here, here) == ()
-    assert may_differ(here | {"python": "3.99.0"}, here) == NAME_PYTHON
-    assert may_differ(here | {"numpy": "9.9.9"}, here) == COMPUTED
+    assert verify.may_differ(here, here) == ()
+    assert verify.may_differ(here | {"python": "3.99.0"}, here) == verify.NAME_PYTHON
+    assert verify.may_differ(here | {"numpy": "9.9.9"}, here) == verify.COMPUTED
 
 
 @pytest.fixture
 def committed(project):
     """A project whose last commit can be verified, with results as if made on this machine."""
-    write_json(project.root / ENVIRONMENT, fingerprint())
+    write_json(project.root / verify.ENVIRONMENT, fingerprint())
     return project
 
 
@@ -92,7 +72,7 @@ def test_a_run_inherits_no_setting_but_the_data(monkeypatch, tmp_path):
         monkeypatch.setenv(name, "x")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RETRACE_DATA", "data")
-    kept = environment()
+    kept = verify.environment()
     prefixes = ("DVC_", "MLFLOW_", "RETRACE_")
     assert [name for name in kept if name.startswith(prefixes)] == ["RETRACE_DATA"]
     assert kept["RETRACE_DATA"] == str(tmp_path / "data")
@@ -116,15 +96,10 @@ CHANGES = {  # what came out, on which machine, and what is said of it
     "nothing": ({}, {}, {}, 0, "2 of 2 files are byte for byte"),
     "value": ({"loss_before": 4.376}, {}, {}, 1, rf"{STAGE} +{RESULT} +1{{32}} +2{{32}}"),
     "near value": (
-        {"loss_before": 4.375 + 1e-10},
-        {},
-        OTHER,
-        0,
-        "may round otherwise.*\n.*Nehalem",
-    ),
+        {"loss_before": 4.375 + 1e-10}, {}, OTHER, 0, "may round otherwise.*\n.*Nehalem"),
     "far value": ({"loss_before": 4.376}, {}, OTHER, 1, r"loss_before +4.375 +4.376 .* too far"),
     "code": ({}, {CODE: "2" * 32}, OTHER, 1, rf"{STAGE} +{CODE} +1{{32}} +2{{32}}"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", CHANGES)
@@ -156,7 +131,7 @@ def test_what_does_not_come_out_again_is_named(committed, monkeypatch, case):
 
 
 @pytest.mark.slow
-def test_a_signal_ends_what_runs_and_is_no_traceback(committed):
+def test_a_signal_ends_what_runs_and_is_no_traceback(committed, wait_for):
     mark = f"sleep 97{os.getpid()}"
     pipeline = committed.root / "dvc.yaml"
     content = yaml.safe_load(pipeline.read_text())
@@ -166,7 +141,7 @@ def test_a_signal_ends_what_runs_and_is_no_traceback(committed):
 
     def sleeps():
         lines = [p.info["cmdline"] for p in psutil.process_iter(["cmdline"])]
-        return sum(mark in " ".join(line or []) for line in lines)
+        return any(mark in " ".join(line or []) for line in lines)
 
     process = subprocess.Popen(
         [sys.executable, "-m", "mlcore.review.verify", STAGE],
@@ -177,23 +152,20 @@ def test_a_signal_ends_what_runs_and_is_no_traceback(committed):
         text=True,
     )
     try:
-        deadline = time.monotonic() + 90
-        while not sleeps() and time.monotonic() < deadline:
-            time.sleep(0.1)
-        assert sleeps()
+        wait_for(sleeps, 90)
         process.terminate()  # it alone; a terminal's Ctrl-C reaches all
         _, said = process.communicate(timeout=60)
     finally:
         process.kill()
     assert process.returncode == 130
     assert "Traceback" not in said
-    assert sleeps() == 0
+    assert not sleeps()
 
 
 def test_a_run_that_fails_and_a_folder_without_git_are_one_line(tmp_path, capsys):
     with pytest.raises(RetraceError, match="it did not run to its end; what it made is in "):
-        run(tmp_path)
-    assert main([], tmp_path) == 1
+        verify.run(tmp_path)
+    assert verify.main([], tmp_path) == 1
     said = capsys.readouterr().err
     assert said.startswith("error: git clone: ")
     assert len(said.splitlines()) == 1
