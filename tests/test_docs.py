@@ -27,14 +27,13 @@ def blocks(language):
 
 def commands():
     lines = "".join(blocks("sh")).splitlines()
-    return [shlex.split(line, comments=True) for line in lines if shlex.split(line, comments=True)]
+    return list(filter(None, (shlex.split(line, comments=True) for line in lines)))
 
 
 def test_every_make_target_exists():
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    named = {
-        word for words in commands() if words[0] == "make" for word in words[1:] if "=" not in word
-    }
+    made = [word for first, *rest in commands() if first == "make" for word in rest]
+    named = {word for word in made if "=" not in word}
     pages = (ROOT / ".github" / "workflows" / "pages.yml").read_text()
     named |= set(re.search(r"run: make (.*)", pages)[1].split())
     contributing = (ROOT / "CONTRIBUTING.md").read_text()
@@ -52,12 +51,8 @@ def test_every_link_leads_somewhere():
 
 
 def test_every_override_is_accepted():
-    overrides = [
-        word
-        for words in commands()
-        for word in words
-        if re.match(r"[a-z_]+\.[a-z_.]+=", word) and not word.startswith("hydra")
-    ]
+    words = [word for command in commands() for word in command]
+    overrides = [word for word in words if re.match(r"(?!hydra)[a-z_]+\.[a-z_.]+=", word)]
     assert len(overrides) >= 5
     for override in overrides:
         key, _, value = override.partition("=")
@@ -119,6 +114,5 @@ def test_the_rooms_are_those_of_the_import_contract():
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
     (layers,) = (c["layers"] for c in contracts["contracts"] if c["type"] == "layers")
     modules = [[module.removeprefix("mlcore.") for module in line.split(" | ")] for line in layers]
-    assert [names(row.split("|")[1]) for row in table] == [
-        [module.partition(".")[0] for module in line] for line in modules
-    ]
+    rooms = [[module.partition(".")[0] for module in line] for line in modules]
+    assert [names(row.split("|")[1]) for row in table] == rooms

@@ -19,14 +19,13 @@ WIDTH = 160
 pytestmark = pytest.mark.usefixtures("unmeasured")
 
 
+def run(folder, *command):
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
 def dvc(folder, *arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    return run(folder, sys.executable, "-m", "dvc", *arguments)
 
 
 def test_the_metrics_are_the_headline():
@@ -34,11 +33,6 @@ def test_the_metrics_are_the_headline():
     headline = json.loads((ROOT / "metrics" / "headline.json").read_text())
     assert header.split() == ["Path", *sorted(headline)]
     assert [row.split()[0] for row in rows] == ["metrics/headline.json"]
-
-
-def git(folder, *arguments):
-    identity = ("-c", "user.name=t", "-c", "user.email=t@t")
-    subprocess.run(["git", *identity, *arguments], cwd=folder, check=True)
 
 
 @pytest.fixture
@@ -79,19 +73,17 @@ def test_what_a_stage_comes_from_is_a_graph_that_fits_a_screen():
 
 
 @pytest.mark.slow
-def test_after_a_refused_value_what_the_documents_say_brings_everything_back(committed):
+def test_after_a_refused_value_what_the_documents_say_brings_everything_back(project, committed):
     stage = "train_network@tanh-normal"
     outs = [committed / path for path in read_lock(committed)[stage]["outs"]]
     for number, out in enumerate(outs):
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(f"made {number}")
     dvc(committed, "commit", "-q", "-f", stage)
-    git(committed, "commit", "-qam", "made")
+    project.commit()
     before = {path: path.read_bytes() for path in [*outs, committed / "params.yaml"]}
-    params = (committed / "params.yaml").read_text()  # where DVC writes what -S is given
-    (committed / "params.yaml").write_text(
-        params.replace("learning_rate: 0.02", "learning_rate: -3")
-    )
+    params = committed / "params.yaml"  # where DVC writes what -S is given
+    params.write_text(params.read_text().replace("learning_rate: 0.02", "learning_rate: -3"))
     with pytest.raises(subprocess.CalledProcessError) as error:
         dvc(committed, "repro", "-s", stage)
     assert "should be greater than 0" in error.value.stdout + error.value.stderr
@@ -99,7 +91,7 @@ def test_after_a_refused_value_what_the_documents_say_brings_everything_back(com
     text = (ROOT / "docs" / "experiments.md").read_text()
     (remedy,) = re.findall("after a refusal, `(.*?)` brings", text)
     first, second = remedy.split(" && ")
-    git(committed, *first.split()[1:])
+    run(committed, *first.split())
     dvc(committed, *second.split()[1:], *outs)  # of the others there is no cache here
     assert before == {path: path.read_bytes() for path in before}
 
@@ -121,7 +113,4 @@ def test_the_page_of_plots_has_one_plot_a_part_and_every_picture(committed):
     assert html.count("var spec =") == 4 + 1  # the parts' curves and the search
     pictures = list((ROOT / "metrics/figures").rglob("*.png"))
     assert html.count("<img") == len(pictures)
-    status = subprocess.run(
-        ["git", "status", "--porcelain"], cwd=committed, capture_output=True, text=True, check=True
-    ).stdout
-    assert status == ""
+    assert run(committed, "git", "status", "--porcelain") == ""

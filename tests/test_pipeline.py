@@ -1,7 +1,6 @@
 """Contracts of dvc.yaml: what it names is what the code needs, and what is committed fits it."""
 
 import re
-import subprocess
 from pathlib import Path
 
 import grimp
@@ -10,6 +9,7 @@ import yaml
 from dvc.repo import Repo
 
 from mlcore.config import Config
+from mlcore.process import git
 
 ROOT = Path(__file__).parents[1]
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
@@ -34,10 +34,6 @@ def imports():
     )
 
 
-def module_of(stage):
-    return re.search(r"-m (stages\.\w+)", STAGES[stage]["cmd"])[1]
-
-
 def reached(graph, module):
     """Every mlcore module with influence that a stage imports, directly or not."""
     found, queue = set(), [module]
@@ -60,33 +56,25 @@ def dependency_of(module):
     return f"{path}/__init__.py" if (ROOT / path).is_dir() else f"{path}.py"
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_code_dependencies_are_the_imports(imports, stage):
-    module = module_of(stage)
-    needed = {dependency_of(name) for name in reached(imports, module)}
-    # A package's __init__ runs before its modules: that of stages pins the threads
-    needed |= {module.replace(".", "/") + ".py", "stages/__init__.py"}
-    needed |= {dependency_of(name) for name in reached(imports, "stages")}
-    named = {dep for dep in STAGES[stage]["deps"] if dep.startswith(("mlcore/", "stages/"))}
-    assert needed == named
-
-
 NUMERIC = {"numpy", "pandas", "scipy", "skimage", "sklearn"}
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_what_computes_depends_on_the_versions_of_what_it_computes_with(imports, stage):
-    module = module_of(stage)
+def test_code_dependencies_are_the_imports(imports, stage):
+    """With the versions of what it computes with, where it does."""
+    (module,) = re.findall(r"-m (stages\.\w+)", STAGES[stage]["cmd"])
+    # A package's __init__ runs before its modules: that of stages pins the threads
+    needed = {dependency_of(name) for name in reached(imports, module) | reached(imports, "stages")}
+    needed |= {module.replace(".", "/") + ".py", "stages/__init__.py"}
+    named = {dep for dep in STAGES[stage]["deps"] if dep.startswith(("mlcore/", "stages/"))}
+    assert needed == named
     modules = {module, *reached(imports, module)}
     used = {p for m in modules for p in imports.find_modules_directly_imported_by(m)} & NUMERIC
     assert ("requirements.numeric.txt" in STAGES[stage]["deps"]) == bool(used)
 
 
-SECTIONS = {
-    "train_network": "network",
-    "fit_classifier": "classifier",
-    "train_autoencoder": "autoencoder",
-}
+SECTIONS = {"train_network": "network", "fit_classifier": "classifier",
+            "train_autoencoder": "autoencoder"}  # fmt: skip
 SET_BY_THE_MATRIX = {"activation", "init", "method"}
 OF_OTHERS = {"fit_classifier": {"features.seed"}}
 
@@ -144,13 +132,7 @@ def test_the_results_in_git_have_the_hashes_that_the_lock_says(repo):
 def test_every_file_of_metrics_is_made_or_read_by_a_stage(repo):
     known = {Path(item.fs_path) for item in [*repo.index.outs, *repo.index.deps]}
     known |= {ROOT / "metrics" / name for name in ("README.md", "study_models.json")}
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "metrics"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.splitlines()
-    assert listed
-    paths = [ROOT / name for name in listed]
+    listed = git(ROOT, "ls-files", "--cached", "--others", "--exclude-standard", "metrics")
+    paths = [ROOT / name for name in listed.splitlines()]
+    assert paths
     assert [path for path in paths if known.isdisjoint([path, *path.parents])] == []

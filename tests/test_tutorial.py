@@ -14,11 +14,8 @@ from scipy import stats
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "tutorial.md").read_text()
-CELLS = [
-    cell
-    for cell in json.loads((ROOT / "docs" / "tutorial.ipynb").read_text())["cells"]
-    if cell["cell_type"] == "code"
-]
+NOTEBOOK = json.loads((ROOT / "docs" / "tutorial.ipynb").read_text())
+CELLS = [cell for cell in NOTEBOOK["cells"] if cell["cell_type"] == "code"]
 REAL = ROOT / "data" / "mnist.npz"
 NUMBER = re.compile(r"\d+\.\d+(?:e[+-]\d+)?")
 
@@ -75,8 +72,6 @@ def test_the_arithmetic_by_hand():
         low, high = number["interval"]
         half = t * number["sd"] * 1.05**0.5 + 0.00005
         assert half == pytest.approx(number["resolution"], abs=1e-9)
-        assert (
-            f": {t:.3f} · {number['sd']:.4f} · √1.05 + 0.00005 = {half:.4f}, "
-            f"so the interval is [{low:.4f}, {high:.4f}]"
-        ) in TEXT
+        told = f": {t:.3f} · {number['sd']:.4f} · √1.05 + 0.00005 = {half:.4f}, "
+        assert f"{told}so the interval is [{low:.4f}, {high:.4f}]" in TEXT
     assert f"which is {number['tolerance']:.4f}" in TEXT
