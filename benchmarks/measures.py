@@ -14,10 +14,10 @@ from functools import partial
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
-from statistics import median
 from typing import NamedTuple
 
 import joblib
+import pandas as pd
 
 from benchmarks import contestants
 from benchmarks.contestants import CONTESTANTS
@@ -93,16 +93,15 @@ def summarize(seconds, reference, unit=1):
     "seconds" is that per unit of work, of which a round has `unit`; "ratio" that of the ratios to
     the name `reference` in the same round, with "lowest" and "highest".
     """
-    summary = {}
-    for name, values in seconds.items():
-        ratios = [v / r for v, r in zip(values, seconds[reference], strict=True)]
-        summary[name] = {
-            "seconds": median(values) / unit,
-            "ratio": median(ratios),
-            "lowest": min(ratios),
-            "highest": max(ratios),
-        }
-    return summary
+    seconds = pd.DataFrame(seconds)
+    ratios = seconds.div(seconds[reference], axis="index")
+    columns = {
+        "seconds": seconds.median() / unit,
+        "ratio": ratios.median(),
+        "lowest": ratios.min(),
+        "highest": ratios.max(),
+    }
+    return pd.DataFrame(columns).to_dict("index")
 
 
 def contest(plan, names=tuple(CONTESTANTS), activations=ACTIVATIONS):

@@ -1,10 +1,11 @@
 """Put the study and its verdict on one page, and the findings into REPORT.md."""
 
+from base64 import b64encode
 from typing import Any
 
 from mlcore.files import atomic_path, read_json, read_yaml
 from mlcore.pipeline.dvc_yaml import outline
-from mlcore.report import content, inline_png, inline_svg, render
+from mlcore.report import content, inline_svg, render
 from mlcore.study.parts import PARTS
 from stages import Config, Workspace
 
@@ -36,8 +37,8 @@ def pictures(workspace: Workspace, figures: Any) -> tuple[dict[str, Any], dict[s
     svgs, pngs = {}, {}
     for name, of in figures.items():
         if of["is_image"]:
-            png = workspace.input(f"metrics/figures/{name}.png").read_bytes()
-            pngs[name] = {"uri": inline_png(png), "shows": of["shows"]}
+            png = b64encode(workspace.input(f"metrics/figures/{name}.png").read_bytes()).decode()
+            pngs[name] = {"uri": f"data:image/png;base64,{png}", "shows": of["shows"]}
         else:
             svg = workspace.input(f"metrics/svg/{name}.svg").read_text(encoding="utf-8")
             svgs[name] = inline_svg(svg, name.replace("/", "-"), of["shows"])

@@ -5,7 +5,6 @@ these are removed before the next run.
 """
 
 import glob
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,10 +24,7 @@ DVC_TEMPORARY = f"*.{'?' * 22}.tmp"
 def alone(root: Path) -> Iterator[None]:
     """Hold the pipeline of a checkout: two runners would get into each other's way.
 
-    Raises
-    ------
-    RetraceError
-        If another process holds it. A killed one does not.
+    Raises RetraceError if another process holds it. A killed one does not.
     """
     path = root / ".dvc" / "tmp" / "stages.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,11 +51,12 @@ def clear_unfinished(repo: Repo) -> None:
             left = [file for out in outs for file in out.parent.glob(_unfinished(out))]
             left += [file for out in outs if out.is_dir() for file in out.rglob(".*-????????.*")]
             stray += [file for out in outs for file in out.parent.glob(DVC_TEMPORARY)]
-            paths = [os.fspath(out) for out in outs]
             if left:
                 with (
                     suppress(LockError),  # a stage at work, which another command started
-                    rwlock(repo.tmp_dir, repo.fs, "python -m stages", [], paths, hardlink),
+                    rwlock(
+                        repo.tmp_dir, repo.fs, "python -m stages", [], [*map(str, outs)], hardlink
+                    ),
                 ):
                     _unlink(left)
         _unlink(stray)

@@ -39,9 +39,7 @@ def inline_svg(svg: str, name: str, description: str) -> Markup:
     says what the figure shows to those who cannot see it.
     """
     picture = svg[svg.index("<svg") :]
-    picture = re.sub(r'\bid="', f'id="{name}-', picture)
-    picture = re.sub(r"url\(#", f"url(#{name}-", picture)
-    picture = re.sub(r'(xlink:href|href)="#', rf'\1="#{name}-', picture)
+    picture = re.sub(r'\bid="|url\(#|href="#', rf"\g<0>{name}-", picture)
     picture = re.sub(r"<metadata>.*?</metadata>", "", picture, flags=re.DOTALL)
     picture = re.sub("|".join(INKS), lambda found: INKS[found[0]], picture)
     # As wide as the page is, but not so wide that its text were larger than the page's
@@ -52,11 +50,6 @@ def inline_svg(svg: str, name: str, description: str) -> Markup:
     label = Markup.escape(description)
     most = f"max-width: {1.1 * float(width[1]):.0f}pt"
     return Markup(f'{head} role="img" aria-label="{label}" style="{most}">{rest}')
-
-
-def inline_png(content: bytes) -> str:
-    """Give an image as a URI that holds it."""
-    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
 
 
 def render(context: Mapping[str, Any], template: str = "page.html.jinja") -> str:

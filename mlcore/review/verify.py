@@ -92,13 +92,12 @@ def hashes(stage: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
 
 def differences(known: Lock, found: Lock) -> list[Difference]:
     """Compare the stages of a dvc.lock, all those that ran, with the committed ones."""
-    compared = [(stage, hashes(known.get(stage, {})), hashes(found[stage])) for stage in found]
-    return [
-        Difference(stage, path, before.get(path), after.get(path))
-        for stage, before, after in compared
-        for path in before | after
-        if before.get(path) != after.get(path)
-    ]
+    differ = []
+    for stage, files in found.items():
+        before, after = hashes(known.get(stage, {})), hashes(files)
+        rows = (Difference(stage, p, before.get(p), after.get(p)) for p in before | after)
+        differ += [row for row in rows if row.known != row.found]
+    return differ
 
 
 def distances(path: str, known: Any, found: Any) -> list[tuple[Any, ...]]:
@@ -121,9 +120,9 @@ def distances(path: str, known: Any, found: Any) -> list[tuple[Any, ...]]:
 def other_machine(known: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     """Say what is not as where the committed results were made, of all that bits depend on."""
     return [
-        f"{name}: {known.get(name)} there, {here[name]} here"
-        for name in here
-        if name != "python" and here[name] != known.get(name)
+        f"{name}: {known.get(name)} there, {value} here"
+        for name, value in here.items()
+        if name != "python" and value != known.get(name)
     ]
 
 
@@ -230,15 +229,10 @@ def main(arguments: list[str], root: Path) -> int:
         "stages", nargs="*", metavar="STAGE", help="only these and what they need (default: all)"
     )
     parser.add_argument("--jobs", help="stages at a time (default: one per core)")
-    parser.add_argument("--times", type=Path, help="write there, as JSON, what each took")
     options = parser.parse_args(arguments)
-    passed = [*options.stages]
-    if options.jobs:
-        passed += ["--jobs", options.jobs]
-    if options.times:
-        passed += ["--times", str(options.times.resolve())]
+    jobs = ["--jobs", options.jobs] if options.jobs else []
     try:
-        holds = verify(root, *passed)
+        holds = verify(root, *options.stages, *jobs)
     except RetraceError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
