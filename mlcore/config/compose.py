@@ -12,23 +12,18 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 from pydantic import ValidationError
 
-from mlcore.config.messages import composition_problem, describe, masked
+from mlcore.config.messages import composition_problem, describe, in_one_line, masked
 from mlcore.config.schema import Config
-from mlcore.errors import RetraceError, one_line
+from mlcore.errors import RetraceError
 
 
 def validate(config: DictConfig, source: str) -> Config:
     """Check a composed configuration, which came from `source`, against the schema.
 
-    Raises
-    ------
-    RetraceError
-        One line naming each wrong key, its value, and what is allowed.
+    Raises RetraceError, which names each wrong key, its value, and what is allowed.
     """
-    try:
+    with in_one_line(source):
         values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    except Exception as error:  # damaged interpolations can raise nearly anything
-        raise RetraceError(masked(f"{source}: {one_line(error)}")) from None
     try:
         return Config.model_validate(values)
     except ValidationError as error:
@@ -74,18 +69,13 @@ def dump(config: DictConfig) -> str:
 def load(params: Path, overrides: Sequence[str] = ()) -> Config:
     """Read and validate params.yaml, with overrides in dot notation.
 
-    Raises
-    ------
-    RetraceError
-        If the file is absent, is not YAML, is not composed or does not fit the schema.
+    Raises RetraceError if it is absent, is not YAML, is not composed or does not fit the schema.
     """
-    try:
+    if not params.exists():
+        raise RetraceError(f"{params.name} does not exist; `make params` writes it")
+    with in_one_line(f"{params.name} cannot be read"):
         # OmegaConf's own reader: for PyYAML 1e-5 is a string
         config = OmegaConf.merge(OmegaConf.load(params), OmegaConf.from_dotlist(list(overrides)))
-    except FileNotFoundError:
-        raise RetraceError(f"{params.name} does not exist; `make params` writes it") from None
-    except Exception as error:  # damaged YAML can raise nearly anything
-        raise RetraceError(masked(f"{params.name} cannot be read: {one_line(error)}")) from None
     if not isinstance(config, DictConfig):
         raise RetraceError(f"{params.name} should hold a mapping; `make params` writes it")
     return validate(config, params.name)

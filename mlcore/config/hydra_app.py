@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from mlcore.config import help, sweep_table
 from mlcore.config.compose import compose_raw, validate
-from mlcore.config.messages import masked
+from mlcore.config.messages import in_one_line, masked
 from mlcore.config.schema import Config
 from mlcore.errors import RetraceError, one_line
 from mlcore.workspace import Origin
@@ -90,15 +90,15 @@ def _check_folder(composed: DictConfig, stage: str, number: int, sweep: bool) ->
     keys = ["hydra.sweep.dir", "hydra.sweep.subdir"] if sweep else ["hydra.run.dir"]
     for key in keys:
         try:
-            folder = Path(str(OmegaConf.select(composed, key)))
+            folder = str(OmegaConf.select(composed, key))
         except Exception:  # it names what is there when the job runs, as ${hydra:job.num} does
             continue
-        for part in folder.parts:
-            if (length := len(os.fsencode(part))) > LONGEST:
-                raise RetraceError(
-                    f"command line: {key} gives a folder whose name has {length} bytes, and may "
-                    f"have {LONGEST}: {part[:30]}..."
-                )
+        length = max(len(os.fsencode(part)) for part in folder.split("/"))
+        if length > LONGEST:
+            raise RetraceError(
+                f"command line: {key} gives a folder whose name has {length} bytes, and may "
+                f"have {LONGEST}"
+            )
 
 
 def _refuse_without_effect(
@@ -185,18 +185,14 @@ def jobs_known_beforehand(arguments: list[str], multirun: bool, conf: Path) -> l
     fixed; the others are checked when they start. Raises RetraceError if the overrides cannot be
     read, or the sweeper does not offer what they ask for.
     """
-    try:
+    with in_one_line("command line"):
         overrides = _parse(arguments, conf)
-        if not multirun:
-            return [arguments]
-        hydras = [o.input_line or "" for o in overrides if o.key_or_group.startswith("hydra")]
-        sweeper = compose_raw(conf, hydras, with_hydra=True).hydra.sweeper
-        if sweeper._target_ != f"{BasicSweeper.__module__}.{BasicSweeper.__qualname__}":
-            return [[o.input_line or "" for o in overrides if not o.is_sweep_override()]]
-    except RetraceError:
-        raise
-    except Exception as error:  # Hydra and OmegaConf can raise nearly anything
-        raise RetraceError(masked(f"command line: {one_line(error)}")) from None
+    if not multirun:
+        return [arguments]
+    hydras = [o.input_line or "" for o in overrides if o.key_or_group.startswith("hydra")]
+    sweeper = compose_raw(conf, hydras, with_hydra=True).hydra.sweeper
+    if sweeper._target_ != f"{BasicSweeper.__module__}.{BasicSweeper.__qualname__}":
+        return [[o.input_line or "" for o in overrides if not o.is_sweep_override()]]
     return expand(arguments, "command line", conf)
 
 
@@ -206,13 +202,10 @@ def expand(arguments: list[str], source: str, conf: Path) -> list[list[str]]:
     They may choose from the groups of `conf`. Raises RetraceError, which names `source`, if they
     cannot be read, or make no job.
     """
-    try:
-        overrides = _parse(arguments, conf)
-        (jobs,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
+    with in_one_line(source):
+        (jobs,) = BasicSweeper.split_arguments(_parse(arguments, conf), max_batch_size=None)
         if not jobs:
             raise ValueError("a sweep should have a job; a range or a choice in it is empty")
-    except Exception as error:  # Hydra can raise nearly anything
-        raise RetraceError(masked(f"{source}: {one_line(error)}")) from None
     return jobs
 
 

@@ -2,12 +2,13 @@
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mlcore.config.schema import Config
-from mlcore.errors import one_line
+from mlcore.errors import RetraceError, one_line
 
 
 def describe(problem: Any) -> str:
@@ -49,6 +50,15 @@ def masked(text: str) -> str:
     # Without an @ the match is kept: it would be sought again from every :// in it
     text = re.sub(r"://[^\s@'\"]*(@?)", lambda m: "://***@" if m[1] else m[0], text)
     return one_line(re.sub(r"([?&]\w+=)[^&\s'\"]+", r"\1***", text))
+
+
+@contextmanager
+def in_one_line(source: str) -> Iterator[None]:
+    """Have whatever Hydra, OmegaConf or YAML raise in the block be a RetraceError of one line."""
+    try:
+        yield
+    except Exception as error:
+        raise RetraceError(masked(f"{source}: {one_line(error)}")) from None
 
 
 def composition_problem(error: Exception, conf: Path, overrides: Sequence[str]) -> str:
