@@ -57,10 +57,7 @@ class Task:
     ) -> Mapping[str, float]:
         """Run the stage, and train what it declares; returns the final metrics, if any.
 
-        Raises
-        ------
-        RetraceError
-            If the training diverges, or values or files are wrong.
+        Raises RetraceError if the training diverges, or values or files are wrong.
         """
         pin_threads()  # again, for workers in which NumPy was loaded before
         workspace = Workspace(self.root, out)
@@ -127,15 +124,9 @@ class Task:
 def main(run: Stage, arguments: Sequence[str] | None = None, root: Path | None = None) -> None:
     """Run a stage with the arguments of a command line, and train what it declares.
 
-    Parameters
-    ----------
-    run : callable
-        ``run(config, workspace)``; writes its results itself and returns None, or returns what is
-        to be trained.
-    arguments : sequence of str, optional
-        Default: those of this process.
-    root : Path, optional
-        Top of the checkout. Default: that of this code.
+    ``run(config, workspace)`` writes its results itself and returns None, or returns what is to be
+    trained. If not given, `arguments` are those of this process, and `root`, the top of the
+    checkout, is that of this code.
     """
     module = run.__module__
     if module == "__main__":

@@ -18,14 +18,9 @@ log = logging.getLogger(__name__)
 
 
 class DaskLauncher(Launcher):
-    """Runs the jobs of a sweep on a Dask cluster.
+    """Runs the jobs of a sweep on the Dask cluster whose scheduler has this address.
 
-    Parameters
-    ----------
-    address : str or None
-        Of a scheduler; None starts workers on this machine.
-    n_workers : int
-        Worker processes to start on this machine; -1: one for each core.
+    None starts `n_workers` processes on this machine; -1: one for each core.
     """
 
     def __init__(self, address: str | None, n_workers: int) -> None:

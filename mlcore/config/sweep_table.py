@@ -20,8 +20,8 @@ def number(metrics: Mapping[str, float]) -> float | None:
 
 
 def told(overrides: Sequence[str]) -> list[str]:
-    """Leave out what says nothing of the result."""
-    return [o for o in overrides if not o.startswith(("hydra", "tracking"))]
+    """Leave out what says nothing of the result, and what sets nothing."""
+    return [o for o in overrides if "=" in o and not o.startswith(("hydra", "tracking"))]
 
 
 def note(folder: Path, job: int, overrides: Sequence[str], outcome: Mapping[str, Any]) -> None:

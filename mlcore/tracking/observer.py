@@ -20,8 +20,10 @@ from uuid import uuid4
 import numpy as np
 
 from mlcore.config import Config
+from mlcore.config.sweep_table import told
 from mlcore.errors import RetraceError, one_line
 from mlcore.files import atomic_folder, atomic_path, md5_of
+from mlcore.pipeline.digests import CODE
 from mlcore.pipeline.dvc_yaml import read_stages
 from mlcore.process import git, git_output
 from mlcore.tracking import notes
@@ -32,7 +34,6 @@ from mlcore.workspace import Origin, Workspace
 log = logging.getLogger(__name__)
 
 DVC = {"DVC_STAGE": "stage", "DVC_EXP_NAME": "experiment"}
-CODE = ("stages", "mlcore", "conf", "hydra_plugins")  # new files there are changes of the code, too
 DIFF = (  # what `git apply` takes, whatever the user's settings
     *("diff", "HEAD", "--binary", "-U3", "--no-color", "--no-ext-diff", "--no-textconv"),
     # Results that the pipeline is just writing are no change of the code
@@ -150,12 +151,16 @@ class Tracker(Observer):
             self._keep(result)
         finally:  # a training without its model is still a finished one
             outputs = {os.path.relpath(f, self.workspace.out): md5_of(f) for f in result.files}
-            told: Any = {"ended": result.ended, "metrics": dict(result.metrics), "md5": outputs}
-            told["candidates"] = [vars(candidate) for candidate in result.candidates]
             _, y = self.training.data.get("val", self.training.data["train"])
-            # The accuracy of naming the commonest class throughout; none of images and their codes
-            told["chance"] = y.ndim == 1 and np.unique(y, return_counts=True)[1].max() / len(y)
-            self._note("finished", **told)
+            self._note(
+                "finished",
+                ended=result.ended,
+                metrics=dict(result.metrics),
+                md5=outputs,
+                candidates=[vars(candidate) for candidate in result.candidates],
+                # Accuracy of naming the commonest class throughout; none of images and their codes
+                chance=y.ndim == 1 and np.unique(y, return_counts=True)[1].max() / len(y),
+            )
             self.events.close()
 
     def _keep(self, result: Result) -> None:
@@ -181,7 +186,7 @@ class Tracker(Observer):
             raise
 
     def _tags(self, purpose: str) -> dict[str, str]:
-        out, overrides = self.workspace.out, " ".join(_told(self.overrides))
+        out, overrides = self.workspace.out, " ".join(told(self.overrides))
         tags = {f"dvc.{tag}": os.environ[name] for name, tag in DVC.items() if name in os.environ}
         if "dvc.stage" in tags:
             about = f"DVC stage `{tags['dvc.stage']}`"
@@ -205,7 +210,7 @@ def run_name(name: str, stage: str, origin: Origin, overrides: Sequence[str], ro
     known = read_stages(root).get(stage.removeprefix("stages."))
     settings = [
         (key, key.rpartition(".")[2], value)
-        for key, value in (o.split("=", 1) for o in _told(overrides))
+        for key, value in (o.split("=", 1) for o in told(overrides))
         if value not in name
         and ("." not in key or not known or key.partition(".")[0] in known.sections)
     ]
@@ -228,19 +233,15 @@ def sweep_parent(session: Path | None, stage: str, arguments: Sequence[str]) -> 
     if session is None or not {"-m", "--multirun"} & set(arguments):
         yield ""
         return
-    group, told = f"sweep/{uuid4().hex}", _told(arguments)
+    group, overrides = f"sweep/{uuid4().hex}", " ".join(told(arguments))
     try:
         yield group
     finally:
         try:
-            name = " ".join([stage.rpartition(".")[2], *told])
-            note_group(session, group, name, tags={"overrides": " ".join(told)})
+            name = f"{stage.rpartition('.')[2]} {overrides}".rstrip()
+            note_group(session, group, name, tags={"overrides": overrides})
         except OSError as error:
             log.warning("warning: the sweep has no run that sums it up: %s", error)
-
-
-def _told(overrides: Sequence[str]) -> list[str]:
-    return [o for o in overrides if "=" in o and not o.startswith(("hydra", "tracking"))]
 
 
 def _code(root: Path, tell: bool = False) -> tuple[dict[str, str], bytes]:
@@ -248,10 +249,11 @@ def _code(root: Path, tell: bool = False) -> tuple[dict[str, str], bytes]:
     try:
         commit = git(root, "rev-parse", "HEAD")
         index = root / git(root, "rev-parse", "--git-path", "index")
-        # New files are added to a copy of the user's index; git takes its time for when it was made
+        # New files are changes of the code, too. They are added to a copy of the user's index, of
+        # which git takes its time for when it was made
         with TemporaryDirectory() as folder:
             copy = {"GIT_INDEX_FILE": str(shutil.copy2(index, Path(folder) / "index"))}
-            present = [name for name in CODE if (root / name).is_dir()]
+            present = [name for name in (*CODE, "conf") if (root / name).is_dir()]
             git_output(root, "add", "--intent-to-add", "--", *present, **copy)
             changes = git_output(root, *DIFF, **copy)
     except RetraceError as error:

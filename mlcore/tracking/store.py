@@ -30,9 +30,8 @@ SETTINGS = {
 }
 
 PART = "retrace.part"  # tag of an experiment: the part of the study that its runs are of
-CURRENT = (
-    "current"  # tag of the pipeline's runs: "true" of the newest of a stage, else that one's id
-)
+# Tag of the pipeline's runs: "true" of the newest of a stage, else that one's id
+CURRENT = "current"
 Named = Mapping[str, Any] | None
 Point = tuple[str, float, float, int]  # a metric's name and value, seconds since 1970, its step
 
