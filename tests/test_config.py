@@ -38,20 +38,21 @@ def test_every_group_option_composes(option):
     compose(CONF, [option])
 
 
+STATED = """
+network.hidden_layer_sizes=[256,128,64,32] network.batch_size=128 network.learning_rate=0.02
+network.max_epochs=100 classifier.hidden_layer_sizes=[128,64,32] classifier.batch_size=128
+classifier.learning_rate=2e-5 classifier.max_epochs=100 classifier.solver=adam
+autoencoder.hidden_layer_sizes=[128,64,32,64,128] feature_classifier.hidden_layer_sizes=[32,32]
+feature_classifier.max_epochs=200
+"""
+
+
 def test_the_defaults_are_the_values_the_study_states():
     config = compose(CONF)
-    assert config.network.hidden_layer_sizes == [256, 128, 64, 32]
-    assert (config.network.batch_size, config.network.learning_rate) == (128, 0.02)
-    assert config.network.max_epochs == 100
-    assert config.classifier.hidden_layer_sizes == [128, 64, 32]
-    assert (config.classifier.batch_size, config.classifier.learning_rate) == (128, 2e-5)
-    assert (config.classifier.max_epochs, config.classifier.solver) == (100, "adam")
+    assert compose(CONF, STATED.split()) == config
     search = config.search
     n_candidates = len(search.solver) * len(search.learning_rate) * len(search.batch_size)
     assert n_candidates * search.cv == 108
-    assert config.autoencoder.hidden_layer_sizes == [128, 64, 32, 64, 128]
-    assert config.feature_classifier.hidden_layer_sizes == [32, 32]
-    assert config.feature_classifier.max_epochs == 200
 
 
 def test_the_seed_is_the_networks_where_the_studys_code_has_one():
@@ -61,18 +62,14 @@ def test_the_seed_is_the_networks_where_the_studys_code_has_one():
     assert {getattr(config, part).seed for part in others} == {42}
 
 
-@pytest.mark.parametrize(
-    ("method", "images", "trained_on"),
-    [
-        ("fit", "null", "full"),
-        ("partial_fit", "null", "train"),
-        ("warm_start", "null", "train"),
-        ("fit", "train", "train"),
-        ("partial_fit", "full", "full"),
-    ],
-)
 @pytest.mark.parametrize("part", ["classifier", "autoencoder"])
-def test_images_are_those_of_the_method_unless_stated(part, method, images, trained_on):
+@pytest.mark.parametrize(
+    "case",
+    ["fit null full", "partial_fit null train", "warm_start null train", "fit train train",
+     "partial_fit full full"],
+)  # fmt: skip
+def test_images_are_those_of_the_method_unless_stated(part, case):
+    method, images, trained_on = case.split()
     config = compose(CONF, [f"{part}.method={method}", f"{part}.images={images}"])
     assert getattr(config, part).trained_on == trained_on
 
@@ -125,46 +122,35 @@ def test_load_applies_the_overrides_of_a_matrix_cell():
     assert (network.activation, network.learning_rate) == ("relu", 1e-5)
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ("patience: null", "patience: '20'", "network.patience='20': should be a valid integer"),
-        ("patience: null", "patients: 20", "did you mean network.patience"),
-        ("learning_rate: 0.02", "learning_rate: 1e-5x", "network.learning_rate='1e-5x'"),
-        ("seed: 42\n", "seed: [\n", "cannot be read"),
-    ],
-)
-def test_a_params_yaml_edited_by_hand_is_checked(tmp_path, old, new, message):
-    text = (ROOT / "params.yaml").read_text()
-    assert old in text
+PARAMS = (ROOT / "params.yaml").read_text()
+EDITED = {
+    PARAMS.replace("patience: null", "patience: '20'"): "network.patience='20': should be a valid",
+    PARAMS.replace("patience: null", "patients: 20"): "did you mean network.patience",
+    PARAMS.replace("rate: 0.02", "rate: 1e-5x"): "network.learning_rate='1e-5x'",
+    PARAMS.replace("seed: 42\n", "seed: [\n"): "cannot be read",
+    None: "params.yaml does not exist; `make params` writes it",
+    "": "seed is missing",
+    "just text": "unknown parameter just text=None",
+    "- a\n- list\n": "cannot be read",
+    "\x00\xff": "cannot be read",
+}
+
+
+@pytest.mark.parametrize(("content", "message"), EDITED.items(), ids=range(len(EDITED)))
+def test_a_params_yaml_that_is_none_is_one_line(tmp_path, content, message):
     params = tmp_path / "params.yaml"
-    params.write_text(text.replace(old, new, 1))
+    if content is not None:
+        params.write_text(content, encoding="latin-1")
     with pytest.raises(RetraceError, match=r"params\.yaml") as error:
         load(params)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("content", [None, "", "just text", "- a\n- list\n", "\x00\xff"])
-def test_a_file_that_is_no_params_yaml_is_refused(tmp_path, content):
-    params = tmp_path / "params.yaml"
-    if content is not None:
-        params.write_text(content, encoding="latin-1")
-    with pytest.raises(RetraceError, match=r"params\.yaml") as error:
-        load(params)
-    assert content is not None or "`make params` writes it" in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("schema", "table"),
-    [
-        (NetworkActivation, ACTIVATIONS),
-        (WeightInit, INITIALIZERS),
-        (FetchConfig.model_fields["dataset"].annotation, SHA256),
-    ],
-)
-def test_the_schema_offers_what_the_code_has(schema, table):
-    assert set(get_args(schema)) == set(table)
+def test_the_schema_offers_what_the_code_has():
+    assert set(get_args(NetworkActivation)) == set(ACTIVATIONS)
+    assert set(get_args(WeightInit)) == set(INITIALIZERS)
+    assert set(get_args(FetchConfig.model_fields["dataset"].annotation)) == set(SHA256)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from pydantic import ValidationError
 
 from mlcore.config.messages import composition_problem, describe, in_one_line, masked
@@ -17,7 +17,7 @@ from mlcore.config.schema import Config
 from mlcore.errors import RetraceError
 
 
-def validate(config: DictConfig, source: str) -> Config:
+def validate(config: DictConfig | ListConfig, source: str) -> Config:
     """Check a composed configuration, which came from `source`, against the schema.
 
     Raises RetraceError, which names each wrong key, its value, and what is allowed.
@@ -54,11 +54,7 @@ def compose(conf: Path, overrides: Sequence[str] = ()) -> Config:
 def compose_for_seeds(conf: Path, overrides: Sequence[str], seeds: Sequence[int]) -> list[Config]:
     """Compose once, and validate with each value of ``seed``; see `compose_raw` and `validate`."""
     config = compose_raw(conf, overrides)
-    configs = []
-    for seed in seeds:
-        config["seed"] = seed
-        configs.append(validate(config, "command line"))
-    return configs
+    return [validate(OmegaConf.merge(config, {"seed": n}), "command line") for n in seeds]
 
 
 def dump(config: DictConfig) -> str:
@@ -76,8 +72,6 @@ def load(params: Path, overrides: Sequence[str] = ()) -> Config:
     with in_one_line(f"{params.name} cannot be read"):
         # OmegaConf's own reader: for PyYAML 1e-5 is a string
         config = OmegaConf.merge(OmegaConf.load(params), OmegaConf.from_dotlist(list(overrides)))
-    if not isinstance(config, DictConfig):
-        raise RetraceError(f"{params.name} should hold a mapping; `make params` writes it")
     return validate(config, params.name)
 
 
