@@ -54,26 +54,21 @@ def under_dvc(project_at, tmp_path_factory):
     return {name: md5 for name, md5 in digests(project.root).items() if name in OUTPUTS}
 
 
+def test_a_stage_started_by_hand_has_the_bytes_of_dvcs(project, under_dvc):
+    project.call(TRAIN, "network.activation=tanh", *SHORT, "hydra.run.dir=a/b")
+    assert digests(project.root / "a/b") == under_dvc
+
+
 @pytest.mark.parametrize(
-    "way",
-    [
-        ["network.activation=tanh"],
-        ["-m", "network.activation=relu,tanh"],
-        ["-m", "network.activation=relu,tanh", "hydra/launcher=joblib"],
-        pytest.param(
-            ["-m", "network.activation=relu,tanh", "hydra/launcher=dask"], marks=pytest.mark.slow
-        ),
-    ],
-    ids=["once", "sweep", "joblib", "dask"],
+    "launcher", ["basic", "joblib", pytest.param("dask", marks=pytest.mark.slow)]
 )
-def test_whatever_runs_a_stage_its_bytes_are_the_same(project, under_dvc, way):
-    folder = "hydra.sweep.dir=a/b" if "-m" in way else "hydra.run.dir=a/b/1"
+def test_a_job_of_a_sweep_has_the_bytes_of_dvcs(project, under_dvc, launcher):
     # Dask's workers find the code by the folder they start in, which a process of its own has
-    start = project.run if "hydra/launcher=dask" in way else project.call
-    start(TRAIN, *way, *SHORT, folder)
+    start = project.run if launcher == "dask" else project.call
+    sweep = ["network.activation=relu,tanh", f"hydra/launcher={launcher}", "hydra.sweep.dir=a/b"]
+    start(TRAIN, "-m", *sweep, *SHORT)
     assert digests(project.root / "a/b/1") == under_dvc
-    jobs = sorted(path.name for path in (project.root / "a/b").iterdir() if path.is_dir())
-    assert jobs == (["0", "1"] if "-m" in way else ["1"])
+    assert {path.name for path in (project.root / "a/b").iterdir() if path.is_dir()} == {"0", "1"}
 
 
 def one_class(data):
@@ -81,15 +76,9 @@ def one_class(data):
     save_arrays(data, **arrays | {"y_train": np.zeros_like(arrays["y_train"])})
 
 
-MISSING = (
-    "data/mnist.npz does not exist yet; `make repro` makes it, and so does `dvc repro split_mnist`"
-)
 WRONG = {
     "range": ([TRAIN, "network.learning_rate=-1"], None,
               "command line: network.learning_rate=-1: should be greater than 0"),
-    "key": ([TRAIN, "network.learnin_rate=1"], None,
-            "command line: .*did you mean network.learning_rate"),
-    "syntax": ([TRAIN, "network.learning_rate=["], None, r"command line: .*'\['"),
     "one job of two": ([TRAIN, "-m", "network.activation=relu,rely"], None,
                        "command line: network.activation='rely': should be"),
     "sweep": ([TRAIN, "-m", "network.learning_rate=interval(0.1,1)"], None,
@@ -107,7 +96,9 @@ WRONG = {
                       "command line: network.seed=1 has no effect on worked_examples, which has "
                       "no parameters; "),
     "data": ([TRAIN], one_class, "stages.train_network: "),
-    "no data": ([TRAIN], lambda data: data.unlink(), MISSING),
+    "no data": ([TRAIN], lambda data: data.unlink(),
+                "data/mnist.npz does not exist yet; `make repro` makes it, and so does "
+                "`dvc repro split_mnist`"),
     "damaged data": ([TRAIN], lambda data: data.write_bytes(data.read_bytes()[:1000]),
                      ".* is not a valid array file"),
     "divergence": ([TRAIN, "network.learning_rate=1e30"], None,
@@ -173,19 +164,15 @@ def test_a_sweeper_other_than_hydras_own_chooses_its_jobs(project):
 
 
 @pytest.mark.parametrize(
-    ("path", "stage"),
-    [
-        ("models/network/relu-he.pkl", "train_network"),
-        ("metrics/network/relu-he.json", "train_network"),
-        ("metrics/summary.json", "evaluate"),
-        ("metrics/rules.yaml", None),
-    ],
-)
-def test_what_makes_a_missing_file_is_named_if_a_stage_does(project, path, stage):
+    ("path", "maker"),
+    [("models/network/relu-he.pkl", "train_network"), ("metrics/summary.json", "evaluate"),
+     ("metrics/rules.yaml", None)],
+)  # fmt: skip
+def test_what_makes_a_missing_file_is_named_if_a_stage_does(project, path, maker):
     (project.root / path).unlink(missing_ok=True)
     with pytest.raises(RetraceError) as refusal:
         Workspace(project.root, project.root).input(path)
-    how = f" yet; `make repro` makes it, and so does `dvc repro {stage}`" if stage else ""
+    how = f" yet; `make repro` makes it, and so does `dvc repro {maker}`" if maker else ""
     assert str(refusal.value) == f"{path} does not exist{how}"
 
 
