@@ -45,21 +45,11 @@ Path.exists = blind(Path.exists)
 """
 
 
-def until(condition, process, seconds=90):
-    """Wait until something holds, while a process lives."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if process.poll() is not None or time.monotonic() > deadline:
-            process.kill()
-            pytest.fail("\n".join(map(str, [condition, process.returncode, process.communicate()])))
-        time.sleep(0.05)
-
-
 class Cluster:
     """A scheduler, and workers in a checkout."""
 
-    def __init__(self, folder):
-        self.folder, self.processes = folder, []
+    def __init__(self, folder, wait_for):
+        self.folder, self.wait_for, self.processes = folder, wait_for, []
 
     def start(self, project, *arguments):
         name = self.folder / f"{len(self.processes)}.log"
@@ -77,15 +67,15 @@ class Cluster:
 
     def scheduler(self, project):
         file = self.folder / "scheduler.json"
-        process = self.start(project, "scheduler", "--port", "0", "--scheduler-file", str(file))
-        until(file.exists, process)
+        self.start(project, "scheduler", "--port", "0", "--scheduler-file", str(file))
+        self.wait_for(file.exists)
         self.address = json.loads(file.read_text())["address"]
 
     def worker(self, project, *arguments):
         options = ["--nthreads", "1", "--local-directory", str(self.folder), *arguments]
         process = self.start(project, "worker", self.address, *options)
         log, n_workers = self.folder / "0.log", len(self.processes) - 1
-        until(lambda: log.read_text().count("Register worker") == n_workers, process)
+        self.wait_for(lambda: log.read_text().count("Register worker") == n_workers)
         return process
 
     def end(self):
@@ -105,8 +95,8 @@ def home(project_at, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def cluster(home, tmp_path_factory):
-    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
+def cluster(home, tmp_path_factory, wait_for):
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"), wait_for)
     try:
         cluster.scheduler(home)
         cluster.worker(home)
@@ -117,11 +107,8 @@ def cluster(home, tmp_path_factory):
 
 
 def on(cluster, folder):
-    return [
-        "hydra/launcher=dask",
-        f"hydra.launcher.address={cluster.address}",
-        f"hydra.sweep.dir={folder}",
-    ]
+    address = f"hydra.launcher.address={cluster.address}"
+    return ["hydra/launcher=dask", address, f"hydra.sweep.dir={folder}"]
 
 
 def results(folder):
@@ -189,11 +176,11 @@ def test_replicates_and_the_search_on_a_cluster_give_the_bytes_of_those_here(hom
     assert not any("Traceback" in log for log in logs)
 
 
-def test_a_job_whose_worker_is_killed_runs_again(home, cluster):
+def test_a_job_whose_worker_is_killed_runs_again(home, cluster, wait_for):
     sweep = [*LONG, OFF, "network.max_epochs=150", "network.seed=1,2"]
     process = start(home, *STAGE, *sweep, *on(cluster, "killed/a"))
     logs = [home.root / f"killed/a/{n}/train_network.log" for n in (0, 1)]
-    until(lambda: all(log.exists() and "epoch 15 of" in log.read_text() for log in logs), process)
+    wait_for(lambda: all("epoch 15 of" in log.read_text() for log in logs))
     nanny = psutil.Process(cluster.processes[1].pid)
     (worker,) = (p for p in nanny.children() if "spawn_main" in " ".join(p.cmdline()))
     worker.kill()
@@ -216,7 +203,9 @@ def test_a_job_that_fails_is_named_and_the_others_finish(home, cluster):
 
 
 @pytest.mark.parametrize(("where", "epochs"), [("here", 10_000_000), ("there", 1500)])
-def test_ctrl_c_keeps_what_is_done_and_leaves_no_process_at_work(where, epochs, home, cluster):
+def test_ctrl_c_keeps_what_is_done_and_leaves_no_process_at_work(
+    where, epochs, home, cluster, wait_for
+):
     """Workers of another command's finish what they are at."""
     sweep = [*LONG, OFF, f"network.max_epochs=1,{epochs},{epochs + 1}"]
     local = ["hydra/launcher=dask", "hydra.launcher.n_workers=2"]
@@ -224,7 +213,7 @@ def test_ctrl_c_keeps_what_is_done_and_leaves_no_process_at_work(where, epochs, 
     folder = home.root / "stopped" / where
     process = start(home, *STAGE, *sweep, *options, f"hydra.sweep.dir={folder}")
     long = [folder / "1" / "train_network.log", folder / "2" / "train_network.log"]
-    until(lambda: all(log.exists() and "started" in log.read_text() for log in long), process)
+    wait_for(lambda: all("started" in log.read_text() for log in long))
     children = psutil.Process(process.pid).children(recursive=True)
     assert bool(children) == (where == "here")
     began = time.monotonic()
@@ -250,22 +239,26 @@ def other(project_at, tmp_path):
 
 
 @pytest.mark.usefixtures("up_to_date")
-def test_a_cluster_that_does_not_fit_is_refused_in_one_line(project, other, tmp_path, monkeypatch):
-    cluster = Cluster(tmp_path)
+def test_a_cluster_that_does_not_fit_is_refused_in_one_line(
+    project, other, tmp_path, monkeypatch, wait_for
+):
+    cluster = Cluster(tmp_path, wait_for)
     write_sweeps(project)
+    monkeypatch.setattr("mlcore.sweeps.cluster.ANSWERING", 1)
+    monkeypatch.setattr("mlcore.sweeps.cluster.JOINING", 1)
 
-    ways = [
-        lambda: project.call("mlcore.sweeps", "s.yaml", OFF, "--address", cluster.address,
-                             check=False),
-        lambda: project.run(
-            *["stages.search_classifier", *SEARCH, OFF, "hydra.run.dir=a/b"],
-            check=False,
-            RETRACE_DASK_ADDRESS=cluster.address,
-        ),
-        lambda: project.run(*STAGE, *SMALL, OFF, *on(cluster, "there/a"), check=False),
-    ]  # fmt: skip
+    def a_sweep():
+        sweep = ["mlcore.sweeps", "s.yaml", OFF, "--address", cluster.address]
+        return project.call(*sweep, check=False)
 
-    def refused(ways):
+    def a_search():
+        search = ["stages.search_classifier", *SEARCH, OFF, "hydra.run.dir=a/b"]
+        return project.run(*search, check=False, RETRACE_DASK_ADDRESS=cluster.address)
+
+    def a_multirun():
+        return project.run(*STAGE, *SMALL, OFF, *on(cluster, "there/a"), check=False)
+
+    def refused(*ways):
         said = [way() for way in ways]
         assert {done.returncode for done in said} == {1}
         (line,) = {done.stderr for done in said}
@@ -273,22 +266,18 @@ def test_a_cluster_that_does_not_fit_is_refused_in_one_line(project, other, tmp_
         return line
 
     cluster.address = "tcp://127.0.0.1:1"
-    with monkeypatch.context() as patience:
-        patience.setattr("mlcore.sweeps.cluster.ANSWERING", 1)
-        answer = "error: no Dask scheduler answers at tcp://127.0.0.1:1; "
-        assert refused(ways[:1]).startswith(answer)
+    assert refused(a_sweep).startswith(f"error: no Dask scheduler answers at {cluster.address}; ")
     try:
         cluster.scheduler(project)
-        with monkeypatch.context() as patience:
-            patience.setattr("mlcore.sweeps.cluster.JOINING", 1)
-            none = f"error: the scheduler at {cluster.address} has no worker; "
-            assert refused(ways[:1]).startswith(none)
+        none = f"error: the scheduler at {cluster.address} has no worker; "
+        assert refused(a_sweep).startswith(none)
         foreign = cluster.worker(other)
-        assert f" runs other code than {project.root}; start it again" in refused(ways)
+        told = refused(a_sweep, a_search, a_multirun)
+        assert f" runs other code than {project.root}; start it again" in told
         kill(foreign)
         (tmp_path / "blind.py").write_text(BLIND)
         cluster.worker(project, "--preload", str(tmp_path / "blind.py"))
-        assert f" does not see {project.root}: it should be shared" in refused(ways[:1])
+        assert f" does not see {project.root}: it should be shared" in refused(a_sweep)
     finally:
         cluster.end()
     assert not (project.root / "metrics" / "t.csv").exists()
