@@ -38,18 +38,11 @@ def allowed(schema: dict[str, Any]) -> str:
             return f"list of {allowed(schema['items'])}"
         case "boolean":
             return "true, false"
-        case "string":
-            return "text"
         case "null":
             return "null"
     signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
     bounds = " and ".join(f"{sign} {schema[key]}" for key, sign in signs.items() if key in schema)
     return f"{schema['type']} {bounds}".strip()
-
-
-def written(value: Any) -> str:
-    """Write a value as a command line takes it."""
-    return json.dumps(value, separators=(",", ":")).replace('"', "")
 
 
 def parameters(conf: Path, sections: Sequence[str], config: DictConfig) -> str:
@@ -65,7 +58,8 @@ def _rows(conf: Path, sections: Sequence[str], config: DictConfig) -> Iterator[t
         yield f"{section}={chosen[section]}", _options(conf, section)
         values: Any = OmegaConf.to_object(config[section])
         for key, schema in _schema(section).items():
-            yield f"  {section}.{key}={written(values[key])}", allowed(schema)
+            value = json.dumps(values[key], separators=(",", ":")).replace('"', "")
+            yield f"  {section}.{key}={value}", allowed(schema)
     shared = Config.model_json_schema()["properties"]
     for key in SHARED:
         yield f"{key}={config[key]}", allowed(shared[key])
