@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from textbook import images, scattered
+from textbook import images
 
 from mlcore.nn.columns import CHUNK, Columns
 
@@ -91,19 +91,6 @@ def test_equals_stay_in_their_order():
     chosen = rng.permutation(300)
     order, _ = columns.batch(chosen, UNUSED)
     assert order.tolist() == sorted(chosen, key=lambda sample: columns.reach[sample])
-
-
-@pytest.mark.parametrize("n", [1, 20, CHUNK - 1, CHUNK, 5 * CHUNK + 3])
-@pytest.mark.parametrize("make", [lambda n: images(n) + 1, scattered], ids=["dense", "scattered"])
-def test_a_batch_of_few_or_scattered_zeros_stays_as_it_is(n, make):
-    X = make(max(n, 20))
-    columns = Columns.of(X)
-    assert np.shares_memory(columns.values, X)
-    assert columns.used.tolist() == list(range(40))
-    chosen = np.random.default_rng(1).permutation(len(X))[:n]
-    order, (block,) = columns.batch(chosen, np.empty((n + 1, 40), X.dtype))
-    np.testing.assert_array_equal(order, chosen)
-    np.testing.assert_array_equal(block.values, X[chosen])
 
 
 @pytest.mark.parametrize("n", [1, 20, CHUNK, 5 * CHUNK + 3])

@@ -1,24 +1,14 @@
-"""Values about a network against numerical derivatives and layers made by hand."""
+"""Values about a network against its gradients and layers made by hand."""
 
 import math
 
 import numpy as np
 import pytest
-from textbook import (
-    LOSSES,
-    X,
-    both_floats,
-    build,
-    central_differences,
-    data,
-    network,
-    reference_loss,
-    y,
-)
+from textbook import LOSSES, X, both_floats, build, data, network, y
 
 from mlcore.nn.activations import ACTIVATIONS
 from mlcore.nn.diagnostics import PROBE_SIZE, SAME, diagnose, explain, unit_spread, why
-from mlcore.nn.gradients import forward
+from mlcore.nn.gradients import gradients
 from mlcore.nn.losses import squared_error
 
 
@@ -36,17 +26,13 @@ def hidden_values(activation, z):
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
 @pytest.mark.parametrize("loss", sorted(LOSSES))
 @pytest.mark.parametrize("hidden", [(), (4,), (5, 4, 3)], ids=str)
-def test_gradient_norms_are_numerical(activation, loss, hidden):
+def test_values_of_every_layer_and_the_norms_of_its_gradients(activation, loss, hidden):
     X, y = data(loss, 9, 3, 2)
     weights, biases = network([3, *hidden, 2])
-
-    def value():
-        scores = forward(X, weights, biases, ACTIVATIONS[activation])[-1]
-        return reference_loss(loss, scores, y)
-
+    model = weights, biases, ACTIVATIONS[activation], LOSSES[loss]
     arrays = [X, y, *weights, *biases]
     before = [a.copy() for a in arrays]
-    values = diagnose(X, y, weights, biases, ACTIVATIONS[activation], LOSSES[loss])
+    values = diagnose(X, y, *model)
     for array, kept in zip(arrays, before, strict=True):
         np.testing.assert_array_equal(array, kept)
     names = [f"gradient_norm_{layer}" for layer in range(1, len(weights) + 1)]
@@ -54,10 +40,10 @@ def test_gradient_norms_are_numerical(activation, loss, hidden):
         names += [f"{name}_{layer}" for layer in range(1, len(weights))]
     assert sorted(values) == sorted(names)
     assert {type(value) for value in values.values()} == {float}
-    for layer, parameters in enumerate(zip(weights, biases, strict=True), start=1):
-        slopes = [central_differences(value, array).ravel() for array in parameters]
-        expected = np.linalg.norm(np.concatenate(slopes))
-        assert values[f"gradient_norm_{layer}"] == pytest.approx(expected, rel=1e-6, abs=1e-9)
+    _, by_weights, by_biases = gradients(X, y, *model)  # which finite differences test
+    for layer, (by_W, by_b) in enumerate(zip(by_weights, by_biases, strict=True), start=1):
+        expected = math.hypot(*by_W.flat, *by_b)
+        assert values[f"gradient_norm_{layer}"] == pytest.approx(expected, rel=1e-12)
 
 
 # score = v w x with x = 2, w = 1, v = 1e-30 and y = 1, so that dE/d score is -2: dE/dv = -4 and

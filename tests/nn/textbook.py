@@ -94,17 +94,17 @@ def data(loss, n, n_features, n_outputs, seed=0):
     return X, rng.integers(0, n_outputs, n)
 
 
-def images(n, n_features=40, dtype=np.float32, seed=0, blank_every=9):
+def images(n, blank_every=9):
     """Samples that have few values: some features in nearly all, some in hardly any."""
-    rng = np.random.default_rng(seed)
-    share = rng.permutation(np.linspace(0.0, 1.0, n_features) ** 3)
-    X = rng.uniform(0.1, 1.0, (n, n_features))
+    rng = np.random.default_rng(0)
+    share = rng.permutation(np.linspace(0.0, 1.0, 40) ** 3)
+    X = rng.uniform(0.1, 1.0, (n, 40))
     X[rng.random(X.shape) > share] = 0.0
     X[::blank_every] = 0.0
-    return X.astype(dtype)
+    return X.astype(np.float32)
 
 
-def scattered(n, n_features=40):
+def scattered(n):
     """Samples with a half of zeros at random places."""
     rng = np.random.default_rng(5)
-    return rng.uniform(0.1, 1.0, (n, n_features)) * (rng.random((n, n_features)) < 0.5)
+    return rng.uniform(0.1, 1.0, (n, 40)) * (rng.random((n, 40)) < 0.5)
