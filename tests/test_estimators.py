@@ -37,9 +37,11 @@ FITS = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def one_core(monkeypatch):
-    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+@pytest.fixture(autouse=True, scope="module")
+def one_core():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOKY_MAX_CPU_COUNT", "1")
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -210,10 +212,7 @@ def searched(digits):
     """Our search with what it told, and scikit-learn's over the grid as it is."""
     X, y = digits["train"]
     rows = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LOKY_MAX_CPU_COUNT", "1")
-        ours = GridSearch(ObservedMLPClassifier(**SMALL), GRID, cv=3)
-        ours.fit(X, y, on_epoch=rows.append)
+    ours = GridSearch(ObservedMLPClassifier(**SMALL), GRID, cv=3).fit(X, y, on_epoch=rows.append)
     theirs = GridSearchCV(MLPClassifier(**SMALL), sklearn_arguments(GRID), cv=3)
     return ours, quietly(theirs, X, y), rows
 
