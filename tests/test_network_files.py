@@ -90,10 +90,6 @@ def test_another_process_writes_the_same_bytes(path):
     assert other.read_bytes() == path.read_bytes()
 
 
-def call(module, name, argument):
-    return f"c{module}\n{name}\n(V{argument}\ntR.".encode()
-
-
 @pytest.mark.parametrize(
     "name",
     [
@@ -107,7 +103,8 @@ def test_what_a_pickle_names_is_neither_imported_nor_called(path, name, monkeypa
     path.with_name("unheard_of.py").write_text(f"open({str(sentinel)!r}, 'w')")
     monkeypatch.syspath_prepend(path.parent)
     module, _, attribute = name.rpartition(".")
-    refuse(path, call(module, attribute, f"touch {sentinel}"), f"it refers to {name}, which")
+    called = f"c{module}\n{attribute}\n(Vtouch {sentinel}\ntR.".encode()
+    refuse(path, called, f"it refers to {name}, which")
     assert not sentinel.exists()
     assert "unheard_of" not in sys.modules
 
