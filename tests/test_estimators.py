@@ -172,24 +172,20 @@ def interrupt(*_):
     raise KeyboardInterrupt
 
 
-WORK = {
-    "fit": (BaseMultilayerPerceptron, "_update_no_improvement_count"),
-    "evaluation": (ObservedMLPClassifier, "evaluate"),
-}
-
-
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("what", ["observer", "evaluation", "fit", "search"])
 def test_interruption_ends_the_fit(monkeypatch, digits, what):
     """scikit-learn takes it for the wish to stop early."""
-    options = {"on_epoch": interrupt} if what == "observer" else {}
-    if what != "observer":
-        monkeypatch.setattr(*WORK["evaluation" if what == "evaluation" else "fit"], interrupt)
+    if what == "evaluation":
+        monkeypatch.setattr(ObservedMLPClassifier, "evaluate", interrupt)
+    elif what != "observer":
+        monkeypatch.setattr(BaseMultilayerPerceptron, "_update_no_improvement_count", interrupt)
     model = ObservedMLPClassifier(**params())
     if what == "search":
         model = GridSearch(model, GRID, cv=2)
+    on_epoch = interrupt if what == "observer" else None
     with pytest.raises(KeyboardInterrupt):
-        model.fit(*digits["train"], validation=digits["val"], **options)
+        model.fit(*digits["train"], validation=digits["val"], on_epoch=on_epoch)
 
 
 def test_fits_that_do_not_converge_are_news_to_scikit_learn_only(digits):

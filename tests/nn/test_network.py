@@ -326,12 +326,6 @@ def two_blas_threads():
 
 
 @pytest.mark.usefixtures("two_blas_threads")
-def test_a_failing_fit_puts_back_the_blas_threads():
-    with pytest.raises(OSError, match="on purpose"):
-        build().fit(X, y, on_epoch=interrupt(OSError("on purpose")))
-
-
-@pytest.mark.usefixtures("two_blas_threads")
 def test_fits_that_overlap_in_threads_use_one_blas_thread():
     """The second begins within the first and goes on after its end."""
     begun, ended, seen = threading.Event(), threading.Event(), []
@@ -393,6 +387,7 @@ FAILURES = {
 }
 
 
+@pytest.mark.usefixtures("two_blas_threads")
 @pytest.mark.parametrize("failure", FAILURES)
 def test_a_failing_fit_leaves_an_estimator_as_it_was(failure):
     changes, arguments, error = FAILURES[failure]
