@@ -179,6 +179,7 @@ def claiming(statement):
         (put("runs.csv", pd.concat([runs_of(), runs_of()])), "svm with seed 1 is there twice"),
         (put("runs.csv", runs_of()[:0]), "runs.csv: it has no run"),
         (put("runs.csv", runs_of().assign(seed=0.5 * runs_of()["seed"])), "a seed, a whole number"),
+        (put("curves.csv", runs_of()), "the curves have no column epoch"),
         (put("runs.csv", with_value(np.nan)), "svm with seed 3 has no accuracy"),
         (put("runs.csv", with_value(np.inf)), "accuracy of svm with seed 3 is infinite"),
     ],

@@ -131,11 +131,13 @@ def with_measures(
 
     `runs` has a row per training, which the columns `key` name; `curves` one per epoch: the key,
     "epoch", "train_loss", "val_loss" and "val_accuracy". Trainings without a curve get NaN. Raises
-    RetraceError for a loss that is not positive.
+    RetraceError for a column that is missing, or a loss that is not positive.
     """
-    described = []
+    values, described = ["train_loss", "val_loss", "val_accuracy"], []
+    if lacking := [name for name in (*key, "epoch", *values) if name not in curves]:
+        raise RetraceError(f"the curves have no column {lacking[0]}")
     for of, curve in curves.sort_values("epoch").groupby(list(key)):
-        train, val, val_accuracy = curve[["train_loss", "val_loss", "val_accuracy"]].to_numpy().T
+        train, val, val_accuracy = curve[values].to_numpy().T
         if not (np.minimum(train, val) > 0).all():
             raise RetraceError(
                 f"the curve of {', '.join(map(str, of))} has losses that are not > 0"

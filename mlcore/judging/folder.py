@@ -122,8 +122,9 @@ def _told(runs: pd.DataFrame) -> str:
 def propose(folder: Path) -> list[Path]:
     """Write rules.yaml and an empty runs.csv that fit published.yaml, where there are none.
 
-    A rule for each of its first keys, which are taken for metrics; the rest of a number's path is
-    the name of its runs. Gives what was written; raises RetraceError if both are there.
+    A rule for each of its first keys, which are taken for metrics; the rest of a number's path, if
+    there is any, is the name of its runs. Gives what was written; raises RetraceError if both are
+    there.
     """
     rules, runs = folder / "rules.yaml", folder / "runs.csv"
     if rules.exists() and runs.exists():
@@ -138,43 +139,39 @@ def propose(folder: Path) -> list[Path]:
     return written
 
 
-def _split(path: str) -> tuple[str, str]:
-    """Take a number's path for its metric and the name of its runs."""
-    metric, _, name = path.partition(".")
-    return metric, name or metric
-
-
 def _rules_for(printed: Sequence[Printed]) -> str:
-    values: dict[tuple[str, bool], list[Any]] = {}
+    values: dict[str, list[Any]] = {}
     for one in printed:
-        values.setdefault((_split(one.path)[0], "." in one.path), []).append(one.value)
-    entries = [_rule_for(*key, of_metric) for key, of_metric in values.items()]
+        metric, nested, _ = one.path.partition(".")
+        values.setdefault(f"{metric}.*" if nested else metric, []).append(one.value)
     proposed = Rules(numbers=[]).model_dump(include={"level", "min_replicates"})
+    proposed["numbers"] = [_rule_for(match, of_it) for match, of_it in values.items()]
     return (
         "# Proposed from published.yaml. Decide before there are runs: is `metric` the right\n"
         "# column of runs.csv, is `tolerance` the largest difference that would not matter?\n"
-        + yaml.safe_dump({**proposed, "numbers": entries}, sort_keys=False)
+        + yaml.safe_dump(proposed, sort_keys=False)
     )
 
 
-def _rule_for(metric: str, nested: bool, values: Sequence[Any]) -> dict[str, Any]:
-    match = {"match": f"{metric}.*" if nested else metric}
+def _rule_for(match: str, values: Sequence[Any]) -> dict[str, Any]:
     if any(isinstance(value, str | bool) for value in values):
-        return match | {"kind": "given"}
-    tolerance: dict[str, float] = {"relative_tolerance": 0.05}
+        return {"match": match, "kind": "given"}
+    metric = match.removesuffix(".*")
     less = any(word in metric for word in ("loss", "error"))
+    tolerance: dict[str, float] = {"relative_tolerance": 0.05}
     if not less and min(values) >= 0.1 and max(values) <= 1:
         tolerance = {"tolerance": 0.01}
     elif "acc" in metric and max(values) <= 100:
         tolerance = {"tolerance": 1.0}
-    runs = {"kind": "trained", "runs": "*" if nested else metric, "metric": metric}
-    return match | runs | ({"better": "lower"} if less else {}) | tolerance
+    runs = metric if match == metric else "*"
+    rule = {"match": match, "kind": "trained", "runs": runs, "metric": metric}
+    return rule | ({"better": "lower"} if less else {}) | tolerance
 
 
 def _runs_for(printed: Sequence[Printed]) -> str:
-    numbers = [one for one in printed if not isinstance(one.value, str | bool)]
-    metrics = list(dict.fromkeys(_split(one.path)[0] for one in numbers))
-    names = dict.fromkeys(_split(one.path)[1] for one in numbers)
+    numbers = [one.path for one in printed if not isinstance(one.value, str | bool)]
+    metrics = dict.fromkeys(path.partition(".")[0] for path in numbers)
+    names = dict.fromkeys(path.partition(".")[2] or path for path in numbers)
     seeds = range(1, Rules(numbers=[]).min_replicates + 1)
     rows = [(name, seed) for name in names for seed in seeds]
     table = pd.DataFrame(rows, columns=KEY).reindex(columns=[*KEY, *metrics])
