@@ -28,16 +28,9 @@ def near(value):
         }),
         # An inactive hidden unit passes no gradient
         ({"w1": -1.0, "b1": 0.0, "w2": 2.0, "b2": 0.5}, [[1, 3]], 0.1, {
-            "hidden": [0.0],
-            "predictions": [0.5],
-            "loss_before": 6.25,
-            "grad_output": -5.0,
+            "hidden": [0.0], "predictions": [0.5], "loss_before": 6.25, "grad_output": -5.0,
             "grad": {"w1": 0.0, "b1": 0.0, "w2": 0.0, "b2": -5.0},
-            "updated": {"w1": -1.0, "b1": 0.0, "w2": 2.0, "b2": 1.0},
-            "hidden_after": [0.0],
-            "predictions_after": [1.0],
-            "errors_after": [2.0],
-            "loss_after": 4.0,
+            "updated": {"w1": -1.0, "b1": 0.0, "w2": 2.0, "b2": 1.0}, "loss_after": 4.0,
         }),
         # Whole numbers are numbers
         ({"w1": 1, "b1": 0, "w2": 1, "b2": 0}, [[1, 2]], 0.5,
