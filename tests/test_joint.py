@@ -13,7 +13,7 @@ from scipy.stats import t as student
 from mlcore.errors import RetraceError
 from mlcore.judging import joint
 from mlcore.judging.numbers import Evidence, Number, judge
-from mlcore.judging.published import numbers_of, printed_in
+from mlcore.judging.published import printed_in
 from mlcore.judging.rules import Rules, read_rules
 from mlcore.study import discrepancies
 
@@ -22,28 +22,27 @@ ACTIVATIONS = ["logistic", "tanh", "relu", "identity"]
 ACCURACY = "fashion_classifier.test_accuracy"
 
 
-def draws(n=20, *, method="fit", metric="test_accuracy", mean=0.8, otherwise=""):
+def draws(n=20, *, method="fit", mean=0.8, otherwise=""):
     """Draws of images, which make all activations better or worse alike."""
     rng = np.random.default_rng(len(method))
     alike = 0.01 * rng.normal(size=n)
     return pd.concat(
         pd.DataFrame({"name": f"classifier/{activation}-{method}{otherwise}", "seed": range(n),
-                      metric: mean + alike + 0.001 * rng.normal(size=n)})
+                      "test_accuracy": mean + alike + 0.001 * rng.normal(size=n)})
         for activation in ACTIVATIONS
     )  # fmt: skip
 
 
-def judged(runs, printed):
-    pairs = {name: {"published": value, "ours": None} for name, value in printed.items()}
+def judged(runs, printed, section="fashion_classifier"):
     evidence = Evidence(RULES, runs, {}, ["*/*"])
-    numbers = judge(numbers_of({"fashion_classifier": {"test_accuracy": pairs}}), evidence)
-    return joint.judge_jointly(numbers, evidence), numbers, evidence
+    numbers = judge(printed_in({section: {"test_accuracy": printed}}), evidence)
+    return joint.judge_jointly(numbers, evidence)
 
 
 def test_numbers_of_one_draw_go_up_and_down_together():
     up = dict.fromkeys(ACTIVATIONS, 0.82)
-    together, *_ = judged(draws(), up)
-    across, *_ = judged(draws(), up | {"tanh": 0.78, "identity": 0.78})
+    together = judged(draws(), up)
+    across = judged(draws(), up | {"tanh": 0.78, "identity": 0.78})
     assert together["3.2"]["numbers"] == [f"{ACCURACY}.{name}" for name in ACTIVATIONS]
     assert (together["3.2"]["df"], together["3.2"]["n"]) == (4, 20)
     assert together["3.2"]["p"] > 0.05 > across["3.2"]["p"]
@@ -120,11 +119,7 @@ def test_unpaired_numbers_add_their_deviates():
                              ("tanh-zero", [0.1171] * 10))
     )  # fmt: skip
     cells = {"tanh": {"normal": 0.972, "zero": 0.1171}, "relu": {"normal": 0.963}}
-    summary = {name: {init: {"published": v, "ours": None} for init, v in of.items()}
-               for name, of in cells.items()}  # fmt: skip
-    evidence = Evidence(RULES, runs, {}, ["*/*"])
-    numbers = judge(numbers_of({"mnist_grid": {"test_accuracy": summary}}), evidence)
-    found = joint.judge_jointly(numbers, evidence)["2.4"]
+    found = judged(runs, cells, "mnist_grid")["2.4"]
     assert found["left_out"] == ["mnist_grid.test_accuracy.tanh.zero"]
     # t with 9 + 9 pooled degrees of freedom: 1.8091 and 2.7136, p 0.0872 and 0.0142
     expected = norm.isf(0.0872 / 2) ** 2 + norm.isf(0.0142 / 2) ** 2
@@ -134,7 +129,7 @@ def test_unpaired_numbers_add_their_deviates():
 
 def test_contrasts_are_of_the_same_images():
     runs = draws()
-    together, *_ = judged(runs, {"tanh": 0.83, "relu": 0.829, "identity": 0.82})
+    together = judged(runs, {"tanh": 0.83, "relu": 0.829, "identity": 0.82})
     contrasts = {(c["first"], c["second"]): c for c in together["3.2"]["contrasts"]}
     assert list(contrasts) == [("tanh", "relu"), ("tanh", "identity"), ("relu", "identity")]
     found = contrasts["tanh", "identity"]
@@ -146,7 +141,7 @@ def test_contrasts_are_of_the_same_images():
     assert found["interval"] == pytest.approx((d.mean() - half, d.mean() + half), abs=1e-6)
     assert found["published"] == pytest.approx(0.01)
     assert found["p"] < 0.001 < 0.05 < contrasts["tanh", "relu"]["p"]
-    few, *_ = judged(draws(5), {"tanh": 0.83, "relu": 0.829})
+    few = judged(draws(5), {"tanh": 0.83, "relu": 0.829})
     assert few["3.2"]["contrasts"] == []
 
 
@@ -154,7 +149,7 @@ def test_protocols_are_sorted_and_what_was_not_run_comes_last():
     runs = draws()
     partial = draws(method="partial_fit", mean=0.7)
     others = draws(mean=0.75, otherwise=", classifier.images=train")
-    found, *_ = judged(pd.concat([runs, partial, others]), dict.fromkeys(ACTIVATIONS, 0.75))
+    found = judged(pd.concat([runs, partial, others]), dict.fromkeys(ACTIVATIONS, 0.75))
     rows = found["3.2"]["protocols"]
     names = list(RULES.joint["3.2"].protocols)
     assert sorted(row["protocol"] for row in rows) == sorted(names)
