@@ -18,7 +18,7 @@ from mlcore.judging.numbers import (
     REPRODUCED,
     Evidence,
 )
-from mlcore.judging.published import Printed, numbers_of, printed_in
+from mlcore.judging.published import Printed, printed_in
 from mlcore.judging.rules import read_rules
 from mlcore.study.parts import group_of
 
@@ -37,17 +37,13 @@ def replicates(part, name, values, metric="test_accuracy"):
     return pd.DataFrame({"name": f"{part}/{name}", "seed": seeds, metric: values})
 
 
-def judge_all(summary, runs):
-    return numbers.judge(numbers_of(summary), Evidence(RULES, runs, {}, ["*/*"]))
-
-
-def pair(published, ours):
-    return {"published": published, "ours": ours}
+def judge_all(printed, runs, scored=None):
+    return numbers.judge(printed, Evidence(RULES, runs, scored or {}, ["*/*"]))
 
 
 def judge(path, published, runs, ours=0.9, scored=None):
-    evidence = Evidence(RULES, runs, {} if scored is None else {path: scored}, ["*/*"])
-    (number,) = numbers.judge([Printed(path, published, ours)], evidence)
+    scored = {} if scored is None else {path: scored}
+    (number,) = judge_all([Printed(path, published, ours)], runs, scored)
     return number
 
 
@@ -78,8 +74,8 @@ def test_the_verdict_follows_interval_and_tolerance(published, sd, expected):
 def test_spreads_are_pooled_within_a_rule_where_they_are_alike(widest, expected):
     sds = {"sigmoid": 0.001, "tanh": 0.001, "relu": 0.001, "leaky_relu": widest}
     runs = [replicates("network", f"{a}-normal", 0.97 + sd * SHAPE) for a, sd in sds.items()]
-    cells = {a: {"normal": pair(0.97, None)} for a in sds}
-    found = judge_all({"mnist_grid": {"test_accuracy": cells}}, pd.concat(runs))
+    cells = [Printed(f"mnist_grid.test_accuracy.{a}.normal", 0.97) for a in sds]
+    found = judge_all(cells, pd.concat(runs))
     assert {number.spread for number in found} == {expected}
     # t(36) at 97.5 %, with the root of the mean variance; t(9) with its own
     half = 2.0281 * ((3 + 1.44) / 4) ** 0.5 if expected == "pooled" else 2.2622
@@ -184,9 +180,7 @@ def search_runs(study, other):
     )  # fmt: skip
 
 
-def judge_choice(runs, setting="learning_rate_init", published=0.001, ours=5e-05):
-    summary = {"fashion_search": {"best": {setting: pair(published, ours)}}}
-    return judge_all(summary, runs)[0]
+BEST = "fashion_search.best"
 
 
 @pytest.mark.parametrize(
@@ -201,20 +195,21 @@ def judge_choice(runs, setting="learning_rate_init", published=0.001, ours=5e-05
     ],
 )  # fmt: skip
 def test_a_choice_is_judged_by_the_draws_that_make_it(study, other, expected, reason):
-    number = judge_choice(search_runs(study, other))
+    runs = search_runs(study, other)
+    number = judge(f"{BEST}.learning_rate_init", 0.001, runs, 5e-05)
     assert (number.verdict, number.reason) == (expected, reason)
     if reason == "chosen by 4 of 10 draws":
         # Wilson's, as printed in tables
         interval = pytest.approx([0.168, 0.687], abs=1e-3)
         assert number.choice == {"chosen": 4, "n": 10, "interval": interval}
         assert numbers.row_of(asdict(number))["chosen"] == 4
-    batch_size = judge_choice(search_runs(study, other), "batch_size", 64, 32)
+    batch_size = judge(f"{BEST}.batch_size", 64, runs, 32)
     assert (batch_size.verdict, batch_size.difference) == (expected, -32)
 
 
 @pytest.mark.parametrize(("published", "which"), [("adam", "all"), ("sgd", "none")])
 def test_what_all_or_none_of_the_candidates_have_tells_nothing(published, which):
-    number = judge_choice(search_runs([0.84] * 10, [0.85] * 10), "solver", published, "adam")
+    number = judge(f"{BEST}.solver", published, search_runs([0.84] * 10, [0.85] * 10), "adam")
     assert number.verdict == NOT_TESTABLE
     assert number.reason == f"{which} of the candidates that are replicated have it"
 
@@ -226,26 +221,21 @@ def test_the_score_is_the_best_of_each_draw():
 
 
 @pytest.mark.parametrize(
-    ("summary", "expected"),
+    ("path", "published", "ours", "expected"),
     [
-        ({"mnist_grid": {"test_accuracy": {"tanh": {"zero": pair(1, None)}}}},
-         ("trained", None, NOT_TESTABLE)),
-        ({"worked_examples": {"backprop": {"loss_before": pair(4.375, 5.375)}}},
-         ("exact", 1, NOT_REPRODUCED)),
-        ({"worked_examples": {"backprop": {"loss_before": pair(4.375, None)}}},
-         ("exact", None, NOT_TESTABLE)),
-        ({"fashion_search": {"best": {"solver": pair("adam", "sgd")}}},
-         ("choice", None, NOT_TESTABLE)),
-        ({"worked_examples": {"max_margin": {"labels": [pair(1, 1)]}}}, None),
+        (ZERO, 1, None, ("trained", None, NOT_TESTABLE)),
+        ("worked_examples.backprop.loss_before", 4.375, 5.375, ("exact", 1, NOT_REPRODUCED)),
+        ("worked_examples.backprop.loss_before", 4.375, None, ("exact", None, NOT_TESTABLE)),
+        (f"{BEST}.solver", "adam", "sgd", ("choice", None, NOT_TESTABLE)),
     ],
-)  # fmt: skip
-def test_each_kind_of_number_is_judged_by_its_rule(summary, expected):
+)
+def test_each_kind_of_number_is_judged_by_its_rule(path, published, ours, expected):
     runs = search_runs([0.84] * 10, [0.85] * 10).assign(test_accuracy=0.5)
-    found = judge_all(summary, runs)
-    told = [(n.kind, n.difference, n.verdict) for n in found]
-    assert told == ([expected] if expected else [])
+    given = Printed("worked_examples.max_margin.labels[0]", 1, 1)
+    found = judge_all([Printed(path, published, ours), given], runs)
+    assert [(n.kind, n.difference, n.verdict) for n in found] == [expected]
     counts = numbers.counts(found)
-    assert sum(sum(counts[kind].values()) for kind in ("arithmetic", "trained")) == len(found)
+    assert sum(sum(counts[kind].values()) for kind in ("arithmetic", "trained")) == 1
 
 
 def test_the_table_of_parts_and_the_rules_tell_the_same():
