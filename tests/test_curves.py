@@ -77,7 +77,7 @@ def test_the_share_of_the_fall_that_five_epochs_reach(curve, expected):
 
 def test_the_first_epoch_that_reaches_an_accuracy():
     accuracies = map(np.array, ([0.8, 0.9, 0.8], [0.95], [0.1] * 100))
-    assert [*map(curves.epochs_to, accuracies)] == [2, 1, 101]
+    assert [*map(curves.epochs_to_learn, accuracies)] == [2, 1, 101]
 
 
 def test_describe_gives_each_of_them():

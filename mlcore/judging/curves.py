@@ -41,20 +41,20 @@ def value_range(losses: Curve) -> float:
     return float(np.ptp(losses) / losses[-1])
 
 
-def early_fall(losses: Curve, n_epochs: int = 5) -> float:
-    """Compute how much of a curve's fall, from its first value to its lowest, some epochs reach.
+def early_fall(losses: Curve) -> float:
+    """Compute how much of a curve's fall, from its first value to its lowest, five epochs reach.
 
     As a share, however small the fall is; NaN for a curve that never falls.
     """
     fall = losses[0] - losses.min()
     if fall == 0:
         return math.nan
-    return float((losses[0] - losses[:n_epochs].min()) / fall)
+    return float((losses[0] - losses[:5].min()) / fall)
 
 
-def epochs_to(accuracies: Curve, level: float = LEARNED) -> int:
-    """Give the first epoch, from 1, with this accuracy; one more than there are if none has it."""
-    reached = np.flatnonzero(accuracies >= level)
+def epochs_to_learn(accuracies: Curve) -> int:
+    """Give the first epoch, from 1, that has `LEARNED`; one more than there are if none has it."""
+    reached = np.flatnonzero(accuracies >= LEARNED)
     return int(reached[0] if len(reached) else len(accuracies)) + 1
 
 
@@ -112,7 +112,7 @@ def describe(train: Curve, val: Curve, val_accuracy: Curve) -> dict[str, float]:
         "train_range": value_range(train),
         "val_range": value_range(val),
         "train_fall_5": early_fall(train),
-        "epochs_to_90": epochs_to(val_accuracy),
+        "epochs_to_90": epochs_to_learn(val_accuracy),
         "generalisation_loss": generalisation_loss(train, val),
         "generalisation_loss_10": generalisation_loss(train[:shorter], val[:shorter]),
         **{f"train_spikes_{height}": n_spikes(train, height) for height in SPIKE_HEIGHTS},

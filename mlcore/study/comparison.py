@@ -27,14 +27,13 @@ def our_numbers(
     the search, are the best first, with a column "fold_{i}" for each fold; `grid` is what was run
     over; `n_images` are shown of the autoencoders.
     """
-    tree = _of_single_files(results, candidates)
-    tree["mnist_grid"]["configurations"] = len(PARTS["network"].names(grid))
-    tree["autoencoder"] = {"shown_samples": n_images}
-    # The report repeats numbers of its own
+    of_files = _of_single_files(results, candidates)
+    ours = {number.path: number.value for number in printed_in(of_files)}
+    ours["mnist_grid.configurations"] = len(PARTS["network"].names(grid))
+    ours["autoencoder.shown_samples"] = n_images
     earlier = published["fashion_classifier"]["test_accuracy"]
-    compared = published["bottleneck_probe"]["compared"]
-    tree["bottleneck_probe"] = {"compared": {name: earlier[name] for name in compared}}
-    ours = {number.path: number.value for number in printed_in(tree)}
+    for name in published["bottleneck_probe"]["compared"]:  # the report repeats numbers of its own
+        ours[f"bottleneck_probe.compared.{name}"] = earlier[name]
     for path in (number.path for number in printed_in(published)):
         group = group_of(path)
         if group and PARTS[group.part].varied:
