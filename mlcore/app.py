@@ -25,7 +25,6 @@ from mlcore.pipeline.digests import inputs_digest
 from mlcore.pipeline.dvc_yaml import read_stages
 from mlcore.process import checkout, pin_threads
 from mlcore.sweeps.cluster import ADDRESS, connected
-from mlcore.tracking.notes import SESSION
 from mlcore.tracking.observer import Tracker, run_name, session, sweep_parent
 from mlcore.training.progress import NO_LIVE_LINE, Progress
 from mlcore.training.run import Observer, Training
@@ -142,15 +141,13 @@ def main(run: Stage, arguments: Sequence[str] | None = None, root: Path | None =
 
 
 def _start(run: Stage, module: str, arguments: list[str], root: Path) -> None:
-    """Read the environment, once, and run the stage as DVC's or as a Hydra application."""
-    inherited = os.environ.get(SESSION)
+    """Run the stage as DVC's or as a Hydra application, as the environment has it."""
     cluster = os.environ.get(ADDRESS)
     live = sys.stderr.isatty() and not os.environ.get(NO_LIVE_LINE)
-    above = Path(inherited) if inherited else None
     if "DVC_STAGE" in os.environ:
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
         config = load(root / "params.yaml", arguments)
-        with session(config, root, above) as folder:
+        with session(config, root) as folder:
             task = Task(run, module, root, folder, cluster=cluster, live=live)
             task(config, root, Origin.PIPELINE, arguments)
         return
@@ -161,9 +158,6 @@ def _start(run: Stage, module: str, arguments: list[str], root: Path) -> None:
     if answers(conf, stage, what, sections, arguments):
         return
     config = check_jobs(conf, stage, sections, arguments)
-    with (
-        session(config, root, above) as folder,
-        sweep_parent(folder, module, arguments) as group,
-    ):
+    with session(config, root) as folder, sweep_parent(folder, module, arguments) as group:
         task = Task(run, module, root, folder, group, cluster, live)
         run_as_hydra_app(task, stage, conf, arguments)

@@ -42,14 +42,15 @@ DIFF = (  # what `git apply` takes, whatever the user's settings
 
 
 @contextmanager
-def session(config: Config, root: Path, above: Path | None = None) -> Iterator[Path | None]:
+def session(config: Config, root: Path) -> Iterator[Path | None]:
     """Have a recorder at work while the block runs; at its end, wait until it has sent everything.
 
-    Gives the session's folder: `above`, if a command that started this one has one; None where
+    Gives the session's folder, that of the command that started this one if it has one; None where
     tracking is off or the notes have no place, which is said.
     """
+    above = os.environ.get(notes.SESSION)
     if above or config.tracking.backend == "none":
-        yield above if config.tracking.backend != "none" else None
+        yield Path(above) if above and config.tracking.backend != "none" else None
         return
     _code(root, tell=True)
     try:
