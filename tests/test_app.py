@@ -95,6 +95,15 @@ WRONG = {
     "no parameters": (["stages.worked_examples", "network.seed=1"], None,
                       "command line: network.seed=1 has no effect on worked_examples, which has "
                       "no parameters; "),
+    "help": ([TRAIN, "--help", "network.ini=he"], None,
+             "command line: unknown parameter network.ini=he; did you mean network.init"),
+    "flags": ([TRAIN, "--run", "--cfg", "job"], None, "command line: Only one of --run"),
+    "folder": ([TRAIN, f"hydra.run.dir={'x' * 256}"], None,
+               "command line: hydra.run.dir gives a folder whose name has 256 bytes, and may have"),
+    "folder of a job": (
+        ["stages.fit_classifier", "-m", "hydra.sweep.subdir='ä${hydra.job.override_dirname}'",
+         f"classifier.hidden_layer_sizes=[{','.join(['16'] * 90)}]"], None,
+        "command line: hydra.sweep.subdir gives a folder whose name has"),
     "data": ([TRAIN], one_class, "stages.train_network: "),
     "no data": ([TRAIN], lambda data: data.unlink(),
                 "data/mnist.npz does not exist yet; `make repro` makes it, and so does "
@@ -129,26 +138,18 @@ def test_hydras_switch_shows_where_an_error_is_from(project):
 
 
 SWEEPER = """
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
-from hydra.core.plugins import Plugins
-from hydra.plugins.sweeper import Sweeper
 
-class TwoRates(Sweeper):
-    def __init__(self):
-        pass
-    def setup(self, *, hydra_context, task_function, config):
-        self.launcher = Plugins.instance().instantiate_launcher(
-            config=config, hydra_context=hydra_context, task_function=task_function
-        )
+class TwoRates(BasicSweeper):
     def sweep(self, arguments):
         fixed = [a for a in arguments if "interval" not in a]
         jobs = [[*fixed, f"network.learning_rate={rate}"] for rate in (0.01, 0.02)]
         returned = self.launcher.launch(jobs, initial_job_idx=0)
         print("told of", *[job.return_value for job in returned])
 
-ConfigStore.instance().store(
-    "two", {"_target_": f"{TwoRates.__module__}.TwoRates"}, group="hydra/sweeper"
-)
+node = {"_target_": f"{TwoRates.__module__}.TwoRates", "max_batch_size": None}
+ConfigStore.instance().store("two", node, group="hydra/sweeper")
 """
 
 

@@ -67,25 +67,6 @@ def test_a_question_is_answered_and_leaves_nothing_behind(project, question):
     assert {p for p in project.root.rglob("*") if "__pycache__" not in p.parts} <= before
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--help", "network.ini=he"], "command line: unknown parameter network.ini=he; did you"),
-        (["--run", "--cfg", "job"], "command line: Only one of --run"),
-        (["hydra.run.dir='" + "x" * 256 + "'"],
-         "command line: hydra.run.dir gives a folder whose name has 256 bytes, and may have 255"),
-        (["-m", "hydra.sweep.subdir='ä${hydra.job.override_dirname}'",
-          f"network.hidden_layer_sizes=[{','.join(['16'] * 90)}]"],
-         "command line: hydra.sweep.subdir gives a folder whose name has"),
-    ],
-)  # fmt: skip
-def test_what_cannot_be_asked_for_is_one_line(project, arguments, message):
-    done = project.call(TRAIN, *arguments, check=False)
-    (line,) = done.stderr.splitlines()
-    assert line.startswith(f"error: {message}")
-    assert done.returncode == 1
-
-
 def test_a_folder_may_be_named_by_what_hydra_knows_when_the_job_runs(project):
     sweep = ["-m", "hydra.sweep.dir=a", "hydra.sweep.subdir='job-${hydra:job.num}'"]
     project.call(TRAIN, *sweep, *SHORT, "network=small", "tracking=off")

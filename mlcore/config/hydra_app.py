@@ -29,8 +29,7 @@ from mlcore.workspace import Origin
 Task = Callable[[Config, Path, Origin, list[str]], Mapping[str, float]]
 """``task(config, output folder, origin, overrides)`` gives the final metrics of a training."""
 
-LONGEST = 255
-"""Bytes of a folder's name, as file systems have it."""
+LONGEST = 255  # bytes of a folder's name, as file systems have it
 
 
 def answers(conf: Path, stage: str, what: str, sections: Sequence[str], words: list[str]) -> bool:
@@ -87,18 +86,15 @@ def _check_folder(composed: DictConfig, stage: str, number: int, sweep: bool) ->
     """Raise RetraceError if the folder of a job has too long a name."""
     with open_dict(composed.hydra.job):
         composed.hydra.job.update(name=stage, num=number, id=str(number))
-    keys = ["hydra.sweep.dir", "hydra.sweep.subdir"] if sweep else ["hydra.run.dir"]
-    for key in keys:
+    for key in ["hydra.sweep.dir", "hydra.sweep.subdir"] if sweep else ["hydra.run.dir"]:
         try:
             folder = str(OmegaConf.select(composed, key))
         except Exception:  # it names what is there when the job runs, as ${hydra:job.num} does
             continue
         length = max(len(os.fsencode(part)) for part in folder.split("/"))
         if length > LONGEST:
-            raise RetraceError(
-                f"command line: {key} gives a folder whose name has {length} bytes, and may "
-                f"have {LONGEST}"
-            )
+            told = f"{key} gives a folder whose name has {length} bytes, and may have {LONGEST}"
+            raise RetraceError(f"command line: {told}")
 
 
 def _refuse_without_effect(
@@ -182,8 +178,7 @@ def jobs_known_beforehand(arguments: list[str], multirun: bool, conf: Path) -> l
     """Give the overrides of every job, as far as they are known before the first one runs.
 
     For a sweeper that chooses its jobs while it runs, as optimisers do, this is one job of what is
-    fixed; the others are checked when they start. Raises RetraceError if the overrides cannot be
-    read, or the sweeper does not offer what they ask for.
+    fixed; the others are checked when they start.
     """
     with in_one_line("command line"):
         overrides = _parse(arguments, conf)
