@@ -289,13 +289,3 @@ def test_the_login_is_for_its_server_alone(tmp_path, monkeypatch):
         assert dict(os.environ) == before
     path.write_text(f"{URI}=http://127.0.0.1:5001\n")
     assert read_login(tmp_path) == {}
-
-
-def test_a_server_that_was_never_started_holds_nobody_up(project):
-    told = project.run(*NETWORK, "network.max_epochs=1")
-    (warning,) = [line for line in told.stderr.splitlines() if "warning:" in line]
-    assert warning == (
-        "warning: runs are not recorded in server: it was never started; "
-        "`make server` does that; kept in mlruns/pending for `make sync`"
-    )
-    assert len(list((project.root / "mlruns" / "pending").glob("*/*/events.jsonl"))) == 1

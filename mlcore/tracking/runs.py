@@ -4,6 +4,7 @@ They belong together where the run's tags have the hashes that dvc.lock has; no 
 """
 
 import sys
+from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -52,9 +53,8 @@ def rows(store: Store, lock: Mapping[str, Any]) -> list[list[str]]:
 
 def main(argv: Sequence[str], root: Path) -> None:
     """Print the table."""
+    ArgumentParser("python -m mlcore.tracking.runs", description=__doc__).parse_args(argv)
     try:
-        if argv:
-            raise RetraceError(f"{argv[0]}: this takes no arguments")
         lock = read_lock(root)
         uri, login = reach(store_of(load(root / "params.yaml"), root), root)
         with logged_in(login):

@@ -114,7 +114,12 @@ def _own(root: Path, port: int) -> tuple[Path, dict[str, str]]:
     """Make what the server has of its own; returns its folder and environment variables."""
     folder, backend = checkout_root(root) / "server", os.environ.get("BACKEND", "")
     if backend:
-        _check_database(backend)
+        from sqlalchemy import create_engine
+
+        try:  # MLflow would try for minutes
+            create_engine(backend).connect().close()
+        except Exception as error:  # also the driver's own, or that there is none
+            raise RetraceError(f"BACKEND: {without_secrets(str(error), backend)}") from None
     folder.mkdir(mode=0o700, exist_ok=True)
     old = read_login(root)
     if not old and (folder / "auth.db").exists():
@@ -172,15 +177,6 @@ def _free(port: str) -> int:
         reason = os.strerror(error.errno or 0)
         raise RetraceError(f"port {port}: {reason}; PORT=n takes another") from None
     return int(port)
-
-
-def _check_database(uri: str) -> None:
-    from sqlalchemy import create_engine
-
-    try:  # MLflow would try for minutes
-        create_engine(uri).connect().close()
-    except Exception as error:  # also the driver's own, or that there is none
-        raise RetraceError(f"BACKEND: {without_secrets(str(error), uri)}") from None
 
 
 def _serve(folder: Path, port: int, variables: dict[str, str]) -> int:

@@ -10,21 +10,9 @@ from mlcore.errors import RetraceError, one_line
 def runs_of(uri: str, experiment: str, where: str, seed: str) -> pd.DataFrame:
     """Give the finished runs of an experiment: "name", "seed", and the last value of each metric.
 
-    Parameters
-    ----------
-    uri : str
-        Of the tracking store or server.
-    experiment : str
-        Its name.
-    where : str
-        A filter in MLflow's words; "" for all.
-    seed : str
-        The parameter that has the seed.
-
-    Raises
-    ------
-    RetraceError
-        If the store cannot be reached, or there is no such experiment, run or parameter.
+    `uri` is that of a tracking store or server, `where` a filter in MLflow's words or "", and
+    `seed` the parameter that has the seed. Raises RetraceError if the store cannot be reached, or
+    there is no such experiment, run or parameter.
     """
     mlflow.set_tracking_uri(uri)
     try:
