@@ -244,7 +244,6 @@ def test_a_cluster_that_does_not_fit_is_refused_in_one_line(
 ):
     cluster = Cluster(tmp_path, wait_for)
     write_sweeps(project)
-    monkeypatch.setattr("mlcore.sweeps.cluster.ANSWERING", 1)
     monkeypatch.setattr("mlcore.sweeps.cluster.JOINING", 1)
 
     def a_sweep():
@@ -266,7 +265,10 @@ def test_a_cluster_that_does_not_fit_is_refused_in_one_line(
         return line
 
     cluster.address = "tcp://127.0.0.1:1"
-    assert refused(a_sweep).startswith(f"error: no Dask scheduler answers at {cluster.address}; ")
+    with monkeypatch.context() as patience:
+        patience.setattr("mlcore.sweeps.cluster.ANSWERING", 1)
+        silent = f"error: no Dask scheduler answers at {cluster.address}; "
+        assert refused(a_sweep).startswith(silent)
     try:
         cluster.scheduler(project)
         none = f"error: the scheduler at {cluster.address} has no worker; "
