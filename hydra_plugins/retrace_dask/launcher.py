@@ -36,12 +36,6 @@ class DaskLauncher(Launcher):
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         """Run the jobs, and give their results in the same order; failures are named at the end."""
-        try:
-            return self._launch(job_overrides, initial_job_idx)
-        except RetraceError as error:
-            sys.exit(f"error: {error}")  # Hydra would add a line of its own
-
-    def _launch(self, job_overrides: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
         from hydra.core.singleton import Singleton
         from hydra_plugins.hydra_joblib_launcher._core import execute_job
 
@@ -53,24 +47,28 @@ class DaskLauncher(Launcher):
         with open_dict(self.config):
             self.config.hydra.sweep.dir = str(folder)  # a worker may have been started elsewhere
         shared = (self.hydra_context, self.config, self.task_function, Singleton.get_state())
-        jobs = [(first + n, list(words), *shared) for n, words in enumerate(job_overrides)]
+        numbered = enumerate(job_overrides, start=initial_job_idx)
+        jobs = [(number, list(words), *shared) for number, words in numbered]
         returned: dict[int, JobReturn] = {}
         failed = []
-        with (
-            connected(self.address, checkout(), self.n_workers) as client,
-            closing(ended_jobs(client, execute_job, jobs)) as ended,
-        ):
-            for number, job, error in ended:
-                if job and job.status == JobStatus.FAILED:
-                    error = one_line(job._return_value).removeprefix("error: ")
-                returned[number] = job
-                what = " ".join(filter_overrides(job_overrides[number]))
-                log.info("%d of %d: %s: %s", len(returned), len(jobs), what, error or "done")
-                if error:
-                    failed.append(f"failed: {what}: {error}\n")
-        print(*failed, sep="", end="", file=sys.stderr)
+        try:
+            with (
+                connected(self.address, checkout(), self.n_workers) as client,
+                closing(ended_jobs(client, execute_job, jobs)) as ended,
+            ):
+                for number, job, error in ended:
+                    if job and job.status == JobStatus.FAILED:
+                        error = one_line(job._return_value).removeprefix("error: ")
+                    returned[number] = job
+                    what = " ".join(filter_overrides(job_overrides[number]))
+                    log.info("%d of %d: %s: %s", len(returned), len(jobs), what, error or "done")
+                    if error:
+                        failed.append(f"failed: {what}: {error}")
+        except RetraceError as error:  # of the cluster
+            sys.exit(f"error: {error}")  # Hydra would add a line of its own
         if failed:
-            raise RetraceError(f"{len(failed)} of {len(jobs)} jobs failed, as said above")
+            failed.append(f"error: {len(failed)} of {len(jobs)} jobs failed, as said above")
+            sys.exit("\n".join(failed))
         return [returned[number] for number in sorted(returned)]
 
 
