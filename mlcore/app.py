@@ -35,8 +35,8 @@ log = logging.getLogger(__name__)
 
 Stage = Callable[[Config, Workspace], Training | None]
 
+# Said after Ctrl-C
 INTERRUPTED = "interrupted: what is finished is kept, of what was not nothing is written"
-"""Said after Ctrl-C."""
 
 
 @dataclass(frozen=True)
@@ -88,10 +88,8 @@ class Task:
         observers: list[Observer],
         check: Callable[[], None],
     ) -> Mapping[str, float]:
-        check_once = cache(check)
-
         def output(path: str) -> Path:
-            check_once()  # before the first file is written
+            check()  # before the first file is written
             return workspace.output(path)
 
         with ExitStack() as stack:
@@ -103,7 +101,7 @@ class Task:
             return run_training(training, output, observers).metrics
 
     def _unchanged(self, config: Config, overrides: list[str]) -> Callable[[], None]:
-        """Give a check that what the stage comes from is as it is now.
+        """Give a check that what the stage comes from is as it is now, made once.
 
         DVC hashes it when the stage has ended, and would note the results as those of code, data
         and parameters that came meanwhile.
@@ -112,6 +110,7 @@ class Task:
         stage = read_stages(self.root)[name]
         before = inputs_digest(stage, config, self.root)
 
+        @cache
         def check() -> None:
             now = load(self.root / "params.yaml", overrides)
             if inputs_digest(stage, now, self.root) != before:

@@ -120,6 +120,7 @@ class Tracker(Observer):
         """Make the notes' folder, whose events this process holds as long as it lives."""
         self.training, root = training, self.workspace.root
         stage = read_stages(root).get(self.stage.removeprefix("stages."))
+        purpose = stage.desc if stage else ""
         code, changes = _code(root)
         sizes = {f"n_{part}": len(X) for part, (X, _) in training.data.items()}
         self.folder = self.session / f"{time.time_ns()}-{training.part}-{training.name}"
@@ -131,10 +132,10 @@ class Tracker(Observer):
                 "started",
                 id=uuid4().hex,
                 part=training.part,
-                purpose=stage.desc if stage else "",
+                purpose=purpose,
                 name=run_name(training.name, self.stage, self.origin, self.overrides, root),
                 params={**training.params, **sizes},
-                tags=self._tags(stage.desc if stage else "") | code,
+                tags=self._tags(purpose) | code,
                 md5={name: md5_of(f) for name, f in self.workspace.inputs.items() if f.is_file()},
                 config=self.config.model_dump(mode="json"),
                 dataset={"name": training.dataset.name, "digest": md5_of(training.dataset.path)},
