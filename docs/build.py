@@ -19,7 +19,7 @@ from mlcore.judging.statistics import (
     spread_of,
 )
 from mlcore.plotting.rows import glyph
-from mlcore.plotting.style import BLUE, FAINT, SOFT, new_figure, save_svg
+from mlcore.plotting.style import BLUE, FAINT, SOFT, one_panel, save_svg
 
 DOCS = Path(__file__).parent
 
@@ -56,8 +56,7 @@ def picture(method: str) -> Any:
     """Draw the runs of method.md, both intervals, and the printed numbers with their verdicts."""
     runs = runs_of(method)
     low, high = interval_of(runs)
-    figure = new_figure(6.4, 2.3)
-    axes = figure.subplots()
+    figure, axes = one_panel(6.4, 2.3)
     axes.axvspan(low, high, color=FAINT, linewidth=0)
     axes.plot(runs, [0] * len(runs), "o", color=BLUE, markersize=5, alpha=0.7)
     for row, ends in ((1, mean_interval(runs, LEVEL)), (2, (low, high))):

@@ -17,11 +17,12 @@ from mlcore.plotting.style import (
     DASHES,
     GREEN,
     MUTE,
+    ONE_SCALE,
     SOFT,
     VERMILION,
     Array,
     display,
-    new_figure,
+    one_panel,
     panels,
     plain,
 )
@@ -61,8 +62,7 @@ def loss_curves(
     top : float, optional
         Where the scale ends; by default just above the run's own losses.
     """
-    figure = new_figure(3.5, 2.6)
-    axes = figure.subplots()
+    figure, axes = one_panel(3.5, 2.6)
     losses = history.filter(like="_loss")
     top = top or 1.08 * float(losses.max().max())
     for number, other in enumerate(others):
@@ -115,7 +115,7 @@ def _enlarged(axes: Axes, history: pd.DataFrame, top: float) -> None:
 def loss_panels(histories: Mapping[str, pd.DataFrame], unit: str, title: str) -> Figure:
     """Draw one panel of loss curves per name, side by side on a common scale."""
     n = len(histories)
-    figure, row = panels(2.5 * n + 0.6, 2.9, n, title, sharex=True, sharey=True)
+    figure, (row,) = panels(2.5 * n + 0.6, 2.9, 1, n, title, **ONE_SCALE)
     for axes, (name, history) in zip(row, histories.items(), strict=True):
         _losses(axes, history)
         axes.set_title(display(name))
@@ -136,7 +136,7 @@ def grid_curves(histories: Mapping[tuple[str, str], pd.DataFrame], title: str) -
     """
     activations, inits = (list(dict.fromkeys(names)) for names in zip(*histories, strict=True))
     styles = dict(zip(activations, cycle(zip(CURVE_COLOURS, DASHES, strict=True))))
-    figure, row = panels(3.4 * len(inits), 3.4, len(inits), title, sharex=True, sharey=True)
+    figure, (row,) = panels(3.4 * len(inits), 3.4, 1, len(inits), title, **ONE_SCALE)
     longest = max(history["epoch"].max() for history in histories.values())
     for axes, init in zip(row, inits, strict=True):
         for name in activations:
@@ -192,8 +192,8 @@ def diagnostic_grid(
     numbers mean, written above the panels.
     """
     rows, columns = (list(dict.fromkeys(names)) for names in zip(*tables, strict=True))
-    figure = new_figure(3.3 * len(columns) + 0.3, 2.1 * len(rows) + 0.7, title)
-    grid = figure.subplots(len(rows), len(columns), sharex=True, sharey=True, squeeze=False)
+    width, height = 3.3 * len(columns) + 0.3, 2.1 * len(rows) + 0.7
+    figure, grid = panels(width, height, len(rows), len(columns), title, **ONE_SCALE)
     lowest, longest = 1e-8, max(table["epoch"].max() for table in tables.values())
     for (activation, init), table in tables.items():
         axes = grid[rows.index(activation)][columns.index(init)]

@@ -13,7 +13,7 @@ from matplotlib.path import Path
 from matplotlib.ticker import MultipleLocator
 from numpy.typing import ArrayLike
 
-from mlcore.plotting.style import BLUE, GROUND, INK, SOFT, VERMILION, Array, new_figure, panels
+from mlcore.plotting.style import BLUE, GROUND, INK, SOFT, VERMILION, Array, one_panel, panels
 
 
 class Hyperplane(NamedTuple):
@@ -28,7 +28,7 @@ class Hyperplane(NamedTuple):
 
 def hyperplanes(planes: Mapping[str, Hyperplane]) -> Figure:
     """Draw lines with their margins and points; support vectors are ringed."""
-    figure, row = panels(4.1 * len(planes), 4.0, len(planes))
+    figure, (row,) = panels(4.1 * len(planes), 4.0, 1, len(planes))
     for axes, (title, plane) in zip(row, planes.items(), strict=True):
         _hyperplane(axes, plane)
         axes.set_title(title, fontweight="bold", pad=20)
@@ -89,8 +89,7 @@ def pipeline_graph(needs: Mapping[str, Sequence[str]], times: Mapping[str, int])
     reduced = nx.transitive_reduction(graph)
     places = _places(reduced)
     columns, rows = np.array(list(places.values())).T
-    figure = new_figure(1.25 * columns.max() + 1.3, 0.7 * np.ptp(rows) + 0.8)
-    axes = figure.subplots()
+    figure, axes = one_panel(1.25 * columns.max() + 1.3, 0.7 * np.ptp(rows) + 0.8)
     for before, stage in sorted(reduced.edges):  # they come from sets
         (x, y), (to_x, to_y) = places[before], places[stage]
         turn, end = to_x - 1 + HALF, to_x - HALF

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mlcore.plotting.style import CURVE_COLOURS, Array, display, new_figure, panels
+from mlcore.plotting.style import CURVE_COLOURS, Array, display, panels
 
 
 def _image(axes: Axes, pixels: Array, title: str, fontsize: int) -> None:
@@ -18,8 +18,7 @@ def _image(axes: Axes, pixels: Array, title: str, fontsize: int) -> None:
 def image_samples(images: Array, labels: Sequence[str], title: str) -> Figure:
     """Draw images of shape (n_images, 784), in [0, 1], with their class names, five to a row."""
     n_rows = -(-len(images) // 5)
-    figure = new_figure(7.0, 1.75 * n_rows + 0.4, title)
-    grid = figure.subplots(n_rows, 5, squeeze=False)
+    figure, grid = panels(7.0, 1.75 * n_rows + 0.4, n_rows, 5, title)
     for axes in grid.flat:
         axes.set_axis_off()
     for axes, pixels, label in zip(grid.flat, images, labels, strict=False):
@@ -37,8 +36,7 @@ def image_rows(
     longest = max(map(len, rows.values()))
     height = 1.45 if titles else 1.02
     width = (1.25 if titles else 0.95) * longest
-    figure = new_figure(width + 0.9, height * len(rows) + 0.4, title)
-    grid = figure.subplots(len(rows), longest, squeeze=False)
+    figure, grid = panels(width + 0.9, height * len(rows) + 0.4, len(rows), longest, title)
     for axes in grid.flat:
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
@@ -61,7 +59,7 @@ def class_map(
     Views are of shape (n_samples, 2), the labels `y`, numbers of `classes`, of (n_samples,). `axis`
     says what the axes are; "1" and "2" are added.
     """
-    figure, row = panels(4.6 * len(views) + 0.2, 4.6, len(views), title)
+    figure, (row,) = panels(4.6 * len(views) + 0.2, 4.6, 1, len(views), title)
     labels = np.unique(y)
     for axes, (name, points) in zip(row, views.items(), strict=True):
         middles = np.array([np.median(points[y == label], axis=0) for label in labels])

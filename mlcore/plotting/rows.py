@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
-from mlcore.plotting.style import BLUE, FAINT, GROUND, SOFT, frameless, listed, new_figure
+from mlcore.plotting.style import BLUE, FAINT, GROUND, SOFT, frameless, listed, one_panel
 
 MARKS: Mapping[str, tuple[str, str, Any]] = {
     "exact": ("#00664b", "*", "full"),
@@ -57,8 +57,7 @@ def verdict_chart(groups: Mapping[str, pd.DataFrame], title: str) -> Figure:
         are exact are listed; without an interval, the verdict is written.
     """
     rows = list(_rows(groups))
-    figure = new_figure(8.8, 0.17 * len(rows) + 1.25, title)
-    axes = figure.subplots()
+    figure, axes = one_panel(8.8, 0.17 * len(rows) + 1.25, title)
     for at, (_, entries) in enumerate(rows):
         for k, entry in enumerate(entries):
             if entry["verdict"] == "exact":
@@ -140,8 +139,7 @@ def verdict_dots(parts: Mapping[str, Sequence[str]], title: str) -> Figure:
     Verdicts by part; the dots are put in order, from the best verdict to the worst.
     """
     order, labels, at = list(MARKS), {}, 0.0
-    figure = new_figure(8.3, 3.4, title)
-    axes = figure.subplots()
+    figure, axes = one_panel(8.3, 3.4, title)
     for name, verdicts in parts.items():
         labels[f"{name}  {len(verdicts)}"] = at
         for k, verdict in enumerate(sorted(verdicts, key=order.index)):
@@ -164,8 +162,7 @@ def before_after(groups: Mapping[str, Sequence[Mapping[str, Any]]], title: str) 
     "n", the number of runs of the changed. A group without rows has not been run.
     """
     n_rows = sum(1 + max(len(rows), 1) for rows in groups.values())
-    figure = new_figure(8.3, 0.19 * n_rows + 1.15, title)
-    axes = figure.subplots()
+    figure, axes = one_panel(8.3, 0.19 * n_rows + 1.15, title)
     labels: list[str] = []
     for heading, rows in groups.items():
         axes.text(0.3, len(labels), heading, va="center", fontsize=8.5, fontweight="bold")
@@ -210,8 +207,7 @@ def sweep_dots(values: Mapping[str, float | None], axis: str) -> Figure:
 
     By the run's name, None for a run that has no such number; `axis` says what the number is.
     """
-    figure = new_figure(7.0, 0.28 * len(values) + 1.0)
-    axes = figure.subplots()
+    figure, axes = one_panel(7.0, 0.28 * len(values) + 1.0)
     for row, value in enumerate(values.values()):
         if value is not None:
             axes.plot([value], [row], "o", color=BLUE)

@@ -87,20 +87,24 @@ def compact(svg: str) -> str:
     return re.sub(r"\s*\n\s*", "\n", svg)
 
 
-def new_figure(width: float, height: float, title: str = "") -> Figure:
-    """Make a figure of this size in inches, whose parts do not overlap."""
+def panels(
+    width: float, height: float, n_rows: int, n_columns: int, title: str = "", **options: Any
+) -> tuple[Figure, Array]:
+    """Make a figure of this size in inches, whose parts do not overlap, with a grid of axes."""
     figure = Figure(figsize=(width, height), layout="constrained")
     if title:
         figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
-    return figure
+    return figure, figure.subplots(n_rows, n_columns, squeeze=False, **options)
 
 
-def panels(
-    width: float, height: float, n: int, title: str = "", **shared: Any
-) -> tuple[Figure, list[Axes]]:
-    """Make a figure of `n` panels side by side; `sharex` and `sharey` give them one scale."""
-    figure = new_figure(width, height, title)
-    return figure, list(figure.subplots(1, n, squeeze=False, **shared)[0])
+ONE_SCALE = {"sharex": True, "sharey": True}
+"""Of the axes of `panels`."""
+
+
+def one_panel(width: float, height: float, title: str = "") -> tuple[Figure, Axes]:
+    """Make a figure of this size in inches with one pair of axes."""
+    figure, grid = panels(width, height, 1, 1, title)
+    return figure, grid[0][0]
 
 
 def frameless(axes: Axes) -> None:

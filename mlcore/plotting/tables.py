@@ -16,11 +16,12 @@ from matplotlib.patches import Rectangle
 from mlcore.plotting.style import (
     ON_DARK,
     ON_LIGHT,
+    ONE_SCALE,
     VERMILION,
     Array,
     display,
     frameless,
-    new_figure,
+    one_panel,
     panels,
 )
 
@@ -57,8 +58,7 @@ def accuracy_heatmap(accuracies: pd.DataFrame, published: pd.DataFrame, title: s
 
     Ours and the study's, as fractions, in the same layout; NaN where the study has none.
     """
-    figure = new_figure(6.9, 2.9, title)
-    axes = figure.subplots()
+    figure, axes = one_panel(6.9, 2.9, title)
     ours = 100 * accuracies.rename(index=display, columns=lambda name: f"{display(name)} init")
     low, high = 100 * LOW, max(98.0, np.nanmax(ours))
     shades = ScalarMappable(Normalize(low, high), colormaps["YlGnBu"].with_extremes(under=PALE_RED))
@@ -85,7 +85,7 @@ def search_heatmaps(candidates: pd.DataFrame, title: str, chosen: tuple[str, flo
     solvers = list(dict.fromkeys(candidates.sort_values("rank")["solver"]))
     one = candidates.groupby("solver")["mean_accuracy"].nunique() == 1
     widths = [0.55 if one[solver] else 1.0 for solver in solvers]
-    figure, row = panels(3.3 * len(solvers), 3.2, len(solvers), title, width_ratios=widths)
+    figure, (row,) = panels(3.3 * len(solvers), 3.2, 1, len(solvers), title, width_ratios=widths)
     accuracies = 100 * candidates["mean_accuracy"]
     low, high = accuracies.quantile(0.2), accuracies.max()
     shades = ScalarMappable(Normalize(low, high), "YlGnBu")
@@ -130,8 +130,7 @@ def confusion_matrices(counts: Mapping[str, Array], classes: Sequence[str], titl
     Matrices are of shape (n_classes, n_classes): rows are true classes, columns predicted ones.
     """
     n_rows = -(-len(counts) // 2)
-    figure = new_figure(9.0, 3.9 * n_rows + 1.0, title)
-    grid = figure.subplots(n_rows, 2, sharex=True, sharey=True, squeeze=False)
+    figure, grid = panels(9.0, 3.9 * n_rows + 1.0, n_rows, 2, title, **ONE_SCALE)
     for axes in grid.flat[len(counts) :]:
         axes.set_axis_off()
     for axes, (name, matrix) in zip(grid.flat, counts.items(), strict=False):
