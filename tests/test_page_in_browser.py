@@ -153,27 +153,17 @@ def test_axe_finds_no_violation(opened, viewport, scheme):
 
 
 @pytest.mark.parametrize("width", [390, 800, 1400])
-def test_nothing_sticks_out_to_the_side(opened, width):
+def test_nothing_sticks_out_to_the_side_and_the_contents_stay_in_sight(opened, width):
     page = opened({"width": width, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.locator("#numbers").scroll_into_view_if_needed()
+    assert page.locator("nav").bounding_box()["y"] == pytest.approx(0, abs=1)
 
 
 def test_the_dark_page_is_dark(opened):
-    shades = {}
-    for scheme in ("light", "dark"):
-        page = opened(color_scheme=scheme)
-        picture = Image.open(io.BytesIO(page.screenshot())).convert("L")
-        shades[scheme] = picture.getpixel((5, 500))
-    assert shades["light"] > 240
-    assert shades["dark"] < 40
-
-
-def test_the_contents_stay_in_sight(opened):
-    for viewport in (WIDE, PHONE):
-        page = opened(viewport)
-        page.locator("#numbers").scroll_into_view_if_needed()
-        box = page.locator("nav").bounding_box()
-        assert box["y"] == pytest.approx(0, abs=1)
+    shots = [opened(color_scheme=scheme).screenshot() for scheme in ("light", "dark")]
+    light, dark = (Image.open(io.BytesIO(s)).convert("L").getpixel((5, 500)) for s in shots)
+    assert dark < 40 < 240 < light
 
 
 def test_it_prints_on_few_pages_with_what_is_folded(opened):

@@ -35,16 +35,16 @@ def candidates():
     return table.assign(rank=range(1, 9))
 
 
-def texts(axes):
-    return [text.get_text() for text in axes.texts]
+def words(texts):
+    return [text.get_text() for text in texts]
 
 
 def test_loss_curves_show_both_losses_whole(history):
     (axes,) = plotting.loss_curves(history, "title").axes
     drawn = {line.get_label(): line.get_ydata().tolist() for line in axes.lines}
     assert drawn == {"training": [*history["train_loss"]], "validation": [*history["val_loss"]]}
-    assert axes.get_ylim()[0] == 0
-    assert axes.get_ylim()[1] > 1.05 * history["val_loss"].max()
+    low, high = axes.get_ylim()
+    assert 0 == low < 1.05 * history["val_loss"].max() < high
     (axes,) = plotting.loss_curves(history.drop(columns="val_loss"), "title").axes
     assert [line.get_label() for line in axes.lines] == ["training"]
 
@@ -77,12 +77,12 @@ def test_the_heatmap_writes_our_number_and_the_studys():
     study = pd.DataFrame([[0.11, 0.9], [np.nan, 0.9733]])
     axes = plotting.accuracy_heatmap(ours, study, "t").axes[0]
     written = "11.71|study 11.00|95.00|study 90.00|20.00|97.00|study 97.33"
-    assert "|".join(texts(axes)) == written
+    assert "|".join(words(axes.texts)) == written
     cells = axes.collections[0]
     below, near, *_, best = cells.to_rgba(cells.get_array().ravel())
     np.testing.assert_array_equal(below, cells.to_rgba([20.0])[0])  # one hue for all that is low
     assert np.abs(near - best).max() > 0.2  # and 2 % above it are told apart
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["tanh", "ReLU"]
+    assert words(axes.get_yticklabels()) == ["tanh", "ReLU"]
 
 
 def test_the_grid_has_a_panel_per_scheme_and_tells_activations_apart(history):
@@ -98,20 +98,20 @@ def test_the_grid_has_a_panel_per_scheme_and_tells_activations_apart(history):
         curves = axes.lines[:4]
         assert len({line.get_color() for line in curves}) == 4
         assert len({str(line._dash_pattern) for line in curves}) == 4
-        assert texts(axes) == ["sigmoid 0.44", "tanh 0.88", "ReLU 1.76", "leaky ReLU 3.52"]
+        assert words(axes.texts) == ["sigmoid 0.44", "tanh 0.88", "ReLU 1.76", "leaky ReLU 3.52"]
         heights = [text.get_position()[1] for text in axes.texts]
         assert min(np.diff(sorted(heights))) > 0.07
     # Every activation that there is can be drawn with one more
     names = [*ACTIVATIONS, "one more"]
     figure = plotting.grid_curves({(name, "normal"): history for name in names}, "all")
-    assert texts(figure.axes[0]) == [f"all {len(names)}: 0.44"]
+    assert words(figure.axes[0].texts) == [f"all {len(names)}: 0.44"]
 
 
 def test_curves_that_coincide_have_one_name(history):
     other = history.assign(val_loss=history["val_loss"] / 2)
     cells = {("tanh", "zero"): history, ("relu", "zero"): history, ("sigmoid", "zero"): other}
     (axes,) = plotting.grid_curves(cells, "grid").axes
-    assert texts(axes) == ["tanh, ReLU 0.44", "sigmoid 0.22"]
+    assert words(axes.texts) == ["tanh, ReLU 0.44", "sigmoid 0.22"]
 
 
 def test_what_is_zero_is_written_and_not_drawn_on_a_logarithms_scale():
@@ -127,15 +127,15 @@ def test_what_is_zero_is_written_and_not_drawn_on_a_logarithms_scale():
     assert np.isnan(spread.get_ydata()).all()
     assert output.get_ydata().tolist() == [0.1] * 3
     written = "gradient of the first layer: 0\nspread of the units: below 1e-12"
-    assert texts(axes) == [written, "why"]
+    assert words(axes.texts) == [written, "why"]
 
 
 def test_the_search_marks_the_best_candidate_and_the_studys():
     figure = plotting.search_heatmaps(candidates(), "search", ("adam", 0.2, 64))
     sgd, adam = figure.axes[:2]
     assert (adam.get_title(loc="left"), sgd.get_title(loc="left")) == ("adam", "sgd")
-    assert texts(adam) == ["80.0", "50.0", "60.0", "70.0\nthe study's"]
-    assert texts(sgd) == ["90.0\nbest", "30.0", "40.0", "20.0"]
+    assert words(adam.texts) == ["80.0", "50.0", "60.0", "70.0\nthe study's"]
+    assert words(sgd.texts) == ["90.0\nbest", "30.0", "40.0", "20.0"]
     (frame,) = adam.patches
     assert frame.get_bbox().contains(1.5, 1.5)
     assert not sgd.patches
@@ -143,7 +143,7 @@ def test_the_search_marks_the_best_candidate_and_the_studys():
     table = candidates()
     table.loc[table["solver"] == "adam", "mean_accuracy"] = 0.75
     _, adam = plotting.search_heatmaps(table, "search", ("adam", 0.2, 64)).axes[:2]
-    assert texts(adam) == ["75.0\nwith every rate\nand batch size"]
+    assert words(adam.texts) == ["75.0\nwith every rate\nand batch size"]
 
 
 def verdicts(**changed):
@@ -160,7 +160,7 @@ def test_the_verdicts_picture_places_the_printed_number_in_tolerances():
     groups = {"one": verdicts(low=np.nan, verdict="not testable"), "two": verdicts()[:1],
               "three": verdicts(label="")[1:]}  # fmt: skip
     (axes,) = plotting.verdict_chart(groups, "t").axes
-    labels = [label.get_text() for label in axes.get_yticklabels()]
+    labels = words(axes.get_yticklabels())
     assert labels == ["one", "a  97.33", "b  97.33", "two", "a  97.33", "three  97.33"]
     assert [dot.get_ydata()[0] for dot in dots(axes)] == [1, 2, 4, 5]
     places = [dot.get_xdata()[0] for dot in dots(axes) if dot.get_marker() == "D"]
@@ -169,15 +169,14 @@ def test_the_verdicts_picture_places_the_printed_number_in_tolerances():
     assert (written.get_position()[1], written.get_text()) == (2, "not testable")
     spans = [line.get_xdata() for line in axes.lines if len(set(line.get_xdata())) == 2]
     assert spans == [pytest.approx([-0.2, 0.2])] * 3
-    shown = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert shown == ["differs, immaterially (3)", "not testable (1)"]
+    assert words(axes.get_legend().get_texts()) == ["differs, immaterially (3)", "not testable (1)"]
 
 
 def test_numbers_that_are_exact_are_listed_side_by_side():
     table = pd.concat([verdicts(), verdicts()], ignore_index=True).assign(verdict="exact")
     (axes,) = plotting.verdict_chart({"one": table}, "t").axes
     assert [dot.get_ydata()[0] for dot in dots(axes)] == [1, 1, 1, 2]
-    assert texts(axes) == ["a 97.33", "b 97.33", "a 97.33", "b 97.33"]
+    assert words(axes.texts) == ["a 97.33", "b 97.33", "a 97.33", "b 97.33"]
 
 
 @pytest.mark.parametrize(("published", "marker"), [(0.99, "D"), (0.1, "<"), (1.5, ">")], ids=str)
@@ -185,7 +184,7 @@ def test_a_printed_number_beyond_the_picture_points_outwards(published, marker):
     table = verdicts(published=published)[1:]
     figure = plotting.verdict_chart({"one": table}, "t")
     assert [dot.get_marker() for dot in dots(figure.axes[0])] == [marker]
-    told = [text.get_text() for text in figure.legends[0].get_texts()]
+    told = words(figure.legends[0].get_texts())
     assert ("further away than the axis reaches" in told) == (marker != "D")
 
 
@@ -203,13 +202,12 @@ def test_the_small_verdict_has_a_dot_per_number_the_best_first():
     parts = {"one": ["consistent", *["exact"] * 40], "two": ["not reproduced"]}
     figure = plotting.verdict_dots(parts, "t")
     (axes,) = figure.axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["one  41", "two  1"]
+    assert words(axes.get_yticklabels()) == ["one  41", "two  1"]
     drawn = dots(axes)
-    assert len(drawn) == 42
-    assert len({(d.get_xdata()[0], d.get_ydata()[0]) for d in drawn}) == 42
+    assert len(drawn) == len({(d.get_xdata()[0], d.get_ydata()[0]) for d in drawn}) == 42
     assert [d.get_fillstyle() for d in drawn[39:41]] == ["full", "left"]
     assert drawn[41].get_marker() == "s"
-    shown = [text.get_text() for text in figure.legends[0].get_texts()]
+    shown = words(figure.legends[0].get_texts())
     assert shown == ["exact (40)", "consistent (1)", "not reproduced (1)"]
 
 
@@ -217,11 +215,11 @@ def test_changes_lead_from_before_to_after_and_say_what_was_not_run():
     rows = [{"label": "tanh", "default": 0.9, "mean": 0.5, "n": 1},
             {"label": "ReLU", "default": None, "mean": 0.7, "n": 3}]  # fmt: skip
     (axes,) = plotting.before_after({"He": rows, "rate": []}, "t").axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["", "tanh", "ReLU", "", ""]
+    assert words(axes.get_yticklabels()) == ["", "tanh", "ReLU", "", ""]
     ends = [line.get_xdata() for line in axes.lines if line.get_linestyle() == "-"]
     assert ends == [pytest.approx([90, 50])]
     arrow = "90.0 \N{RIGHTWARDS ARROW} 50.0  (1 run)"
-    assert texts(axes) == ["He", arrow, "70.0  (3 runs)", "rate", "not run yet"]
+    assert words(axes.texts) == ["He", arrow, "70.0  (3 runs)", "rate", "not run yet"]
 
 
 def test_other_seeds_lie_behind_the_run_and_do_not_set_its_scale(history):
@@ -236,8 +234,7 @@ def test_other_seeds_lie_behind_the_run_and_do_not_set_its_scale(history):
     assert list(beyond.get_ydata()) == [top] * len(wild)
     assert [line.get_label() for line in run] == ["training", "validation"]
     assert axes.get_xlim()[1] == 8
-    shown = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert shown == ["other seeds", "training", "validation"]
+    assert words(axes.get_legend().get_texts()) == ["other seeds", "training", "validation"]
 
 
 def test_rows_of_images_may_differ_in_length():
@@ -251,8 +248,8 @@ def test_rows_of_images_may_differ_in_length():
 
 def test_a_confusion_matrix_has_its_true_classes_from_the_top():
     counts = np.array([[8, 2], [0, 5]])
-    figure = plotting.confusion_matrices({"tanh": counts, "relu": counts.T}, ["a", "b"], "t")
-    first, second = figure.axes
+    matrices = {"tanh": counts, "relu": counts.T}
+    first, second = plotting.confusion_matrices(matrices, ["a", "b"], "t").axes
     written = {tuple(t.get_position()): t.get_text() for t in first.texts}
     assert written == {(0.5, 0.5): "8", (1.5, 0.5): "2", (1.5, 1.5): "5"}
     assert first.get_ylim() == second.get_ylim() == (2, 0)
@@ -268,7 +265,7 @@ def test_a_map_names_each_class_at_its_points_and_apart_from_others():
     boxes = [t.get_bbox_patch().get_window_extent() for t in axes.texts]
     assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
     assert [tuple(np.round(t.xy, 3)) for t in axes.texts[:2]] == [(0, 0), (9.9, 10)]
-    assert (texts(axes), axes.get_xlabel()) == (["a", "b", "c"], "x 1")
+    assert (words(axes.texts), axes.get_xlabel()) == (["a", "b", "c"], "x 1")
 
 
 def test_a_hyperplane_is_drawn_where_its_score_is_zero():
