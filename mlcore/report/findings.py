@@ -121,15 +121,15 @@ def _did_not(verdict: Verdict) -> list[str]:
     return list(map(capital, told))
 
 
-def plainest(refuted: Iterable[Mapping[str, Any]], least: int = 6, most: int = 2) -> list[str]:
-    """Tell the shortest of the claims that none of at least so many runs supports."""
+def plainest(refuted: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Tell the two shortest of the claims that none of at least six runs supports."""
     texts = [
         f"{claim['id']} ({claim['text'].rstrip('.')})"
         for claim in refuted
-        if any(s["verdict"] == "refuted" and s["n"] >= least and not s["holds"]
+        if any(s["verdict"] == "refuted" and s["n"] >= 6 and not s["holds"]
                for s in claim["statements"])
     ]  # fmt: skip
-    return sorted(texts, key=len)[:most]
+    return sorted(texts, key=len)[:2]
 
 
 def turns(claim: Mapping[str, Any]) -> bool:
@@ -235,7 +235,7 @@ def surprises(verdict: Verdict) -> list[str]:
     return found
 
 
-def protocols(rows: Sequence[Mapping[str, Any]], own: str = "the study's code") -> str:
+def protocols(rows: Sequence[Mapping[str, Any]]) -> str:
     """Say how far the printed numbers alone would have led."""
     run = [row for row in rows if row["p"] is not None]
     if len(run) < 2:
@@ -243,13 +243,13 @@ def protocols(rows: Sequence[Mapping[str, Any]], own: str = "the study's code") 
     excluded = [row["protocol"] for row in run if row["p"] < 0.05 and _last(row["rank"])]
     told = f"Of {len(run)} protocols the printed numbers alone rule out "
     told += f"{spelled(len(excluded))}: {'; '.join(excluded)}." if excluded else "none."
-    places = {row["protocol"]: place for place, row in enumerate(run, start=1)}
-    if own in places:
-        told += f" What the study's code did comes {ORDINALS[places[own]]} of them."
+    names, own = [row["protocol"] for row in run], "the study's code"
+    if own in names:
+        told += f" What {own} did comes {ORDINALS[names.index(own)]} of them."
     return told
 
 
-ORDINALS = ("", "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
+ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
 
 
 def discrepancies(points: Sequence[Mapping[str, Any]]) -> str:

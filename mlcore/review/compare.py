@@ -27,7 +27,6 @@ from mlcore.process import checkout, git
 VERDICT, WORDS = "metrics/verdict.json", "metrics/verdict_words.json"
 MORE, NOISE, UNKNOWN = "more than noise", "within noise", "noise unknown"
 
-
 Change = tuple[str, Any, Any]
 """Dotted name, old and new value of what differs; None for what is not there."""
 

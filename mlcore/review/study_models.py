@@ -83,11 +83,8 @@ def read_network(content: bytes, activation: str, init: str, n_features: int) ->
 def study_loss(scores: Array, labels: NDArray[Any]) -> tuple[float, float]:
     """Mean cross-entropy as the study's code computes it, at most 23 nats an image, and NaN.
 
-    Parameters
-    ----------
-    scores : ndarray of shape (n_samples, n_classes)
-        Logits; overwritten by their softmax.
-    labels : ndarray of shape (n_samples,), integer
+    `scores`, of shape (n_samples, n_classes), are logits and are overwritten by their softmax;
+    `labels` are integers, of shape (n_samples,).
     """
     softmax(scores)
     return -float(np.log(scores[np.arange(len(labels)), labels] + OFFSET).mean()), math.nan
@@ -121,25 +118,18 @@ def score_network(
     return {"file": path.name, "sha256": hashlib.sha256(content).hexdigest(), **rounded}
 
 
-def beside_printed(found: Mapping[str, Any], printed: Mapping[str, float]) -> dict[str, Any]:
-    """Put each score of a network beside the printed one; all digits printed should agree."""
-    compared = {
-        metric: {
-            "scored": found[metric],
-            "printed": printed[metric],
-            "agrees": f"{found[metric]:.{digits}f}" == f"{printed[metric]:.{digits}f}",
-        }
-        for metric, digits in DIGITS.items()
-    }
-    return {**found, **compared}
+def beside_printed(scored: float, printed: float, digits: int) -> dict[str, Any]:
+    """Put a score of a network beside the printed one; all digits printed should agree."""
+    agrees = f"{scored:.{digits}f}" == f"{printed:.{digits}f}"
+    return {"scored": scored, "printed": printed, "agrees": agrees}
 
 
 def score_all(folder: Path, root: Path) -> dict[str, Any]:
     """Score the networks in a folder with the data of the checkout `root`.
 
-    Gives "networks", by name what `beside_printed` gives, and how many of the printed "accuracies"
-    and "losses" agree. Raises RetraceError if the data is not there yet, or a file is not the
-    network that it should be.
+    Gives "networks", by name what `score_network` gives, beside what was printed, and how many of
+    the printed "accuracies" and "losses" agree. Raises RetraceError if the data is not there yet,
+    or a file is not the network that it should be.
     """
     workspace = Workspace(root, root)
     data = workspace.input("data/mnist.npz")
@@ -152,9 +142,11 @@ def score_all(folder: Path, root: Path) -> dict[str, Any]:
     for activation, inits in tables["test_accuracy"].items():
         for init in inits:
             path = folder / f"model_{activation}_{init}.pkl"
-            printed = {metric: tables[metric][activation][init] for metric in DIGITS}
             found = score_network(path, activation, init, parts)
-            networks[f"{activation}-{init}"] = beside_printed(found, printed)
+            for metric, digits in DIGITS.items():
+                printed = tables[metric][activation][init]
+                found[metric] = beside_printed(found[metric], printed, digits)
+            networks[f"{activation}-{init}"] = found
     return {
         "networks": networks,
         "accuracies": _count(networks, "test_accuracy"),
