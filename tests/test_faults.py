@@ -107,12 +107,9 @@ def kill_all(process):
 
 def start(project):
     """Start the pipeline, and return when it trains."""
+    command, quiet = [sys.executable, "-m", "stages"], subprocess.DEVNULL
     process = subprocess.Popen(
-        [sys.executable, "-m", "stages"],
-        cwd=project.root,
-        env=project.environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        command, cwd=project.root, env=project.environment(), stdout=quiet, stderr=quiet
     )
     below = []
     while process.poll() is None and "stages.train_network" not in below:
@@ -187,18 +184,15 @@ def test_a_store_whose_making_was_killed_is_made_again(tmp_path):
 
 
 def test_a_second_pipeline_in_the_same_copy_is_refused_in_one_line(trained):
-    project = trained
-    params = yaml.safe_load((project.root / "params.yaml").read_text())
+    params = yaml.safe_load((trained.root / "params.yaml").read_text())
     params["network"] |= {"max_epochs": 1_000_000, "patience": 1_000_000}
-    (project.root / "params.yaml").write_text(yaml.safe_dump(params))
-    first = start(project)
+    (trained.root / "params.yaml").write_text(yaml.safe_dump(params))
+    first = start(trained)
     try:
-        second = project.run("stages", check=False)
+        second = trained.run("stages", check=False)
         assert second.returncode == 1
-        assert errors(second) == [
-            "error: another `make repro` or `python -m stages` is at work here; "
-            "wait for it, or end it"
-        ]
+        at_work = "another `make repro` or `python -m stages` is at work here"
+        assert errors(second) == [f"error: {at_work}; wait for it, or end it"]
         first.send_signal(signal.SIGINT)
         assert first.wait(60) == 130
     finally:
@@ -282,15 +276,14 @@ def test_a_store_for_which_the_disk_has_no_room_does_not_fail_the_training(proje
 
 
 def test_a_cache_for_which_the_disk_has_no_room_ends_in_an_error_and_is_made_up_for(trained):
-    project = trained
-    take_away(project)
-    result = with_full(project, ".dvc/cache", "stages")
+    take_away(trained)
+    result = with_full(trained, ".dvc/cache", "stages")
     assert result.returncode != 0
     assert any("No space left on device" in line for line in errors(result))
-    assert not (project.root / "dvc.lock").exists()
-    project.run("stages")
-    assert "up to date" in project.run("dvc", "status").stdout
-    assert temporary(project) == []
+    assert not (trained.root / "dvc.lock").exists()
+    trained.run("stages")
+    assert "up to date" in trained.run("dvc", "status").stdout
+    assert temporary(trained) == []
 
 
 # Users and rights

@@ -35,11 +35,9 @@ class NeuralNetwork:
         self.activation_derivative = getattr(self, f"{activation}_derivative")
 
 
-for _name in ACTIVATIONS:
+for _name in (name + ending for name in ACTIVATIONS for ending in ("", "_derivative")):
     setattr(NeuralNetwork, _name, lambda self, z: 1 / 0)  # nothing may call it
-    setattr(NeuralNetwork, f"{_name}_derivative", lambda self, z: 1 / 0)
-    for _suffix in ("", "_derivative"):
-        getattr(NeuralNetwork, _name + _suffix).__name__ = _name + _suffix
+    getattr(NeuralNetwork, _name).__name__ = _name
 
 
 @pytest.fixture
