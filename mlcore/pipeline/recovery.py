@@ -58,15 +58,12 @@ def clear_unfinished(repo: Repo) -> None:
                         repo.tmp_dir, repo.fs, "python -m stages", [], [*map(str, outs)], hardlink
                     ),
                 ):
-                    _unlink(left)
-        _unlink(stray)
+                    for file in left:
+                        file.unlink(missing_ok=True)
+        for file in stray:
+            file.unlink(missing_ok=True)
 
 
 def _unfinished(path: Path) -> str:
     """Give the pattern of `atomic_path`'s names for a path."""
     return f".{glob.escape(path.stem)}-????????{glob.escape(path.suffix)}"
-
-
-def _unlink(files: list[Path]) -> None:
-    for file in files:
-        file.unlink(missing_ok=True)

@@ -61,7 +61,7 @@ def write_crate(root: Path, folder: Path, date: str, ended: str) -> None:
     ]
     workflow = _workflow(crate, root, citation["version"])
     for name, description in DESCRIBED.items():
-        crate.add_file(_present(root, name), name, properties={"description": description})
+        crate.add_file(root / name, name, properties={"description": description})
     stages = read_yaml(root / "dvc.lock")["stages"]
     made, read = (
         {entry["path"]: entry for stage in stages.values() for entry in stage.get(kind, [])}
@@ -84,12 +84,6 @@ def write_crate(root: Path, folder: Path, date: str, ended: str) -> None:
 
 def _add(crate: ROCrate, name: str, kind: str, /, **properties: Any) -> Any:
     return crate.add(ContextEntity(crate, name, properties={"@type": kind, **properties}))
-
-
-def _present(root: Path, name: str) -> Path:
-    if not (root / name).exists():
-        raise RetraceError(f"{name} is not there; `make repro` makes it")
-    return root / name
 
 
 def _workflow(crate: ROCrate, root: Path, version: str) -> Any:
@@ -119,15 +113,18 @@ def _workflow(crate: ROCrate, root: Path, version: str) -> Any:
 
 def _record(crate: ROCrate, root: Path, entry: Mapping[str, Any]) -> Any:
     """Add a file or folder: with its content if it is one of the results, else by its hash."""
-    path: str = entry["path"]
-    about = {"name": path, "contentSize": str(entry["size"]), "identifier": f"md5:{entry['md5']}"}
-    if not path.startswith("metrics/"):
-        return _add(crate, f"#{path}", "CreativeWork", **about)
-    if _md5_as_dvc(_present(root, path)) != entry["md5"]:
-        raise RetraceError(f"{path} is not as dvc.lock has it; `make repro` makes it so")
-    if (root / path).is_dir():
-        return crate.add_dataset(root / path, f"{path}/", properties=about)
-    return crate.add_file(root / path, path, properties=about)
+    name: str = entry["path"]
+    about = {"name": name, "contentSize": str(entry["size"]), "identifier": f"md5:{entry['md5']}"}
+    if not name.startswith("metrics/"):
+        return _add(crate, f"#{name}", "CreativeWork", **about)
+    path = root / name
+    if not path.exists():
+        raise RetraceError(f"{name} is not there; `make repro` makes it")
+    if _md5_as_dvc(path) != entry["md5"]:
+        raise RetraceError(f"{name} is not as dvc.lock has it; `make repro` makes it so")
+    if path.is_dir():
+        return crate.add_dataset(path, f"{name}/", properties=about)
+    return crate.add_file(path, name, properties=about)
 
 
 def _md5_as_dvc(path: Path) -> str:
