@@ -123,9 +123,8 @@ def loss_panels(histories: Mapping[str, pd.DataFrame], unit: str, title: str) ->
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         plain(axes)
     row[0].set(ylabel=unit, xlim=(0, None), ylim=(0, None))
-    lines, labels = row[0].get_legend_handles_labels()
-    if len(lines) > 1:
-        row[-1].legend(lines, labels)
+    if len(row[-1].lines) > 1:
+        row[-1].legend()
     return figure
 
 

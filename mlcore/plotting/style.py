@@ -27,9 +27,6 @@ INK, SOFT, MUTE, FAINT, GROUND = "#000000", "#555555", "#8c8c8c", "#e6e6e6", "#f
 """Text and axes, what is beside them, and the paper. The page turns these, and no other colour,
 into its own: so a picture is readable on its dark ground, too."""
 
-ON_LIGHT, ON_DARK = "#000001", "#fffffe"
-"""Text on a coloured ground, which stays as it is."""
-
 DASHES: Sequence[Any] = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)), (0, (3, 3)),
                          (0, (1, 3)))  # fmt: skip
 """Of lines that coincide, as many as `CURVE_COLOURS`."""

@@ -13,22 +13,15 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from mlcore.plotting.style import (
-    ON_DARK,
-    ON_LIGHT,
-    ONE_SCALE,
-    VERMILION,
-    Array,
-    display,
-    frameless,
-    one_panel,
-    panels,
-)
+from mlcore.plotting.style import ONE_SCALE, VERMILION, Array, display, frameless, one_panel, panels
 
 LOW = 0.9
 """Accuracies below have a hue of their own: the scale is for those that differ by little."""
 
 PALE_RED = "#f4c7ab"
+
+ON_LIGHT, ON_DARK = "#000001", "#fffffe"
+"""Text on a coloured ground, which stays as it is."""
 
 
 def _cells(axes: Axes, table: pd.DataFrame, shades: ScalarMappable) -> Iterator[dict[str, Any]]:
