@@ -56,8 +56,7 @@ def bare_products(X, y):
     images, on arrays that lie ready.
     """
     rng = np.random.default_rng(0)
-    whole, left_over = divmod(len(X), BATCH)
-    batches = [BATCH] * whole + [left_over] * bool(left_over)
+    batches = [min(BATCH, len(X) - start) for start in range(0, len(X), BATCH)]
     weights = [rng.random(shape, np.float32) for shape in pairwise(SIZES)]
     gradients = [np.empty_like(W) for W in weights]
     buffers = [[rng.random((BATCH, size), np.float32) for size in SIZES] for _ in range(3)]

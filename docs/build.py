@@ -10,14 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from mlcore.judging.statistics import (
-    Interval,
-    Series,
-    further_run,
-    half_unit,
-    mean_interval,
-    spread_of,
-)
+from mlcore.judging import statistics
 from mlcore.plotting.rows import glyph
 from mlcore.plotting.style import BLUE, FAINT, SOFT, one_panel, save_svg
 
@@ -34,16 +27,17 @@ while not os.path.exists("dvc.yaml"):
 """
 
 
-def runs_of(method: str) -> Series:
+def runs_of(method: str) -> statistics.Series:
     """Give the runs in the first block of method.md."""
     block = method.partition("```text\n")[2].partition("```")[0]
     return pd.Series([float(word) for word in block.split()])
 
 
-def interval_of(runs: Series) -> Interval:
+def interval_of(runs: statistics.Series) -> statistics.Interval:
     """Give the interval for one printed number, its rounding included."""
-    low, high = further_run(runs, spread_of(runs), LEVEL)
-    return Interval(low - half_unit(DECIMALS), high + half_unit(DECIMALS))
+    low, high = statistics.further_run(runs, statistics.spread_of(runs), LEVEL)
+    rounding = statistics.half_unit(DECIMALS)
+    return statistics.Interval(low - rounding, high + rounding)
 
 
 def table(text: str, heading: str) -> list[list[str]]:
@@ -59,7 +53,7 @@ def picture(method: str) -> Any:
     figure, axes = one_panel(6.4, 2.3)
     axes.axvspan(low, high, color=FAINT, linewidth=0)
     axes.plot(runs, [0] * len(runs), "o", color=BLUE, markersize=5, alpha=0.7)
-    for row, ends in ((1, mean_interval(runs, LEVEL)), (2, (low, high))):
+    for row, ends in ((1, statistics.mean_interval(runs, LEVEL)), (2, (low, high))):
         axes.plot([ends[0], runs.mean(), ends[1]], [row] * 3, "|-", color=SOFT)
     for printed, tolerance, verdict, _ in table(method, "printed"):
         if float(tolerance) == TOLERANCE:
