@@ -62,6 +62,7 @@ def of_page(
     Of what the stages verdict and sensitivity wrote, the pipeline, and benchmarks/repro.json.
     """
     numbers = in_order(verdict, sensitivity)
+    claims = sorted(verdict["by_claim"].values(), key=lambda c: (c["id"][0], int(c["id"][1:])))
     return {
         "title": findings.title(verdict),
         "summary": findings.summary(verdict),
@@ -75,7 +76,7 @@ def of_page(
         "numbers": numbers,
         "by_path": {number["path"]: number for number in numbers},
         "by_severity": by_severity(numbers),
-        "claims": by_severity(map(told, sorted(verdict["by_claim"].values(), key=by_id))),
+        "claims": by_severity(map(told, claims)),
         "choices": choices(sensitivity, verdict["by_number"]),
         "stages": timed(stages, times["stages"]),
         "times": times,
@@ -90,11 +91,6 @@ def n_runs(verdict: Mapping[str, Any]) -> dict[str, str]:
         if number["kind"] == "trained":
             runs[path.partition(".")[0]].add(number["n"])
     return {part: " to ".join(map(str, sorted({min(n), max(n)}))) for part, n in runs.items()}
-
-
-def by_id(claim: Mapping[str, Any]) -> tuple[str, int, str]:
-    """Give a claim's place in the report: A2 comes before A10."""
-    return claim["id"][:1], len(claim["id"]), claim["id"]
 
 
 def by_severity(entries: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
