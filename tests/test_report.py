@@ -270,7 +270,7 @@ LAST = {"rank": "21 of 21", "df": 12, "chi2": 50.0, "p": 0.0001, "contrasts": [C
             "None of the study's numbers is contradicted; one of its 2 claims is",
             [
                 "One of 1 numbers of trained models lies inside the interval of one further run of "
-                "ours; for none of them it is narrow enough to say something.",
+                "ours; none of these intervals is narrow enough to call the number reproduced.",
                 "No number by itself. One of 2 claims is refuted, all in section 3.",
                 "One accuracy could have been off by 2.00 points without our noticing.",
             ],
@@ -279,16 +279,24 @@ LAST = {"rank": "21 of 21", "df": 12, "chi2": 50.0, "p": 0.0001, "contrasts": [C
             verdict_with(
                 [number(TANH, "not reproduced"), number(LOSS, "exact")],
                 claims_of("refuted", "refuted", "undecided", "undecided"),
-                [number("worked_examples.backprop.loss_before", "not reproduced", kind="exact")],
+                [
+                    number(
+                        "worked_examples.backprop.loss_before",
+                        "not reproduced",
+                        kind="exact",
+                        mean=None,
+                        ours=0.69,
+                    )
+                ],
             ),
             "Two of the study's 3 numbers do not come out again; 2 of its 4 claims do not hold",
             [
                 "One of 2 numbers of trained models comes out to the last digit, from the study's "
                 "own networks, which are public. Of 1 numbers worked by hand or counted 0 are "
                 "exact.",
-                "Not reproduced: Fashion-MNIST, test accuracy: tanh; Q1 a: loss before. Of 2 "
-                "numbers about one would fail by chance alone. Two of 4 claims are refuted, all in "
-                "section 3.",
+                "Not reproduced: Fashion-MNIST, test accuracy: tanh (printed 70.00 %, ours 71.00 % "
+                "on average); Q1 a: loss before (printed 0.7000, ours 0.6900). By chance alone "
+                "about one of 2 numbers would fail. Two of 4 claims are refuted, all in section 3.",
                 "Two claims are undecided by our runs.",
             ],
         ),
@@ -301,7 +309,7 @@ LAST = {"rank": "21 of 21", "df": 12, "chi2": 50.0, "p": 0.0001, "contrasts": [C
             "None of the study's numbers and claims is contradicted",
             [
                 "One of 2 numbers of trained models lies inside the interval of one further run of "
-                "ours; for none of them it is narrow enough to say something.",
+                "ours; none of these intervals is narrow enough to call the number reproduced.",
                 "No number by itself. All numbers of section 3.2 together: they depart from our "
                 "runs more than each of our 20 own runs does (chi-square 50.0 on 12, p = 0.0001). "
                 "One difference between numbers of section 3.2: 32-d codes, test accuracy, ReLU "

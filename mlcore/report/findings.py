@@ -82,8 +82,8 @@ def _came_out(verdict: Verdict) -> list[str]:
         others = "others" if exact else f"of {sum(trained.values())} numbers of trained models"
         told.append(
             f"{spelled(inside)} {others} {agreeing(inside, 'lie')} inside the interval of one "
-            f"further run of ours; for {spelled(narrow)} of them it is narrow enough to say "
-            "something."
+            f"further run of ours; {spelled(narrow)} of these intervals "
+            f"{agreeing(narrow, 'are')} narrow enough to call the number reproduced."
         )
     if all_by_hand := sum(by_hand.values()):
         off, exact = by_hand["differs, immaterially"], by_hand["exact"]
@@ -93,13 +93,11 @@ def _came_out(verdict: Verdict) -> list[str]:
 
 
 def _did_not(verdict: Verdict) -> list[str]:
-    bad, told = not_reproduced(verdict), []
-    told.append(
-        f"Not reproduced: {'; '.join(map(name_of, bad))}." if bad else "No number by itself."
-    )
+    bad = [_printed_and_ours(verdict["by_number"][path]) for path in not_reproduced(verdict)]
+    told = [f"Not reproduced: {'; '.join(bad)}." if bad else "No number by itself."]
     if bad and (n := verdict["coverage"]["n_intervals"]):
         few = spelled(max(1, round(verdict["coverage"]["expected_outside"])))
-        told.append(f"Of {n} numbers about {few} would fail by chance alone.")
+        told.append(f"By chance alone about {few} of {n} numbers would fail.")
     if off := verdict["numbers"]["trained"]["differs, immaterially"]:
         told.append(f"{spelled(off)} {agreeing(off, 'differ')} by less than would matter.")
     for section, joint in verdict["joint"].items():
@@ -112,13 +110,20 @@ def _did_not(verdict: Verdict) -> list[str]:
         n = len(refuted)
         told.append(
             f"{spelled(n)} of {n_tested(verdict)} claims {agreeing(n, 'are')} refuted, "
-            f"{spelled(most) if most < n else 'all'} in section {section}."
+            f"{f'{spelled(most)} of them' if most < n else 'all'} in section {section}."
         )
         firm = [claim for claim in refuted if not turns(claim)]
         if examples := plainest(firm):
             told[-1] += f" {capital(spelled(len(firm)))} stay refuted with any bound that we tried,"
             told[-1] += f" such as {' and '.join(examples)}."
     return list(map(capital, told))
+
+
+def _printed_and_ours(number: Mapping[str, Any]) -> str:
+    """Name a number, with what is printed and what our runs, or our arithmetic, give."""
+    path, mean = number["path"], number["mean"]
+    ours = shown(path, number["ours"]) if mean is None else f"{shown(path, mean)} on average"
+    return f"{name_of(path)} (printed {shown(path, number['published'])}, ours {ours})"
 
 
 def plainest(refuted: Iterable[Mapping[str, Any]]) -> list[str]:
