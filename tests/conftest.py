@@ -23,6 +23,7 @@ pin_threads()
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import numpy as np  # noqa: E402
+import psutil  # noqa: E402
 import pytest  # noqa: E402
 from hydra.core.global_hydra import GlobalHydra  # noqa: E402
 from idx import idx  # noqa: E402
@@ -227,6 +228,26 @@ def wait_for():
         return pytest.fail("it did not happen")
 
     return wait_for
+
+
+@pytest.fixture
+def start():
+    """Start commands; ends them, and all that they started, with the test."""
+    started = []
+
+    def start(*command, cwd=ROOT, env=None, **options):
+        process = subprocess.Popen(command, cwd=cwd, env=env, start_new_session=True, **options)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        with suppress(psutil.NoSuchProcess):  # MLflow's server has a session of its own
+            for child in psutil.Process(process.pid).children(recursive=True):
+                child.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(30)
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ def test_each_number_is_put_beside_ours():
         "a": {"b": pair(10, 1), "c": [pair(False, 2), [pair(30, 3), {"d": pair("sgd", "adam")}]]},
         "e": pair(None, 0),
     }
-    with pytest.raises(KeyError, match=r"a\.b"):
+    with pytest.raises(ValueError, match=r"^a\.b is published, and nothing of ours is entered"):
         compare(published, {})
 
 

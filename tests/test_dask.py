@@ -120,17 +120,16 @@ def results(folder):
     }
 
 
-def start(project, *arguments):
-    """Start a command as a terminal does, whose Ctrl-C goes to all processes of it."""
-    return subprocess.Popen(
-        [sys.executable, "-m", *arguments],
-        cwd=project.root,
-        env=project.environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+@pytest.fixture
+def terminal(start):
+    """Starts a command as a terminal does, whose Ctrl-C goes to all processes of it."""
+
+    def begin(project, *arguments):
+        command, pipe = (sys.executable, "-m", *arguments), subprocess.PIPE
+        where = {"cwd": project.root, "env": project.environment()}
+        return start(*command, **where, stdout=pipe, stderr=pipe, text=True)
+
+    return begin
 
 
 def write_sweeps(project):
@@ -176,9 +175,9 @@ def test_replicates_and_the_search_on_a_cluster_give_the_bytes_of_those_here(hom
     assert not any("Traceback" in log for log in logs)
 
 
-def test_a_job_whose_worker_is_killed_runs_again(home, cluster, wait_for):
+def test_a_job_whose_worker_is_killed_runs_again(home, cluster, terminal, wait_for):
     sweep = [*LONG, OFF, "network.max_epochs=150", "network.seed=1,2"]
-    process = start(home, *STAGE, *sweep, *on(cluster, "killed/a"))
+    process = terminal(home, *STAGE, *sweep, *on(cluster, "killed/a"))
     logs = [home.root / f"killed/a/{n}/train_network.log" for n in (0, 1)]
     wait_for(lambda: all("epoch 15 of" in log.read_text() for log in logs))
     nanny = psutil.Process(cluster.processes[1].pid)
@@ -204,14 +203,14 @@ def test_a_job_that_fails_is_named_and_the_others_finish(home, cluster):
 
 @pytest.mark.parametrize(("where", "epochs"), [("here", 10_000_000), ("there", 1500)])
 def test_ctrl_c_keeps_what_is_done_and_leaves_no_process_at_work(
-    where, epochs, home, cluster, wait_for
+    where, epochs, home, cluster, terminal, wait_for
 ):
     """Workers of another command's finish what they are at."""
     sweep = [*LONG, OFF, f"network.max_epochs=1,{epochs},{epochs + 1}"]
     local = ["hydra/launcher=dask", "hydra.launcher.n_workers=2"]
     options = on(cluster, "stopped/there") if where == "there" else local
     folder = home.root / "stopped" / where
-    process = start(home, *STAGE, *sweep, *options, f"hydra.sweep.dir={folder}")
+    process = terminal(home, *STAGE, *sweep, *options, f"hydra.sweep.dir={folder}")
     long = [folder / "1" / "train_network.log", folder / "2" / "train_network.log"]
     wait_for(lambda: all("started" in log.read_text() for log in long))
     children = psutil.Process(process.pid).children(recursive=True)

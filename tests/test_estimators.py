@@ -103,6 +103,11 @@ def after_each_epoch(model, method, X, y):
         yield from (quietly(model, X, y) for _ in range(4))
 
 
+def test_an_unknown_method_is_named(digits):
+    with pytest.raises(ValueError, match="method='refit': should be one of fit, partial_fit, warm"):
+        ObservedMLPClassifier(**params()).fit(*digits["train"], method="refit")
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("kind", ["classifier", "regressor"])

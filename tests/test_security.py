@@ -7,7 +7,6 @@ server's login and password (test_server.py), secrets in URIs (test_tracking.py)
 import io
 import os
 import re
-import signal
 import socket
 import ssl
 import subprocess
@@ -127,26 +126,6 @@ def listening(*pids):
                         if c.status == psutil.CONN_LISTEN and c.family != socket.AF_UNIX
                     }
     return found
-
-
-@pytest.fixture
-def start(tmp_path):
-    """Start commands; ends them, and all that they started, with the test."""
-    started = []
-
-    def start(*command, cwd=ROOT, env=None, **options):
-        process = subprocess.Popen(command, cwd=cwd, env=env, start_new_session=True, **options)
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        with suppress(psutil.NoSuchProcess):  # MLflow's server has a session of its own
-            for child in psutil.Process(process.pid).children(recursive=True):
-                child.kill()
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait(30)
 
 
 @pytest.mark.slow

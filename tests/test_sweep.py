@@ -349,14 +349,14 @@ runpy.run_module("mlcore.sweeps", run_name="__main__")
 @pytest.mark.usefixtures("unmeasured")  # coverage hangs if interrupted at the wrong moment
 @pytest.mark.parametrize(("number", "jobs"), [(signal.SIGINT, "1"), (signal.SIGTERM, "2")])
 def test_an_interrupted_sweep_keeps_what_is_done_and_goes_on(
-    project, number, jobs, tmp_path, wait_for
+    project, number, jobs, tmp_path, start, wait_for
 ):
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     slow = ["network.max_epochs=1,1000000", "network.patience=1000000", "network.batch_size=1"]
     write(project, FILE | {"sweeps": {"a": {"stages": ["train_network"], "overrides": slow}}})
-    process = subprocess.Popen(
-        [sys.executable, "-c", STARTED, "s.yaml", "--jobs", jobs, "tracking=off"],
+    process = start(
+        *(sys.executable, "-c", STARTED, "s.yaml", "--jobs", jobs, "tracking=off"),
         cwd=project.root,
         env=project.environment(TMPDIR=str(temporary)),
         stderr=subprocess.PIPE,

@@ -1,5 +1,6 @@
 """The rules for numbers on made-up results, each of which must flip a verdict."""
 
+import re
 from dataclasses import asdict
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mlcore.errors import RetraceError
 from mlcore.files import read_yaml
 from mlcore.judging import numbers
 from mlcore.judging.numbers import (
@@ -45,6 +47,13 @@ def judge(path, published, runs, ours=0.9, scored=None):
     scored = {} if scored is None else {path: scored}
     (number,) = judge_all([Printed(path, published, ours)], runs, scored)
     return number
+
+
+@pytest.mark.parametrize(("published", "ours"), [(0.97, "many"), ("many", 0.97)])
+def test_a_word_beside_a_number_is_refused(published, ours):
+    told = f"{TANH}: ours is {ours!r}, published {published!r}"
+    with pytest.raises(RetraceError, match=f"^{re.escape(told)}$"):
+        judge(TANH, published, replicates("network", "tanh-normal", 0.97 + 0.001 * SHAPE), ours)
 
 
 @pytest.mark.parametrize(

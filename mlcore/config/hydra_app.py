@@ -91,10 +91,12 @@ def _check_folder(composed: DictConfig, stage: str, number: int, sweep: bool) ->
             folder = str(OmegaConf.select(composed, key))
         except Exception:  # it names what is there when the job runs, as ${hydra:job.num} does
             continue
-        length = max(len(os.fsencode(part)) for part in folder.split("/"))
+        length, name = max((len(os.fsencode(part)), part) for part in folder.split("/"))
         if length > LONGEST:
-            told = f"{key} gives a folder whose name has {length} bytes, and may have {LONGEST}"
-            raise RetraceError(f"command line: {told}")
+            raise RetraceError(
+                f"command line: {key} gives a folder whose name has {length} bytes, and may have "
+                f"{LONGEST}: {name[:30]}..."
+            )
 
 
 def _refuse_without_effect(
@@ -185,8 +187,10 @@ def jobs_known_beforehand(arguments: list[str], multirun: bool, conf: Path) -> l
     if not multirun:
         return [arguments]
     hydras = [o.input_line or "" for o in overrides if o.key_or_group.startswith("hydra")]
-    sweeper = compose_raw(conf, hydras, with_hydra=True).hydra.sweeper
-    if sweeper._target_ != f"{BasicSweeper.__module__}.{BasicSweeper.__qualname__}":
+    composed = compose_raw(conf, hydras, with_hydra=True)
+    with in_one_line("command line"):
+        sweeper = composed.hydra.sweeper._target_
+    if sweeper != f"{BasicSweeper.__module__}.{BasicSweeper.__qualname__}":
         return [[o.input_line or "" for o in overrides if not o.is_sweep_override()]]
     return expand(arguments, "command line", conf)
 

@@ -136,6 +136,7 @@ def with_measures(
     values, described = ["train_loss", "val_loss", "val_accuracy"], []
     if lacking := [name for name in (*key, "epoch", *values) if name not in curves]:
         raise RetraceError(f"the curves have no column {lacking[0]}")
+    curves = curves.assign(**curves[values].apply(pd.to_numeric, errors="coerce"))
     for of, curve in curves.sort_values("epoch").groupby(list(key)):
         train, val, val_accuracy = curve[values].to_numpy().T
         if not (np.minimum(train, val) > 0).all():

@@ -180,6 +180,8 @@ def judge_number(
     Raises RetraceError for a word in its place.
     """
     path, value, ours = printed.path, printed.value, printed.ours
+    if ours is not None and isinstance(ours, int | float) != isinstance(value, int | float):
+        raise RetraceError(f"{path}: ours is {ours!r}, published {value!r}")
     if not isinstance(rule, Choice) and not isinstance(value, int | float):
         raise RetraceError(f"published.yaml: {path}={value!r} should be a number")
     told = None if isinstance(rule, Choice) else rule.decimals
@@ -275,7 +277,8 @@ def judge_trained(
     number: Number, rule: Trained, evidence: Evidence, shared: Spread | None
 ) -> Number:
     """Judge a number that varies from run to run, or the standard deviation printed beside it."""
-    rules, path = evidence.rules, number.path.removesuffix(SD) if number.of_sd else number.path
+    rules = evidence.rules
+    path = number.path.removesuffix(SD) if number.of_sd else number.path
     values = replicates(path, evidence)
     number = replace(number, n=len(values))
     if not number.of_sd:

@@ -148,7 +148,7 @@ def compare(published: Any, ours: Mapping[str, Any], path: str = "") -> Any:
     """Replace each number of the published layout by ``{"ours": ..., "published": ...}``.
 
     `ours` are by path, with None where we have no number, for example because the grid was
-    narrowed. Raises KeyError for a number that is not among them.
+    narrowed. Raises ValueError for a number that is not among them.
     """
     if isinstance(published, Mapping):
         return {
@@ -157,4 +157,6 @@ def compare(published: Any, ours: Mapping[str, Any], path: str = "") -> Any:
         }
     if isinstance(published, list):
         return [compare(value, ours, f"{path}[{i}]") for i, value in enumerate(published)]
+    if path not in ours:
+        raise ValueError(f"{path} is published, and nothing of ours is entered for it")
     return {"ours": ours[path], "published": published}

@@ -113,12 +113,18 @@ def train(
     Raises
     ------
     ValueError
-        When a weight or bias could not be updated in place: if it is of another dtype or layout,
+        When `X` is of another dtype, when it, `y` and the first weights do not fit each other, or
+        when a weight or bias could not be updated in place: if it is of another dtype or layout,
         not aligned or read-only.
     FloatingPointError
         When the loss of a batch, a weight or the validation loss is not finite; the message names
         the epoch, and the step if it is known. The weights are of no use then.
     """
+    if X.dtype not in FLOATS:
+        raise ValueError(f"X should be float32 or float64, not {X.dtype}")
+    n_rows = len(y), len(weights[0])
+    if X.shape != n_rows:
+        raise ValueError(f"X should have shape {n_rows}, as y and the first weights, not {X.shape}")
     if not all(values.dtype == X.dtype and values.flags.carray for values in (*weights, *biases)):
         # SciPy would give the BLAS a copy, and the update would be lost
         raise ValueError(f"weights and biases should be C-contiguous {X.dtype}, as X is")

@@ -159,10 +159,11 @@ def _name_ends(axes: Axes, losses: Mapping[str, Array], styles: Any) -> None:
     """Write beside its end what a curve is, and where it ends; once for curves that coincide."""
     groups: list[list[str]] = []
     for name, curve in losses.items():
-        firsts = [losses[group[0]] for group in groups]
-        same = [len(f) == len(curve) and np.allclose(f, curve, rtol=0.01, atol=0) for f in firsts]
-        if any(same):
-            groups[same.index(True)].append(name)
+        for group in groups:
+            same = losses[group[0]]
+            if len(same) == len(curve) and np.allclose(same, curve, rtol=0.01, atol=0):
+                group.append(name)
+                break
         else:
             groups.append([name])
     ends = [losses[group[0]][-1] for group in groups]

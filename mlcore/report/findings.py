@@ -86,9 +86,11 @@ def _came_out(verdict: Verdict) -> list[str]:
             f"{agreeing(narrow, 'are')} narrow enough to call the number reproduced."
         )
     if all_by_hand := sum(by_hand.values()):
-        off, exact = by_hand["differs, immaterially"], by_hand["exact"]
+        off = by_hand["differs, immaterially"]
         rest = f", {spelled(off)} {agreeing(off, 'are')} off by a rounding." if off else "."
-        told.append(f"Of {all_by_hand} numbers worked by hand or counted {exact} are exact{rest}")
+        told.append(
+            f"Of {all_by_hand} numbers worked by hand or counted {by_hand['exact']} are exact{rest}"
+        )
     return list(map(capital, told)) or ["Nothing has been compared yet."]
 
 

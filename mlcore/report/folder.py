@@ -32,7 +32,8 @@ def write(folder: Path, name: str, verdict: Mapping[str, Any], *, html: bool) ->
     for path in (text, page) if html else (text,):
         with atomic_path(path) as temporary:
             temporary.write_text(render(context, f"folder{path.suffix}.jinja"), encoding="utf-8")
-    return [text, *[svg] * bool(charts), *[page] * html]
+    written = {text: True, svg: bool(charts), page: html}
+    return [path for path in written if written[path]]
 
 
 def of_study(name: str, verdict: Mapping[str, Any]) -> dict[str, Any]:

@@ -116,7 +116,7 @@ class _Observed:
             classes = {"classes": np.unique(y)} if isinstance(self, MLPClassifier) else {}
             for epoch in range(n_epochs):
                 self.partial_fit(X, y, **(classes if epoch == 0 else {}))  # type: ignore[attr-defined]
-        else:  # warm_start
+        elif method == "warm_start":
             given = self.max_iter, self.warm_start  # type: ignore[has-type]
             self.max_iter, self.warm_start = 1, True
             try:
@@ -124,6 +124,8 @@ class _Observed:
                     super().fit(X, y)  # type: ignore[misc]
             finally:
                 self.max_iter, self.warm_start = given
+        else:
+            raise ValueError(f"method={method!r}: should be one of {', '.join(METHODS)}")
 
     def _update_no_improvement_count(self, *args: Any) -> None:
         super()._update_no_improvement_count(*args)  # type: ignore[misc]

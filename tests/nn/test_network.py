@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from mlcore.nn.activations import ACTIVATIONS
 from mlcore.nn.gradients import forward
+from mlcore.nn.initializers import INITIALIZERS
 from mlcore.nn.training import EpochStats
 
 
@@ -98,6 +99,20 @@ def test_biases_may_have_a_scheme_of_their_own():
                   hidden_layer_sizes=(40_000,), max_epochs=1).fit(X, y)  # fmt: skip
     assert model.biases_[0].std() == pytest.approx((2 / 40_000) ** 0.5, rel=0.03)
     assert np.abs(model.weights_[0]).max() < 1e-12
+
+
+@pytest.mark.parametrize("scheme", sorted(INITIALIZERS))
+def test_initial_weights_come_from_the_scheme(scheme):
+    (W, _) = initial_weights(hidden_layer_sizes=(2000,), weight_init=scheme)
+    std = {
+        "zero": 0.0,
+        "random": 0.01 / 12**0.5,
+        "random_normal": 0.01,
+        "normal": (2 / 2000) ** 0.5,
+        "he": (2 / 4) ** 0.5,
+        "xavier": (2 / 2004) ** 0.5,
+    }
+    assert W.std() == pytest.approx(std[scheme], rel=0.05, abs=1e-10)
 
 
 # Without inputs every ReLU stays off: the output biases see nothing but the order of the labels

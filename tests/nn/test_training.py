@@ -175,6 +175,31 @@ def test_parameters_that_cannot_be_updated_in_place_are_refused(position, change
         np.testing.assert_array_equal(array, kept)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "shape", "told"),
+    [
+        (np.float16, (N, FEATURES), "X should be float32 or float64, not float16"),
+        (int, (N, FEATURES), "X should be float32 or float64, not int64"),
+        (float, (N, 3), r"should have shape \(23, 4\), as y and the first weights, not \(23, 3\)"),
+        (float, (19, FEATURES), r"should have shape \(23, 4\), .* not \(19, 4\)"),
+    ],
+)
+def test_data_that_do_not_fit_are_refused(dtype, shape, told):
+    _, y = data("cross_entropy", N, FEATURES, CLASSES)
+    weights, biases = network([FEATURES, *HIDDEN, CLASSES])
+    with pytest.raises(ValueError, match=told):
+        next(start(np.zeros(shape, dtype), y, weights, biases, cross_entropy))
+
+
+def test_a_validation_loss_of_nan_is_divergence():
+    X, y = data("cross_entropy", N, FEATURES, CLASSES)
+    broken = np.full((1, FEATURES), np.nan), y[:1]
+    weights, biases = network([FEATURES, *HIDDEN, CLASSES])
+    epochs = start(X, y, weights, biases, cross_entropy, validation=broken)
+    with pytest.raises(FloatingPointError, match="validation loss is nan after epoch 1;"):
+        list(epochs)
+
+
 @pytest.mark.parametrize("n", [1, 255, 256, 257, 600])
 def test_evaluate_weighs_every_row_the_same(n):
     X, y = data("squared_error", n, FEATURES, 2)
