@@ -1,9 +1,9 @@
 """Judge any study: ``python -m mlcore.judge FOLDER``, or ``retrace FOLDER`` where it is installed.
 
 The folder has published.yaml (what was printed), rules.yaml (how it is judged), runs.csv (runs of
-yours: name, seed, metrics) and perhaps claims.yaml. The verdict is written beside them. Ends with 0
-if all of it holds, with 3 if a number is not reproduced or a claim is refuted, with 1 for an error.
-docs/your_study.md begins with a table in a PDF.
+yours: name, seed, metrics) and perhaps claims.yaml. The verdict is written beside them. Ends with 3
+if a number is not reproduced or a claim is refuted, with 1 for an error, else with 0. How to get
+from a table in a PDF to a verdict: docs/your_study.md.
 """
 
 import argparse

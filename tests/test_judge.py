@@ -113,7 +113,8 @@ def test_rules_and_runs_are_proposed_and_too_few_runs_say_nothing(tmp_path, caps
     assert runs["name"].value_counts().to_dict() == {"svm": 6, "mlp": 6, "seconds": 6, "vgg": 6}
     assert main([str(tmp_path), "--init"]) == 1
     (tmp_path / "published.yaml").write_text(PUBLISHED)
-    assert main([str(tmp_path)]) == 0
+    (tmp_path / "rules.yaml").unlink()
+    assert main([str(tmp_path), "--init"]) == main([str(tmp_path)]) == 0
     assert "2 not testable" in capsys.readouterr().out
 
 
@@ -176,6 +177,8 @@ def claiming(statement):
          "accuracy='93.1%' of svm should be a number"),
         (put("runs.csv", runs_of().drop(columns="seed")), "no column seed"),
         (put("runs.csv", "name;seed\nsvm;1\n"), "separated by semicolons"),
+        (put("runs.csv", "name\tseed\nsvm\t1\n"), "separated by tabs"),
+        (put("rules.yaml", {"numbers": [RULE, RULE | {"match": "f1.*"}]}), "no number fits f1.*"),
         (put("runs.csv", pd.concat([runs_of(), runs_of()])), "svm with seed 1 is there twice"),
         (put("runs.csv", runs_of()[:0]), "runs.csv: it has no run"),
         (put("runs.csv", runs_of().assign(seed=0.5 * runs_of()["seed"])), "a seed, a whole number"),

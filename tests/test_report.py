@@ -403,8 +403,11 @@ def test_a_difference_is_sure_if_its_interval_leaves_out_zero_allowing_for_their
     assert findings.sure([near]) == [near]
     # Of two, t is 2.433 in place of 2.093: the first becomes -0.03 to 1.13
     assert findings.sure([near, far, few, epochs]) == [far]
-    assert findings.moved([near, far]) == "One of two differences is sure"
-    assert findings.moved([few]) == "None of one difference is sure"
+    assert (
+        findings.moved([near, far])
+        == "One of two differences is sure, allowing for how many they are"
+    )
+    assert findings.moved([few]) == "None of one difference is sure, allowing for how many they are"
     points = [{"differences": [far]}, {"differences": [few]}, {"differences": []}]
     assert findings.discrepancies(points) == (
         "Report and code disagree in three points. For one of them runs tell what difference it "

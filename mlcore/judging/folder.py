@@ -38,6 +38,7 @@ def read_study(folder: Path) -> tuple[list[Printed], Evidence, list[Claim]]:
         runs = with_measures(runs, read_table(curves, text=KEY[:1]), KEY)
     claims = folder / "claims.yaml"
     printed, rules = read_published(folder / "published.yaml"), read_rules(folder / "rules.yaml")
+    _check_rules(folder / "rules.yaml", rules, printed)
     _check_joint(folder / "rules.yaml", rules, printed)
     for metric in {rule.metric for rule in rules.numbers if isinstance(rule, Measured)} & {*runs}:
         partly = runs.groupby("name")[metric].transform("count") > 0
@@ -58,6 +59,13 @@ def _names(rules: Rules, printed: Sequence[Printed]) -> set[str]:
     """Give the names of the runs behind numbers, or patterns of them."""
     known = ((one.rule_path, rules.rule_for(one.rule_path)) for one in printed)
     return {rule.runs_of(path) for path, rule in known if isinstance(rule, Measured)}
+
+
+def _check_rules(source: Path, rules: Rules, printed: Sequence[Printed]) -> None:
+    """Raise RetraceError for a rule that no number fits: it may be misspelt."""
+    for rule in rules.numbers:
+        if not any(fnmatchcase(one.rule_path, rule.match) for one in printed):
+            raise RetraceError(f"{source}: no number fits {rule.match}")
 
 
 def _check_joint(source: Path, rules: Rules, printed: Sequence[Printed]) -> None:
@@ -99,8 +107,9 @@ def checked_runs(runs: pd.DataFrame, source: str) -> pd.DataFrame:
     Raises RetraceError for columns that are missing, a run that is there twice, a value that is
     not finite.
     """
-    if ";" in str(runs.columns[0]):
-        raise RetraceError(f"{source}: its columns are separated by semicolons; write commas")
+    for mark, name in (";", "semicolons"), ("\t", "tabs"):
+        if mark in str(runs.columns[0]):
+            raise RetraceError(f"{source}: its columns are separated by {name}; write commas")
     check_key(runs, source)
     runs = runs.assign(name=runs["name"].astype(str))
     if runs.empty:

@@ -151,7 +151,7 @@ def verdict_dots(parts: Mapping[str, Sequence[str]], title: str) -> Figure:
     frameless(axes)
     told = Counter(verdict for verdicts in parts.values() for verdict in verdicts)
     figure.legend(handles=_key(told), loc="outside lower left", ncols=len(told),
-                  handletextpad=0.4, columnspacing=1.2)  # fmt: skip
+                  handletextpad=0.3, columnspacing=1.0, fontsize=8.5)  # fmt: skip
     return figure
 
 

@@ -291,8 +291,8 @@ def sure(differences: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 def moved(differences: Sequence[Mapping[str, Any]]) -> str:
     """Say how many of the compared results surely differ."""
     n = len(sure(differences))
-    told = f"{spelled(n)} of {amount(len(differences), 'difference')} {agreeing(n, 'are')} sure"
-    return capital(told)
+    of_all = f"{spelled(n)} of {amount(len(differences), 'difference')} {agreeing(n, 'are')} sure"
+    return capital(f"{of_all}, allowing for how many they are")
 
 
 def counted_inside(verdict: Verdict) -> str:
