@@ -172,25 +172,21 @@ def test_a_training_is_recorded_and_the_password_is_in_one_file(server):
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("server")
-def test_what_a_server_misses_that_ends_midway_is_recorded_later_once(server, wait_for):
+def test_what_a_server_misses_that_ends_midway_is_recorded_later_once(server, start, wait_for):
     words = [f"network.max_epochs={N_LONG}", "network.batch_size=4", "network.patience=1000000"]
-    training = subprocess.Popen(
-        [sys.executable, "-m", *NETWORK, *words, "seed=14"],
+    training = start(
+        *(sys.executable, "-m", *NETWORK, *words, "seed=14"),
         cwd=server.root, env=server.project.environment(),
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
-    try:
-        # not before the notes have their name, by which the writer sees them
-        wait_for(lambda: list(server.root.glob("mlruns/pending/*/*/events.jsonl")))
-        training.send_signal(signal.SIGSTOP)  # it must not end before the server does
-        (run,) = wait_for(lambda: server.runs(14))
-        assert run.info.status == "RUNNING"
-        assert server.stop() == []
-        training.send_signal(signal.SIGCONT)
-        output, _ = training.communicate(timeout=150)
-    finally:
-        training.kill()
-        training.wait(60)
+    # not before the notes have their name, by which the writer sees them
+    wait_for(lambda: list(server.root.glob("mlruns/pending/*/*/events.jsonl")))
+    training.send_signal(signal.SIGSTOP)  # it must not end before the server does
+    (run,) = wait_for(lambda: server.runs(14))
+    assert run.info.status == "RUNNING"
+    assert server.stop() == []
+    training.send_signal(signal.SIGCONT)
+    output, _ = training.communicate(timeout=150)
     assert training.returncode == 0
     (warning,) = [line for line in output.splitlines() if "warning:" in line]
     assert f"runs are not recorded in {server.login[URI]}: " in warning

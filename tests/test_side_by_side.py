@@ -185,25 +185,11 @@ def test_a_failing_stage_is_named_and_ends_with_an_error(project):
 
 
 @pytest.fixture
-def start(project):
-    """Start the runner; what a failing test leaves of it is ended."""
-    processes = []
-
-    def start(*before):
-        process = subprocess.Popen(
-            [*before, sys.executable, "-m", "stages", "--jobs", "2"],
-            cwd=project.root,
-            env=project.environment(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        processes.append(process)
-        return process
-
-    yield start
-    for process in processes:
-        process.terminate()
-        process.wait(60)
+def runner(project, start):
+    """Starts the runner, by itself or by another command."""
+    where, quiet = {"cwd": project.root, "env": project.environment()}, subprocess.DEVNULL
+    command = sys.executable, "-m", "stages", "--jobs", "2"
+    return lambda *before: start(*before, *command, **where, stdout=quiet, stderr=quiet)
 
 
 @pytest.fixture
@@ -219,11 +205,11 @@ def mark():
     [(signal.SIGTERM, 1, ""), (signal.SIGHUP, 1, ""), (signal.SIGINT, 5, "trap '' INT; ")],
 )
 def test_signals_end_the_stages_too_and_further_ones_do_not_break_that(
-    project, mark, start, wait_for, number, times, deaf
+    project, mark, runner, wait_for, number, times, deaf
 ):
     commands = {name: [f"{deaf}{mark}; {mark}; echo > {name}"] for name in ("one", "two")}
     small_pipeline(project, **commands)
-    process = start()
+    process = runner()
     wait_for(lambda: count(mark) == 2)
     for _ in range(times):
         process.send_signal(number)
@@ -235,11 +221,11 @@ def test_signals_end_the_stages_too_and_further_ones_do_not_break_that(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("unmeasured")
-def test_a_signal_after_a_failure_ends_what_still_runs(project, mark, start, wait_for):
+def test_a_signal_after_a_failure_ends_what_still_runs(project, mark, runner, wait_for):
     failed = project.root / "failed"
     bad = f"sleep 1; touch {shlex.quote(str(failed))}; exit 3"
     small_pipeline(project, bad=[bad], long=[f"{mark}; echo > long"])
-    process = start()
+    process = runner()
     wait_for(lambda: failed.exists() and count(mark) == 1)
     wait_for(lambda: count(f"{sys.executable} -m dvc --wait-for-lock repro -s bad") == 0)
     time.sleep(0.5)  # for the runner to learn of it
@@ -250,9 +236,9 @@ def test_a_signal_after_a_failure_ends_what_still_runs(project, mark, start, wai
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("unmeasured")
-def test_under_nohup_a_hangup_changes_nothing(project, start, wait_for):
+def test_under_nohup_a_hangup_changes_nothing(project, runner, wait_for):
     small_pipeline(project, **{name: [f"sleep 3; echo > {name}"] for name in ("one", "two")})
-    process = start("nohup")
+    process = runner("nohup")
     wait_for(lambda: count("sleep 3") >= 1)
     process.send_signal(signal.SIGHUP)
     assert process.wait(60) == 0
@@ -262,7 +248,7 @@ def test_under_nohup_a_hangup_changes_nothing(project, start, wait_for):
 @pytest.mark.slow
 @pytest.mark.usefixtures("unmeasured")
 def test_an_interrupted_run_leaves_the_committed_lock_and_ends_clean_when_run_again(
-    project, mark, start, wait_for
+    project, mark, runner, wait_for
 ):
     slow = project.root / "slow"
     small_pipeline(
@@ -276,7 +262,7 @@ def test_an_interrupted_run_leaves_the_committed_lock_and_ends_clean_when_run_ag
     committed = (project.root / "dvc.lock").read_text()
     (project.root / "more").write_text("2")
     slow.touch()
-    process = start()
+    process = runner()
     wait_for(lambda: count(mark) == 1)
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130

@@ -667,16 +667,11 @@ def test_experiments_in_a_temporary_copy_share_the_checkouts_store():
 
 
 @pytest.fixture
-def endless(project):
+def endless(project, start):
     """A training that does not end by itself."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "stages.train_network", *ENDLESS],
-        cwd=project.root, env=project.environment(),
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    yield process
-    process.kill()
-    process.wait(60)
+    where, quiet = {"cwd": project.root, "env": project.environment()}, subprocess.DEVNULL
+    command = sys.executable, "-m", "stages.train_network", *ENDLESS
+    return start(*command, **where, stdout=quiet, stderr=quiet)
 
 
 def has_a_run(database):

@@ -131,7 +131,7 @@ def test_what_does_not_come_out_again_is_named(committed, monkeypatch, case):
 
 
 @pytest.mark.slow
-def test_a_signal_ends_what_runs_and_is_no_traceback(committed, wait_for):
+def test_a_signal_ends_what_runs_and_is_no_traceback(committed, start, wait_for):
     mark = f"sleep 97{os.getpid()}"
     pipeline = committed.root / "dvc.yaml"
     content = yaml.safe_load(pipeline.read_text())
@@ -143,20 +143,17 @@ def test_a_signal_ends_what_runs_and_is_no_traceback(committed, wait_for):
         lines = [p.info["cmdline"] for p in psutil.process_iter(["cmdline"])]
         return any(mark in " ".join(line or []) for line in lines)
 
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mlcore.review.verify", STAGE],
+    process = start(
+        *(sys.executable, "-m", "mlcore.review.verify", STAGE),
         cwd=committed.root,
         env=committed.environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
     )
-    try:
-        wait_for(sleeps, 90)
-        process.terminate()  # it alone; a terminal's Ctrl-C reaches all
-        _, said = process.communicate(timeout=60)
-    finally:
-        process.kill()
+    wait_for(sleeps, 90)
+    process.terminate()  # it alone; a terminal's Ctrl-C reaches all
+    _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in said
     assert not sleeps()

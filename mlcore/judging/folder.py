@@ -39,7 +39,6 @@ def read_study(folder: Path) -> tuple[list[Printed], Evidence, list[Claim]]:
     claims = folder / "claims.yaml"
     printed, rules = read_published(folder / "published.yaml"), read_rules(folder / "rules.yaml")
     _check_rules(folder / "rules.yaml", rules, printed)
-    _check_joint(folder / "rules.yaml", rules, printed)
     for metric in {rule.metric for rule in rules.numbers if isinstance(rule, Measured)} & {*runs}:
         partly = runs.groupby("name")[metric].transform("count") > 0
         missing = runs[runs[metric].isna() & partly]
@@ -62,18 +61,14 @@ def _names(rules: Rules, printed: Sequence[Printed]) -> set[str]:
 
 
 def _check_rules(source: Path, rules: Rules, printed: Sequence[Printed]) -> None:
-    """Raise RetraceError for a rule that no number fits: it may be misspelt."""
-    for rule in rules.numbers:
-        if not any(fnmatchcase(one.rule_path, rule.match) for one in printed):
-            raise RetraceError(f"{source}: no number fits {rule.match}")
-
-
-def _check_joint(source: Path, rules: Rules, printed: Sequence[Printed]) -> None:
     """Raise RetraceError for a pattern that no number fits, or a protocol that changes no name."""
+    patterns = [(f"{source}", rule.match) for rule in rules.numbers]
     for entry, joint in rules.joint.items():
-        for pattern in joint.match:
-            if not any(fnmatchcase(one.path, pattern) for one in printed):
-                raise RetraceError(f"{source}: joint.{entry}: no number fits {pattern}")
+        patterns += [(f"{source}: joint.{entry}", pattern) for pattern in joint.match]
+    for where, pattern in patterns:
+        if not any(fnmatchcase(one.path, pattern) for one in printed):
+            raise RetraceError(f"{where}: no number fits {pattern}")
+    for entry, joint in rules.joint.items():
         names = _names(rules, [one for one in printed if joint.takes(one.path)])
         for protocol, replaced in joint.protocols.items():
             for part in replaced:

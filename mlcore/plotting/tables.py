@@ -72,8 +72,8 @@ def search_heatmaps(candidates: pd.DataFrame, title: str, chosen: tuple[str, flo
     """Draw cross-validated accuracy over learning rate and batch size, one panel per solver.
 
     `candidates` has the columns "solver", "learning_rate", "batch_size", "mean_accuracy" and
-    "rank"; a solver whose candidates are all the same has one cell. The first three of the study's
-    choice are `chosen`.
+    "rank"; a solver whose candidates are all the same has one cell. `chosen` is the study's choice:
+    solver, learning rate and batch size.
     """
     solvers = list(dict.fromkeys(candidates.sort_values("rank")["solver"]))
     one = candidates.groupby("solver")["mean_accuracy"].nunique() == 1

@@ -213,7 +213,7 @@ def values_are_near(folder: Path, paths: Collection[str]) -> bool:
     ]
     if rows:
         print(tabulate(rows, ["file", "value", "committed", "here", "tolerance", ""]))
-    return not any(row[-1] for row in rows)
+    return not any(too_far for *_, too_far in rows)
 
 
 def main(arguments: list[str], root: Path) -> int:
