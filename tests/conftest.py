@@ -231,7 +231,18 @@ def wait_for():
 
 
 @pytest.fixture
-def start():
+def unmeasured(monkeypatch):
+    """Start processes without coverage, which makes each half as slow again.
+
+    For those that run other code than the checkout's, have nowhere to write, or are killed, and
+    for those that only do what other tests do under coverage. Within a lock of coverage.py's own,
+    which it takes at every call, Ctrl-C would leave a process that never ends (7.17).
+    """
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+
+
+@pytest.fixture
+def start(unmeasured):
     """Start commands; ends them, and all that they started, with the test."""
     started = []
 
@@ -302,16 +313,6 @@ def pytest_terminal_summary(terminalreporter, config):
     """Say how to run the tests in this order again; -q leaves it out."""
     if seed := config.getoption("randomly_seed", None):
         terminalreporter.write_line(f"in the order of --randomly-seed={seed}")
-
-
-@pytest.fixture
-def unmeasured(monkeypatch):
-    """Start processes without coverage, which makes each half as slow again.
-
-    For those that run other code than the checkout's, have nowhere to write, or are killed, and
-    for those that only do what other tests do under coverage.
-    """
-    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
 
 
 @pytest.fixture

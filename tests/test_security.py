@@ -129,7 +129,6 @@ def listening(*pids):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("unmeasured")
 def test_make_ui_serves_this_machine_and_no_other_page(project, start, wait_for):
     (project.root / ".venv").symlink_to(Path(sys.executable).parents[1])
     port = free_port()
@@ -173,7 +172,6 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("unmeasured")
 def test_workers_that_a_command_starts_take_no_connection_of_others(tmp_path, start):
     script = tmp_path / "script.py"
     script.write_text(LOCAL_CLUSTER)
@@ -208,7 +206,6 @@ def test_workers_that_a_command_starts_take_no_connection_of_others(tmp_path, st
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("unmeasured")
 def test_the_cluster_of_the_documentation_listens_to_this_machine(tmp_path, start, wait_for):
     text, port = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8"), str(free_port())
     commands = re.findall(r"^python (-m dask .*) &$", text, re.MULTILINE)

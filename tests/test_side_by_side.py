@@ -199,7 +199,6 @@ def mark():
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize(
     ("number", "times", "deaf"),
     [(signal.SIGTERM, 1, ""), (signal.SIGHUP, 1, ""), (signal.SIGINT, 5, "trap '' INT; ")],
@@ -220,7 +219,6 @@ def test_signals_end_the_stages_too_and_further_ones_do_not_break_that(
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("unmeasured")
 def test_a_signal_after_a_failure_ends_what_still_runs(project, mark, runner, wait_for):
     failed = project.root / "failed"
     bad = f"sleep 1; touch {shlex.quote(str(failed))}; exit 3"
@@ -235,7 +233,6 @@ def test_a_signal_after_a_failure_ends_what_still_runs(project, mark, runner, wa
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("unmeasured")
 def test_under_nohup_a_hangup_changes_nothing(project, runner, wait_for):
     small_pipeline(project, **{name: [f"sleep 3; echo > {name}"] for name in ("one", "two")})
     process = runner("nohup")
@@ -246,7 +243,6 @@ def test_under_nohup_a_hangup_changes_nothing(project, runner, wait_for):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("unmeasured")
 def test_an_interrupted_run_leaves_the_committed_lock_and_ends_clean_when_run_again(
     project, mark, runner, wait_for
 ):

@@ -346,7 +346,6 @@ runpy.run_module("mlcore.sweeps", run_name="__main__")
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("unmeasured")  # coverage hangs if interrupted at the wrong moment
 @pytest.mark.parametrize(("number", "jobs"), [(signal.SIGINT, "1"), (signal.SIGTERM, "2")])
 def test_an_interrupted_sweep_keeps_what_is_done_and_goes_on(
     project, number, jobs, tmp_path, start, wait_for
