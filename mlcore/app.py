@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 Stage = Callable[[Config, Workspace], Training | None]
 
 # Said after Ctrl-C
-INTERRUPTED = "interrupted: what is finished is kept, of what was not nothing is written"
+INTERRUPTED = "interrupted: what is finished is kept, what is not leaves no results"
 
 
 @dataclass(frozen=True)

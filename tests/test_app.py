@@ -89,6 +89,11 @@ WRONG = {
         ["stages.classify_features", "features=bottleneck"], None,
         "command line: features=bottleneck has no effect on classify_features, which reads "
         "autoencoder, feature_classifier; "),
+    "no effect of an experiment": (
+        [TRAIN, "experiment=unscaled"], None,
+        "command line: experiment=unscaled has no effect on train_network, which reads network; "),
+    "no equals sign": ([TRAIN, "network.seed", "7"], None,
+                       "command line: network.seed: a parameter is set by key=value"),
     "no parameters": (["stages.worked_examples", "network.seed=1"], None,
                       "command line: network.seed=1 has no effect on worked_examples, which has "
                       "no parameters; "),

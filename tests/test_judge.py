@@ -174,7 +174,7 @@ def claiming(statement):
         (claiming("accuracy(mpl) > 0.9"),
          "accuracy(mpl): there is no run mpl; did you mean mlp?"),
         (put("runs.csv", runs_of().assign(accuracy="93.1%")),
-         "accuracy='93.1%' of svm should be a number"),
+         "accuracy='93.1%' of svm with seed 1 should be a number"),
         (put("runs.csv", runs_of().drop(columns="seed")), "no column seed"),
         (put("runs.csv", "name;seed\nsvm;1\n"), "separated by semicolons"),
         (put("runs.csv", "name\tseed\nsvm\t1\n"), "separated by tabs"),

@@ -45,6 +45,7 @@ def without(kind, key):
         (in_rule("trained", spread="wide"), "spread='wide': "),
         (in_rule("given", decimals=2), "numbers.0.decimals is unknown"),
         (in_rule("choice", spread="own"), "spread is unknown"),
+        (in_rule("choice", tolerence=1), "tolerence is unknown; did you mean tolerance?"),
         (lambda rules: rules["joint"].update(new={"match": [], "paired": False}),
          "joint.new.match=[]: "),
         (lambda rules: rules["joint"].update(new={"match": ["a"]}), "joint.new.paired is missing"),

@@ -78,7 +78,8 @@ def check_jobs(
         configs.append(validate(composed, "command line" if args.overrides else f"{conf.name}/"))
     if len({config.tracking for config in configs}) > 1:
         raise RetraceError("command line: tracking should be the same for all jobs of a sweep")
-    _refuse_without_effect(_parse(args.overrides, conf), stage, sections)
+    for override in _parse(args.overrides, conf):
+        _refuse_without_effect(override, stage, sections, conf)
     return configs[0]
 
 
@@ -100,17 +101,18 @@ def _check_folder(composed: DictConfig, stage: str, number: int, sweep: bool) ->
 
 
 def _refuse_without_effect(
-    overrides: Sequence[Override], stage: str, sections: Collection[str]
+    override: Override, stage: str, sections: Collection[str], conf: Path
 ) -> None:
-    """Raise RetraceError if an override is of a section that the stage does not read."""
-    for override in overrides:
-        section = override.key_or_group.partition(".")[0]
-        if section in set(help.SECTIONS) - set(sections):
-            read = f"reads {', '.join(sections)}" if sections else "has no parameters"
-            raise RetraceError(
-                f"command line: {masked(override.input_line or '')} has no effect on {stage}, "
-                f"which {read}; `dvc exp run -S` runs the stages that it has an effect on"
-            )
+    """Raise RetraceError if an override is of sections alone that the stage does not read."""
+    of = {override.key_or_group.partition(".")[0]}
+    if "experiment" in of and isinstance(name := override.value(), str):
+        of = {*OmegaConf.load((conf / "experiment" / name).with_suffix(".yaml"))}
+    if of and of <= set(help.SECTIONS) - set(sections):
+        read = f"reads {', '.join(sections)}" if sections else "has no parameters"
+        raise RetraceError(
+            f"command line: {masked(override.input_line or '')} has no effect on {stage}, "
+            f"which {read}; `dvc exp run -S` runs the stages that it has an effect on"
+        )
 
 
 def run_as_hydra_app(task: Task, stage: str, conf: Path, arguments: Sequence[str]) -> None:
@@ -210,6 +212,9 @@ def expand(arguments: list[str], source: str, conf: Path) -> list[list[str]]:
 
 def _parse(arguments: list[str], conf: Path) -> list[Override]:
     """Parse overrides; a glob in them chooses from the groups of `conf`."""
+    for word in arguments:
+        if "=" not in word and not word.startswith("~"):
+            raise ValueError(f"{word}: a parameter is set by key=value, without spaces")
     with hydra.initialize_config_dir(str(conf), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         return OverridesParser.create(loader).parse_overrides(arguments)

@@ -117,8 +117,8 @@ class Evidence:
         values = runs[metric][here].set_axis(runs["seed"][here]).dropna()
         numeric = pd.to_numeric(values, errors="coerce")
         if numeric.isna().any():
-            word = values[numeric.isna()].iloc[0]
-            raise RetraceError(f"{metric}={word!r} of {name} should be a number")
+            seed, word = next(values[numeric.isna()].items())
+            raise RetraceError(f"{metric}={word!r} of {name} with seed {seed} should be a number")
         return numeric
 
     def knows(self, name: str) -> bool:

@@ -201,7 +201,9 @@ def _wrong(problem: Any) -> str:
         case "missing":
             return f"{key} is missing"
         case "extra_forbidden":
-            return f"{key} is unknown"
+            models = *Section.__subclasses__(), *Measured.__subclasses__()
+            near = get_close_matches(place[-1], {f for m in models for f in m.model_fields}, n=1)
+            return f"{key} is unknown" + (f"; did you mean {near[0]}?" if near else "")
         case "union_tag_not_found":
             return f"{key}.kind is missing"
         case "union_tag_invalid":

@@ -99,7 +99,7 @@ def _did_not(verdict: Verdict) -> list[str]:
     told = [f"Not reproduced: {'; '.join(bad)}." if bad else "No number by itself."]
     if bad and (n := verdict["coverage"]["n_intervals"]):
         few = spelled(max(1, round(verdict["coverage"]["expected_outside"])))
-        told.append(f"By chance alone about {few} of {n} numbers would fail.")
+        told.append(f"{n} numbers have an interval; by chance alone about {few} would lie outside.")
     if off := verdict["numbers"]["trained"]["differs, immaterially"]:
         told.append(f"{spelled(off)} {agreeing(off, 'differ')} by less than would matter.")
     for section, joint in verdict["joint"].items():
@@ -116,8 +116,8 @@ def _did_not(verdict: Verdict) -> list[str]:
         )
         firm = [claim for claim in refuted if not turns(claim)]
         if examples := plainest(firm):
-            told[-1] += f" {capital(spelled(len(firm)))} stay refuted with any bound that we tried,"
-            told[-1] += f" such as {' and '.join(examples)}."
+            told[-1] += f" For {spelled(len(firm))} of them no other bound changes that, such as"
+            told[-1] += f" {' and '.join(examples)}."
     return list(map(capital, told))
 
 
@@ -148,7 +148,7 @@ def turns(claim: Mapping[str, Any]) -> bool:
 def _unknown(verdict: Verdict) -> list[str]:
     numbers = verdict["by_number"].values()
     loose = [n for n in numbers if n["verdict"] == "consistent" and n["resolution"]]
-    told = []
+    unseen = []
     for noun, plural, unit in (("accuracy", "accuracies", " points"), ("loss", "losses", "")):
         of_kind = [n for n in loose if percent(n["path"]) == (noun == "accuracy")]
         if of_kind:
@@ -157,10 +157,13 @@ def _unknown(verdict: Verdict) -> list[str]:
                 shown(n["path"], n["resolution"], sign=True).lstrip("+").removesuffix(" points")
                 for n in (of_kind[0], of_kind[-1])
             ]
-            told.append(
-                f"{spelled(len(of_kind))} {noun if len(of_kind) == 1 else plural} could have been "
-                f"off by {' to '.join(dict.fromkeys(ends))}{unit} without our noticing."
+            unseen.append(
+                f"of {' to '.join(dict.fromkeys(ends))}{unit} in {spelled(len(of_kind))} "
+                f"{noun if len(of_kind) == 1 else plural}"
             )
+    told = []
+    if unseen:
+        told.append(f"Our runs vary too much to show a difference {', or '.join(unseen)}.")
     wait = sum(map(waiting, verdict["by_claim"].values()))
     undecided = verdict["claims"].get("undecided", 0) - wait
     if not_testable := verdict["numbers"]["trained"]["not testable"]:
