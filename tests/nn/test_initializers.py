@@ -15,18 +15,14 @@ DISTRIBUTIONS = {
     "xavier": stats.uniform(-((6 / 650) ** 0.5), 2 * (6 / 650) ** 0.5),
 }
 
-every_random = pytest.mark.parametrize("name", sorted(DISTRIBUTIONS))
+every_random = pytest.mark.parametrize("name", sorted({*DISTRIBUTIONS, *INITIALIZERS} - {"zero"}))
 
 
 def draw(name, seed=0, fan_in=FAN_IN, fan_out=FAN_OUT):
     return INITIALIZERS[name](np.random.default_rng(seed), fan_in, fan_out)
 
 
-def test_every_scheme_of_the_table_has_a_reference():
-    assert INITIALIZERS.keys() == DISTRIBUTIONS.keys() | {"zero"}
-
-
-@pytest.mark.parametrize("name", sorted(INITIALIZERS))
+@pytest.mark.parametrize("name", ["zero", *sorted(DISTRIBUTIONS)])
 @pytest.mark.parametrize("shape", [(3, 5), (5, 3), (1, 1)])
 def test_shape_and_dtype(name, shape):
     W = draw(name, 0, *shape)

@@ -16,7 +16,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.estimator_checks import parametrize_with_checks
-from textbook import X, both_floats, build, y
+from textbook import SKLEARN_NAMES, X, bits, both_floats, build, y
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from mlcore.nn.activations import ACTIVATIONS
@@ -32,14 +32,6 @@ def test_scikit_learns_own_checks_of_an_estimator(estimator, check):
 
 def halves():
     return X[::2], y[::2], X[1::2], y[1::2]
-
-
-def parameters(model):
-    return [*model.weights_, *model.biases_]
-
-
-def bits(model):
-    return [a.tobytes() for a in parameters(model)]
 
 
 def losses(model):
@@ -104,14 +96,8 @@ def test_biases_may_have_a_scheme_of_their_own():
 @pytest.mark.parametrize("scheme", sorted(INITIALIZERS))
 def test_initial_weights_come_from_the_scheme(scheme):
     (W, _) = initial_weights(hidden_layer_sizes=(2000,), weight_init=scheme)
-    std = {
-        "zero": 0.0,
-        "random": 0.01 / 12**0.5,
-        "random_normal": 0.01,
-        "normal": (2 / 2000) ** 0.5,
-        "he": (2 / 4) ** 0.5,
-        "xavier": (2 / 2004) ** 0.5,
-    }
+    std = {"zero": 0.0, "random": 0.01 / 12**0.5, "random_normal": 0.01, "he": (2 / 4) ** 0.5,
+           "normal": (2 / 2000) ** 0.5, "xavier": (2 / 2004) ** 0.5}  # fmt: skip
     assert W.std() == pytest.approx(std[scheme], rel=0.05, abs=1e-10)
 
 
@@ -130,8 +116,7 @@ def test_order_of_the_samples_does_not_depend_on_the_initial_weights():
 def test_shapes_of_the_parameters(sizes):
     model = build(hidden_layer_sizes=sizes, max_epochs=1, batch_size=10**13).fit(X, y)
     widths = [4, *np.atleast_1d(sizes), 3]
-    expected = list(pairwise(widths))
-    assert [W.shape for W in model.weights_] == expected
+    assert [W.shape for W in model.weights_] == list(pairwise(widths))
     assert [b.shape for b in model.biases_] == [(width,) for width in widths[1:]]
 
 
@@ -141,7 +126,7 @@ def test_shapes_of_the_parameters(sizes):
 def test_parameters_have_the_dtype_of_the_data(given, dtype):
     data = np.rint(X).astype(given)
     model = build(learning_rate=np.float64(0.05)).fit(data, y, validation=(X, y))
-    assert {a.dtype for a in parameters(model)} == {np.dtype(dtype)}
+    assert {a.dtype for a in model.weights_ + model.biases_} == {np.dtype(dtype)}
     assert model.predict_proba(X).dtype == dtype
     assert bits(model) == bits(build().fit(data.astype(dtype), y))  # whatever it is validated on
 
@@ -418,10 +403,9 @@ def test_a_failing_fit_leaves_an_estimator_as_it_was(failure):
             method(X)
 
 
-@pytest.mark.parametrize("activation", ["identity", "sigmoid", "tanh", "relu"])
-def test_predictions_are_those_of_scikit_learn_with_the_same_parameters(activation):
+@pytest.mark.parametrize(("activation", "name"), SKLEARN_NAMES.items())
+def test_predictions_are_those_of_scikit_learn_with_the_same_parameters(activation, name):
     model = build(activation=activation, weight_init="xavier", max_epochs=30).fit(X, y)
-    name = {"sigmoid": "logistic"}.get(activation, activation)
     mlp = MLPClassifier((8, 6), activation=name, solver="sgd", batch_size=50)
     mlp.partial_fit(X, y, classes=[0, 1, 2])
     mlp.coefs_, mlp.intercepts_ = model.weights_, model.biases_
@@ -454,10 +438,9 @@ def test_log_probabilities_of_rows_with_scores_far_apart(dtype):
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS.keys() - {"softmax"}))
 def test_classifier_learns_digits(activation, dtype):
     X, y = load_digits(return_X_y=True)
-    X = (X / 16).astype(dtype)
-    X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0, stratify=y)
+    X, X_test, y, y_test = train_test_split(X.astype(dtype) / 16, y, random_state=0, stratify=y)
     options = {"hidden_layer_sizes": (64,), "weight_init": "he", "learning_rate": 0.1}
-    model = build(activation=activation, max_epochs=20, **options).fit(X_train, y_train)
+    model = build(activation=activation, max_epochs=20, **options).fit(X, y)
     assert model.score(X_test, y_test) > 0.93
 
 
@@ -468,9 +451,8 @@ def test_a_feature_that_is_zero_in_training_still_counts_in_scoring(dtype):
     model = build(activation="relu").fit(padded, y)
     padded[:, [1, 4]] = np.random.default_rng(0).normal(size=(len(X), 2))
     scores = forward(padded, model.weights_, model.biases_, ACTIVATIONS["relu"])[-1]
-    expected = softmax(scores, axis=1)
     found = model.predict_proba(padded)
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found, softmax(scores, axis=1), rtol=1e-4, atol=1e-6)
     padded[:, [1, 4]] = 0
     assert np.abs(found - model.predict_proba(padded)).max() > 0.01
 

@@ -8,7 +8,7 @@ import pytest
 from sklearn.metrics import log_loss, mean_squared_error
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.utils import gen_batches
-from textbook import data, images, network, scattered
+from textbook import SKLEARN_NAMES, data, images, network, scattered
 
 from mlcore.nn.activations import ACTIVATIONS
 from mlcore.nn.columns import Columns
@@ -17,7 +17,6 @@ from mlcore.nn.training import evaluate, train
 
 N, FEATURES, CLASSES, HIDDEN = 23, 4, 3, (5, 6)
 RATE = 0.1
-SKLEARN_NAMES = {"identity": "identity", "sigmoid": "logistic", "tanh": "tanh", "relu": "relu"}
 
 
 class InOrder:
@@ -88,8 +87,7 @@ def assert_same_trajectory(X, y, X_val, y_val, widths, activation, batch_size, t
         assert stats.val_loss == pytest.approx(val_loss, rel=tolerance)
         assert stats.val_accuracy == pytest.approx(mlp.score(X_val, y_val), rel=1e-12)
     assert epoch == 3
-    np.testing.assert_array_equal(X, kept[0])
-    np.testing.assert_array_equal(y, kept[1])
+    np.testing.assert_equal((X, y), kept)
 
 
 @pytest.mark.parametrize("activation", SKLEARN_NAMES)
@@ -171,8 +169,7 @@ def test_parameters_that_cannot_be_updated_in_place_are_refused(position, change
     before = [a.copy() for a in given]
     with pytest.raises(ValueError, match="weights and biases should be C-contiguous float64"):
         next(start(X, y, given[:3], given[3:], cross_entropy))
-    for array, kept in zip(given, before, strict=True):
-        np.testing.assert_array_equal(array, kept)
+    np.testing.assert_equal(given, before)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from sklearn.datasets import load_iris
 from sklearn.preprocessing import scale
 
 from mlcore.nn import NeuralNetwork
+from mlcore.nn.activations import ACTIVATIONS
 from mlcore.nn.losses import cross_entropy, squared_error
 
 
@@ -31,9 +32,10 @@ REFERENCES = {
     "softmax": Reference(lambda z: scipy.special.softmax(z, axis=1)),
 }
 TEXTBOOK = {name: reference.function for name, reference in REFERENCES.items()}
+SKLEARN_NAMES = {"identity": "identity", "sigmoid": "logistic", "tanh": "tanh", "relu": "relu"}
 
 both_floats = pytest.mark.parametrize("dtype", [np.float32, np.float64])
-every_activation = pytest.mark.parametrize("name", sorted(TEXTBOOK))
+every_activation = pytest.mark.parametrize("name", sorted(TEXTBOOK.keys() | ACTIVATIONS))
 
 LOSSES = {"cross_entropy": cross_entropy, "squared_error": squared_error}
 
@@ -61,6 +63,11 @@ def build(**changes):
         "random_state": 0,
     }
     return NeuralNetwork(**options | changes)
+
+
+def bits(model):
+    """Give the parameters of an estimator, bit by bit."""
+    return [a.tobytes() for a in (*model.weights_, *model.biases_)]
 
 
 def central_differences(function, array, step=1e-5):
