@@ -1,5 +1,6 @@
 """scikit-learn's MLPs, observed: the same fits, and numbers worked out anew."""
 
+import re
 import warnings
 from itertools import pairwise, product
 
@@ -9,12 +10,7 @@ from joblib import Parallel, delayed
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import accuracy_score, log_loss, mean_squared_error
-from sklearn.model_selection import (
-    GridSearchCV,
-    ParameterGrid,
-    StratifiedKFold,
-    cross_val_score,
-)
+from sklearn.model_selection import GridSearchCV, ParameterGrid, StratifiedKFold, cross_val_score
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.neural_network._multilayer_perceptron import BaseMultilayerPerceptron
 
@@ -101,11 +97,6 @@ def after_each_epoch(model, method, X, y):
     else:
         model.set_params(max_iter=1, warm_start=True)
         yield from (quietly(model, X, y) for _ in range(4))
-
-
-def test_an_unknown_method_is_named(digits):
-    with pytest.raises(ValueError, match="method='refit': should be one of fit, partial_fit, warm"):
-        ObservedMLPClassifier(**params()).fit(*digits["train"], method="refit")
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -222,7 +213,7 @@ def key(candidate):
     return tuple(candidate[name] for name in sorted(GRID))
 
 
-def test_search_scores_as_scikit_learn(searched):
+def test_search_scores_and_refits_the_best_as_scikit_learn(searched):
     ours, theirs, _ = searched
     results = theirs.cv_results_
     expected = {
@@ -241,35 +232,28 @@ def test_search_scores_as_scikit_learn(searched):
     for row in ours.candidates_:
         figures = {name: value for name, value in row.items() if name not in GRID}
         assert figures == expected[key(row)]
+    assert_same_fit(ours.best_, theirs.best_estimator_)
 
 
 def test_of_equally_good_candidates_the_best_is_scikit_learns(digits):
     X, y = digits["train"]
-    grid = {  # steps so small that all score as the initial weights do
-        "solver": ["sgd", "adam"],
-        "learning_rate": [1e-9, 1e-10],
-        "batch_size": [50, 25],
-    }
+    # Steps so small that all score as the initial weights do
+    grid = {"solver": ["sgd", "adam"], "learning_rate": [1e-9, 1e-10], "batch_size": [50, 25]}
     ours = GridSearch(ObservedMLPClassifier(**SMALL), grid, cv=3).fit(X, y)
-    theirs = GridSearchCV(MLPClassifier(**SMALL), sklearn_arguments(grid), cv=3)
-    quietly(theirs, X, y)
+    theirs = quietly(GridSearchCV(MLPClassifier(**SMALL), sklearn_arguments(grid), cv=3), X, y)
     assert {row["rank"] for row in ours.candidates_} == {1}
     listed = [sklearn_arguments({name: row[name] for name in grid}) for row in ours.candidates_]
     assert listed == theirs.cv_results_["params"]
     assert listed[0] == theirs.best_params_
 
 
-def test_search_tells_of_every_fit_and_of_the_refit(searched):
+def test_search_tells_of_every_fit_and_when_it_was_and_of_the_refit(searched):
     ours, _, rows = searched
     n = n_fits(GRID, cv=3)
     assert n == (8 + 1) * 3  # the four candidates with lbfgs are one
     assert [row["fit"] for row in rows[:n]] == list(range(1, n + 1))
     assert rows[n:] == ours.history_
     assert len(ours.history_) == 6
-
-
-def test_search_knows_when_each_candidate_was_fitted(searched):
-    ours, _, _ = searched
     assert len(ours.times_) == len(ours.candidates_)
     assert all(started < ended for started, ended in ours.times_)
     # One after another, on one core: no candidate has the time of the whole search
@@ -278,19 +262,11 @@ def test_search_knows_when_each_candidate_was_fitted(searched):
     assert all(ended <= started for (_, ended), (started, _) in pairwise(spans))
 
 
-def test_search_refits_the_best_on_all_data(searched, digits):
-    ours, _, _ = searched
-    X, y = digits["train"]
-    best = {name: ours.candidates_[0][name] for name in GRID}
-    assert_same_fit(ours.best_, quietly(MLPClassifier(**SMALL, **sklearn_arguments(best)), X, y))
-
-
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_lbfgs_as_the_best_candidate_has_one_row(digits):
     X, y = digits["train"]
     grid = {"solver": ["lbfgs"], "learning_rate": [0.1, 0.2], "batch_size": [50]}
-    rows = []
-    search = GridSearch(ObservedMLPClassifier(**SMALL), grid, cv=3)
+    rows, search = [], GridSearch(ObservedMLPClassifier(**SMALL), grid, cv=3)
     search.fit(X, y, on_epoch=rows.append)
     assert rows == [{"fit": n} for n in (1, 2, 3)]
     first, second = search.candidates_
@@ -322,25 +298,21 @@ def test_searches_side_by_side_find_what_one_alone_finds(monkeypatch, searched, 
     assert both == [searched[0].candidates_] * 2
 
 
-def test_a_diverging_candidate_ends_the_search(digits):
-    grid = {"solver": ["sgd"], "learning_rate": [1e30], "batch_size": [50]}
-    model = ObservedMLPClassifier(hidden_layer_sizes=(4,), activation="identity", max_iter=3)
-    named = r"diverged: .* \(in the search, at batch_size 50, learning_rate 1e\+30, solver sgd\)$"
-    with pytest.raises(FloatingPointError, match=named), np.errstate(all="ignore"):
-        GridSearch(model, grid, cv=2).fit(*digits["train"])
+class Diverging(ObservedMLPClassifier):
+    def fit(self, *_, **__):  # the folds are fitted by MLPClassifier
+        raise FloatingPointError("diverged: on all of the data")
 
 
-def test_a_refit_that_diverges_names_its_candidate(digits):
-
-    class Diverging(ObservedMLPClassifier):  # the folds are fitted by MLPClassifier
-        def fit(self, *_, **__):
-            raise FloatingPointError("diverged on all of the data")
-
-    grid = {"solver": ["sgd"], "learning_rate": [0.1], "batch_size": [50]}
-    model = Diverging(hidden_layer_sizes=(4,), max_iter=3)
-    named = r"all of the data \(in the refit, at batch_size 50, learning_rate 0.1, solver sgd\)$"
-    with pytest.raises(FloatingPointError, match=named):
-        GridSearch(model, grid, cv=2).fit(*digits["train"])
+@pytest.mark.parametrize(
+    ("model", "rate", "part"),
+    [(ObservedMLPClassifier, 1e30, "search"), (Diverging, 0.1, "refit")],
+)
+def test_a_diverging_candidate_ends_the_search_and_is_named(digits, model, rate, part):
+    grid = {"solver": ["sgd"], "learning_rate": [rate], "batch_size": [50]}
+    search = GridSearch(model((4,), activation="identity", max_iter=3), grid, cv=2)
+    at = re.escape(f" (in the {part}, at batch_size 50, learning_rate {rate}, solver sgd)")
+    with pytest.raises(FloatingPointError, match=f"diverged: .*{at}$"), np.errstate(all="ignore"):
+        search.fit(*digits["train"])
 
 
 def test_every_parameter_reaches_scikit_learn():
@@ -360,7 +332,9 @@ def test_diverging_weights_are_an_error_of_their_own(images):
         model.fit(*images["train"], validation=images["val"])
 
 
-def test_other_errors_stay_what_they_are(digits):
-    X, y = digits["train"]
+def test_an_unknown_method_is_named_and_other_errors_stay_what_they_are(digits):
+    (X, y), model = digits["train"], ObservedMLPClassifier(**params())
+    with pytest.raises(ValueError, match="method='refit': should be one of fit, partial_fit, warm"):
+        model.fit(X, y, method="refit")
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
-        ObservedMLPClassifier(**params()).fit(X, y[1:])
+        model.fit(X, y[1:])
