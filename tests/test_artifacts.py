@@ -16,18 +16,7 @@ from mlcore.training.weights import load_mlp, save_mlp
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 FLOATS = [0.1 + 0.2, 1 / 3, -1e-300, 5e-324, 1.7976931348623157e308, 123456789.12345679, 0.0]
-
-
-def dataset():
-    X = np.random.default_rng(0).normal(size=(40, 3))
-    return X, np.arange(40) % 3
-
-
-@pytest.fixture
-def arrays_file(tmp_path):
-    path = tmp_path / "arrays.npz"
-    np.savez(path, x=np.arange(6.0).reshape(2, 3), name=np.array("relu"))
-    return path
+X, Y = np.random.default_rng(0).normal(size=(40, 3)), np.arange(40) % 3
 
 
 def names_in(folder):
@@ -101,12 +90,6 @@ def test_atomic_path_leaves_what_was_there_after_an_exception(tmp_path, error):
     assert names_in(tmp_path) == ["a.txt"]
 
 
-def test_atomic_path_makes_the_folders_and_a_file_that_others_may_read(tmp_path):
-    path = tmp_path / "deep" / "er" / "a.json"
-    files.write_json(path, 1)
-    assert path.stat().st_mode & 0o777 == 0o644
-
-
 @pytest.fixture
 def folder(tmp_path):
     (tmp_path / "folder").mkdir()
@@ -114,17 +97,14 @@ def folder(tmp_path):
     return tmp_path / "folder"
 
 
-def test_a_new_folder_takes_the_place_of_one_that_is_there(folder):
+def test_a_new_folder_takes_the_place_of_one_or_is_made_with_those_above_it(folder):
     with files.atomic_folder(folder) as new:
         (new / "after").touch()
         assert names_in(folder) == ["before"]
     assert names_in(folder.parent) == ["folder", "folder/after"]
-
-
-def test_a_folder_is_made_with_those_above_it(tmp_path):
-    with files.atomic_folder(tmp_path / "a" / "b") as new:
+    with files.atomic_folder(folder / "a" / "b") as new:
         (new / "c").touch()
-    assert names_in(tmp_path) == ["a", "a/b", "a/b/c"]
+    assert names_in(folder) == ["a", "a/b", "a/b/c", "after"]
 
 
 def write_folder(folder, name):
@@ -149,8 +129,7 @@ def test_a_folder_stays_as_it_was_where_a_new_one_fails(folder, broken, monkeypa
 
 
 def write_mlp(path):
-    X, y = dataset()
-    save_mlp(path, MLPClassifier((4,), max_iter=2, random_state=0).fit(X, y))
+    save_mlp(path, MLPClassifier((4,), max_iter=2, random_state=0).fit(X, Y))
 
 
 WRITTEN = {
@@ -166,14 +145,15 @@ WRITTEN = {
 
 
 @pytest.mark.parametrize("name", WRITTEN)
-def test_same_values_give_the_same_bytes(monkeypatch, tmp_path, name):
-    write, content = WRITTEN[name]
+def test_same_values_give_the_same_bytes_in_folders_that_are_made(monkeypatch, tmp_path, name):
+    (write, content), later = WRITTEN[name], tmp_path / "some" / "later" / name
     write(tmp_path / name)
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + 1e6)
-    write(tmp_path / "later" / name)
-    assert (tmp_path / name).read_bytes() == (tmp_path / "later" / name).read_bytes()
-    assert content in (None, (tmp_path / name).read_bytes())
+    write(later)
+    assert (tmp_path / name).read_bytes() == later.read_bytes()
+    assert content in (None, later.read_bytes())
+    assert later.stat().st_mode & 0o777 == 0o644  # others may read it
 
 
 def test_arrays_come_back_as_they_were(tmp_path):
@@ -203,9 +183,8 @@ def test_arrays_of_objects_are_not_written(tmp_path):
 @pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
 @pytest.mark.parametrize("sizes", [(5, 4), tuple(range(2, 14))], ids=str)
 def test_mlp_comes_back_as_it_was(tmp_path, model_class, activation, sizes):
-    X, y = dataset()
     shape = {"hidden_layer_sizes": sizes, "activation": activation}
-    model = model_class(**shape, max_iter=2, random_state=0).fit(X.astype(np.float32), y)
+    model = model_class(**shape, max_iter=2, random_state=0).fit(X.astype(np.float32), Y)
     save_mlp(tmp_path / "mlp.npz", model)
     back = load_mlp(tmp_path / "mlp.npz")
     assert back.activation == activation
@@ -247,19 +226,16 @@ def test_table_gives_floats_back_exactly(tmp_path):
     assert table["i"].tolist() == list(range(len(FLOATS)))
 
 
-def test_arrays_truncated_anywhere_or_with_a_flipped_value(arrays_file):
-    content = arrays_file.read_bytes()
+def test_damaged_arrays_are_refused_but_for_a_bit_in_the_directory_that_may_not_matter(tmp_path):
+    path = tmp_path / "arrays.npz"
+    np.savez(path, x=np.arange(6.0).reshape(2, 3), name=np.array("relu"))
+    content = path.read_bytes()
     value = content.index(np.float64(5).tobytes())
     flipped = content[:value] + b"\1" + content[value + 1 :]
     for damaged in (*(content[:length] for length in range(len(content))), flipped):
-        arrays_file.write_bytes(damaged)
-        refuse(files.load_arrays, arrays_file, "is not a valid array file")
-
-
-def test_arrays_with_a_flipped_bit_in_the_directory_load_or_are_refused(arrays_file):
-    content = arrays_file.read_bytes()
+        path.write_bytes(damaged)
+        refuse(files.load_arrays, path, "is not a valid array file")
     for i, bit in product(range(content.index(b"PK\x01\x02"), len(content)), (0, 6)):
-        flipped = bytes([content[i] ^ (1 << bit)])
-        arrays_file.write_bytes(content[:i] + flipped + content[i + 1 :])
+        path.write_bytes(content[:i] + bytes([content[i] ^ (1 << bit)]) + content[i + 1 :])
         with suppress(RetraceError):
-            files.load_arrays(arrays_file)
+            files.load_arrays(path)
