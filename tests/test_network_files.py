@@ -122,14 +122,12 @@ def test_arrays_of_other_types_are_refused(path, code):
     refuse(path, array, f"it holds an array of '{code}'")
 
 
-def content(key=None, value=None):
-    """A file's content, with another value for a key."""
+def content(**changes):
+    """A file's content, with other parameters or other fitted values."""
     network = fitted()
-    values = {name: getattr(network, name) for name in FITTED}
-    whole = {"params": network.get_params(), "fitted": values}
-    if key:
-        whole["params" if key in whole["params"] else "fitted"][key] = value
-    return pickle.dumps(whole, protocol=5)
+    params, values = network.get_params(), {name: getattr(network, name) for name in FITTED}
+    (params if changes.keys() <= params.keys() else values).update(changes)
+    return pickle.dumps({"params": params, "fitted": values}, protocol=5)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +150,7 @@ def content(key=None, value=None):
     ],
 )
 def test_values_that_are_no_network_are_refused(path, key, value):
-    refuse(path, content(key, value), "")
+    refuse(path, content(**{key: value}), "")
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,7 @@ from mlcore.config import Config
 from mlcore.process import git
 
 ROOT = Path(__file__).parents[1]
-PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
-STAGES = PIPELINE["stages"]
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 STALE = "run `make repro` and commit dvc.lock and metrics/ with the change"
 
@@ -35,13 +34,11 @@ def imports():
 
 
 def reached(graph, module):
-    """Every mlcore module with influence that a stage imports, directly or not."""
-    found, queue = set(), [module]
+    """A stage's module and every mlcore module with influence that it imports, directly or not."""
+    found, queue = {module}, [module]
     while queue:
-        for name in graph.find_modules_directly_imported_by(queue.pop()):
-            if not name.startswith("mlcore.") or name.startswith(WITHOUT_INFLUENCE):
-                continue
-            if name not in found:
+        for name in graph.find_modules_directly_imported_by(queue.pop()) - found:
+            if name.startswith("mlcore.") and not name.startswith(WITHOUT_INFLUENCE):
                 found.add(name)
                 queue.append(name)
     return found
@@ -63,12 +60,11 @@ NUMERIC = {"numpy", "pandas", "scipy", "skimage", "sklearn"}
 def test_code_dependencies_are_the_imports(imports, stage):
     """With the versions of what it computes with, where it does."""
     (module,) = re.findall(r"-m (stages\.\w+)", STAGES[stage]["cmd"])
+    modules = reached(imports, module)
     # A package's __init__ runs before its modules: that of stages pins the threads
-    needed = {dependency_of(name) for name in reached(imports, module) | reached(imports, "stages")}
-    needed |= {module.replace(".", "/") + ".py", "stages/__init__.py"}
+    needed = {dependency_of(name) for name in modules | reached(imports, "stages")}
     named = {dep for dep in STAGES[stage]["deps"] if dep.startswith(("mlcore/", "stages/"))}
     assert needed == named
-    modules = {module, *reached(imports, module)}
     used = {p for m in modules for p in imports.find_modules_directly_imported_by(m)} & NUMERIC
     assert ("requirements.numeric.txt" in STAGES[stage]["deps"]) == bool(used)
 

@@ -54,14 +54,11 @@ def path(tmp_path):
     return tmp_path / "in" / "file.npz"
 
 
-class Touch:
-    """Makes a file when it is unpickled."""
-
-    def __init__(self, path):
-        self.path = path
+class Touch(str):
+    """The path of a file, which is made when this is unpickled."""
 
     def __reduce__(self):
-        return os.system, (f"touch {self.path}",)
+        return os.system, (f"touch {self}",)
 
 
 @pytest.mark.parametrize("reader", [load_arrays, load_mlp])
@@ -71,8 +68,7 @@ def test_arrays_with_objects_in_them_run_nothing(path, reader, kind):
     array = np.array([Touch(sentinel)], dtype=object)
     if kind == "a field of objects":
         array = np.array([(1, array[0])], dtype=[("n", "i4"), ("o", "O")])
-    arrays = {"weights_0": np.eye(2), "biases_0": np.zeros(2), "activation": array}
-    np.savez(path, **arrays)
+    np.savez(path, weights_0=np.eye(2), biases_0=np.zeros(2), activation=array)
     with pytest.raises(RetraceError, match="is not a valid array file"):
         reader(path)
     assert not sentinel.exists()
@@ -312,11 +308,8 @@ def spoiled(value, key=""):
     return value + HOSTILE if isinstance(value, str) and not known else value
 
 
-RESULTS = ("verdict", "sensitivity", "figures", "environment")
-
-
 def write_page(folder, change=lambda value: value):
-    for name in RESULTS:
+    for name in ("verdict", "sensitivity", "figures", "environment"):
         results = change(read_json(ROOT / "metrics" / f"{name}.json"))
         write_json(folder / "metrics" / f"{name}.json", results)
     report.run(compose(ROOT / "conf"), Workspace(ROOT, folder))

@@ -40,13 +40,6 @@ for _name in (name + ending for name in ACTIVATIONS for ending in ("", "_derivat
     getattr(NeuralNetwork, _name).__name__ = _name
 
 
-@pytest.fixture
-def notebook(monkeypatch):
-    """Make the class one of the main module, as in a notebook."""
-    monkeypatch.setattr(NeuralNetwork, "__module__", "__main__")
-    monkeypatch.setattr(sys.modules["__main__"], "NeuralNetwork", NeuralNetwork, raising=False)
-
-
 def dumped(*network):
     """The pickle of a network by an older NumPy, which has another name for one module."""
     content = pickle.dumps(NeuralNetwork(*network), protocol=4)
@@ -137,7 +130,10 @@ class Checkout:
 
 
 @pytest.fixture
-def checkout(tmp_path, notebook):
+def checkout(tmp_path, monkeypatch):
+    # The class is one of the main module, as in a notebook
+    monkeypatch.setattr(NeuralNetwork, "__module__", "__main__")
+    monkeypatch.setattr(sys.modules["__main__"], "NeuralNetwork", NeuralNetwork, raising=False)
     return Checkout(tmp_path)
 
 
@@ -158,9 +154,8 @@ def test_networks_score_as_by_hand(checkout, capsys):
             apart += exact - offset > 0.1
     assert apart  # some of these networks are sure, and wrong: the two losses are not the same
     assert (found["accuracies"], found["losses"]) == tuple({"agree": n, "of": n} for n in (8, 16))
-    assert capsys.readouterr().out.startswith(
-        "8 of 8 accuracies agree to the printed digits\n16 of "
-    )
+    told = capsys.readouterr().out
+    assert told.startswith("8 of 8 accuracies agree to the printed digits\n16 of ")
 
 
 def test_a_last_digit_that_differs_does_not_agree(checkout):

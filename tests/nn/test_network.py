@@ -166,9 +166,8 @@ def test_labels_of_any_type():
     assert numbered.classes_.tolist() == [-5, 5, 15]
     assert bits(numbered) == bits(expected)
     assert numbered.history_ == expected.history_
-    np.testing.assert_array_equal(
-        expected.classes_[(numbered.predict(X_val) + 5) // 10], expected.predict(X_val)
-    )
+    found = expected.classes_[(numbered.predict(X_val) + 5) // 10]
+    np.testing.assert_array_equal(found, expected.predict(X_val))
 
 
 def test_validation_may_miss_classes():

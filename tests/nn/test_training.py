@@ -137,8 +137,7 @@ def test_trajectory_of_a_regressor(activation):
 
 
 def misaligned(a):
-    raw = np.zeros(a.nbytes + 1, np.uint8)
-    copy = raw[1:].view(a.dtype).reshape(a.shape)
+    copy = np.zeros(a.nbytes + 1, np.uint8)[1:].view(a.dtype).reshape(a.shape)
     copy[...] = a
     return copy
 
