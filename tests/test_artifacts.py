@@ -209,9 +209,7 @@ WHOLE = {"weights_0": np.ones((2, 3)), "biases_0": np.ones(3), "activation": np.
         (WHOLE | {"x": np.ones(1)}, ""),
     ],
 )
-def test_an_mlp_of_an_unrelated_file_or_that_does_not_fit_together_is_refused(
-    tmp_path, arrays, reason
-):
+def test_an_mlp_that_is_none_or_does_not_fit_together_is_refused(tmp_path, arrays, reason):
     path = tmp_path / "mlp.npz"
     np.savez(path, **arrays)
     refuse(load_mlp, path, f"is not a saved MLP: it{reason}")

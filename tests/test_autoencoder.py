@@ -51,9 +51,7 @@ def layers(X, weights, biases, activation):
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_codes_are_the_output_of_their_layer_and_reconstructions_that_of_the_last(
-    X, network, activation
-):
+def test_codes_and_reconstructions_are_the_outputs_of_their_layers(X, network, activation):
     given = [X, *network[0], *network[1]]
     before = [array.copy() for array in given]
     model = *network, activation

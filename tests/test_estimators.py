@@ -184,12 +184,6 @@ def test_interruption_ends_the_fit(monkeypatch, digits, what):
         model.fit(*digits["train"], validation=digits["val"], on_epoch=on_epoch)
 
 
-def test_fits_that_do_not_converge_are_news_to_scikit_learn_only(digits):
-    ObservedMLPClassifier(**params()).fit(*digits["train"])  # a warning would be an error
-    with pytest.raises(ConvergenceWarning, match="Maximum iterations"):
-        MLPClassifier(**params()).fit(*digits["train"])
-
-
 def test_longest_first_starts_with_small_batches_then_small_steps_then_adam():
     grid = {"solver": ["sgd", "adam"], "learning_rate": [0.1, 0.01], "batch_size": [64, 32]}
     candidates = list(ParameterGrid(grid))

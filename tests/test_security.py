@@ -379,7 +379,5 @@ def test_packages_are_installed_by_their_hashes():
         ["make", "--dry-run", "--always-make", "setup"], cwd=ROOT, capture_output=True, text=True
     ).stdout
     installs = re.findall(r"^\S+ -m pip install .*|^\S+/uv pip .*", plan, re.MULTILINE)
-    assert [re.search(r" --require-hashes (?:-r )?(\S+)$", line)[1] for line in installs] == [
-        "requirements.uv.txt",
-        "requirements.lock",
-    ]
+    files = [re.search(r" --require-hashes (?:-r )?(\S+)$", line)[1] for line in installs]
+    assert files == ["requirements.uv.txt", "requirements.lock"]

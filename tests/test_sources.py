@@ -206,11 +206,11 @@ def test_kaggles_files_that_are_not_given(tmp_path, out, there):
 @pytest.mark.parametrize(
     ("dataset", "source", "inside", "expected"),
     [
-        ("fashion_mnist", "kaggle", "", "kaggle of given"),
-        ("fashion_mnist", "idx", "", "fashion_mnist of given"),
-        ("mnist", "idx", "", "mnist of given"),
+        ("fashion_mnist", "kaggle", "", "kaggle of {}"),
+        ("fashion_mnist", "idx", "", "fashion_mnist of {}"),
+        ("mnist", "idx", "", "mnist of {}"),
         ("mnist", "kaggle", "", "mnist of None"),  # given is Kaggle's alone
-        ("mnist", "kaggle", "mnist", "mnist of given"),
+        ("mnist", "kaggle", "mnist", "mnist of {}"),
     ],
 )
 def test_what_the_stage_takes_from_the_folder_given(
@@ -219,16 +219,12 @@ def test_what_the_stage_takes_from_the_folder_given(
     given = tmp_path / "given"
     (given / inside).mkdir(parents=True)
     monkeypatch.setenv("RETRACE_DATA", str(given))
-
-    def of(folder):
-        return folder and folder.name
-
-    monkeypatch.setattr(sources, "copy_kaggle", lambda out, folder: f"kaggle of {of(folder)}")
-    monkeypatch.setattr(sources, "fetch", lambda name, out, folder: f"{name} of {of(folder)}")
+    monkeypatch.setattr(sources, "copy_kaggle", lambda out, folder: f"kaggle of {folder}")
+    monkeypatch.setattr(sources, "fetch", lambda name, out, folder: f"{name} of {folder}")
     overrides = [f"fetch.dataset={dataset}", f"fashion_mnist.source={source}"]
     with caplog.at_level("INFO"):
         fetch.run(compose(CONF, overrides), Workspace(tmp_path, tmp_path))
-    assert caplog.messages[-1].endswith(f"from {expected}")
+    assert caplog.messages[-1].endswith(f"from {expected.format(given.resolve())}")
 
 
 def raising(error, after=0):

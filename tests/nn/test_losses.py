@@ -18,9 +18,7 @@ def by_scikit_learn(name, scores, y):
 @both_floats
 @pytest.mark.parametrize("shape", [(1, 3), (9, 2), (50, 10)])
 @pytest.mark.parametrize("name", LOSSES)
-def test_the_loss_is_scikit_learns_and_the_scores_become_the_numerical_derivative(
-    shape, dtype, name
-):
+def test_the_loss_is_scikit_learns_and_the_scores_become_its_slopes(shape, dtype, name):
     scores, y = data(name, *shape, shape[1])
     scores *= 3
     expected = central_differences(lambda: reference_loss(name, scores, y), scores)
