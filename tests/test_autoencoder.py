@@ -34,12 +34,14 @@ def samples():
     return np.random.default_rng(0).normal(size=(9, 6))
 
 
-@pytest.fixture
-def network():
+def drawn(*sizes, scale=1.0, dtype=np.float64):
+    """Weights and biases of layers of these sizes."""
     rng = np.random.default_rng(1)
-    sizes = [6, 5, 3, 4, 6]
-    weights = [rng.normal(size=shape) for shape in pairwise(sizes)]
-    return weights, [rng.normal(size=size) for size in sizes[1:]]
+    weights = [(scale * rng.normal(size=shape)).astype(dtype) for shape in pairwise(sizes)]
+    return weights, [rng.normal(size=size).astype(dtype) for size in sizes[1:]]
+
+
+NETWORK = drawn(6, 5, 3, 4, 6)
 
 
 def layers(X, weights, biases, activation):
@@ -51,15 +53,15 @@ def layers(X, weights, biases, activation):
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_codes_and_reconstructions_are_the_outputs_of_their_layers(X, network, activation):
-    given = [X, *network[0], *network[1]]
+def test_codes_and_reconstructions_are_the_outputs_of_their_layers(X, activation):
+    given = [X, *NETWORK[0], *NETWORK[1]]
     before = [array.copy() for array in given]
-    model = *network, activation
+    model = *NETWORK, activation
     codes = [encoder("autoencoder", model, layer, X, seed=0)(X) for layer in (1, 2, 3)]
     outputs = [*codes, reconstruct(X, *model)]
     for output, expected in zip(outputs, layers(X, *model), strict=True):
         np.testing.assert_allclose(output, expected, rtol=1e-12, atol=1e-14)
-    assert all((a == b).all() for a, b in zip(given, before, strict=True))
+    np.testing.assert_equal(given, before)
 
 
 @pytest.mark.filterwarnings("ignore", category=ConvergenceWarning)
@@ -76,9 +78,9 @@ def test_reconstruct_equals_scikit_learn(X, activation, dtype):
 
 
 @pytest.mark.parametrize("layer", [-1, 0, 4, 5])
-def test_no_such_hidden_layer(X, network, layer):
+def test_no_such_hidden_layer(X, layer):
     with pytest.raises(ValueError, match=f"layer={layer}: the network has hidden layers 1 to 3"):
-        encoder("autoencoder", (*network, "relu"), layer, X, seed=0)(X)
+        encoder("autoencoder", (*NETWORK, "relu"), layer, X, seed=0)(X)
 
 
 @pytest.fixture(scope="module")
@@ -131,10 +133,7 @@ def test_edges_and_variation_are_of_each_image_alone(pictures):
 
 def test_a_code_against_principal_components_and_its_zeros_and_gradients(pictures):
     train, test = pictures[:40], pictures[40:]
-    rng = np.random.default_rng(0)
-    sizes = [144, 9, 5, 9, 144]
-    weights = [rng.normal(size=shape) / 5 for shape in pairwise(sizes)]
-    biases = [rng.normal(size=size) for size in sizes[1:]]
+    weights, biases = drawn(144, 9, 5, 9, 144, scale=0.2)
     found = describe_reconstruction(train, test, (weights, biases, "relu"))
     pca = PCA(5, svd_solver="full").fit(train)
     error = np.mean((pca.inverse_transform(pca.transform(test)) - test) ** 2)
@@ -151,9 +150,7 @@ def test_a_code_against_principal_components_and_its_zeros_and_gradients(picture
 @pytest.mark.parametrize("by", ["autoencoder", "pca", "projection"])
 def test_encoders_give_codes_of_one_size(pictures, by, dtype):
     X = pictures.astype(dtype)
-    rng = np.random.default_rng(0)
-    weights = [rng.normal(size=s).astype(dtype) for s in ((144, 7), (7, 5), (5, 144))]
-    model = weights, [np.zeros(n, dtype) for n in (7, 5, 144)], "tanh"
+    model = *drawn(144, 7, 5, 144, dtype=dtype), "tanh"
     codes = encoder(by, model, 2, X, seed=3)(X[:9])
     assert (codes.shape, codes.dtype) == ((9, 5), dtype)
     again, other = (encoder(by, model, 2, X, seed=seed)(X[:9]) for seed in (3, 4))

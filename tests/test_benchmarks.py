@@ -21,15 +21,6 @@ FORWARD = [(784, 256), (256, 128), (128, 64), (64, 32), (32, 10)]
 DELTAS = [(10, 32), (32, 64), (64, 128), (128, 256)]
 
 
-@pytest.fixture
-def plan(tmp_path):
-    """A split of 300 images; one round of one epoch."""
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (300, 784)).astype(np.uint8)
-    save_arrays(tmp_path / "split.npz", X_train=images, y_train=np.arange(300, dtype=np.uint8) % 10)
-    return measures.Plan(tmp_path / "split.npz", max(os.sched_getaffinity(0)), 1, 1)
-
-
 def test_the_floor_is_the_fourteen_products_of_every_batch(monkeypatch):
     fit = contestants.bare_products(np.zeros((300, 784), np.float32), None)
     shapes, dtypes, matmul = [], set(), np.matmul
@@ -75,10 +66,13 @@ def test_contestants_have_their_turn_one_after_another():
 
 
 @pytest.mark.slow
-def test_an_absent_library_is_reported_and_the_others_run(monkeypatch, tmp_path, plan):
+def test_an_absent_library_is_reported_and_the_others_run(monkeypatch, tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (300, 784)).astype(np.uint8)
+    save_arrays(tmp_path / "split.npz", X_train=images, y_train=np.arange(300, dtype=np.uint8) % 10)
     (tmp_path / "torch.py").write_text("raise ImportError('no torch here')\n")
     monkeypatch.syspath_prepend(tmp_path)
     names = ("bare products", "ours", "PyTorch eager")
+    plan = measures.Plan(tmp_path / "split.npz", max(os.sched_getaffinity(0)), rounds=1, epochs=1)
     results = measures.contest(plan, names, activations=("tanh",))
     assert results["contestants"]["PyTorch eager"] == "absent: no torch here"
     assert set(results["fit"]["tanh"]) == {"bare products", "ours"}

@@ -151,8 +151,7 @@ def test_train_accuracy_is_that_of_the_weights_before_each_update(digits, epoch)
     whole = params(batch_size=len(X), learning_rate_init=0.02)
     model = ObservedMLPClassifier(**whole).fit(X, y)
     before = quietly(MLPClassifier(**whole | {"max_iter": epoch - 1}), X, y)
-    found = model.history_[epoch - 1]["train_accuracy"]
-    assert found == accuracy_score(y, before.predict(X))
+    assert model.history_[epoch - 1]["train_accuracy"] == accuracy_score(y, before.predict(X))
     assert model.history_[0]["train_accuracy"] != model.history_[3]["train_accuracy"]
 
 
@@ -281,15 +280,12 @@ def test_a_fold_seed_shuffles_the_folds_as_scikit_learn(digits):
     assert [ours.candidates_[0][f"fold_{k}"] for k in (1, 2, 3)] == scores.tolist()
 
 
-def search_in_a_worker(digits):
-    return GridSearch(ObservedMLPClassifier(**SMALL), GRID, cv=3).fit(*digits["train"]).candidates_
-
-
 def test_searches_side_by_side_find_what_one_alone_finds(monkeypatch, searched, digits):
     """Inside joblib's workers it would use threads, which would fit the same model at once."""
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "2")
-    both = Parallel(2)(delayed(search_in_a_worker)(digits) for _ in range(2))
-    assert both == [searched[0].candidates_] * 2
+    search = GridSearch(ObservedMLPClassifier(**SMALL), GRID, cv=3)
+    both = Parallel(2)(delayed(search.fit)(*digits["train"]) for _ in range(2))
+    assert [found.candidates_ for found in both] == [searched[0].candidates_] * 2
 
 
 class Diverging(ObservedMLPClassifier):

@@ -351,7 +351,7 @@ def test_scores_do_not_depend_on_the_number_of_blas_threads():
     assert found[0] == found[1]
 
 
-def interrupt(error):
+def raising(error):
     def raise_it(row):
         if row["epoch"] == 2:
             raise error
@@ -365,12 +365,8 @@ FAILURES = {
     "layer sizes": ({"hidden_layer_sizes": (8.0,)}, {}, InvalidParameterError),
     "validation": ({}, {"validation": ([[0] * 3], ["?"])}, ValueError),
     "divergence": ({"activation": "identity", "learning_rate": 1e200}, {}, FloatingPointError),
-    "exception": ({}, {"on_epoch": interrupt(OSError())}, OSError),
-    "interrupt": (
-        {"restore_best": True},
-        {"on_epoch": interrupt(KeyboardInterrupt())},
-        KeyboardInterrupt,
-    ),
+    "exception": ({}, {"on_epoch": raising(OSError)}, OSError),
+    "Ctrl-C": ({"restore_best": True}, {"on_epoch": raising(KeyboardInterrupt)}, KeyboardInterrupt),
 }
 
 

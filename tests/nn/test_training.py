@@ -46,14 +46,8 @@ def reference(cls, X, y, weights, biases, activation, learning_rate):
 
 
 def start(X, y, weights, biases, loss, **changes):
-    options = {
-        "hidden": ACTIVATIONS["tanh"],
-        "loss": loss,
-        "learning_rate": RATE,
-        "batch_size": 7,
-        "max_epochs": 3,
-        "rng": InOrder(),
-    }
+    options = {"hidden": ACTIVATIONS["tanh"], "loss": loss, "learning_rate": RATE}
+    options |= {"batch_size": 7, "max_epochs": 3, "rng": InOrder()}
     return train(X, y, weights, biases, **options | changes)
 
 

@@ -55,13 +55,8 @@ for _array in (X, y):
 
 def build(**changes):
     """Give an estimator that is trained on these irises in no time."""
-    options = {
-        "hidden_layer_sizes": (8, 6),
-        "learning_rate": 0.05,
-        "max_epochs": 4,
-        "batch_size": 16,
-        "random_state": 0,
-    }
+    options = {"hidden_layer_sizes": (8, 6), "learning_rate": 0.05, "random_state": 0}
+    options |= {"max_epochs": 4, "batch_size": 16}
     return NeuralNetwork(**options | changes)
 
 
