@@ -141,8 +141,7 @@ def test_diagnostics_of_the_last_epoch_are_of_the_final_weights():
 
 
 def test_diagnostics_are_of_the_first_samples():
-    rng = np.random.default_rng(0)
-    X = np.abs(rng.normal(size=(PROBE_SIZE + 50, 3)))
+    X = np.abs(np.random.default_rng(0).normal(size=(PROBE_SIZE + 50, 3)))
     y = np.arange(len(X)) % 2
     # Off for all of the probe, on for what comes after it: dead as far as the probe shows
     X[PROBE_SIZE:] *= -1
