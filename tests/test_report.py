@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,7 +14,6 @@ from jinja2 import UndefinedError
 from mlcore import plotting
 from mlcore.config import compose
 from mlcore.files import read_json, write_json
-from mlcore.judging.numbers import VERDICTS
 from mlcore.pipeline.dvc_yaml import Stage
 from mlcore.report import content, findings, inline_svg, render
 from mlcore.report.strips import difference_strip, strip
@@ -22,7 +22,7 @@ from mlcore.workspace import Workspace
 from stages import report
 
 ROOT = Path(__file__).parents[1]
-LIMIT = 3_000_000
+VERDICT = read_json(ROOT / "metrics" / "verdict.json")
 VOID = {"meta", "img", "input", "br", "link", "hr"}
 
 
@@ -68,7 +68,7 @@ def page(text):
 
 
 def test_the_page_needs_nothing_else(text, page):
-    assert len(text.encode()) < LIMIT
+    assert len(text.encode()) < 3_000_000
     for attrs in page.all("img", "script", "link", "use", "image", "a", "iframe"):
         for name in ("src", "href", "xlink:href"):
             assert (attrs.get(name) or "#").startswith(("#", "data:image/png;base64,"))
@@ -106,24 +106,21 @@ def test_headings_are_in_order_and_pictures_are_told(page):
 
 
 def test_every_number_and_claim_is_on_it(page):
-    verdict = read_json(ROOT / "metrics" / "verdict.json")
-    for path, number in verdict["by_number"].items():
+    for path, number in VERDICT["by_number"].items():
         assert path in page.text
         assert number["provenance"]["command"] in page.text
-    for claim in verdict["by_claim"].values():
+    for claim in VERDICT["by_claim"].values():
         assert claim["text"] in page.text
         assert all(statement["text"] in page.text for statement in claim["statements"])
     links = {attrs.get("href") for attrs in page.all("a")}
-    assert {f"#{path}" for path in verdict["by_number"] if ".test_accuracy." in path} <= links
-
-
-HISTORY = pd.DataFrame({"epoch": [1, 2], "train_loss": [2.0, 1.0], "val_loss": [2.0, 1.5]})
+    assert {f"#{path}" for path in VERDICT["by_number"] if ".test_accuracy." in path} <= links
 
 
 def test_two_figures_on_a_page_share_no_id_and_svgs_have_no_date(tmp_path):
+    history = pd.DataFrame({"epoch": [1, 2], "train_loss": [2.0, 1.0], "val_loss": [2.0, 1.5]})
     paths = [tmp_path / name / "same.svg" for name in ("one", "two")]
     for path in paths:
-        plotting.save_svg(plotting.loss_curves(HISTORY, "title"), path)
+        plotting.save_svg(plotting.loss_curves(history, "title"), path)
     (svg,) = {path.read_text(encoding="utf-8") for path in paths}
     pictures = [inline_svg(svg, name, 'a "curve" & more') for name in ("one", "two")]
     assert "<dc:date>" not in svg
@@ -191,8 +188,7 @@ def test_the_seconds_of_a_stage_are_those_of_all_its_runs():
 
 def test_every_alternative_has_a_dot():
     sensitivity = read_json(ROOT / "metrics" / "sensitivity.json")
-    numbers = read_json(ROOT / "metrics" / "verdict.json")["by_number"]
-    shown = content.choices(sensitivity, numbers)
+    shown = content.choices(sensitivity, VERDICT["by_number"])
     assert sum(len(c["numbers"]) for c in shown) == len(sensitivity["printed_values"])
     dots = sum(len(number["strip"].dots) for c in shown for number in c["numbers"])
     assert dots == len(sensitivity["alternatives"])
@@ -202,15 +198,9 @@ MINUS = "\N{MINUS SIGN}"
 
 
 def test_numbers_are_written_as_they_are_read():
-    written = [
-        plain(-2.0),
-        plain(0.97331),
-        plain(56000),
-        plain(None),
-        short(3.2872008),
-        short(-8.5),
-    ]
-    assert written == [f"{MINUS}2", "0.9733", "56000", "\N{EN DASH}", "3.2872", f"{MINUS}8.5"]
+    written = [plain(value) for value in (-2.0, 0.97331, 56000, None)]
+    assert written == [f"{MINUS}2", "0.9733", "56000", "\N{EN DASH}"]
+    assert (short(3.2872008), short(-8.5)) == ("3.2872", f"{MINUS}8.5")
     accuracy, loss = "mnist_grid.test_accuracy.tanh.zero", "fashion_classifier.val_loss.tanh"
     assert shown(accuracy, 0.117142857) == "11.71 %"
     assert shown("bottleneck_probe.test_accuracy.relu", 0.7205) == "72.05 %"
@@ -225,6 +215,7 @@ def test_numbers_are_written_as_they_are_read():
 
 TANH = "fashion_classifier.test_accuracy.tanh"
 LOSS = "fashion_classifier.test_loss.tanh"
+BY_HAND = "worked_examples.backprop.loss_before"
 
 
 def number(path, verdict, **more):
@@ -243,15 +234,13 @@ def claims_of(*verdicts, n=20):
 
 def verdict_with(numbers=(), claims=(), by_hand=(), joint=None):
     def counts(of):
-        words = [n["verdict"] for n in of]
-        return {word: words.count(word) for word in VERDICTS}
+        return Counter(one["verdict"] for one in of)
 
-    told = [c["verdict"] for c in claims]
     return {
         "by_number": {n["path"]: n for n in (*numbers, *by_hand)},
         "by_claim": {c["id"]: c for c in claims},
         "numbers": {"trained": counts(numbers), "arithmetic": counts(by_hand)},
-        "claims": {word: told.count(word) for word in told},
+        "claims": counts(claims),
         "joint": joint or {},
         "coverage": {"n_intervals": len(numbers), "expected_outside": 0.05 * len(numbers)},
     }
@@ -279,15 +268,7 @@ LAST = {"rank": "21 of 21", "df": 12, "chi2": 50.0, "p": 0.0001, "contrasts": [C
             verdict_with(
                 [number(TANH, "not reproduced"), number(LOSS, "exact")],
                 claims_of("refuted", "refuted", "undecided", "undecided"),
-                [
-                    number(
-                        "worked_examples.backprop.loss_before",
-                        "not reproduced",
-                        kind="exact",
-                        mean=None,
-                        ours=0.69,
-                    )
-                ],
+                [number(BY_HAND, "not reproduced", kind="exact", mean=None, ours=0.69)],
             ),
             "Two of the study's 3 numbers do not come out again; 2 of its 4 claims do not hold",
             [
@@ -337,7 +318,6 @@ def test_the_findings_in_words(verdict, title, summary):
     ("rank", "told"),
     [
         ("9 of 21", "together: 12 of our 20 own runs depart more from the rest than they do"),
-        ("21 of 21", "together: they depart from our runs more than each of our 20 own runs does"),
         (None, "The 12 numbers of section 3.2 together: chi-square 7.0 on 12, p = 0.86."),
     ],
 )
@@ -404,11 +384,9 @@ def test_a_difference_is_sure_if_its_interval_leaves_out_zero_allowing_for_their
     assert findings.sure([near]) == [near]
     # Of two, t is 2.433 in place of 2.093: the first becomes -0.03 to 1.13
     assert findings.sure([near, far, few, epochs]) == [far]
-    assert (
-        findings.moved([near, far])
-        == "One of two differences is sure, allowing for how many they are"
-    )
-    assert findings.moved([few]) == "None of one difference is sure, allowing for how many they are"
+    allowing = "is sure, allowing for how many they are"
+    assert findings.moved([near, far]) == f"One of two differences {allowing}"
+    assert findings.moved([few]) == f"None of one difference {allowing}"
     points = [{"differences": [far]}, {"differences": [few]}, {"differences": []}]
     assert findings.discrepancies(points) == (
         "Report and code disagree in three points. For one of them runs tell what difference it "
@@ -430,11 +408,10 @@ def test_a_narrowed_grid_has_a_page(tmp_path, text):
 def test_the_report_in_markdown_has_the_findings_and_every_number(tmp_path, text):
     assert write(Workspace(ROOT, tmp_path)) == text  # the same results give the same bytes
     told = (tmp_path / "REPORT.md").read_text(encoding="utf-8")
-    verdict = read_json(ROOT / "metrics" / "verdict.json")
-    assert told.startswith(f"# {findings.title(verdict)}\n")
-    for path, of_path in verdict["by_number"].items():
+    assert told.startswith(f"# {findings.title(VERDICT)}\n")
+    for path, of_path in VERDICT["by_number"].items():
         assert (f"| {name_of(path)} |" in told) == (of_path["kind"] != "exact")
-    assert all(c["text"] in told for c in verdict["by_claim"].values() if c["verdict"] == "refuted")
+    assert all(c["text"] in told for c in VERDICT["by_claim"].values() if c["verdict"] == "refuted")
 
 
 def test_a_page_without_its_results_is_an_error():
