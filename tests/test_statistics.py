@@ -86,9 +86,16 @@ AT = pd.Series([7 + 2.0, 7 + 2 * 1.5, 7 - 3 * 1.0])  # z of 2, 1.5 and -1
 NO_ROUNDING = pd.Series([0.0, 0.0, 0.0])
 
 
-def test_of_independent_values_chi_square_adds_the_squares_of_z():
-    chi2 = joint_departure(AT, drawn(0), NO_ROUNDING)
-    assert chi2 == pytest.approx(4 + 2.25 + 1, rel=0.01)
+@pytest.mark.parametrize(
+    ("rounding", "runs", "expected"),
+    # Uniform within half a unit: its square over 3, as much again as the variance of the first.
+    # Means of several runs count more
+    [(0, [1, 1, 1], 4 + 2.25 + 1), (3**0.5, [1, 1, 1], 4 / 2 + 2.25 + 1),
+     (0, [4, 4, 4], 4 * (4 + 2.25 + 1)), (0, [4, 1, 1], 4 * 4 + 2.25 + 1)],
+)  # fmt: skip
+def test_of_independent_values_chi_square_adds_the_squares_of_z(rounding, runs, expected):
+    chi2 = joint_departure(AT, drawn(0), pd.Series([rounding, 0.0, 0.0]), pd.Series(runs))
+    assert chi2 == pytest.approx(expected, rel=0.01)
 
 
 @pytest.mark.parametrize("towards", [1, -1])
@@ -107,22 +114,6 @@ def test_correlations_of_few_runs_are_shrunk():
     r = runs.corr().iloc[0, 1]
     by_hand = (1 + 1 + 2 * r) / (1 - r**2) / (1 + 1 / 6)
     assert joint_departure(across, runs, NO_ROUNDING[:2]) < by_hand / 2
-
-
-def test_rounding_widens_a_joint_departure():
-    """Uniform within half a unit: a variance of its square over 3."""
-    half = pd.Series([3**0.5, 0.0, 0.0])  # adds the variance of the first
-    sharp = joint_departure(AT, drawn(0), NO_ROUNDING)
-    assert joint_departure(AT, drawn(0), half) == pytest.approx(sharp - 4 / 2, rel=0.01)
-
-
-def test_means_of_several_runs_count_more_in_a_joint_departure():
-    one, four, mixed = (
-        joint_departure(AT, drawn(0), NO_ROUNDING, pd.Series(k))
-        for k in ([1, 1, 1], [4, 4, 4], [4, 1, 1])
-    )
-    assert four == pytest.approx(4 * one, rel=0.01)
-    assert mixed == pytest.approx(one + 3 * 2**2, rel=0.01)  # z of the first is 2
 
 
 SPREAD = np.arange(960, 970) / 1000
