@@ -30,13 +30,12 @@ def run(tmp_path):
 def test_every_number_and_claim_gets_the_word_that_is_committed(run, tmp_path):
     whole, words = run()
     assert words == read_json(METRICS / "verdict_words.json")
-    assert words == {name: about["verdict"] for name, about in
-                     (whole["by_number"] | whole["by_claim"]).items()}  # fmt: skip
+    judged = whole["by_number"] | whole["by_claim"]
+    assert words == {name: about["verdict"] for name, about in judged.items()}
+    assert all(words.values())
     for name in ("verdict.csv", "protocols.csv"):
-        table, committed = (
-            pd.read_csv(folder / name) for folder in (tmp_path / "metrics", METRICS)
-        )
-        pd.testing.assert_frame_equal(table, committed)
+        made = pd.read_csv(tmp_path / "metrics" / name)
+        pd.testing.assert_frame_equal(made, pd.read_csv(METRICS / name))
     counted = sum(sum(whole["numbers"][kind].values()) for kind in ("arithmetic", "trained"))
     assert counted == len(whole["by_number"]) == len(pd.read_csv(METRICS / "verdict.csv"))
     assert all(number["provenance"]["stage"] for number in whole["by_number"].values())
