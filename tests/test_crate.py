@@ -80,10 +80,9 @@ def found(crate):
 )
 def test_it_is_valid_by_its_profiles(crate, profile, tmp_path):
     cache = tmp_path / "cache"
-    session = CachedSession(str(cache), backend="sqlite")
-    session.mount("https://", Offline())
-    assert session.get(CONTEXT).status_code == 200
-    session.close()
+    with CachedSession(str(cache), backend="sqlite") as session:
+        session.mount("https://", Offline())
+        assert session.get(CONTEXT).status_code == 200
     HttpRequester.reset()
     settings = ValidationSettings(
         rocrate_uri=str(crate),
@@ -126,7 +125,6 @@ def test_the_run_has_every_parameter_and_the_page(crate, found):
 @pytest.mark.parametrize("name", ["metrics/verdict.csv", "metrics/figures", "metrics/report.html"])
 def test_what_is_missing_or_not_as_the_lock_has_it_is_named(tmp_path, name):
     root, folder = tmp_path / "root", tmp_path / "crate"
-    root.mkdir()
     copy_results(root)
     path = root / name
     if path.suffix == ".html":
@@ -138,13 +136,6 @@ def test_what_is_missing_or_not_as_the_lock_has_it_is_named(tmp_path, name):
     with pytest.raises(RetraceError, match=f"{name} is not (there|as dvc.lock has it)"):
         write_crate(root, folder, DATE, ENDED)
     assert [path.name for path in folder.iterdir()] == [METADATA]
-
-
-def test_the_citation_is_the_projects():
-    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
-    project = (ROOT / "pyproject.toml").read_text()
-    assert f'license = "{citation["license"]}"' in project
-    assert {"cff-version", "message", "title", "authors"} <= set(citation)
 
 
 def test_without_git_it_is_one_line(tmp_path):

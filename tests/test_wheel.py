@@ -28,10 +28,12 @@ print(json.dumps(verdict["by_number"]["svm"]["verdict"]))
 """
 
 
-def test_the_version_is_cited_and_has_its_changes():
-    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"]
-    assert cited == __version__
-    assert f"## {cited}" in (ROOT / "CHANGELOG.md").read_text()
+def test_the_citation_is_the_projects_and_the_version_has_its_changes():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == __version__
+    assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
+    assert f'license = "{citation["license"]}"' in (ROOT / "pyproject.toml").read_text()
+    assert {"cff-version", "message", "title", "authors"} <= set(citation)
 
 
 @pytest.mark.slow
