@@ -40,7 +40,6 @@ def test_every_change_is_a_row_and_a_number_stands_beside_its_spread():
         ["`grid.tanh`", "0.972", "0.962", "-0.01", "0.001 (n = 10)", "more than noise"],
         ["`solver`", "adam", "a\\|b", "", "", ""],
     ]
-
     assert "out of date" not in text
 
 
@@ -66,39 +65,34 @@ def test_noise_is_what_two_seeds_differ_by():
 
 
 def test_noise_without_replicates_is_unknown_and_without_spread_is_none():
-    assert (
-        compare.against_noise(0.1, None, 0) == compare.against_noise(0.1, 0.1, 1) == "noise unknown"
-    )
+    assert compare.against_noise(0.1, None, 0) == "noise unknown"
+    assert compare.against_noise(0.1, 0.1, 1) == "noise unknown"
     assert compare.against_noise(1e-4, 0, 9) == "more than noise"
     verdict = {"by_number": {"split": {"kind": "exact", "sd": None, "n": 0}}}
     (row,) = compare.number_rows([("split", 56000, 56001)], verdict)
     assert row[-1] == "more than noise"
 
 
-@pytest.fixture
-def committed(project):
-    project.commit()
-    return project.root
-
-
-def test_what_was_edited_since_a_commit_is_told(committed, capsys, monkeypatch):
+def test_what_was_edited_since_a_commit_is_told(project, capsys, monkeypatch):
     monkeypatch.setattr(compare, "stale_stages", lambda root, names: sorted(names)[:1])
-    params, verdict = committed / "params.yaml", committed / compare.VERDICT
+    project.commit()
+    params, verdict, worded = (
+        project.root / name for name in ("params.yaml", compare.VERDICT, compare.WORDS)
+    )
     params.write_text(params.read_text().replace("patience: null", "patience: 21"))
     content = json.loads(verdict.read_text())
     name, number = next((n, f) for n, f in content["by_number"].items() if f["sd"])
     number["ours"] += 1
     verdict.write_text(json.dumps(content))
-    words = json.loads((committed / compare.WORDS).read_text())
-    (committed / compare.WORDS).write_text(json.dumps(words | {name: "moved"}))
-    compare.main(["HEAD"], committed)
+    words = json.loads(worded.read_text())
+    worded.write_text(json.dumps(words | {name: "moved"}))
+    compare.main(["HEAD"], project.root)
     said = capsys.readouterr().out
     assert "Changed: 1 parameters, 1 numbers (1 by more than noise" in said
     assert rows(said, "Parameters") == [["`network.patience`", "none", "21"]]
     assert "dvc.lock is out of date" in said
-    assert [(row[0], row[3], row[5]) for row in rows(said, "Numbers")] == [
-        (f"`{name}`", "+1", "more than noise")
-    ]
+    (row,) = rows(said, "Numbers")
+    assert (row[0], row[3], row[5]) == (f"`{name}`", "+1", "more than noise")
     assert rows(said, "Verdicts") == [[f"`{name}`", words[name], "moved"]]
 
 
@@ -109,15 +103,13 @@ def refusal(root, revision="HEAD"):
     return str(ended.value)
 
 
-def test_what_it_cannot_compare_is_one_line(committed):
-    for revision in ("nowhere", "HEAD:params.yaml"):
-        said = refusal(committed, revision)
-        assert said.startswith(f"error: REV={revision}: should be a branch, tag or commit that git")
-    (committed / compare.VERDICT).write_text("{")
-    assert "verdict.json is not valid JSON" in refusal(committed)
-
-
-def test_without_git_or_a_checkout_it_is_one_line(project, monkeypatch):
+def test_what_it_cannot_compare_is_one_line(project, monkeypatch):
     assert "not a git repository" in refusal(project.root)
+    project.commit()
+    for revision in ("nowhere", "HEAD:params.yaml"):
+        said = refusal(project.root, revision)
+        assert said.startswith(f"error: REV={revision}: should be a branch, tag or commit that git")
     monkeypatch.setenv("PATH", "/nowhere")
     assert refusal(project.root).endswith("git: No such file or directory")
+    (project.root / compare.VERDICT).write_text("{")
+    assert "verdict.json is not valid JSON" in refusal(project.root)
