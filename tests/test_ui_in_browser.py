@@ -10,12 +10,8 @@ from mlcore.tracking.store import default_uri
 
 pytestmark = [pytest.mark.slow, pytest.mark.mlflow, pytest.mark.xdist_group("browser")]
 
-GRID = [
-    "network.activation=tanh,relu",
-    "network.init=random,normal",
-    "network.max_epochs=3",
-    "network.hidden_layer_sizes=[8,6]",
-]
+GRID = ["network.activation=tanh,relu", "network.init=random,normal", "network.max_epochs=3",
+        "network.hidden_layer_sizes=[8,6]"]  # fmt: skip
 SECONDS = 90_000
 """Milliseconds that a page has: MLflow's are large, and machines that test are busy."""
 
