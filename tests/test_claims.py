@@ -8,26 +8,12 @@ import pytest
 import yaml
 
 from mlcore.errors import RetraceError
-from mlcore.judging.claims import (
-    GIVEN,
-    OPINION,
-    REFUTED,
-    SUPPORTED,
-    UNDECIDED,
-    Claim,
-    counts,
-    expand,
-    judge_claim,
-    judge_statement,
-    parse,
-    read_claims,
-    statements_of,
-)
+from mlcore.judging import claims
+from mlcore.judging.claims import REFUTED, SUPPORTED, UNDECIDED, Claim, judge_claim, parse
 from mlcore.judging.numbers import CONSISTENT, IMMATERIAL, NOT_REPRODUCED, NOT_TESTABLE, Evidence
 from mlcore.judging.rules import read_rules
 
-ROOT = Path(__file__).parents[1]
-RULES = read_rules(ROOT / "metrics" / "rules.yaml")
+RULES = read_rules(Path(__file__).parents[1] / "metrics" / "rules.yaml")
 SHAPE = np.array([-1, 1] * 5) * np.sqrt(9 / 10)  # mean 0, standard deviation 1
 
 
@@ -36,7 +22,7 @@ def results(runs):
 
 
 def judge(statement, runs):
-    return judge_statement(parse(statement), results(runs), 0.95)
+    return claims.judge_statement(parse(statement), results(runs), 0.95)
 
 
 A, B = "test_accuracy(network/tanh-normal)", "test_accuracy(network/relu-normal)"
@@ -119,7 +105,7 @@ def test_fewer_than_three_pairs_say_nothing(n, expected):
      ("a{x, y} > b{u,v}", ["ax > bu", "ax > bv", "ay > bu", "ay > bv"])],
 )  # fmt: skip
 def test_the_same_braces_are_bound_and_others_crossed(text, expected):
-    assert list(expand(text)) == expected
+    assert list(claims.expand(text)) == expected
 
 
 @pytest.mark.parametrize(
@@ -182,8 +168,8 @@ def test_the_worst_of_its_numbers_counts(alone, with_statement):
 def test_settings_are_given_and_opinions_not_testable():
     asked = [claim(kind, reason="It is so.") for kind in ("setting", "opinion")]
     about = [judge_claim(one, results(two([], [])), {}) for one in asked]
-    assert [judged["verdict"] for judged in about] == [GIVEN, OPINION]
-    assert counts(about) == {GIVEN: 1, OPINION: 1}
+    assert [judged["verdict"] for judged in about] == [claims.GIVEN, claims.OPINION]
+    assert claims.counts(about) == {claims.GIVEN: 1, claims.OPINION: 1}
 
 
 def test_other_thresholds_and_measures_have_their_own_verdicts():
@@ -194,7 +180,7 @@ def test_other_thresholds_and_measures_have_their_own_verdicts():
     judged = judge_claim(asked, results(two([0.9] * 3, [])), {})
     assert judged["verdict"] == SUPPORTED
     assert judged["variants"] == [{"threshold": 1, "verdict": REFUTED}]
-    assert statements_of(asked, {"threshold": 1e-9, "measure": "val_loss"}) == [
+    assert claims.statements_of(asked, {"threshold": 1e-9, "measure": "val_loss"}) == [
         parse("val_loss(network/tanh-normal) > 1e-09")
     ]
 
@@ -204,7 +190,7 @@ ONE = {"id": "B1", "section": "2.4", "kind": "claim", "text": "So it is.",
 
 
 @pytest.mark.parametrize(
-    ("claims", "says"),
+    ("content", "says"),
     [
         ({"claims": [ONE]}, "it holds {"),
         ([ONE, ONE], "the claim B1 is there 2 times"),
@@ -220,11 +206,11 @@ ONE = {"id": "B1", "section": "2.4", "kind": "claim", "text": "So it is.",
         ([ONE | {"statements": ["no"], "threshold": None}], "'no' is not a statement"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_in_a_claim_is_named_in_one_line(tmp_path, claims, says):
+def test_what_is_wrong_in_a_claim_is_named_in_one_line(tmp_path, content, says):
     path = tmp_path / "claims.yaml"
-    path.write_text(yaml.safe_dump(claims), encoding="utf-8")
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
     with pytest.raises(RetraceError) as refusal:
-        read_claims(path)
+        claims.read_claims(path)
     assert says in str(refusal.value)
     assert "\n" not in str(refusal.value)
 
