@@ -150,8 +150,7 @@ def test_without_a_fault_the_check_passes_whatever_was_there_before(clone, run, 
     assert code == 0, said
 
 
-WORKFLOW = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
-CHECKS = WORKFLOW["jobs"]["checks"]
+CHECKS = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]["checks"]
 (STEP,) = [s["run"] for s in CHECKS["steps"] if ".ci/run" in str(s)]
 
 
@@ -178,9 +177,8 @@ def test_all_ways_to_check_run_the_targets(tmp_path, clone, run, command, target
     notes, script = tmp_path / "targets", tmp_path / "bin" / "make"
     script.parent.mkdir()
     asked = 'test "$1" = --help && exit'  # what this make can do
-    path = f"{script.parent}:{Path(sys.executable).parent}:/usr/bin:/bin"
     variables = {
-        "PATH": path,
+        "PATH": f"{script.parent}:{Path(sys.executable).parent}:/usr/bin:/bin",
         "PRE_COMMIT_HOME": str(tmp_path / "pre-commit"),
         "TARGETS": "lint test",
     }
