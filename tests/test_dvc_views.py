@@ -20,8 +20,7 @@ pytestmark = pytest.mark.usefixtures("unmeasured")
 
 
 def run(folder, *command):
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
-    return done.stdout
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
 
 
 def dvc(folder, *arguments):
@@ -111,6 +110,5 @@ def test_the_page_of_plots_has_one_plot_a_part_and_every_picture(committed):
     dvc(committed, "plots", "show", "-q", "--out", "dvc_plots")
     html = (committed / "dvc_plots" / "index.html").read_text()
     assert html.count("var spec =") == 4 + 1  # the parts' curves and the search
-    pictures = list((ROOT / "metrics/figures").rglob("*.png"))
-    assert html.count("<img") == len(pictures)
+    assert html.count("<img") == len([*(ROOT / "metrics" / "figures").rglob("*.png")])
     assert run(committed, "git", "status", "--porcelain") == ""
