@@ -9,22 +9,11 @@ import pytest
 from scipy import stats
 
 from docs import build
-from mlcore.judging import joint
+from mlcore.judging import joint, statistics
 from mlcore.judging.claims import judge_statement, parse
 from mlcore.judging.numbers import Evidence, Number, by_interval
 from mlcore.judging.rules import read_rules
-from mlcore.judging.statistics import (
-    departure,
-    further_run,
-    further_sd,
-    half_unit,
-    joint_departure,
-    mean_interval,
-    pooled,
-    rank,
-    spread_of,
-    wilson_interval,
-)
+from mlcore.judging.statistics import further_run, mean_interval, pooled, rank, spread_of
 from mlcore.plotting.style import save_svg
 
 TEXT = (build.DOCS / "method.md").read_text()
@@ -90,7 +79,7 @@ def test_the_verdicts():
 
 
 def test_what_stands_beside_a_verdict():
-    z, p = departure(0.84, RUNS, spread_of(RUNS), half_unit(4))
+    z, p = statistics.departure(0.84, RUNS, spread_of(RUNS), statistics.half_unit(4))
     assert told(
         f"For 0.8400, z is {z:.2f}", f"Its p is {p:.3f}", f"Its rank is {rank(RUNS, 0.84, 4)}:"
     )
@@ -100,10 +89,10 @@ def test_other_kinds_of_numbers():
     spread = spread_of(RUNS)
     assert told(
         f"of five, with the ten runs above: {ends(further_run(RUNS, spread, 0.95, 5))}",
-        f"of five, with the ten runs above: {ends(further_sd(spread, 5, 0.95))}",
+        f"of five, with the ten runs above: {ends(statistics.further_sd(spread, 5, 0.95))}",
     )
     common = pooled([0.003 * SHAPE, 0.004 * SHAPE], 0.95)
-    whole, part, few = (wilson_interval(k, 20, 0.95) for k in (20, 12, 7))
+    whole, part, few = (statistics.wilson_interval(k, 20, 0.95) for k in (20, 12, 7))
     assert told(
         f"together {common.sd:.4f}, with {common.df} degrees of freedom",
         f"probability 19/21 = {19 / 21:.0%}".replace("%", " %"),
@@ -132,7 +121,7 @@ def test_the_simulation_of_the_joint_test():
     for told_p, correlation in zip(p_row[1:], re.findall(r"[\d.]+", head), strict=True):
         root = np.linalg.cholesky(np.where(np.eye(12) == 1, 1, float(correlation)))
         draws = [pd.DataFrame(rng.standard_normal((21, 12)) @ root.T) for _ in range(300)]
-        found = [joint_departure(draw.loc[20], draw[:20], exact) for draw in draws]
+        found = [statistics.joint_departure(draw.loc[20], draw[:20], exact) for draw in draws]
         share = 100 * np.mean(stats.chi2.sf(found, 12) < 0.05)
         assert share == pytest.approx(float(told_p), abs=4)
         for draw in draws[:40]:

@@ -5,17 +5,8 @@ import pandas as pd
 import pytest
 from scipy.stats import bartlett
 
-from mlcore.judging.statistics import (
-    Interval,
-    Spread,
-    departure,
-    further_run,
-    joint_departure,
-    mean_interval,
-    pooled,
-    rank,
-    spread_of,
-)
+from mlcore.judging import statistics
+from mlcore.judging.statistics import Interval, Spread, joint_departure, pooled, spread_of
 
 SHAPE = np.array([-1, 1] * 5) * np.sqrt(9 / 10)  # mean 0, standard deviation 1
 
@@ -30,8 +21,8 @@ def test_intervals_by_hand(values, level, mean, t, sd):
     runs, n = pd.Series(values), len(values)
     spread = spread_of(runs)
     assert spread == (pytest.approx(sd), n - 1)
-    for (low, high), factor in ((further_run(runs, spread, level), (1 + 1 / n) ** 0.5),
-                                (mean_interval(runs, level), n**-0.5)):  # fmt: skip
+    for (low, high), factor in ((statistics.further_run(runs, spread, level), (1 + 1 / n) ** 0.5),
+                                (statistics.mean_interval(runs, level), n**-0.5)):  # fmt: skip
         assert (mean - low, high - mean) == (pytest.approx(t * sd * factor, rel=1e-4),) * 2
 
 
@@ -45,7 +36,7 @@ def test_one_further_run_falls_inside_as_often_as_promised():
     inside = 0
     for *values, further in rng.normal(size=(1000, 11)):
         runs = pd.Series(values)
-        inside += further_run(runs, spread_of(runs), 0.95).holds(further)
+        inside += statistics.further_run(runs, spread_of(runs), 0.95).holds(further)
     assert inside / 1000 == pytest.approx(0.95, abs=0.02)
 
 
@@ -69,9 +60,9 @@ def test_spreads_that_differ_are_not_pooled():
 @pytest.mark.parametrize(("t", "df", "p"), [(2.2622, 9, 0.05), (-3.2498, 9, 0.01), (0, 9, 1)])
 def test_departure_by_tables(t, df, p):
     runs = pd.Series(5 + 2 * SHAPE)
-    z, found = departure(5 + t * 2 * 1.1**0.5, runs, Spread(2.0, df))
+    z, found = statistics.departure(5 + t * 2 * 1.1**0.5, runs, Spread(2.0, df))
     assert (z, found) == (pytest.approx(t), pytest.approx(p, abs=1e-5))
-    assert departure(5, runs, Spread(0.0, 9)) == (None, None)
+    assert statistics.departure(5, runs, Spread(0.0, 9)) == (None, None)
 
 
 def drawn(correlation, n=4000):
@@ -127,7 +118,7 @@ SPREAD = np.arange(960, 970) / 1000
      (np.array([820] * 8 + [821, 818]) / 7000, 0.1171, "6 of 11")],
 )  # fmt: skip
 def test_rank_counts_runs_below_and_half_of_those_that_print_the_same(values, printed, expected):
-    assert rank(pd.Series(values), printed, 4) == expected
+    assert statistics.rank(pd.Series(values), printed, 4) == expected
 
 
 def test_rounding_in_binary_puts_nothing_outside():
