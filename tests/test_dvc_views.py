@@ -14,7 +14,6 @@ import yaml
 from mlcore.pipeline.dvc_yaml import read_lock
 
 ROOT = Path(__file__).parents[1]
-WIDTH = 160
 
 pytestmark = pytest.mark.usefixtures("unmeasured")
 
@@ -34,23 +33,18 @@ def test_the_metrics_are_the_headline():
     assert [row.split()[0] for row in rows] == ["metrics/headline.json"]
 
 
-@pytest.fixture
-def committed(project):
-    project.commit()
-    return project.root
-
-
 @pytest.mark.parametrize(
     ("file", "key", "new"),
     [("headline", "tanh-normal", 0.4), ("verdict_words", "B23", "overturned")],
 )
-def test_a_change_is_one_row_that_fits_a_screen(committed, file, key, new):
-    path = committed / "metrics" / f"{file}.json"
+def test_a_change_is_one_row_that_fits_a_screen(project, file, key, new):
+    project.commit()
+    path = project.root / "metrics" / f"{file}.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {key: new}))
-    header, row = dvc(committed, "metrics", "diff", "--targets", str(path)).splitlines()
+    header, row = dvc(project.root, "metrics", "diff", "--targets", str(path)).splitlines()
     assert header.split() == ["Path", "Metric", "HEAD", "workspace", "Change"]
     assert (row.split()[1], row.split()[3]) == (key, str(new))
-    assert max(len(header), len(row)) <= WIDTH
+    assert max(len(header), len(row)) <= 160
 
 
 def test_every_part_has_one_plot_with_a_title_and_named_axes():
@@ -72,26 +66,27 @@ def test_what_a_stage_comes_from_is_a_graph_that_fits_a_screen():
 
 
 @pytest.mark.slow
-def test_after_a_refused_value_what_the_documents_say_brings_everything_back(project, committed):
-    stage = "train_network@tanh-normal"
-    outs = [committed / path for path in read_lock(committed)[stage]["outs"]]
+def test_after_a_refused_value_what_the_documents_say_brings_everything_back(project):
+    project.commit()
+    root, stage = project.root, "train_network@tanh-normal"
+    outs = [root / path for path in read_lock(root)[stage]["outs"]]
     for number, out in enumerate(outs):
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(f"made {number}")
-    dvc(committed, "commit", "-q", "-f", stage)
+    dvc(root, "commit", "-q", "-f", stage)
     project.commit()
-    before = {path: path.read_bytes() for path in [*outs, committed / "params.yaml"]}
-    params = committed / "params.yaml"  # where DVC writes what -S is given
+    before = {path: path.read_bytes() for path in [*outs, root / "params.yaml"]}
+    params = root / "params.yaml"  # where DVC writes what -S is given
     params.write_text(params.read_text().replace("learning_rate: 0.02", "learning_rate: -3"))
     with pytest.raises(subprocess.CalledProcessError) as error:
-        dvc(committed, "repro", "-s", stage)
+        dvc(root, "repro", "-s", stage)
     assert "should be greater than 0" in error.value.stdout + error.value.stderr
     assert not any(path.exists() for path in outs)
     text = (ROOT / "docs" / "experiments.md").read_text()
     (remedy,) = re.findall("after a refusal, `(.*?)` brings", text)
     first, second = remedy.split(" && ")
-    run(committed, *first.split())
-    dvc(committed, *second.split()[1:], *outs)  # of the others there is no cache here
+    run(root, *first.split())
+    dvc(root, *second.split()[1:], *outs)  # of the others there is no cache here
     assert before == {path: path.read_bytes() for path in before}
 
 
@@ -106,9 +101,10 @@ def test_runs_are_told_apart_by_colours_that_differ_and_revisions_by_dashes():
 
 
 @pytest.mark.slow
-def test_the_page_of_plots_has_one_plot_a_part_and_every_picture(committed):
-    dvc(committed, "plots", "show", "-q", "--out", "dvc_plots")
-    html = (committed / "dvc_plots" / "index.html").read_text()
+def test_the_page_of_plots_has_one_plot_a_part_and_every_picture(project):
+    project.commit()
+    dvc(project.root, "plots", "show", "-q", "--out", "dvc_plots")
+    html = (project.root / "dvc_plots" / "index.html").read_text()
     assert html.count("var spec =") == 4 + 1  # the parts' curves and the search
     assert html.count("<img") == len([*(ROOT / "metrics" / "figures").rglob("*.png")])
-    assert run(committed, "git", "status", "--porcelain") == ""
+    assert run(project.root, "git", "status", "--porcelain") == ""

@@ -19,10 +19,7 @@ from mlcore.plotting.style import save_svg
 TEXT = (build.DOCS / "method.md").read_text()
 RULES = read_rules(build.DOCS.parent / "metrics" / "rules.yaml")
 RUNS = build.runs_of(TEXT)
-N = len(RUNS)
 SHAPE = (RUNS - RUNS.mean()) / RUNS.std(ddof=1)
-CORRELATION, APART = 0.9, 1.5
-"""Of the example of two numbers together."""
 
 
 def told(*patterns):
@@ -54,7 +51,7 @@ def test_both_intervals():
         f"mean is {RUNS.mean():.4f}, their standard deviation (sd) {spread.sd:.4f}",
         f"holds the mean of very many runs: {ends(mean_interval(RUNS, 0.95))}",
         f"holds one further run: {ends(further_run(RUNS, spread, 0.95))}",
-        f"here {stats.t.ppf(0.975, N - 1):.3f} for 95 %",
+        f"here {stats.t.ppf(0.975, len(RUNS) - 1):.3f} for 95 %",
     )
 
 
@@ -103,14 +100,15 @@ def test_other_kinds_of_numbers():
 
 
 def test_two_numbers_together():
-    inverse = np.linalg.inv([[1, CORRELATION], [CORRELATION, 1]])
+    correlation, apart = 0.9, 1.5
+    inverse = np.linalg.inv([[1, correlation], [correlation, 1]])
     for row, signs in zip(build.table(TEXT, "departures"), ([1, 1], [1, -1]), strict=True):
-        d = APART * np.array(signs)
+        d = apart * np.array(signs)
         chi2 = d @ inverse @ d
         assert float(row[1]) == pytest.approx(chi2, abs=0.05)
         assert float(row[2]) == pytest.approx(stats.chi2.sf(chi2, 2), rel=0.2)
-    sd = (2 - 2 * CORRELATION) ** 0.5
-    assert told(f"their sd here is {sd:.2f}, so that 3 is {2 * APART / sd:.1f} of it")
+    sd = (2 - 2 * correlation) ** 0.5
+    assert told(f"their sd here is {sd:.2f}, so that 3 is {2 * apart / sd:.1f} of it")
 
 
 @pytest.mark.slow

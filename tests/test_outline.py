@@ -12,10 +12,6 @@ from mlcore.pipeline.dvc_yaml import outline
 ROOT = Path(__file__).parents[1]
 
 
-def needs(pipeline):
-    return {stage.name: stage.needs for stage in outline({"stages": pipeline})}
-
-
 @pytest.mark.parametrize(
     ("out", "dep", "takes"),
     [
@@ -33,8 +29,11 @@ def needs(pipeline):
 def test_a_stage_takes_what_another_makes(out, dep, takes):
     first = {"cmd": "", "deps": [], "outs": [{out: {"cache": False}}]}
     second = {"cmd": "", "deps": [dep], "metrics": ["m.json"]}
-    made = needs({"first": first, "second": second})
-    assert made == {"first": [], "second": ["first"] if takes else []}
+    stages = outline({"stages": {"first": first, "second": second}})
+    assert {stage.name: stage.needs for stage in stages} == {
+        "first": [],
+        "second": ["first"] if takes else [],
+    }
 
 
 @pytest.mark.filterwarnings("ignore:.*_NoneStep:DeprecationWarning")  # of DVC's own

@@ -27,14 +27,6 @@ def history():
     return pd.DataFrame({"epoch": epochs, "train_loss": 2.0 / epochs, "val_loss": 2.2 / epochs})
 
 
-def candidates():
-    rows = [("sgd", 0.1, 32, 0.9), ("adam", 0.1, 32, 0.8), ("adam", 0.2, 64, 0.7),
-            ("adam", 0.2, 32, 0.6), ("adam", 0.1, 64, 0.5), ("sgd", 0.2, 32, 0.4),
-            ("sgd", 0.1, 64, 0.3), ("sgd", 0.2, 64, 0.2)]  # fmt: skip
-    table = pd.DataFrame(rows, columns=["solver", "learning_rate", "batch_size", "mean_accuracy"])
-    return table.assign(rank=range(1, 9))
-
-
 def words(texts):
     return [text.get_text() for text in texts]
 
@@ -131,8 +123,12 @@ def test_what_is_zero_is_written_and_not_drawn_on_a_logarithms_scale():
 
 
 def test_the_search_marks_the_best_candidate_and_the_studys():
-    figure = plotting.search_heatmaps(candidates(), "search", ("adam", 0.2, 64))
-    sgd, adam = figure.axes[:2]
+    rows = [("sgd", 0.1, 32, 0.9), ("adam", 0.1, 32, 0.8), ("adam", 0.2, 64, 0.7),
+            ("adam", 0.2, 32, 0.6), ("adam", 0.1, 64, 0.5), ("sgd", 0.2, 32, 0.4),
+            ("sgd", 0.1, 64, 0.3), ("sgd", 0.2, 64, 0.2)]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["solver", "learning_rate", "batch_size", "mean_accuracy"])
+    table["rank"] = range(1, 9)
+    sgd, adam = plotting.search_heatmaps(table, "search", ("adam", 0.2, 64)).axes[:2]
     assert (adam.get_title(loc="left"), sgd.get_title(loc="left")) == ("adam", "sgd")
     assert words(adam.texts) == ["80.0", "50.0", "60.0", "70.0\nthe study's"]
     assert words(sgd.texts) == ["90.0\nbest", "30.0", "40.0", "20.0"]
@@ -140,7 +136,6 @@ def test_the_search_marks_the_best_candidate_and_the_studys():
     assert frame.get_bbox().contains(1.5, 1.5)
     assert not sgd.patches
     # A solver that ignores what is searched has one cell
-    table = candidates()
     table.loc[table["solver"] == "adam", "mean_accuracy"] = 0.75
     _, adam = plotting.search_heatmaps(table, "search", ("adam", 0.2, 64)).axes[:2]
     assert words(adam.texts) == ["75.0\nwith every rate\nand batch size"]
