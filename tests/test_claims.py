@@ -226,6 +226,5 @@ def test_one_of_several_may_be_the_highest(text, expected):
     judged = judge_claim(claim(statements=[text]), runs, {})
     (statement,) = judged["statements"]
     assert (judged["verdict"], statement["n"]) == (expected, 3)
-    others = claim(statements=[text.split(" of ")[0] + " of net/*"])
     with pytest.raises(RetraceError, match=r"no other run net/\*; there are network/"):
-        judge_claim(others, runs, {})
+        judge_claim(claim(statements=[text.split(" of ")[0] + " of net/*"]), runs, {})

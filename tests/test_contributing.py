@@ -143,8 +143,7 @@ def test_the_data_set_is_fetched_from_a_folder_and_read(contribution, write_idx)
     digests = contribution.shell("sha256sum folder/kmnist/*-ubyte").split()[::2]
     names = ("IMAGES_TEST", "LABELS_TEST", "IMAGES_TRAIN", "LABELS_TRAIN")  # as a shell sorts them
     words = {f'{n}: "..."': f'{n}: "{d}"' for n, d in zip(names, digests, strict=True)}
-    printed = contribution.shell(contribution.write("A data set", words))
-    assert "from folder" in printed
+    assert "from folder" in contribution.shell(contribution.write("A data set", words))
     for path in folder.iterdir():
         fetched = contribution.root / "data" / "raw" / "kmnist" / path.name
         assert fetched.read_bytes() == path.read_bytes()

@@ -17,7 +17,6 @@ from mlcore.report import findings
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 DOCS = sorted((ROOT / "docs").glob("*.md"))
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS]
 
 
 def blocks(language):
@@ -43,7 +42,7 @@ def test_every_make_target_exists():
 
 
 def test_every_link_leads_somewhere():
-    for path in PAGES:
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS]:
         for target in re.findall(r"\]\(([^)#]+)\)|src=\"([^\"]+)\"", path.read_text()):
             leads = "".join(target)
             # The workflow's badge is on the host of the repository

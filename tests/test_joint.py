@@ -65,8 +65,7 @@ def test_the_joint_rank_is_that_among_the_runs_each_judged_by_the_others():
 
     ordinary = calibrated(table.mean(), table)
     assert (ordinary["rank"], ordinary["chi2"], ordinary["df"]) == ("1 of 13", 0, 2)
-    others = table.drop(index=5)
-    assert calibrated(table.loc[5], others)["rank"] == "12 of 12"
+    assert calibrated(table.loc[5], table.drop(index=5))["rank"] == "12 of 12"
 
 
 RULE_OF_A = {"match": "a", "kind": "trained", "runs": "slow/a", "metric": "accuracy",
@@ -141,18 +140,15 @@ def test_contrasts_are_of_the_same_images():
     assert found["interval"] == pytest.approx((d.mean() - half, d.mean() + half), abs=1e-6)
     assert found["published"] == pytest.approx(0.01)
     assert found["p"] < 0.001 < 0.05 < contrasts["tanh", "relu"]["p"]
-    few = judged(draws(5), {"tanh": 0.83, "relu": 0.829})
-    assert few["3.2"]["contrasts"] == []
+    assert judged(draws(5), {"tanh": 0.83, "relu": 0.829})["3.2"]["contrasts"] == []
 
 
 def test_protocols_are_sorted_and_what_was_not_run_comes_last():
-    runs = draws()
     partial = draws(method="partial_fit", mean=0.7)
     others = draws(mean=0.75, otherwise=", classifier.images=train")
-    found = judged(pd.concat([runs, partial, others]), dict.fromkeys(ACTIVATIONS, 0.75))
+    found = judged(pd.concat([draws(), partial, others]), dict.fromkeys(ACTIVATIONS, 0.75))
     rows = found["3.2"]["protocols"]
-    names = list(RULES.joint["3.2"].protocols)
-    assert sorted(row["protocol"] for row in rows) == sorted(names)
+    assert sorted(row["protocol"] for row in rows) == sorted(RULES.joint["3.2"].protocols)
     assert [row["protocol"] for row in rows[:3]] == [
         "one model, fit, 90:10", "the study's code", "one model, partial_fit, 90:10"
     ]  # fmt: skip

@@ -329,9 +329,8 @@ def test_runs_come_from_mlflow(study, tmp_path, capsys):
     (study / "runs.csv").unlink()
     asked = [str(study), "--mlflow", uri, "--experiment", "theirs"]
     assert main([*asked, "--filter", "params.kind = 'final'"]) == 0
-    found = pd.read_csv(study / "runs.csv")
     expected = runs_of().sort_values(["name", "seed"], ignore_index=True)
-    pd.testing.assert_frame_equal(found, expected)
+    pd.testing.assert_frame_equal(pd.read_csv(study / "runs.csv"), expected)
     for more, says in (
         (["--filter", "params.kind = 'trial'"], "theirs has no such run"),
         (["--filter", "kind is"], "Invalid"),

@@ -77,8 +77,7 @@ def test_a_clone_has_the_same_bytes_where_git_is_told_to_write_crlf(tmp_path, co
     copy_at(origin)
     for command in ("init -q", "add -A", "-c user.name=t -c user.email=t@t commit -qm t"):
         subprocess.run(["git", *command.split()], cwd=origin, check=True)
-    cloning = ["git", "clone", "-q", "-c", "core.autocrlf=true", origin, clone]
-    subprocess.run(cloning, check=True)
+    subprocess.run(["git", "clone", "-q", "-c", "core.autocrlf=true", origin, clone], check=True)
     files = [p for p in origin.rglob("*") if p.is_file() and ".git" not in p.parts]
     assert len(files) > 300
     differ = [p for p in files if (clone / p.relative_to(origin)).read_bytes() != p.read_bytes()]

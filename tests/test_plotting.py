@@ -50,8 +50,7 @@ def test_losses_that_coincide_are_enlarged_where_they_do():
     shown = inset.lines[1]
     assert shown.get_xdata()[0] == 13  # before, they are above a quarter of the scale
     np.testing.assert_array_equal(shown.get_ydata(), history["val_loss"][12:])
-    apart = history.assign(val_loss=falling + 1)
-    (axes,) = plotting.loss_curves(apart, "t", top=3.0).axes
+    (axes,) = plotting.loss_curves(history.assign(val_loss=falling + 1), "t", top=3.0).axes
     assert not axes.child_axes
     assert axes.get_ylim() == (0, 3.0)
 
@@ -78,11 +77,10 @@ def test_the_heatmap_writes_our_number_and_the_studys():
 
 
 def test_the_grid_has_a_panel_per_scheme_and_tells_activations_apart(history):
-    activations = ("sigmoid", "tanh", "relu", "leaky_relu")
     cells = {
         (a, i): history.assign(val_loss=history["val_loss"] * 2**k)
         for i in ("zero", "random", "normal")
-        for k, a in enumerate(activations)
+        for k, a in enumerate(("sigmoid", "tanh", "relu", "leaky_relu"))
     }
     figure = plotting.grid_curves(cells, "grid")
     assert len(figure.axes) == 3
@@ -176,8 +174,7 @@ def test_numbers_that_are_exact_are_listed_side_by_side():
 
 @pytest.mark.parametrize(("published", "marker"), [(0.99, "D"), (0.1, "<"), (1.5, ">")], ids=str)
 def test_a_printed_number_beyond_the_picture_points_outwards(published, marker):
-    table = verdicts(published=published)[1:]
-    figure = plotting.verdict_chart({"one": table}, "t")
+    figure = plotting.verdict_chart({"one": verdicts(published=published)[1:]}, "t")
     assert [dot.get_marker() for dot in dots(figure.axes[0])] == [marker]
     told = words(figure.legends[0].get_texts())
     assert ("further away than the axis reaches" in told) == (marker != "D")

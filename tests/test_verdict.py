@@ -105,10 +105,9 @@ def test_six_replicates_are_enough(n):
     ("published", "expected"), [(0.52, IMMATERIAL), (0.53, NOT_REPRODUCED), (0.5, REPRODUCED)]
 )
 def test_a_tolerance_may_be_a_share_and_losses_are_of_their_own_model(published, expected):
-    path = "fashion_classifier.test_loss.tanh"
     runs = replicates("classifier", "tanh-partial_fit", 0.5 + 0.0001 * SHAPE, "test_loss")
     other = runs.assign(name="classifier/tanh-fit", test_loss=0.1)
-    number = judge(path, published, pd.concat([runs, other]))
+    number = judge("fashion_classifier.test_loss.tanh", published, pd.concat([runs, other]))
     assert (number.verdict, number.tolerance) == (expected, pytest.approx(0.05 * published))
 
 

@@ -120,9 +120,8 @@ def test_what_does_not_come_out_again_is_named(committed, monkeypatch, case):
             file["md5"] = found[file["path"]]
         (folder / "dvc.lock").write_text(yaml.safe_dump({"stages": {STAGE: entry}}))
 
-    here = fingerprint() | machine
     monkeypatch.setattr("mlcore.review.verify.run", made_up)
-    monkeypatch.setattr("mlcore.review.verify.fingerprint", lambda: here)
+    monkeypatch.setattr("mlcore.review.verify.fingerprint", lambda: fingerprint() | machine)
     done = committed.call("mlcore.review.verify", STAGE, check=False)
     assert done.returncode == code
     assert re.search(said, done.stdout), done.stdout
