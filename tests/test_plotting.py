@@ -18,8 +18,6 @@ from mlcore.nn.activations import ACTIVATIONS
 from mlcore.plotting import style
 from mlcore.plotting.rows import MARKS
 
-ROOT = Path(__file__).parents[1]
-
 
 @pytest.fixture
 def history():
@@ -181,8 +179,8 @@ def test_a_printed_number_beyond_the_picture_points_outwards(published, marker):
 
 
 def test_verdicts_have_the_glyphs_and_hues_of_the_page():
-    """Of mlcore/report/style.css."""
-    css = (ROOT / "mlcore" / "report" / "style.css").read_text(encoding="utf-8")
+    root = Path(__file__).parents[1]
+    css = (root / "mlcore" / "report" / "style.css").read_text(encoding="utf-8")
     hues = dict(re.findall(r"--(\w+): (#\w+)", css.partition("@media")[0]))
     for verdict, (colour, *_) in MARKS.items():
         rule = rf'\[data-verdict="{verdict}"\][^{{}}]*\{{ color: var\(--(\w+)\)'

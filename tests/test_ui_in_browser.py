@@ -18,11 +18,10 @@ SECONDS = 90_000
 
 @pytest.fixture
 def page(browser):
-    context = browser.new_context(viewport={"width": 1600, "height": 1400})
-    context.set_default_timeout(SECONDS)
-    expect.set_options(timeout=SECONDS)
-    yield context.new_page()
-    context.close()
+    with browser.new_context(viewport={"width": 1600, "height": 1400}) as context:
+        context.set_default_timeout(SECONDS)
+        expect.set_options(timeout=SECONDS)
+        yield context.new_page()
 
 
 def test_users_find_their_runs_compare_them_and_open_a_sweep(project, page, serve):
