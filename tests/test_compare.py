@@ -31,10 +31,8 @@ def test_every_change_is_a_row_and_a_number_stands_beside_its_spread():
     assert "Changed: 2 parameters, 3 numbers (1 by more than noise, which one in twenty" in text
     assert text.splitlines()[2].endswith("1 verdicts.")
     assert rows(text, "Verdicts") == [["`grid.tanh`", "reproduced", "not reproduced"]]
-    assert rows(text, "Parameters") == [
-        ["`network.learning_rate`", "0.02", "0.05"],
-        ["`seed`", "42", "none"],
-    ]
+    rate = ["`network.learning_rate`", "0.02", "0.05"]
+    assert rows(text, "Parameters") == [rate, ["`seed`", "42", "none"]]
     assert rows(text, "Numbers") == [
         ["`grid.relu`", "0.971", "0.972", "+0.001", "0.001 (n = 10)", "within noise"],
         ["`grid.tanh`", "0.972", "0.962", "-0.01", "0.001 (n = 10)", "more than noise"],

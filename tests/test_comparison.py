@@ -30,9 +30,8 @@ def test_each_number_is_put_beside_ours():
 def test_every_published_number_is_there_once():
     printed = list(printed_in(PUBLISHED))
     compared = list(numbers_of(compare(PUBLISHED, {one.path: one.value for one in printed})))
-    assert [(n.path, n.value, n.ours) for n in compared] == [
-        (one.path, one.value, one.value) for one in printed
-    ]
+    expected = [(one.path, one.value, one.value) for one in printed]
+    assert [(n.path, n.value, n.ours) for n in compared] == expected
     assert len({n.path for n in compared}) == len(compared) > 40
 
 

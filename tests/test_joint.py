@@ -70,8 +70,6 @@ def test_the_joint_rank_is_that_among_the_runs_each_judged_by_the_others():
 
 RULE_OF_A = {"match": "a", "kind": "trained", "runs": "slow/a", "metric": "accuracy",
              "tolerance": 1.0}  # fmt: skip
-
-
 VARIED = np.random.default_rng(3).normal(size=8)
 ALL_BUT_ONE = np.array([1.0] * 7 + [2.0])  # without that one there is no variance
 
@@ -149,9 +147,8 @@ def test_protocols_are_sorted_and_what_was_not_run_comes_last():
     found = judged(pd.concat([draws(), partial, others]), dict.fromkeys(ACTIVATIONS, 0.75))
     rows = found["3.2"]["protocols"]
     assert sorted(row["protocol"] for row in rows) == sorted(RULES.joint["3.2"].protocols)
-    assert [row["protocol"] for row in rows[:3]] == [
-        "one model, fit, 90:10", "the study's code", "one model, partial_fit, 90:10"
-    ]  # fmt: skip
+    run = ["one model, fit, 90:10", "the study's code", "one model, partial_fit, 90:10"]
+    assert [row["protocol"] for row in rows[:3]] == run
     assert rows[0]["chi2"] < 4 < rows[1]["chi2"] <= rows[2]["chi2"]
     assert (rows[0]["n"], rows[0]["df"]) == (20, 4)
     assert all((row["n"], row["chi2"], row["rank"]) == (0, None, None) for row in rows[3:])

@@ -30,10 +30,8 @@ def test_a_stage_takes_what_another_makes(out, dep, takes):
     first = {"cmd": "", "deps": [], "outs": [{out: {"cache": False}}]}
     second = {"cmd": "", "deps": [dep], "metrics": ["m.json"]}
     stages = outline({"stages": {"first": first, "second": second}})
-    assert {stage.name: stage.needs for stage in stages} == {
-        "first": [],
-        "second": ["first"] if takes else [],
-    }
+    made = {stage.name: stage.needs for stage in stages}
+    assert made == {"first": [], "second": ["first"] if takes else []}
 
 
 @pytest.mark.filterwarnings("ignore:.*_NoneStep:DeprecationWarning")  # of DVC's own

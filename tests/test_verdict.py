@@ -29,9 +29,7 @@ RULES = read_rules(ROOT / "metrics" / "rules.yaml")
 TANH = "mnist_grid.test_accuracy.tanh.normal"
 RELU = "mnist_grid.test_accuracy.relu.random"
 ZERO = "mnist_grid.test_accuracy.tanh.zero"
-
-# Ten values of mean 0 whose standard deviation is 1
-SHAPE = np.array([-1, 1] * 5) * np.sqrt(9 / 10)
+SHAPE = np.array([-1, 1] * 5) * np.sqrt(9 / 10)  # mean 0, standard deviation 1
 
 
 def replicates(part, name, values, metric="test_accuracy"):
