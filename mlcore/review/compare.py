@@ -153,8 +153,6 @@ def main(arguments: list[str], root: Path) -> None:
         print(markdown(revision, changed, verdict, stale_stages(root, read_stages(root))))
     except RetraceError as error:
         sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
 
 
 if __name__ == "__main__":
