@@ -43,13 +43,8 @@ ROOT = Path(__file__).parents[1]
 @cache
 def in_git():
     """The files that git has of the project, new ones with them."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.check_output(command, cwd=ROOT, text=True)
     return [name for name in listed.split("\0") if name]
 
 
@@ -164,8 +159,12 @@ class Project:
 
     def run(self, *arguments, check=True, **variables):
         """Run ``python -m ...`` in the copy; returns the completed process."""
+        return self.execute(sys.executable, "-m", *arguments, check=check, **variables)
+
+    def execute(self, *command, check=True, **variables):
+        """Run any command in the copy; returns the completed process."""
         result = subprocess.run(
-            [sys.executable, "-m", *arguments],
+            command,
             cwd=self.root,
             env=self.environment(**variables),
             capture_output=True,
@@ -243,11 +242,17 @@ def unmeasured(monkeypatch):
 
 @pytest.fixture
 def start(unmeasured):
-    """Start commands; ends them, and all that they started, with the test."""
+    """Start commands, in a copy `of` the project; ends them, and all they started, with the test.
+
+    What they say is thrown away, unless `options` have another place for it.
+    """
     started = []
 
-    def start(*command, cwd=ROOT, env=None, **options):
-        process = subprocess.Popen(command, cwd=cwd, env=env, start_new_session=True, **options)
+    def start(*command, of=None, **options):
+        if of:
+            options = {"cwd": of.root, "env": of.environment()} | options
+        options = dict.fromkeys(("stdout", "stderr"), subprocess.DEVNULL) | options
+        process = subprocess.Popen(command, start_new_session=True, **options)
         started.append(process)
         return process
 

@@ -126,8 +126,7 @@ def terminal(start):
 
     def begin(project, *arguments):
         command, pipe = (sys.executable, "-m", *arguments), subprocess.PIPE
-        where = {"cwd": project.root, "env": project.environment()}
-        return start(*command, **where, stdout=pipe, stderr=pipe, text=True)
+        return start(*command, of=project, stdout=pipe, stderr=pipe, text=True)
 
     return begin
 

@@ -203,18 +203,6 @@ def test_a_second_pipeline_in_the_same_copy_is_refused_in_one_line(trained):
 # A full disk
 
 
-def run(project, command, **variables):
-    return subprocess.run(
-        command,
-        cwd=project.root,
-        env=project.environment(**variables),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-
-
 def with_full(project, name, *arguments):
     """Run a command of the project with a file system of 64 kB of its own at a folder.
 
@@ -224,11 +212,12 @@ def with_full(project, name, *arguments):
     folder.mkdir(parents=True, exist_ok=True)
     private = ["unshare", "--mount", *(["--map-root-user"] if os.geteuid() else []), "sh", "-c"]
     mount = f"mount -t tmpfs -o size=64k none {shlex.quote(str(folder))}"
-    if run(project, [*private, mount]).returncode:
+    if project.execute(*private, mount, check=False).returncode:
         pytest.skip("this user may not mount a small file system to fill")
     command = shlex.join([sys.executable, "-m", *arguments])
     listing = f"find {shlex.quote(str(folder))} -type f | tr '\\n' ' '"
-    done = run(project, [*private, f"{mount} && {command}; code=$?; {listing}; exit $code"])
+    script = f"{mount} && {command}; code=$?; {listing}; exit $code"
+    done = project.execute(*private, script, check=False)
     done.left = done.stdout.splitlines()[-1]
     return done
 
@@ -299,8 +288,8 @@ def as_another(project, *arguments):
         may = "-all,+dac_read_search"
         prefix = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
         prefix += [f"--inh-caps={may}", f"--ambient-caps={may}"]
-    command = [*prefix, sys.executable, "-m", *arguments]
-    return run(project, command, HOME=str(project.root / "home"))
+    command, home = [*prefix, sys.executable, "-m", *arguments], str(project.root / "home")
+    return project.execute(*command, check=False, HOME=home)
 
 
 def test_a_user_other_than_root_trains_in_a_copy_that_is_theirs(project):

@@ -11,6 +11,12 @@ import pytest
 from mlcore.process import THREAD_VARIABLES, derive_seed, fingerprint
 
 
+def told_by(program, **variables):
+    """What a process says that runs a program, with no variables for threads but these."""
+    env = {k: v for k, v in os.environ.items() if k not in THREAD_VARIABLES} | variables
+    return subprocess.check_output([sys.executable, "-c", program], env=env, text=True)
+
+
 def test_a_seed_depends_on_every_name_and_on_nothing_else():
     choices = [(), ("a",), ("b",), ("a", "b"), ("b", "a"), ("ab",)]
     choices += [("abcdefgh",), ("efgh", "abcd")]  # names that read alike together
@@ -23,16 +29,7 @@ def test_a_seed_depends_on_every_name_and_on_nothing_else():
 
 def test_a_seed_is_the_same_in_every_process():
     program = "from mlcore.process import derive_seed; print(derive_seed(42, 'network', 'tanh'))"
-    results = {
-        subprocess.run(
-            [sys.executable, "-c", program],
-            env=os.environ | {"PYTHONHASHSEED": seed},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for seed in ("1", "2")
-    }
+    results = {told_by(program, PYTHONHASHSEED=seed) for seed in ("1", "2")}
     assert results == {f"{derive_seed(42, 'network', 'tanh')}\n"}
 
 
@@ -52,11 +49,7 @@ print(json.dumps([library["num_threads"] for library in threadpoolctl.threadpool
     ids=["whatever the environment says", "in libraries that are loaded already"],
 )
 def test_there_is_one_thread(program, variables):
-    env = {k: v for k, v in os.environ.items() if k not in THREAD_VARIABLES} | variables
-    done = subprocess.run(
-        [sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True
-    )
-    assert set(json.loads(done.stdout)) == {1}
+    assert set(json.loads(told_by(program, **variables))) == {1}
 
 
 def test_the_fingerprint_names_what_the_bits_depend_on():

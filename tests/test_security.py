@@ -130,10 +130,8 @@ def test_make_ui_serves_this_machine_and_no_other_page(project, start, wait_for)
     port = free_port()
     process = start(
         *("make", "-o", ".venv/ready", "ui", f"PORT={port}"),
-        cwd=project.root,
+        of=project,
         env=project.environment(MLFLOW_HOST="0.0.0.0"),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
     )
     url = f"http://127.0.0.1:{port}"
     wait_for(lambda: requests.get(f"{url}/health", timeout=20).ok)
@@ -211,7 +209,6 @@ def test_the_cluster_of_the_documentation_listens_to_this_machine(tmp_path, star
             *(sys.executable, *command.replace("8786", port).split()),
             cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stderr=subprocess.DEVNULL,
         ).pid
         for command in commands[:2]
     ]

@@ -14,6 +14,7 @@ import numpy as np
 import psutil
 import pytest
 import requests
+from servers import free_port
 
 from mlcore.files import load_arrays
 from mlcore.tracking.server import (
@@ -34,11 +35,6 @@ N_LONG = 500
 """Epochs of some seconds in all."""
 
 pytestmark = pytest.mark.mlflow
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return taken.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
@@ -175,8 +171,7 @@ def test_a_training_is_recorded_and_the_password_is_in_one_file(server):
 def test_what_a_server_misses_that_ends_midway_is_recorded_later_once(server, start, wait_for):
     words = [f"network.max_epochs={N_LONG}", "network.batch_size=4", "network.patience=1000000"]
     training = start(
-        *(sys.executable, "-m", *NETWORK, *words, "seed=14"),
-        cwd=server.root, env=server.project.environment(),
+        *(sys.executable, "-m", *NETWORK, *words, "seed=14"), of=server.project,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     # not before the notes have their name, by which the writer sees them

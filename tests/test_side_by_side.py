@@ -187,9 +187,8 @@ def test_a_failing_stage_is_named_and_ends_with_an_error(project):
 @pytest.fixture
 def runner(project, start):
     """Starts the runner, by itself or by another command."""
-    where, quiet = {"cwd": project.root, "env": project.environment()}, subprocess.DEVNULL
     command = sys.executable, "-m", "stages", "--jobs", "2"
-    return lambda *before: start(*before, *command, **where, stdout=quiet, stderr=quiet)
+    return lambda *before: start(*before, *command, of=project)
 
 
 @pytest.fixture
@@ -277,7 +276,5 @@ def test_the_number_of_jobs_heeds_the_cores_that_the_process_may_use(project):
 
 def count(mark):
     """Count the processes whose command line holds `mark`."""
-    listing = subprocess.run(
-        ["ps", "axww", "-o", "args"], capture_output=True, text=True, check=True
-    )
-    return sum(line.startswith(mark) for line in listing.stdout.splitlines())
+    listing = subprocess.check_output(["ps", "axww", "-o", "args"], text=True)
+    return sum(line.startswith(mark) for line in listing.splitlines())

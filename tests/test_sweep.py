@@ -356,7 +356,7 @@ def test_an_interrupted_sweep_keeps_what_is_done_and_goes_on(
     write(project, FILE | {"sweeps": {"a": {"stages": ["train_network"], "overrides": slow}}})
     process = start(
         *(sys.executable, "-c", STARTED, "s.yaml", "--jobs", jobs, "tracking=off"),
-        cwd=project.root,
+        of=project,
         env=project.environment(TMPDIR=str(temporary)),
         stderr=subprocess.PIPE,
         text=True,

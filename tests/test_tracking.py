@@ -682,14 +682,6 @@ def test_experiments_in_a_temporary_copy_share_the_checkouts_store():
 # With processes and signals
 
 
-@pytest.fixture
-def endless(project, start):
-    """A training that does not end by itself."""
-    where, quiet = {"cwd": project.root, "env": project.environment()}, subprocess.DEVNULL
-    command = sys.executable, "-m", "stages.train_network", *ENDLESS
-    return start(*command, **where, stdout=quiet, stderr=quiet)
-
-
 def has_a_run(database):
     """Look without MLflow, whose client would make the schema that is just being made."""
     with (
@@ -700,7 +692,8 @@ def has_a_run(database):
 
 
 @pytest.mark.slow
-def test_a_training_is_seen_while_it_runs_and_ends_killed_by_ctrl_c(project, endless, wait_for):
+def test_a_training_is_seen_while_it_runs_and_ends_killed_by_ctrl_c(project, start, wait_for):
+    endless = start(sys.executable, "-m", *NETWORK[:1], *ENDLESS, of=project)
     wait_for(lambda: has_a_run(project.root / "mlflow.db"))
     store = project.client()
     (run,) = project.runs("network")

@@ -144,9 +144,7 @@ def test_a_signal_ends_what_runs_and_is_no_traceback(committed, start, wait_for)
 
     process = start(
         *(sys.executable, "-m", "mlcore.review.verify", STAGE),
-        cwd=committed.root,
-        env=committed.environment(),
-        stdout=subprocess.DEVNULL,
+        of=committed,
         stderr=subprocess.PIPE,
         text=True,
     )
