@@ -25,21 +25,16 @@ def mlp():
     return ObservedMLPClassifier((8, 6), max_iter=3, random_state=0)
 
 
-def training(parts, estimator, save_model=save_mlp, **changes):
+def train(folder, parts, estimator, observers=(), **changes):
+    """Train, with the results in a folder; `changes` are fields of the training."""
+    save_model = save_network if isinstance(estimator, NeuralNetwork) else save_mlp
     options = {
-        "part": "part",
-        "name": "name",
-        "n_steps": 3,
-        "data": parts,
-        "dataset": Dataset("digits", "digits.npz"),
-        "params": {"seed": 0},
+        "part": "part", "name": "name", "n_steps": 3, "params": {"seed": 0},
+        "data": parts, "dataset": Dataset("digits", "digits.npz"),
         "model_suffix": ".pkl" if save_model is save_network else ".npz",
-    }
-    return Training(estimator=estimator, save_model=save_model, **options | changes)
-
-
-def output_to(folder):
-    return Workspace(folder, folder).output
+    }  # fmt: skip
+    training = Training(estimator=estimator, save_model=save_model, **options | changes)
+    return run(training, Workspace(folder, folder).output, observers)
 
 
 class Noting(Observer):
@@ -59,21 +54,19 @@ class Noting(Observer):
         self.events.append(("failed", type(error)))
 
 
-@pytest.mark.parametrize(
-    ("make", "save"), [(network, save_network), (mlp, save_mlp)], ids=["network", "mlp"]
-)
+@pytest.mark.parametrize(("make", "model"), [(network, "name.pkl"), (mlp, "name.npz")])
 def test_both_kinds_of_model_have_scikit_learns_metrics_and_tell_the_same(
-    tmp_path, digits, make, save
+    tmp_path, digits, make, model
 ):
     seen = Noting()
-    result = run(training(digits, make(), save), output_to(tmp_path), [seen])
+    result = train(tmp_path, digits, make(), [seen])
     table = pd.read_csv(tmp_path / "history" / "part" / "name.csv")
     assert list(table) == ["epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy"]
     assert table["epoch"].tolist() == [1, 2, 3]
     assert seen.events == [
         ("started", "name"),
         *(("step", epoch) for epoch in (1, 2, 3)),
-        ("finished", ["name.csv", "name.json", "name.pkl" if save is save_network else "name.npz"]),
+        ("finished", ["name.csv", "name.json", model]),
     ]
     metrics = json.loads((tmp_path / "metrics" / "part" / "name.json").read_text())
     assert metrics == dict(result.metrics)
@@ -90,7 +83,7 @@ def test_both_kinds_of_model_have_scikit_learns_metrics_and_tell_the_same(
 def test_an_autoencoder_has_losses_and_the_error_of_the_test_part(tmp_path, digits):
     images = {name: (X, X) for name, (X, _) in digits.items()}
     model = ObservedMLPRegressor(hidden_layer_sizes=(4,), max_iter=3, random_state=0)
-    metrics = run(training(images, model), output_to(tmp_path)).metrics
+    metrics = train(tmp_path, images, model).metrics
     assert set(metrics) == {"n_epochs", "train_loss", "val_loss", "test_loss", "test_mse"}
     X = digits["test"][0]
     assert metrics["test_mse"] == pytest.approx(np.mean((model.predict(X) - X) ** 2), rel=1e-5)
@@ -105,8 +98,8 @@ def test_an_observer_that_fails_is_reported_and_changes_nothing(tmp_path, digits
     failing = type("Failing", (Observer,), {event: fail})()
     seen = Noting()
     with caplog.at_level(logging.ERROR):
-        run(training(digits, network(), save_network), output_to(tmp_path / "a"), [failing, seen])
-    run(training(digits, network(), save_network), output_to(tmp_path / "b"))
+        train(tmp_path / "a", digits, network(), [failing, seen])
+    train(tmp_path / "b", digits, network())
     assert caplog.messages == ["error: Failing stopped watching: no more room and more"]
     assert len(seen.events) == 5
     for path in ("models/part/name.pkl", "metrics/part/name.json", "history/part/name.csv"):
@@ -121,17 +114,14 @@ def test_a_training_that_fails_writes_nothing_and_says_so(tmp_path, digits, erro
 
     seen = Noting()
     with pytest.raises(error):
-        run(training(digits, Broken()), output_to(tmp_path), [seen])
+        train(tmp_path, digits, Broken(), [seen])
     assert seen.events == [("started", "name"), ("failed", error)]
     assert not list(tmp_path.iterdir())
 
 
 def test_tables_and_further_metrics_are_written(tmp_path, digits):
-    more = {
-        "extra": lambda estimator: {"val_accuracy": 0.5},
-        "tables": lambda estimator: {"metrics/table.csv": [{"a": 1}]},
-    }
-    result = run(training(digits, mlp(), **more), output_to(tmp_path))
+    extra, tables = {"val_accuracy": 0.5}, {"metrics/table.csv": [{"a": 1}]}
+    result = train(tmp_path, digits, mlp(), extra=lambda _: extra, tables=lambda _: tables)
     assert result.metrics["val_accuracy"] == 0.5
     assert (tmp_path / "metrics" / "table.csv").read_text() == "a\n1\n"
 
@@ -139,12 +129,11 @@ def test_tables_and_further_metrics_are_written(tmp_path, digits):
 def test_progress_in_a_log_is_a_line_at_every_tenth(tmp_path, digits, caplog):
     model = ObservedMLPClassifier((4,), max_iter=40, random_state=0, n_iter_no_change=50)
     with caplog.at_level(logging.INFO):
-        run(training(digits, model, n_steps=40), output_to(tmp_path), [Progress(live=False)])
+        train(tmp_path, digits, model, [Progress(live=False)], n_steps=40)
     first, *steps, last = caplog.messages
     assert first == "part name: started"
-    assert [line.split(",")[0] for line in steps] == [
-        f"part name: epoch {epoch} of 40" for epoch in range(4, 41, 4)
-    ]
+    told = [line.split(",")[0] for line in steps]
+    assert told == [f"part name: epoch {epoch} of 40" for epoch in range(4, 41, 4)]
     assert "train_loss" in steps[0]
     assert "val_loss" in steps[0]
     assert steps[0].endswith("s left")
@@ -153,7 +142,7 @@ def test_progress_in_a_log_is_a_line_at_every_tenth(tmp_path, digits, caplog):
 
 
 def test_progress_in_a_terminal_is_one_live_line(tmp_path, digits, capsys):
-    run(training(digits, mlp()), output_to(tmp_path), [Progress(live=True)])
+    train(tmp_path, digits, mlp(), [Progress(live=True)])
     shown = capsys.readouterr().err
     assert "part name" in shown
     assert "\n" not in shown.strip()
