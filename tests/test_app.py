@@ -5,7 +5,7 @@ import re
 import signal
 import sys
 from hashlib import sha256
-from types import ModuleType
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -200,9 +200,7 @@ def test_a_stage_may_make_metrics_or_plots_alone(project, monkeypatch, kind):
     made = [json.loads(path.read_text()) for path in project.root.glob("a/b/*/metrics/*")]
     assert sorted(made) == [1, 2]
 
-    module = ModuleType("stages.count")
-    module.run = run
-    monkeypatch.setitem(sys.modules, "stages.count", module)
+    monkeypatch.setitem(sys.modules, "stages.count", SimpleNamespace(run=run))
     monkeypatch.setattr("mlcore.sweeps.run.stale_stages", lambda *_: [])
     sweeps = {"table": "metrics/t.csv", "sweeps": {"a": {"stages": ["count"]}}}
     (project.root / "s.yaml").write_text(yaml.safe_dump(sweeps))
@@ -241,8 +239,7 @@ def test_what_changes_while_a_stage_runs_is_not_noted_with_its_results(project, 
         path.write_text(before.replace(old, new) if old else before + new)
         return train_network.run(config, workspace)
 
-    project.call("mlcore.config", "network.max_epochs=1", "network.hidden_layer_sizes=[4]",
-                 "tracking=off")  # fmt: skip
+    project.call("mlcore.config", *SHORT)
     result = project.call(TRAIN, dvc="train_network@tanh-normal", run=meddling, check=False)
     assert result.returncode == refused
     changed = "error: what train_network comes from has changed while it ran: run it again\n"

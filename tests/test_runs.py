@@ -69,12 +69,9 @@ def test_candidates_have_their_settings_and_others_have_none():
 
 def test_the_claims_are_read_and_know_their_metrics_and_parts():
     """In every variant; `values_of` refuses any other. Other parameters have no curves."""
-    tables = [
-        METRICS / f"{name}.csv" for name in ("replicates", "replicates_curves", "sensitivity")
-    ]
     evidence = evidence_of(
-        read_rules(METRICS / "rules.yaml"), read_replicates(tables[0]), read_curves(tables[1]),
-        read_runs(tables[2]), {},
+        read_rules(METRICS / "rules.yaml"), read_replicates(METRICS / "replicates.csv"),
+        read_curves(METRICS / "replicates_curves.csv"), read_runs(METRICS / "sensitivity.csv"), {},
     )  # fmt: skip
     statements = [
         statement
@@ -84,9 +81,8 @@ def test_the_claims_are_read_and_know_their_metrics_and_parts():
     ]
     quantities = {side for s in statements for side in (s.left, s.right) if side}
     assert len(statements) > len(quantities) > 100
-    runs = evidence.runs
     for quantity in quantities:
         values_of(quantity, evidence)
         metric, _, rest = quantity.partition("(")
         if "," in rest:
-            assert runs[runs["name"] == rest[:-1]][metric].notna().all()
+            assert evidence.runs[evidence.runs["name"] == rest[:-1]][metric].notna().all()
