@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout, suppress
 from functools import cache
 from importlib import import_module
@@ -135,11 +134,7 @@ class Project:
         if dvc:
             variables["DVC_STAGE"] = dvc
         told = io.StringIO(), io.StringIO()
-        with (
-            as_a_process(self.root, variables),
-            redirect_stdout(told[0]),
-            redirect_stderr(told[1]),
-        ):
+        with as_a_process(self.root, variables), redirect_stdout(told[0]), redirect_stderr(told[1]):
             try:
                 if module.startswith("stages."):
                     run = run or import_module(module).run
@@ -211,22 +206,6 @@ class Project:
 def up_to_date(monkeypatch):
     """Made-up data do not fit the lock."""
     monkeypatch.setattr("mlcore.sweeps.run.stale_stages", lambda *_: [])
-
-
-@pytest.fixture(scope="session")
-def wait_for():
-    """Waits until a condition gives what is true; gives that."""
-
-    def wait_for(condition, seconds=150):
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            with suppress(OSError):  # of requests, too
-                if value := condition():
-                    return value
-            time.sleep(0.2)
-        return pytest.fail("it did not happen")
-
-    return wait_for
 
 
 @pytest.fixture

@@ -15,19 +15,30 @@ def free_port():
         return taken.getsockname()[1]
 
 
+def wait_for(condition, seconds=150):
+    """Wait until a condition gives what is true; gives that."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with suppress(OSError):  # of requests, too
+            if value := condition():
+                return value
+        time.sleep(0.2)
+    raise AssertionError("it did not happen")
+
+
 @contextmanager
 def serving(*command, seconds=150, end=signal.SIGKILL, **options):
     """Run a command with a free port as its last word; gives its URL once it answers /health."""
     port = free_port()
     process = subprocess.Popen([*command, str(port)], start_new_session=True, **options)
+
+    def answers():
+        assert process.poll() is None, f"{command} has ended"
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health"):
+            return True
+
     try:
-        deadline = time.monotonic() + seconds
-        while True:
-            with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health"):
-                break
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"{command} does not answer")
-            time.sleep(0.3)
+        wait_for(answers, seconds)
         yield f"http://127.0.0.1:{port}"
     finally:
         with suppress(ProcessLookupError):

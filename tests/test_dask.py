@@ -10,6 +10,7 @@ import time
 import psutil
 import pytest
 import yaml
+from servers import wait_for
 
 from mlcore.app import INTERRUPTED
 
@@ -17,12 +18,8 @@ SMALL = ["network.hidden_layer_sizes=[8,6]", "network.max_epochs=2"]
 STAGE = ["stages.train_network", "-m"]
 OFF = "tracking=off"
 LONG = ["network.hidden_layer_sizes=[8,6]", "network.batch_size=4", "network.patience=1000000"]
-SEARCH = [
-    "search.solver=[adam]",
-    "search.learning_rate=[0.01]",
-    "search.batch_size=[32,64]",
-    "search.max_epochs=2",
-]
+SEARCH = ["search.solver=[adam]", "search.learning_rate=[0.01]", "search.batch_size=[32,64]",
+          "search.max_epochs=2"]  # fmt: skip
 
 pytestmark = [
     pytest.mark.slow,
@@ -48,8 +45,16 @@ Path.exists = blind(Path.exists)
 class Cluster:
     """A scheduler, and workers in a checkout."""
 
-    def __init__(self, folder, wait_for):
-        self.folder, self.wait_for, self.processes = folder, wait_for, []
+    def __init__(self, folder):
+        self.folder, self.processes = folder, []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for process in reversed(self.processes):
+            if process.returncode is None:
+                kill(process)
 
     def start(self, project, *arguments):
         name = self.folder / f"{len(self.processes)}.log"
@@ -68,20 +73,15 @@ class Cluster:
     def scheduler(self, project):
         file = self.folder / "scheduler.json"
         self.start(project, "scheduler", "--port", "0", "--scheduler-file", str(file))
-        self.wait_for(file.exists)
+        wait_for(file.exists)
         self.address = json.loads(file.read_text())["address"]
 
     def worker(self, project, *arguments):
         options = ["--nthreads", "1", "--local-directory", str(self.folder), *arguments]
         process = self.start(project, "worker", self.address, *options)
         log, n_workers = self.folder / "0.log", len(self.processes) - 1
-        self.wait_for(lambda: log.read_text().count("Register worker") == n_workers)
+        wait_for(lambda: log.read_text().count("Register worker") == n_workers)
         return process
-
-    def end(self):
-        for process in reversed(self.processes):
-            if process.returncode is None:
-                kill(process)
 
 
 def kill(process):
@@ -95,15 +95,12 @@ def home(project_at, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def cluster(home, tmp_path_factory, wait_for):
-    cluster = Cluster(tmp_path_factory.mktemp("cluster"), wait_for)
-    try:
+def cluster(home, tmp_path_factory):
+    with Cluster(tmp_path_factory.mktemp("cluster")) as cluster:
         cluster.scheduler(home)
         cluster.worker(home)
         cluster.worker(home)
         yield cluster
-    finally:
-        cluster.end()
 
 
 def on(cluster, folder):
@@ -132,22 +129,18 @@ def terminal(start):
 
 
 def write_sweeps(project):
-    file = {
-        "table": "metrics/t.csv",
-        "curves": "metrics/curves.csv",
-        "sweeps": {
-            "networks": {"stages": ["train_network"], "overrides": SMALL},
-            "search": {"stages": ["search_classifier"], "overrides": SEARCH},
-        },
+    sweeps = {
+        "networks": {"stages": ["train_network"], "overrides": SMALL},
+        "search": {"stages": ["search_classifier"], "overrides": SEARCH},
     }
+    file = {"table": "metrics/t.csv", "curves": "metrics/curves.csv", "sweeps": sweeps}
     (project.root / "s.yaml").write_text(yaml.safe_dump(file), encoding="utf-8")
 
 
 def test_a_sweep_on_a_cluster_gives_the_bytes_of_one_here(home, cluster):
     sweep = [*SMALL, OFF, "network.activation=relu,tanh"]
     home.call(*STAGE, *sweep, "hydra.sweep.dir=here/a")
-    told = home.run(*STAGE, *sweep, *on(cluster, "there/a")).stdout
-    assert "2 of 2" in told
+    assert "2 of 2" in home.run(*STAGE, *sweep, *on(cluster, "there/a")).stdout
     assert len(results(home.root / "here/a")) == 6
     assert results(home.root / "here/a") == results(home.root / "there/a")
 
@@ -170,11 +163,10 @@ def test_replicates_and_the_search_on_a_cluster_give_the_bytes_of_those_here(hom
     for path in ("models/search/best.npz", "metrics/search.csv", "metrics/search/best.json"):
         here, there = (home.root / "search" / name / path for name in ("here", "there"))
         assert here.read_bytes() == there.read_bytes()
-    logs = [(cluster.folder / f"{n}.log").read_text() for n in (1, 2)]
-    assert not any("Traceback" in log for log in logs)
+    assert not any("Traceback" in (cluster.folder / f"{n}.log").read_text() for n in (1, 2))
 
 
-def test_a_job_whose_worker_is_killed_runs_again(home, cluster, terminal, wait_for):
+def test_a_job_whose_worker_is_killed_runs_again(home, cluster, terminal):
     sweep = [*LONG, OFF, "network.max_epochs=150", "network.seed=1,2"]
     process = terminal(home, *STAGE, *sweep, *on(cluster, "killed/a"))
     logs = [home.root / f"killed/a/{n}/train_network.log" for n in (0, 1)]
@@ -202,7 +194,7 @@ def test_a_job_that_fails_is_named_and_the_others_finish(home, cluster):
 
 @pytest.mark.parametrize(("where", "epochs"), [("here", 10_000_000), ("there", 1500)])
 def test_ctrl_c_keeps_what_is_done_and_leaves_no_process_at_work(
-    where, epochs, home, cluster, terminal, wait_for
+    where, epochs, home, cluster, terminal
 ):
     """Workers of another command's finish what they are at."""
     sweep = [*LONG, OFF, f"network.max_epochs=1,{epochs},{epochs + 1}"]
@@ -237,10 +229,7 @@ def other(project_at, tmp_path):
 
 
 @pytest.mark.usefixtures("up_to_date")
-def test_a_cluster_that_does_not_fit_is_refused_in_one_line(
-    project, other, tmp_path, monkeypatch, wait_for
-):
-    cluster = Cluster(tmp_path, wait_for)
+def test_a_cluster_that_does_not_fit_is_refused_in_one_line(project, other, tmp_path, monkeypatch):
     write_sweeps(project)
     monkeypatch.setattr("mlcore.sweeps.cluster.JOINING", 1)
 
@@ -262,12 +251,12 @@ def test_a_cluster_that_does_not_fit_is_refused_in_one_line(
         assert line.count("\n") == 1
         return line
 
-    cluster.address = "tcp://127.0.0.1:1"
-    with monkeypatch.context() as patience:
-        patience.setattr("mlcore.sweeps.cluster.ANSWERING", 1)
-        silent = f"error: no Dask scheduler answers at {cluster.address}; "
-        assert refused(a_sweep).startswith(silent)
-    try:
+    with Cluster(tmp_path) as cluster:
+        cluster.address = "tcp://127.0.0.1:1"
+        with monkeypatch.context() as patience:
+            patience.setattr("mlcore.sweeps.cluster.ANSWERING", 1)
+            silent = f"error: no Dask scheduler answers at {cluster.address}; "
+            assert refused(a_sweep).startswith(silent)
         cluster.scheduler(project)
         none = f"error: the scheduler at {cluster.address} has no worker; "
         assert refused(a_sweep).startswith(none)
@@ -278,8 +267,6 @@ def test_a_cluster_that_does_not_fit_is_refused_in_one_line(
         (tmp_path / "blind.py").write_text(BLIND)
         cluster.worker(project, "--preload", str(tmp_path / "blind.py"))
         assert f" does not see {project.root}: it should be shared" in refused(a_sweep)
-    finally:
-        cluster.end()
     assert not (project.root / "metrics" / "t.csv").exists()
     assert not (project.root / "a/b/metrics").exists()
     assert not list(project.root.glob("there/a/*/models"))

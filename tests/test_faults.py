@@ -244,8 +244,7 @@ def test_results_for_which_the_disk_has_no_room_are_one_line_and_no_file(
 
 
 def test_notes_for_which_the_disk_has_no_room_do_not_fail_the_training(project):
-    large = "network.hidden_layer_sizes=[64]"
-    result = with_full(project, "mlruns", *TRAIN, large)
+    result = with_full(project, "mlruns", *TRAIN, "network.hidden_layer_sizes=[64]")
     assert result.returncode == 0
     (line,) = [line for line in result.stdout.splitlines() if "error:" in line]
     assert "error: Tracker stopped watching: [Errno 28] No space left on device" in line
@@ -341,13 +340,9 @@ time.time_ns = lambda: real_ns() - 3600 * 10**9 * (real() > at)
 
 def test_a_clock_set_back_while_it_trains_loses_no_epoch(project, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(CLOCK)
-    result = project.run(
-        *TRAIN,
-        "network.max_epochs=200",
-        "network.patience=200",
-        PYTHONPATH=str(tmp_path),
-        CLOCK_SET_AT=str(time.time() + 3),
-    )
+    long = ["network.max_epochs=200", "network.patience=200"]
+    clock = {"PYTHONPATH": str(tmp_path), "CLOCK_SET_AT": str(time.time() + 3)}
+    result = project.run(*TRAIN, *long, **clock)
     assert "warning" not in result.stdout + result.stderr
     assert recorded(project, "select status from runs") == ["FINISHED"]
     steps = recorded(project, "select step from metrics where key = 'epoch/val_loss' order by step")

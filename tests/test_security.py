@@ -21,7 +21,7 @@ import pandas as pd
 import psutil
 import pytest
 import requests
-from servers import free_port
+from servers import free_port, wait_for
 
 from mlcore import plotting
 from mlcore.config import compose, compose_raw, load
@@ -125,7 +125,7 @@ def listening(*pids):
 
 
 @pytest.mark.slow
-def test_make_ui_serves_this_machine_and_no_other_page(project, start, wait_for):
+def test_make_ui_serves_this_machine_and_no_other_page(project, start):
     (project.root / ".venv").symlink_to(Path(sys.executable).parents[1])
     port = free_port()
     process = start(
@@ -200,7 +200,7 @@ def test_workers_that_a_command_starts_take_no_connection_of_others(tmp_path, st
 
 
 @pytest.mark.slow
-def test_the_cluster_of_the_documentation_listens_to_this_machine(tmp_path, start, wait_for):
+def test_the_cluster_of_the_documentation_listens_to_this_machine(tmp_path, start):
     text, port = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8"), str(free_port())
     commands = re.findall(r"^python (-m dask .*) &$", text, re.MULTILINE)
     assert [command.split()[2] for command in commands] == ["scheduler", "worker", "worker"]

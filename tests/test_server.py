@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 import pytest
 import requests
-from servers import free_port
+from servers import free_port, wait_for
 
 from mlcore.files import load_arrays
 from mlcore.tracking.server import (
@@ -66,8 +66,8 @@ def postgres():
 class Server:
     """A copy of the project with a server of its own."""
 
-    def __init__(self, project, backend, wait_for):
-        self.project, self.root, self.wait_for = project, project.root, wait_for
+    def __init__(self, project, backend):
+        self.project, self.root = project, project.root
         self.variables = {"BACKEND": backend} if backend else {}
         self.log = project.root.parent / "server.log"
 
@@ -79,7 +79,7 @@ class Server:
             self.process = subprocess.Popen(
                 command, cwd=self.root, env=env, stdout=log, stderr=subprocess.STDOUT
             )
-        self.wait_for(lambda: requests.get(f"http://127.0.0.1:{port}/health", timeout=5).ok)
+        wait_for(lambda: requests.get(f"http://127.0.0.1:{port}/health", timeout=5).ok)
         self.login = read_login(self.root)
         assert self.login[URI].endswith(f":{port}")
 
@@ -115,10 +115,10 @@ class Server:
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
-def server(request, project_at, tmp_path_factory, wait_for):
+def server(request, project_at, tmp_path_factory):
     backend = request.param == "postgres" and request.getfixturevalue("postgres")
     project = project_at(tmp_path_factory.mktemp("server") / "project")
-    server = Server(project, backend, wait_for)
+    server = Server(project, backend)
     server.start()
     yield server
     if server.process.poll() is None:
@@ -168,7 +168,7 @@ def test_a_training_is_recorded_and_the_password_is_in_one_file(server):
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("server")
-def test_what_a_server_misses_that_ends_midway_is_recorded_later_once(server, start, wait_for):
+def test_what_a_server_misses_that_ends_midway_is_recorded_later_once(server, start):
     words = [f"network.max_epochs={N_LONG}", "network.batch_size=4", "network.patience=1000000"]
     training = start(
         *(sys.executable, "-m", *NETWORK, *words, "seed=14"), of=server.project,

@@ -14,6 +14,7 @@ import time
 import pytest
 import yaml
 from dvc.repo import Repo
+from servers import wait_for
 
 from mlcore.pipeline import side_by_side
 
@@ -203,7 +204,7 @@ def mark():
     [(signal.SIGTERM, 1, ""), (signal.SIGHUP, 1, ""), (signal.SIGINT, 5, "trap '' INT; ")],
 )
 def test_signals_end_the_stages_too_and_further_ones_do_not_break_that(
-    project, mark, runner, wait_for, number, times, deaf
+    project, mark, runner, number, times, deaf
 ):
     commands = {name: [f"{deaf}{mark}; {mark}; echo > {name}"] for name in ("one", "two")}
     small_pipeline(project, **commands)
@@ -218,7 +219,7 @@ def test_signals_end_the_stages_too_and_further_ones_do_not_break_that(
 
 
 @pytest.mark.slow
-def test_a_signal_after_a_failure_ends_what_still_runs(project, mark, runner, wait_for):
+def test_a_signal_after_a_failure_ends_what_still_runs(project, mark, runner):
     failed = project.root / "failed"
     bad = f"sleep 1; touch {shlex.quote(str(failed))}; exit 3"
     small_pipeline(project, bad=[bad], long=[f"{mark}; echo > long"])
@@ -232,7 +233,7 @@ def test_a_signal_after_a_failure_ends_what_still_runs(project, mark, runner, wa
 
 
 @pytest.mark.slow
-def test_under_nohup_a_hangup_changes_nothing(project, runner, wait_for):
+def test_under_nohup_a_hangup_changes_nothing(project, runner):
     small_pipeline(project, **{name: [f"sleep 3; echo > {name}"] for name in ("one", "two")})
     process = runner("nohup")
     wait_for(lambda: count("sleep 3") >= 1)
@@ -243,7 +244,7 @@ def test_under_nohup_a_hangup_changes_nothing(project, runner, wait_for):
 
 @pytest.mark.slow
 def test_an_interrupted_run_leaves_the_committed_lock_and_ends_clean_when_run_again(
-    project, mark, runner, wait_for
+    project, mark, runner
 ):
     slow = project.root / "slow"
     small_pipeline(

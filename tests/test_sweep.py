@@ -13,6 +13,7 @@ import psutil
 import pytest
 import yaml
 from filelock import FileLock
+from servers import wait_for
 
 from mlcore.errors import RetraceError
 from mlcore.study.replicates import CURVES, KEY, METRICS, Table, read_replicates, read_runs
@@ -348,7 +349,7 @@ runpy.run_module("mlcore.sweeps", run_name="__main__")
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "jobs"), [(signal.SIGINT, "1"), (signal.SIGTERM, "2")])
 def test_an_interrupted_sweep_keeps_what_is_done_and_goes_on(
-    project, number, jobs, tmp_path, start, wait_for
+    project, number, jobs, tmp_path, start
 ):
     temporary = tmp_path / "temporary"
     temporary.mkdir()
@@ -408,8 +409,7 @@ def test_runs_of_a_group_have_a_parent_with_mean_and_spread(project):
         metrics = parent.data.metrics
         assert metrics["final/n"] == len(children) == len(expected) == 3
         for kind in ("mean", "std", "min", "max"):
-            told = metrics[f"final/test_accuracy_{kind}"]
-            assert told == pytest.approx(expected.agg(kind))
+            assert metrics[f"final/test_accuracy_{kind}"] == pytest.approx(expected.agg(kind))
         assert parent.info.run_name == f"{activation}-normal, all seeds"
         assert parent.info.status == "FINISHED"
         assert parent.data.tags["origin"] == "sweep"
@@ -424,11 +424,9 @@ def row(seed, name="tanh-normal", part="network", overrides="a=1", **more):
     return key | digests | dict.fromkeys(METRICS, 0.5) | {"n_epochs": 2} | more
 
 
-def curve(seed, n=2):
-    return [
-        {"params": f"{seed:016d}", "epoch": epoch, **dict.fromkeys(CURVES, 0.5)}
-        for epoch in range(1, n + 1)
-    ]
+def curve(seed):
+    values = {"params": f"{seed:016d}"} | dict.fromkeys(CURVES, 0.5)
+    return [values | {"epoch": epoch} for epoch in (1, 2)]
 
 
 def job(seed, overrides="a=1", results=7):
@@ -437,6 +435,7 @@ def job(seed, overrides="a=1", results=7):
 
 
 def filled(folder, *seeds):
+    """What is read of a table to which the results of these seeds are added."""
     table = Table(folder / "t.csv", folder / "c.csv")
     for seed in seeds:
         table.add([row(seed)], curve(seed))
@@ -457,7 +456,7 @@ def test_a_row_without_its_whole_curve_is_run_again(tmp_path):
     curves = pd.read_csv(tmp_path / "c.csv", dtype={"params": str})
     of = curves["params"].astype(int)
     curves[(of == 1) | ((of == 3) & (curves["epoch"] == 1))].to_csv(tmp_path / "c.csv", index=False)
-    table = Table(tmp_path / "t.csv", tmp_path / "c.csv")
+    table = filled(tmp_path)
     jobs = [job(seed) for seed in (1, 2, 3)]
     assert todo(jobs, table) == jobs[1:]
     table.add([row(2)], curve(2))
@@ -468,7 +467,7 @@ def test_rows_that_the_file_no_longer_asks_for_are_forgotten(tmp_path):
     table = filled(tmp_path, 1, 2)
     assert todo([job(9, "b=2")], table)
     table.add([row(9, overrides="b=2")], curve(9))
-    assert Table(tmp_path / "t.csv", tmp_path / "c.csv").rows["seed"].tolist() == [9]
+    assert filled(tmp_path).rows["seed"].tolist() == [9]
 
 
 @pytest.mark.parametrize(
@@ -489,18 +488,15 @@ def test_a_damaged_table_is_one_clear_line(tmp_path, damage, message):
 
 
 def test_a_training_stands_once_for_each_seed_among_the_replicates(tmp_path):
-    table = Table(tmp_path / "t.csv", None)
-    table.add([row(1), row(1, overrides="a=2", params="f" * 16)], [])
+    Table(tmp_path / "t.csv", None).add([row(1), row(1, overrides="a=2", params="f" * 16)], [])
     assert len(read_runs(tmp_path / "t.csv")) == 2
     with pytest.raises(RetraceError, match="tanh-normal with seed 1 is there with different"):
         read_replicates(tmp_path / "t.csv")
 
 
 def test_an_empty_sweep_of_overrides_keeps_its_key(tmp_path):
-    table = Table(tmp_path / "t.csv", None)
-    table.add([row(1, overrides="")], [])
-    again = Table(tmp_path / "t.csv", None)
-    again.add([row(1, overrides="", params="e" * 16)], [])
+    for digest in ("d", "e"):
+        Table(tmp_path / "t.csv", None).add([row(1, overrides="", params=digest * 16)], [])
     rows = read_runs(tmp_path / "t.csv")
     assert rows["params"].tolist() == ["e" * 16]
     assert rows[KEY].iloc[0].tolist() == ["s", "network", "tanh-normal", "", 1]

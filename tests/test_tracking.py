@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from servers import wait_for
 
 from mlcore.config import compose
 from mlcore.errors import RetraceError
@@ -692,7 +693,7 @@ def has_a_run(database):
 
 
 @pytest.mark.slow
-def test_a_training_is_seen_while_it_runs_and_ends_killed_by_ctrl_c(project, start, wait_for):
+def test_a_training_is_seen_while_it_runs_and_ends_killed_by_ctrl_c(project, start):
     endless = start(sys.executable, "-m", *NETWORK[:1], *ENDLESS, of=project)
     wait_for(lambda: has_a_run(project.root / "mlflow.db"))
     store = project.client()

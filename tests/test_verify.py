@@ -8,6 +8,7 @@ import sys
 import psutil
 import pytest
 import yaml
+from servers import wait_for
 
 from mlcore.errors import RetraceError
 from mlcore.files import write_json
@@ -130,7 +131,7 @@ def test_what_does_not_come_out_again_is_named(committed, monkeypatch, case):
 
 
 @pytest.mark.slow
-def test_a_signal_ends_what_runs_and_is_no_traceback(committed, start, wait_for):
+def test_a_signal_ends_what_runs_and_is_no_traceback(committed, start):
     mark = f"sleep 97{os.getpid()}"
     pipeline = committed.root / "dvc.yaml"
     content = yaml.safe_load(pipeline.read_text())
