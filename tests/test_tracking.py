@@ -40,12 +40,8 @@ NETWORK = ["stages.train_network", "network.max_epochs=3", "network.hidden_layer
 ENDLESS = ["network.max_epochs=1000000", "network.patience=1000000", "network.batch_size=1"]
 QUICK = ["classifier.max_epochs=2", "classifier.learning_rate=0.01"]
 CLASSIFIER = ["stages.fit_classifier", "classifier.method=partial_fit", *QUICK]
-SEARCH = [
-    "stages.search_classifier",
-    "search.solver=[adam,sgd]",
-    "search.max_epochs=1",
-    "search.learning_rate=[0.01,0.1]",
-]
+SEARCH = ["stages.search_classifier", "search.solver=[adam,sgd]", "search.max_epochs=1",
+          "search.learning_rate=[0.01,0.1]"]  # fmt: skip
 AS_DVC = {"dvc": "fit_classifier@tanh-partial_fit"}
 NAMES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 NOWHERE = "sqlite:////dev/null/no.db"
@@ -111,8 +107,7 @@ def test_a_network_run_holds_all_that_is_needed_to_compare_and_reuse_it(stored):
     for path in ("models/network/relu-normal.pkl", "metrics/network/relu-normal.json"):
         file = stored.root / folder / path
         assert hashes[path] == hashlib.md5(file.read_bytes()).hexdigest()
-    shown = [name for name in tags if not name.startswith("mlflow.")]
-    assert len(shown) <= 6
+    assert sum(not name.startswith("mlflow.") for name in tags) <= 6
 
     (entry,) = run.inputs.dataset_inputs
     data = stored.root / "data" / "mnist.npz"
@@ -131,9 +126,8 @@ def test_a_network_run_holds_all_that_is_needed_to_compare_and_reuse_it(stored):
     assert len(model.metadata.signature.inputs) == 784
     assert model.input_example.shape == (5, 784)
     made = store.get_logged_model(logged.model_id)
-    assert (made.name, made.tags["mlflow.source.name"]) == (
-        "network-relu-normal", "stages.train_network"
-    )  # fmt: skip
+    assert made.name == "network-relu-normal"
+    assert made.tags["mlflow.source.name"] == "stages.train_network"
     assert "warning" not in stored.told
     assert pending(stored) == []
 
@@ -358,20 +352,17 @@ def test_a_champion_that_was_set_by_hand_does_not_hold_up_runs(tracked, tags):
 
 
 ACTS = {
-    "rename the experiment": lambda client, first: client.rename_experiment(
-        client.get_experiment_by_name("retrace/classifier").experiment_id, "mine"
-    ),
-    "delete the run": lambda client, first: client.delete_run(first.run_id),
-    "rename the run": lambda client, first: client.update_run(first.run_id, name="x"),
-    "delete the version": lambda client, first: client.delete_model_version(first.name, "1"),
-    "delete the model": lambda client, first: client.delete_registered_model(first.name),
-    "rename the model": lambda client, first: client.rename_registered_model(first.name, "mine"),
-    "take the alias away": lambda client, first: client.delete_registered_model_alias(
-        first.name, "champion"
-    ),
-    "delete a tag": lambda client, first: client.delete_tag(first.run_id, "current"),
-    "delete the hashes": lambda client, first: client.set_tag(first.run_id, "md5", "[no"),
+    "rename_experiment": lambda run: (run.info.experiment_id, "mine"),
+    "delete_run": lambda run: (run.info.run_id,),
+    "update_run": lambda run: (run.info.run_id, None, "x"),  # renames it
+    "delete_tag": lambda run: (run.info.run_id, "current"),
+    "set_tag": lambda run: (run.info.run_id, "md5", "[no"),
+    "delete_model_version": lambda _: ("retrace-classifier", "1"),
+    "delete_registered_model": lambda _: ("retrace-classifier",),
+    "rename_registered_model": lambda _: ("retrace-classifier", "mine"),
+    "delete_registered_model_alias": lambda _: ("retrace-classifier", "champion"),
 }
+"""Methods of MLflow's client, and what they are called with."""
 
 
 @pytest.mark.parametrize("act", ACTS)
@@ -380,14 +371,13 @@ def test_recording_goes_on_whatever_people_do_to_a_store(tracked, act):
     tracked.call("mlcore.config", *QUICK)
     stage = [*CLASSIFIER[:2], "classifier.activation=tanh"]
     tracked.record(*stage, **AS_DVC)
-    (first,) = client.search_model_versions("name = 'retrace-classifier'")
-    experiment = client.get_run(first.run_id).info.experiment_id
-    ACTS[act](client, first)
+    (first,) = tracked.runs("classifier")
+    getattr(client, act)(*ACTS[act](first))
     assert "warning" not in tracked.record(*stage, **AS_DVC)
-    second, *_ = client.search_runs([experiment], "tags.current = 'true'")
-    assert (second.info.run_id != first.run_id, second.info.status) == (True, "FINISHED")
+    second, *_ = client.search_runs([first.info.experiment_id], "tags.current = 'true'")
+    assert (second.info.run_id != first.info.run_id, second.info.status) == (True, "FINISHED")
     champion = client.get_model_version_by_alias("retrace-classifier", "champion")
-    assert champion.run_id in (first.run_id, second.info.run_id)
+    assert champion.run_id in (first.info.run_id, second.info.run_id)
     tracked.call("mlcore.tracking.runs")
 
 
@@ -536,8 +526,6 @@ def test_ctrl_c_while_results_are_noted_does_not_keep_the_recorder_waiting(track
 
 
 SECRET = "hunter-two"
-
-
 URIS = (f"http://me:{SECRET}@host/store", f"http://host/store?token={SECRET}",
         f"https://{SECRET}@host", f"postgresql://host/db?user=me&password={SECRET}",
         f"http://me:{SECRET}@[host")  # fmt: skip
@@ -580,8 +568,7 @@ def test_what_is_shown_of_a_uri_and_of_the_messages_of_others_has_no_secret(
 
 
 def git(root, *arguments):
-    identity = ("-c", "user.name=t", "-c", "user.email=t@t")
-    subprocess.run(["git", *identity, *arguments], cwd=root, check=True, capture_output=True)
+    subprocess.run(["git", *arguments], cwd=root, check=True, capture_output=True)
 
 
 CHANGED = {
@@ -601,9 +588,7 @@ def test_what_the_code_differs_by_can_be_applied_to_its_commit(tracked, tmp_path
     for name, content in OLD.items():
         (root / name).write_bytes(content)
     (root / ".gitattributes").write_text("* -text\n")  # a commit keeps the ends of lines
-    git(root, "init", "-q")
-    git(root, "add", "-A")
-    git(root, "commit", "-qm", "t")
+    tracked.commit()
     tags, changes = observer._code(root)
     assert (tags["git.dirty"], changes) == ("false", b"")
     clone = tmp_path / "clone"
