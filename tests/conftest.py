@@ -28,7 +28,6 @@ from hydra.core.global_hydra import GlobalHydra  # noqa: E402
 from idx import idx  # noqa: E402
 from joblib.externals.loky import get_reusable_executor  # noqa: E402
 from playwright.sync_api import sync_playwright  # noqa: E402
-from servers import serving  # noqa: E402
 from sklearn.datasets import load_digits  # noqa: E402
 
 from mlcore import app  # noqa: E402
@@ -116,6 +115,12 @@ class Project:
         for words in ("init -q", "add -A", "-c user.name=t -c user.email=t@t commit -qm t"):
             subprocess.run(["git", *words.split()], cwd=self.root, check=True)
 
+    def edit(self, name, old, new):
+        """Put a new text in the place of an old one, the first, in a file."""
+        text = (self.root / name).read_text()
+        assert old in text
+        (self.root / name).write_text(text.replace(old, new, 1))
+
     @staticmethod
     def environment(**variables):
         """The environment of a shell, without what tests and their libraries set in it."""
@@ -158,15 +163,8 @@ class Project:
 
     def execute(self, *command, check=True, **variables):
         """Run any command in the copy; returns the completed process."""
-        result = subprocess.run(
-            command,
-            cwd=self.root,
-            env=self.environment(**variables),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
+        where = {"cwd": self.root, "env": self.environment(**variables), "timeout": 300}
+        result = subprocess.run(command, **where, capture_output=True, text=True, check=False)
         return well(result, check)
 
     def train(self, *arguments, store=None, **options):
@@ -243,22 +241,6 @@ def start(unmeasured):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait(30)
-
-
-@pytest.fixture(scope="session")
-def serve():
-    """A context manager that runs ``python -m`` with a server on a copy of the project."""
-
-    def serve(project, *arguments, **variables):
-        return serving(
-            *(sys.executable, "-m", *arguments, "--host", "127.0.0.1", "--workers", "1", "--port"),
-            env=project.environment(**variables),
-            cwd=project.root,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-
-    return serve
 
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -345,10 +327,9 @@ def digits():
 
 @pytest.fixture(scope="session")
 def write_idx():
-    """Writes raw data of any size."""
+    """Writes the four IDX files of a data set; pixel 0 of image i is i modulo 250."""
 
     def write_idx(folder, n_train, n_test):
-        """Write the four IDX files of a data set; pixel 0 of image i is i modulo 250."""
         folder.mkdir(parents=True)
         for prefix, n in (("train", n_train), ("t10k", n_test)):
             images = np.zeros((n, 28, 28), np.uint8)

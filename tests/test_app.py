@@ -219,10 +219,10 @@ def test_ctrl_c_while_a_command_imports_its_libraries_is_one_line(project, tmp_p
 
 
 EDITS = {
-    "code": ("mlcore/nn/losses.py", "", "# changed", True),
+    "code": ("mlcore/nn/losses.py", "", "# changed\n", True),
     "parameters": ("params.yaml", "patience: null", "patience: 3", True),
-    "another dependency": ("requirements.numeric.txt", "", "# changed", True),
-    "other code": ("mlcore/report/__init__.py", "", "# changed", False),
+    "another dependency": ("requirements.numeric.txt", "", "# changed\n", True),
+    "other code": ("mlcore/report/__init__.py", "", "# changed\n", False),
     "other parameters": ("params.yaml", "n_images: 10", "n_images: 5", False),
 }
 
@@ -233,10 +233,7 @@ def test_what_changes_while_a_stage_runs_is_not_noted_with_its_results(project, 
     name, old, new, refused = EDITS[edit]
 
     def meddling(config, workspace):
-        path = workspace.root / name
-        before = path.read_text()
-        assert old in before
-        path.write_text(before.replace(old, new) if old else before + new)
+        project.edit(name, old, new)
         return train_network.run(config, workspace)
 
     project.call("mlcore.config", *SHORT)

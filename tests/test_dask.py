@@ -57,16 +57,11 @@ class Cluster:
                 kill(process)
 
     def start(self, project, *arguments):
-        name = self.folder / f"{len(self.processes)}.log"
-        with name.open("w") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "dask", *arguments, *HERE],
-                cwd=project.root,
-                env=project.environment(COVERAGE_PROCESS_CONFIG=""),  # it outlives a test
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        command = [sys.executable, "-m", "dask", *arguments, *HERE]
+        env = project.environment(COVERAGE_PROCESS_CONFIG="")  # it outlives a test
+        with (self.folder / f"{len(self.processes)}.log").open("w") as log:
+            where = {"cwd": project.root, "env": env, "stdout": log, "stderr": log}
+            process = subprocess.Popen(command, **where, start_new_session=True)
         self.processes.append(process)
         return process
 
@@ -221,10 +216,7 @@ def test_ctrl_c_keeps_what_is_done_and_leaves_no_process_at_work(
 def other(project_at, tmp_path):
     """A checkout in which every fit of the search has another result."""
     other = project_at(tmp_path / "other")
-    search = other.root / "mlcore" / "training" / "search.py"
-    text = search.read_text()
-    search.write_text(text.replace("float(model.score(X[test], y[test]))", "0.123"))
-    assert text != search.read_text()
+    other.edit("mlcore/training/search.py", "float(model.score(X[test], y[test]))", "0.123")
     return other
 
 

@@ -105,22 +105,24 @@ def kill_all(process):
     psutil.wait_procs(below, timeout=30)
 
 
-def start(project):
-    """Start the pipeline, and return when it trains."""
-    command, quiet = [sys.executable, "-m", "stages"], subprocess.DEVNULL
-    process = subprocess.Popen(
-        command, cwd=project.root, env=project.environment(), stdout=quiet, stderr=quiet
-    )
-    below = []
-    while process.poll() is None and "stages.train_network" not in below:
-        time.sleep(0.02)
-        with suppress(psutil.Error):
-            children = psutil.Process(process.pid).children(recursive=True)
-            below = [part for child in children for part in child.cmdline()]
-    return process
+@pytest.fixture
+def begin(start):
+    """Starts the pipeline, and returns when it trains."""
+
+    def begin(project):
+        process = start(sys.executable, "-m", "stages", of=project)
+        below = []
+        while process.poll() is None and "stages.train_network" not in below:
+            time.sleep(0.02)
+            with suppress(psutil.Error):
+                children = psutil.Process(process.pid).children(recursive=True)
+                below = [part for child in children for part in child.cmdline()]
+        return process
+
+    return begin
 
 
-def killed(project, kills, seconds, made=MADE):
+def killed(project, begin, kills, seconds, made=MADE):
     """Kill the pipeline so often, within so many seconds; then it should end as if undisturbed."""
     lock = (project.root / "dvc.lock").read_bytes()
     take_away(project, made)
@@ -128,33 +130,32 @@ def killed(project, kills, seconds, made=MADE):
     print(f"seed {seed}")  # pytest shows it with a failure
     chance = random.Random(seed)
     for _ in range(kills):
-        process = start(project)
+        process = begin(project)
         time.sleep(chance.uniform(0, seconds))
         if process.poll() is None:
             kill_all(process)
-    if start(project).wait():  # DVC's own write was cut off, which the user is told to remove
+    if begin(project).wait():  # DVC's own write was cut off, which the user is told to remove
         take_away(project, ("dvc.lock", ".dvc/tmp/rwlock"))
-        assert start(project).wait() == 0
+        assert begin(project).wait() == 0
     assert (project.root / "dvc.lock").read_bytes() == lock
     assert temporary(project) == []
     assert "up to date" in project.run("dvc", "status").stdout
 
 
-def test_a_training_killed_three_times_ends_as_if_nothing_had_been(trained):
-    killed(trained, 3, seconds=2)  # through the imports, the epochs and the writing
+def test_a_training_killed_three_times_ends_as_if_nothing_had_been(trained, begin):
+    killed(trained, begin, 3, seconds=2)  # through the imports, the epochs and the writing
 
 
 @pytest.mark.skipif("RETRACE_KILLS" not in os.environ, reason="it takes minutes for each kill")
-def test_the_pipeline_killed_at_random_moments_ends_as_if_nothing_had_been(project):
+def test_the_pipeline_killed_at_random_moments_ends_as_if_nothing_had_been(project, begin):
     made = (*MADE, "data", "mlflow.db", "mlruns")
-    config = project.root / "conf" / "config.yaml"
-    config.write_text(config.read_text().replace("experiment: report", "experiment: smoke"))
+    project.edit("conf/config.yaml", "experiment: report", "experiment: smoke")
     project.run("mlcore.config")
     project.run("dvc", "config", "--local", "core.no_scm", "true")
     take_away(project, made)
     began = time.monotonic()
-    assert start(project).wait() == 0
-    killed(project, int(os.environ["RETRACE_KILLS"]), time.monotonic() - began, made)
+    assert begin(project).wait() == 0
+    killed(project, begin, int(os.environ["RETRACE_KILLS"]), time.monotonic() - began, made)
     project.sync()
     assert list((project.root / "mlruns" / "pending").iterdir()) == []
 
@@ -183,21 +184,17 @@ def test_a_store_whose_making_was_killed_is_made_again(tmp_path):
 # Two at once
 
 
-def test_a_second_pipeline_in_the_same_copy_is_refused_in_one_line(trained):
+def test_a_second_pipeline_in_the_same_copy_is_refused_in_one_line(trained, begin):
     params = yaml.safe_load((trained.root / "params.yaml").read_text())
     params["network"] |= {"max_epochs": 1_000_000, "patience": 1_000_000}
     (trained.root / "params.yaml").write_text(yaml.safe_dump(params))
-    first = start(trained)
-    try:
-        second = trained.run("stages", check=False)
-        assert second.returncode == 1
-        at_work = "another `make repro` or `python -m stages` is at work here"
-        assert errors(second) == [f"error: {at_work}; wait for it, or end it"]
-        first.send_signal(signal.SIGINT)
-        assert first.wait(60) == 130
-    finally:
-        first.kill()
-        first.wait()
+    first = begin(trained)
+    second = trained.run("stages", check=False)
+    assert second.returncode == 1
+    at_work = "another `make repro` or `python -m stages` is at work here"
+    assert errors(second) == [f"error: {at_work}; wait for it, or end it"]
+    first.send_signal(signal.SIGINT)
+    assert first.wait(60) == 130
 
 
 # A full disk

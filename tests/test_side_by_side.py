@@ -153,9 +153,7 @@ WRONG = {  # what is asked for, edits, and the lines that are said
 def test_what_is_wrong_is_a_line_each_before_any_work(project, case):
     arguments, edits, said = WRONG[case]
     for name, (old, new) in edits.items():
-        text = (project.root / name).read_text()
-        assert old in text
-        (project.root / name).write_text(text.replace(old, new))
+        project.edit(name, old, new)
     without_git(project)
     result = project.call("stages", *arguments, check=False)
     assert result.returncode == 1

@@ -50,8 +50,7 @@ def test_the_notebook_runs(project):
     if REAL.exists():
         shutil.copy(REAL, project.root / "data")
     (project.root / ".venv").symlink_to(sys.prefix)
-    config = project.root / "conf" / "config.yaml"
-    config.write_text(config.read_text().replace("tracking: mlflow", "tracking: 'off'"))
+    project.edit("conf/config.yaml", "tracking: mlflow", "tracking: 'off'")
     setup, *others = [c for c in CELLS if not c["source"].startswith("import os")]
     assert "split_mnist" in setup["source"]  # the copy has data; `make smoke` runs this cell
     shown = run(others, project)

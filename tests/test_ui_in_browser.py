@@ -1,10 +1,13 @@
 """MLflow's own pages in a real browser: what users see of the runs."""
 
 import json
+import subprocess
+import sys
 from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import expect
+from servers import serving
 
 from mlcore.tracking.store import default_uri
 
@@ -24,14 +27,18 @@ def page(browser):
         yield context.new_page()
 
 
-def test_users_find_their_runs_compare_them_and_open_a_sweep(project, page, serve):
+def test_users_find_their_runs_compare_them_and_open_a_sweep(project, page):
     project.run("stages.train_network", "-m", *GRID)
     experiment = project.client().get_experiment_by_name("retrace/network").experiment_id
     children = project.runs("network", "tags.origin = 'sweep' and params.activation != ''")
     (parent,) = project.runs("network", "tags.best_by != ''")
     assert len(children) == 4
-    ui = ["mlflow", "ui", "--backend-store-uri", default_uri(project.root)]
-    with serve(project, *ui, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false") as url:
+    ui = ["-m", "mlflow", "ui", "--backend-store-uri", default_uri(project.root)]
+    env = project.environment(MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false")
+    with serving(
+        *(sys.executable, *ui, "--host", "127.0.0.1", "--workers", "1", "--port"),
+        cwd=project.root, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    ) as url:  # fmt: skip
         page.goto(f"{url}/#/experiments")
         expect(page.get_by_text("network").first).to_be_visible()
 
