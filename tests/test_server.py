@@ -17,16 +17,7 @@ import requests
 from servers import free_port, wait_for
 
 from mlcore.files import load_arrays
-from mlcore.tracking.server import (
-    PASSWORD,
-    TOKEN,
-    URI,
-    USERNAME,
-    links,
-    logged_in,
-    main,
-    read_login,
-)
+from mlcore.tracking.server import PASSWORD, URI, USERNAME, links, logged_in, main, read_login
 
 ROOT = Path(__file__).parents[1]
 
@@ -269,13 +260,13 @@ def test_the_login_is_for_its_server_alone(tmp_path, monkeypatch):
     path.parent.mkdir()
     path.write_text("".join(f"{name}={value}\n" for name, value in login.items()))
     assert read_login(tmp_path) == login
-    monkeypatch.setenv(TOKEN, "of another server")
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "of another server")
     monkeypatch.delenv("NO_PROXY", raising=False)
     before = dict(os.environ)
     with logged_in(login):
         assert os.environ[PASSWORD] == "hunter-two"
         assert os.environ["NO_PROXY"] == "127.0.0.1"
-        assert not os.environ[TOKEN]
+        assert not os.environ["MLFLOW_TRACKING_TOKEN"]
     with logged_in({}):
         assert dict(os.environ) == before
     path.write_text(f"{URI}=http://127.0.0.1:5001\n")

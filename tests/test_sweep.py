@@ -88,8 +88,7 @@ def jobs_in(project, n_seeds=1, overrides=()):
 @pytest.mark.usefixtures("up_to_date")
 def test_a_sweep_fills_its_table_and_is_not_run_twice(project):
     write(project)
-    first = sweep(project, "--seeds", "2")
-    assert "0 of 10 jobs stand in metrics/t.csv" in first.stdout
+    assert "0 of 10 jobs stand in metrics/t.csv" in sweep(project, "--seeds", "2").stdout
     rows = table(project)
     # Two networks, an autoencoder, a classifier on its codes and two candidates, of two seeds
     assert len(rows) == 12
@@ -108,10 +107,8 @@ def test_a_sweep_fills_its_table_and_is_not_run_twice(project):
     assert (seeds[1] != seeds[2]).all()
 
     before = {path: path.read_text() for path in (project.root / "metrics").glob("*.csv")}
-    again = sweep(project, "--seeds", "2")
-    assert again.stdout.strip() == "10 of 10 jobs stand in metrics/t.csv"
-    more = sweep(project, "--seeds", "3")
-    assert "10 of 15 jobs stand in metrics/t.csv" in more.stdout
+    assert sweep(project, "--seeds", "2").stdout == "10 of 10 jobs stand in metrics/t.csv\n"
+    assert "10 of 15 jobs stand in metrics/t.csv" in sweep(project, "--seeds", "3").stdout
     assert len(table(project)) == 18
     for name in ("t", "curves"):
         path = project.root / "metrics" / f"{name}.csv"
@@ -351,14 +348,12 @@ runpy.run_module("mlcore.sweeps", run_name="__main__")
 def test_an_interrupted_sweep_keeps_what_is_done_and_goes_on(
     project, number, jobs, tmp_path, start
 ):
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
     slow = ["network.max_epochs=1,1000000", "network.patience=1000000", "network.batch_size=1"]
     write(project, FILE | {"sweeps": {"a": {"stages": ["train_network"], "overrides": slow}}})
     process = start(
         *(sys.executable, "-c", STARTED, "s.yaml", "--jobs", jobs, "tracking=off"),
         of=project,
-        env=project.environment(TMPDIR=str(temporary)),
+        env=project.environment(TMPDIR=str(tmp_path)),
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -372,7 +367,7 @@ def test_an_interrupted_sweep_keeps_what_is_done_and_goes_on(
     assert "Traceback" not in errors
     _, alive = psutil.wait_procs(children, timeout=20)
     assert not alive
-    assert not list(temporary.glob("retrace-*"))
+    assert not list(tmp_path.glob("retrace-*"))
     assert len(table(project)) == 1
     left = todo(jobs_in(project), Table(project.root / "metrics" / "t.csv", None))
     assert [job.config.network.max_epochs for job in left] == [1_000_000]
