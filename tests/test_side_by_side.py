@@ -183,17 +183,9 @@ def test_a_failing_stage_is_named_and_ends_with_an_error(project):
     assert "error: failed: bad" in result.stderr
 
 
-@pytest.fixture
-def runner(project, start):
-    """Starts the runner, by itself or by another command."""
-    command = sys.executable, "-m", "stages", "--jobs", "2"
-    return lambda *before: start(*before, *command, of=project)
-
-
-@pytest.fixture
-def mark():
-    """The command of a stage that sleeps, in words that no other test's has."""
-    return f"sleep 98{os.getpid()}"
+RUNNER = sys.executable, "-m", "stages", "--jobs", "2"
+MARK = f"sleep 98{os.getpid()}"
+"""The command of a stage that sleeps, in words that no other test's has."""
 
 
 @pytest.mark.slow
@@ -202,38 +194,38 @@ def mark():
     [(signal.SIGTERM, 1, ""), (signal.SIGHUP, 1, ""), (signal.SIGINT, 5, "trap '' INT; ")],
 )
 def test_signals_end_the_stages_too_and_further_ones_do_not_break_that(
-    project, mark, runner, number, times, deaf
+    project, start, number, times, deaf
 ):
-    commands = {name: [f"{deaf}{mark}; {mark}; echo > {name}"] for name in ("one", "two")}
+    commands = {name: [f"{deaf}{MARK}; {MARK}; echo > {name}"] for name in ("one", "two")}
     small_pipeline(project, **commands)
-    process = runner()
-    wait_for(lambda: count(mark) == 2)
+    process = start(*RUNNER, of=project)
+    wait_for(lambda: count(MARK) == 2)
     for _ in range(times):
         process.send_signal(number)
         time.sleep(0.2)
     assert process.wait(60) == 128 + number
-    assert count(mark) == 0
+    assert count(MARK) == 0
     assert not (project.root / "one").exists()
 
 
 @pytest.mark.slow
-def test_a_signal_after_a_failure_ends_what_still_runs(project, mark, runner):
+def test_a_signal_after_a_failure_ends_what_still_runs(project, start):
     failed = project.root / "failed"
     bad = f"sleep 1; touch {shlex.quote(str(failed))}; exit 3"
-    small_pipeline(project, bad=[bad], long=[f"{mark}; echo > long"])
-    process = runner()
-    wait_for(lambda: failed.exists() and count(mark) == 1)
+    small_pipeline(project, bad=[bad], long=[f"{MARK}; echo > long"])
+    process = start(*RUNNER, of=project)
+    wait_for(lambda: failed.exists() and count(MARK) == 1)
     wait_for(lambda: count(f"{sys.executable} -m dvc --wait-for-lock repro -s bad") == 0)
     time.sleep(0.5)  # for the runner to learn of it
     process.terminate()
     assert process.wait(60) == 143
-    assert count(mark) == 0
+    assert count(MARK) == 0
 
 
 @pytest.mark.slow
-def test_under_nohup_a_hangup_changes_nothing(project, runner):
+def test_under_nohup_a_hangup_changes_nothing(project, start):
     small_pipeline(project, **{name: [f"sleep 3; echo > {name}"] for name in ("one", "two")})
-    process = runner("nohup")
+    process = start("nohup", *RUNNER, of=project)
     wait_for(lambda: count("sleep 3") >= 1)
     process.send_signal(signal.SIGHUP)
     assert process.wait(60) == 0
@@ -241,14 +233,12 @@ def test_under_nohup_a_hangup_changes_nothing(project, runner):
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_leaves_the_committed_lock_and_ends_clean_when_run_again(
-    project, mark, runner
-):
+def test_an_interrupted_run_leaves_the_committed_lock_and_ends_clean_when_run_again(project, start):
     slow = project.root / "slow"
     small_pipeline(
         project,
         a=["echo a > a"],
-        b=(f"test -e slow && {mark}; cat a > b", "a", "more"),
+        b=(f"test -e slow && {MARK}; cat a > b", "a", "more"),
         c=("cat a > c", "a"),
     )
     (project.root / "more").write_text("1")
@@ -256,8 +246,8 @@ def test_an_interrupted_run_leaves_the_committed_lock_and_ends_clean_when_run_ag
     committed = (project.root / "dvc.lock").read_text()
     (project.root / "more").write_text("2")
     slow.touch()
-    process = runner()
-    wait_for(lambda: count(mark) == 1)
+    process = start(*RUNNER, of=project)
+    wait_for(lambda: count(MARK) == 1)
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
     assert (project.root / "dvc.lock").read_text() == committed
