@@ -17,6 +17,7 @@ from mlcore.app import INTERRUPTED
 SMALL = ["network.hidden_layer_sizes=[8,6]", "network.max_epochs=2"]
 STAGE = ["stages.train_network", "-m"]
 OFF = "tracking=off"
+PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
 LONG = ["network.hidden_layer_sizes=[8,6]", "network.batch_size=4", "network.patience=1000000"]
 SEARCH = ["search.solver=[adam]", "search.learning_rate=[0.01]", "search.batch_size=[32,64]",
           "search.max_epochs=2"]  # fmt: skip
@@ -112,17 +113,6 @@ def results(folder):
     }
 
 
-@pytest.fixture
-def terminal(start):
-    """Starts a command as a terminal does, whose Ctrl-C goes to all processes of it."""
-
-    def begin(project, *arguments):
-        command, pipe = (sys.executable, "-m", *arguments), subprocess.PIPE
-        return start(*command, of=project, stdout=pipe, stderr=pipe, text=True)
-
-    return begin
-
-
 def write_sweeps(project):
     sweeps = {
         "networks": {"stages": ["train_network"], "overrides": SMALL},
@@ -161,9 +151,10 @@ def test_replicates_and_the_search_on_a_cluster_give_the_bytes_of_those_here(hom
     assert not any("Traceback" in (cluster.folder / f"{n}.log").read_text() for n in (1, 2))
 
 
-def test_a_job_whose_worker_is_killed_runs_again(home, cluster, terminal):
+def test_a_job_whose_worker_is_killed_runs_again(home, cluster, start):
     sweep = [*LONG, OFF, "network.max_epochs=150", "network.seed=1,2"]
-    process = terminal(home, *STAGE, *sweep, *on(cluster, "killed/a"))
+    there = [*STAGE, *sweep, *on(cluster, "killed/a")]
+    process = start(sys.executable, "-m", *there, of=home, **PIPES)
     logs = [home.root / f"killed/a/{n}/train_network.log" for n in (0, 1)]
     wait_for(lambda: all("epoch 15 of" in log.read_text() for log in logs))
     nanny = psutil.Process(cluster.processes[1].pid)
@@ -189,20 +180,21 @@ def test_a_job_that_fails_is_named_and_the_others_finish(home, cluster):
 
 @pytest.mark.parametrize(("where", "epochs"), [("here", 10_000_000), ("there", 1500)])
 def test_ctrl_c_keeps_what_is_done_and_leaves_no_process_at_work(
-    where, epochs, home, cluster, terminal
+    where, epochs, home, cluster, start
 ):
     """Workers of another command's finish what they are at."""
     sweep = [*LONG, OFF, f"network.max_epochs=1,{epochs},{epochs + 1}"]
     local = ["hydra/launcher=dask", "hydra.launcher.n_workers=2"]
     options = on(cluster, "stopped/there") if where == "there" else local
     folder = home.root / "stopped" / where
-    process = terminal(home, *STAGE, *sweep, *options, f"hydra.sweep.dir={folder}")
+    command = [*STAGE, *sweep, *options, f"hydra.sweep.dir={folder}"]
+    process = start(sys.executable, "-m", *command, of=home, **PIPES)
     long = [folder / "1" / "train_network.log", folder / "2" / "train_network.log"]
     wait_for(lambda: all("started" in log.read_text() for log in long))
     children = psutil.Process(process.pid).children(recursive=True)
     assert bool(children) == (where == "here")
     began = time.monotonic()
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     _, errors = process.communicate(timeout=120)
     assert time.monotonic() - began < 10
     assert process.returncode == 130
@@ -212,16 +204,12 @@ def test_ctrl_c_keeps_what_is_done_and_leaves_no_process_at_work(
     assert (folder / "0" / "models").exists()
 
 
-@pytest.fixture
-def other(project_at, tmp_path):
-    """A checkout in which every fit of the search has another result."""
-    other = project_at(tmp_path / "other")
-    other.edit("mlcore/training/search.py", "float(model.score(X[test], y[test]))", "0.123")
-    return other
-
-
 @pytest.mark.usefixtures("up_to_date")
-def test_a_cluster_that_does_not_fit_is_refused_in_one_line(project, other, tmp_path, monkeypatch):
+def test_a_cluster_that_does_not_fit_is_refused_in_one_line(
+    project, project_at, tmp_path, monkeypatch
+):
+    other = project_at(tmp_path / "other")  # in which every fit of the search has another result
+    other.edit("mlcore/training/search.py", "float(model.score(X[test], y[test]))", "0.123")
     write_sweeps(project)
     monkeypatch.setattr("mlcore.sweeps.cluster.JOINING", 1)
 
