@@ -67,9 +67,8 @@ class Server:
         command = [sys.executable, "-m", "mlcore.tracking.server", "--port", str(port)]
         env = self.project.environment(**self.variables)
         with self.log.open("a") as log:
-            self.process = subprocess.Popen(
-                command, cwd=self.root, env=env, stdout=log, stderr=subprocess.STDOUT
-            )
+            said = {"stdout": log, "stderr": log}
+            self.process = subprocess.Popen(command, cwd=self.root, env=env, **said)
         wait_for(lambda: requests.get(f"http://127.0.0.1:{port}/health", timeout=5).ok)
         self.login = read_login(self.root)
         assert self.login[URI].endswith(f":{port}")
@@ -161,10 +160,9 @@ def test_a_training_is_recorded_and_the_password_is_in_one_file(server):
 @pytest.mark.xdist_group("server")
 def test_what_a_server_misses_that_ends_midway_is_recorded_later_once(server, start):
     words = [f"network.max_epochs={N_LONG}", "network.batch_size=4", "network.patience=1000000"]
-    training = start(
-        *(sys.executable, "-m", *NETWORK, *words, "seed=14"), of=server.project,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
+    command = [sys.executable, "-m", *NETWORK, *words, "seed=14"]
+    said = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    training = start(*command, of=server.project, **said)
     # not before the notes have their name, by which the writer sees them
     wait_for(lambda: list(server.root.glob("mlruns/pending/*/*/events.jsonl")))
     training.send_signal(signal.SIGSTOP)  # it must not end before the server does

@@ -181,8 +181,7 @@ def test_other_code_with_the_same_results_leaves_rows_valid_and_other_results_do
     lock(project)
     sweep(project)
     before = table(project)
-    with (project.root / "mlcore" / "nn" / "losses.py").open("a") as code:
-        code.write("# changed")
+    project.edit("mlcore/nn/losses.py", "", "# changed\n")
     assert sweep(project).stdout == "4 of 4 jobs stand in metrics/t.csv\n"
     lock(project, train_network="other")
     told = sweep(project).stdout
@@ -246,11 +245,10 @@ def test_jobs_to_run_again_are_spread_over_overrides_and_seeds():
 @pytest.mark.usefixtures("up_to_date")
 def test_code_that_changes_while_a_sweep_runs_ends_each_later_job(project, monkeypatch):
     """One that has begun before may have imported either."""
-    code = project.root / "mlcore" / "nn" / "losses.py"
-    before, run = code.read_text(), train_network.run
+    run = train_network.run
 
     def meddling(config, workspace):
-        code.write_text(before + "\n")
+        project.edit("mlcore/nn/losses.py", "", "\n")
         return run(config, workspace)
 
     monkeypatch.setattr(train_network, "run", meddling)
@@ -350,13 +348,9 @@ def test_an_interrupted_sweep_keeps_what_is_done_and_goes_on(
 ):
     slow = ["network.max_epochs=1,1000000", "network.patience=1000000", "network.batch_size=1"]
     write(project, FILE | {"sweeps": {"a": {"stages": ["train_network"], "overrides": slow}}})
-    process = start(
-        *(sys.executable, "-c", STARTED, "s.yaml", "--jobs", jobs, "tracking=off"),
-        of=project,
-        env=project.environment(TMPDIR=str(tmp_path)),
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    command = [sys.executable, "-c", STARTED, "s.yaml", "--jobs", jobs, "tracking=off"]
+    env = project.environment(TMPDIR=str(tmp_path))
+    process = start(*command, of=project, env=env, stderr=subprocess.PIPE, text=True)
     wait_for((project.root / "metrics" / "t.csv").exists)
     time.sleep(0.5)
     children = psutil.Process(process.pid).children(recursive=True)

@@ -26,7 +26,6 @@ from mlcore.config import compose
 from mlcore.errors import RetraceError
 from mlcore.files import load_arrays
 from mlcore.tracking import notes, observer, recorder
-from mlcore.tracking.notes import checkout_root
 from mlcore.tracking.store import Store, default_uri, displayed, without_secrets
 from mlcore.training.models import load_network
 from mlcore.training.weights import load_mlp
@@ -146,18 +145,15 @@ TAKEN = {
 def test_a_logged_model_predicts_from_what_its_users_have(stored, part, kind):
     import mlflow
 
-    data, name = {
-        "network": ("mnist", "relu-normal.pkl"),
-        "classifier": ("fashion_mnist", "tanh-partial_fit.npz"),
-    }[part]
+    data = {"network": "mnist", "classifier": "fashion_mnist"}[part]
     (run,) = stored.runs(part)
     (logged,) = run.outputs.model_outputs
     model = mlflow.pyfunc.load_model(f"models:/{logged.model_id}")
     X = load_arrays(stored.root / "data" / f"{data}.npz")["X_test"] / 255
     if part == "network":
-        expected = load_network(output(stored, name)).predict(X.astype(np.float32))
+        expected = load_network(output(stored, "relu-normal.pkl")).predict(X.astype(np.float32))
     else:
-        weights, biases, _ = load_mlp(output(stored, name))
+        weights, biases, _ = load_mlp(output(stored, "tanh-partial_fit.npz"))
         values = X @ weights[0] + biases[0]
         for W, b in zip(weights[1:], biases[1:], strict=True):
             values = np.tanh(values) @ W + b
@@ -660,9 +656,9 @@ def test_a_run_is_named_by_what_was_set_of_its_own_stage(command):
 
 def test_experiments_in_a_temporary_copy_share_the_checkouts_store():
     copy = Path("/home/a/study/.dvc/tmp/exps/standalone/abc")
-    assert checkout_root(copy) == Path("/home/a/study")
+    assert notes.checkout_root(copy) == Path("/home/a/study")
     assert default_uri(copy) == "sqlite:////home/a/study/mlflow.db"
-    assert checkout_root(Path("/home/a/study")) == Path("/home/a/study")
+    assert notes.checkout_root(Path("/home/a/study")) == Path("/home/a/study")
 
 
 # With processes and signals
