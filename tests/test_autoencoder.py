@@ -12,13 +12,7 @@ from sklearn.neural_network import MLPRegressor
 from mlcore.nn import activations
 from mlcore.nn.gradients import gradients
 from mlcore.nn.losses import squared_error
-from mlcore.training.autoencoder import (
-    describe_reconstruction,
-    edges,
-    encoder,
-    reconstruct,
-    variation,
-)
+from mlcore.training import autoencoder
 
 FUNCTIONS = {
     "identity": lambda z: z,
@@ -57,8 +51,8 @@ def test_codes_and_reconstructions_are_the_outputs_of_their_layers(X, activation
     given = [X, *NETWORK[0], *NETWORK[1]]
     before = [array.copy() for array in given]
     model = *NETWORK, activation
-    codes = [encoder("autoencoder", model, layer, X, seed=0)(X) for layer in (1, 2, 3)]
-    outputs = [*codes, reconstruct(X, *model)]
+    codes = [autoencoder.encoder("autoencoder", model, layer, X, seed=0)(X) for layer in (1, 2, 3)]
+    outputs = [*codes, autoencoder.reconstruct(X, *model)]
     for output, expected in zip(outputs, layers(X, *model), strict=True):
         np.testing.assert_allclose(output, expected, rtol=1e-12, atol=1e-14)
     np.testing.assert_equal(given, before)
@@ -72,7 +66,7 @@ def test_reconstruct_equals_scikit_learn(X, activation, dtype):
     model = MLPRegressor(
         hidden_layer_sizes=(5, 2, 4), activation=activation, max_iter=4, random_state=3
     ).fit(X, X)
-    output = reconstruct(X, model.coefs_, model.intercepts_, activation)
+    output = autoencoder.reconstruct(X, model.coefs_, model.intercepts_, activation)
     assert output.dtype == dtype
     np.testing.assert_allclose(output, model.predict(X), rtol=1e-4, atol=1e-6)
 
@@ -80,7 +74,7 @@ def test_reconstruct_equals_scikit_learn(X, activation, dtype):
 @pytest.mark.parametrize("layer", [-1, 0, 4, 5])
 def test_no_such_hidden_layer(X, layer):
     with pytest.raises(ValueError, match=f"layer={layer}: the network has hidden layers 1 to 3"):
-        encoder("autoencoder", (*NETWORK, "relu"), layer, X, seed=0)(X)
+        autoencoder.encoder("autoencoder", (*NETWORK, "relu"), layer, X, seed=0)(X)
 
 
 @pytest.fixture(scope="module")
@@ -97,20 +91,21 @@ def linear(*matrices):
 
 
 def test_a_perfect_reconstruction(pictures):
-    found = describe_reconstruction(pictures, pictures, linear(np.eye(144), np.eye(144)))
+    same = linear(np.eye(144), np.eye(144))
+    found = autoencoder.describe_reconstruction(pictures, pictures, same)
     assert found == pytest.approx({
         "test_ssim": 1.0, "test_edges": 1.0, "test_variation": 1.0, "test_intensity_error": 0.0,
         "test_explained": 1.0, "test_mse_pca": 0.0, "code_zeros": 0.0, "gradient_ratio": 0.0,
     }, abs=1e-9)  # fmt: skip
     # Of a code of more features than there are components, too
     wide = linear(np.eye(144, 200), np.eye(200, 144))
-    found = describe_reconstruction(pictures[:20], pictures[:20], wide)
+    found = autoencoder.describe_reconstruction(pictures[:20], pictures[:20], wide)
     assert found["test_mse_pca"] == pytest.approx(0, abs=1e-9)
 
 
 def test_a_blurred_copy_has_fewer_edges(pictures):
     blur = gaussian_filter(np.eye(144).reshape(144, 12, 12), (0, 1.5, 1.5)).reshape(144, 144)
-    found = describe_reconstruction(pictures, pictures, linear(np.eye(144), 0.9 * blur))
+    found = autoencoder.describe_reconstruction(pictures, pictures, linear(np.eye(144), 0.9 * blur))
     made = 0.9 * pictures @ blur
     assert found["test_edges"] < 0.8
     assert found["test_variation"] < 0.8
@@ -124,17 +119,17 @@ def test_a_blurred_copy_has_fewer_edges(pictures):
 def test_edges_and_variation_are_of_each_image_alone(pictures):
     images = pictures.reshape(-1, 12, 12)
     steps = [abs(np.diff(image, axis=k)).sum() for image in images for k in (0, 1)]
-    assert variation(images) == pytest.approx(sum(steps) / pictures.size)
+    assert autoencoder.variation(images) == pytest.approx(sum(steps) / pictures.size)
     kernel = np.outer([1, 2, 1], [1, 0, -1]) / 4
     size = [np.hypot(convolve(i, kernel), convolve(i, kernel.T)).mean() for i in images]
-    factor = edges(images[:1]) / size[0]  # its unit
-    assert edges(images) == pytest.approx(factor * np.mean(size))
+    factor = autoencoder.edges(images[:1]) / size[0]  # its unit
+    assert autoencoder.edges(images) == pytest.approx(factor * np.mean(size))
 
 
 def test_a_code_against_principal_components_and_its_zeros_and_gradients(pictures):
     train, test = pictures[:40], pictures[40:]
     weights, biases = drawn(144, 9, 5, 9, 144, scale=0.2)
-    found = describe_reconstruction(train, test, (weights, biases, "relu"))
+    found = autoencoder.describe_reconstruction(train, test, (weights, biases, "relu"))
     pca = PCA(5, svd_solver="full").fit(train)
     error = np.mean((pca.inverse_transform(pca.transform(test)) - test) ** 2)
     assert found["test_mse_pca"] == pytest.approx(error)
@@ -151,9 +146,9 @@ def test_a_code_against_principal_components_and_its_zeros_and_gradients(picture
 def test_encoders_give_codes_of_one_size(pictures, by, dtype):
     X = pictures.astype(dtype)
     model = *drawn(144, 7, 5, 144, dtype=dtype), "tanh"
-    codes = encoder(by, model, 2, X, seed=3)(X[:9])
+    codes = autoencoder.encoder(by, model, 2, X, seed=3)(X[:9])
     assert (codes.shape, codes.dtype) == ((9, 5), dtype)
-    again, other = (encoder(by, model, 2, X, seed=seed)(X[:9]) for seed in (3, 4))
+    again, other = (autoencoder.encoder(by, model, 2, X, seed=seed)(X[:9]) for seed in (3, 4))
     assert codes.tobytes() == again.tobytes()
     assert (codes.tobytes() == other.tobytes()) == (by != "projection")
     if by == "pca":

@@ -32,30 +32,15 @@ class Contribution:
         shutil.copytree(
             ROOT / "tests", self.root / "tests", ignore=shutil.ignore_patterns("__pycache__")
         )
-        self.edit("conf/config.yaml", "experiment: report", "experiment: smoke")
-        self.edit("conf/config.yaml", "tracking: mlflow", "tracking: 'off'")
+        project.edit("conf/config.yaml", "experiment: report", "experiment: smoke")
+        project.edit("conf/config.yaml", "tracking: mlflow", "tracking: 'off'")
         self.shell("python -m mlcore.config")
         project.commit()
 
-    def edit(self, path, old, new):
-        text = (self.root / path).read_text()
-        assert text.count(old) == 1
-        (self.root / path).write_text(text.replace(old, new))
-
     def shell(self, script):
         """Run it at the top of the copy; returns what it printed."""
-        done = subprocess.run(
-            ["bash", "-ec", script],
-            cwd=self.root,
-            env=self.project.environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            timeout=300,
-        )
-        assert done.returncode == 0, f"{script}:\n{done.stdout}"
-        return done.stdout
+        done = self.project.execute("bash", "-ec", script)
+        return done.stdout + done.stderr
 
     def write(self, recipe, words=None):
         """Apply a recipe's files and diffs; gives its commands.
@@ -99,7 +84,7 @@ def test_the_activation_function_has_the_right_gradient_and_trains(contribution)
     """Of the gradient the recipe's own tests tell, of the trained network a forward pass here."""
     root = contribution.root
     small = "network:\n  max_epochs: 3\n"
-    contribution.edit("conf/experiment/smoke.yaml", small, f"{small}  batch_size: 32\n")
+    contribution.project.edit("conf/experiment/smoke.yaml", small, f"{small}  batch_size: 32\n")
     contribution.shell(contribution.write("An activation function"))
     (by_hand,) = (root / "outputs").rglob("elu-normal.pkl")
     in_the_grid = root / "models" / "network" / "elu-normal.pkl"

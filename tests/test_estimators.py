@@ -14,13 +14,8 @@ from sklearn.model_selection import GridSearchCV, ParameterGrid, StratifiedKFold
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.neural_network._multilayer_perceptron import BaseMultilayerPerceptron
 
-from mlcore.training.mlp import (
-    METHODS,
-    ObservedMLPClassifier,
-    ObservedMLPRegressor,
-    sklearn_arguments,
-    whole_training,
-)
+from mlcore.training import mlp
+from mlcore.training.mlp import ObservedMLPClassifier, ObservedMLPRegressor
 from mlcore.training.search import GridSearch, longest_first, n_fits
 
 GRID = {"solver": ["adam", "lbfgs", "sgd"], "learning_rate": [0.001, 0.05], "batch_size": [16, 50]}
@@ -74,7 +69,7 @@ def test_fits_are_those_of_scikit_learn(digits, images, kind, more, validated):
         "regressor": (ObservedMLPRegressor, MLPRegressor, images),
     }[kind]
     validation, rows = data["val"] if validated else None, []
-    with whole_training():
+    with mlp.whole_training():
         ours = observed(**params(**more))
         ours.fit(*data["train"], validation=validation, on_epoch=rows.append)
     assert_same_fit(ours, quietly(plain(**params(**more)), *data["train"]))
@@ -100,7 +95,7 @@ def after_each_epoch(model, method, X, y):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", mlp.METHODS)
 @pytest.mark.parametrize("kind", ["classifier", "regressor"])
 def test_each_method_is_scikit_learns_own_epoch_by_epoch(digits, kind, method, dtype):
     data = {name: (X.astype(dtype), y) for name, (X, y) in digits.items()}
@@ -128,7 +123,7 @@ def test_each_method_is_scikit_learns_own_epoch_by_epoch(digits, kind, method, d
 def test_validation_may_lack_classes(digits):
     X, y = digits["val"]
     few = (X[y < 3], y[y < 3])
-    with whole_training():
+    with mlp.whole_training():
         model = ObservedMLPClassifier(**params()).fit(*digits["train"], validation=few)
     probabilities = model.predict_proba(few[0]).astype(np.float64)
     by_hand = -np.mean(np.log(probabilities[np.arange(len(few[1])), few[1]]))
@@ -198,7 +193,7 @@ def searched(digits):
     X, y = digits["train"]
     rows = []
     ours = GridSearch(ObservedMLPClassifier(**SMALL), GRID, cv=3).fit(X, y, on_epoch=rows.append)
-    theirs = GridSearchCV(MLPClassifier(**SMALL), sklearn_arguments(GRID), cv=3)
+    theirs = GridSearchCV(MLPClassifier(**SMALL), mlp.sklearn_arguments(GRID), cv=3)
     return ours, quietly(theirs, X, y), rows
 
 
@@ -233,9 +228,9 @@ def test_of_equally_good_candidates_the_best_is_scikit_learns(digits):
     # Steps so small that all score as the initial weights do
     grid = {"solver": ["sgd", "adam"], "learning_rate": [1e-9, 1e-10], "batch_size": [50, 25]}
     ours = GridSearch(ObservedMLPClassifier(**SMALL), grid, cv=3).fit(X, y)
-    theirs = quietly(GridSearchCV(MLPClassifier(**SMALL), sklearn_arguments(grid), cv=3), X, y)
+    theirs = quietly(GridSearchCV(MLPClassifier(**SMALL), mlp.sklearn_arguments(grid), cv=3), X, y)
     assert {row["rank"] for row in ours.candidates_} == {1}
-    listed = [sklearn_arguments({name: row[name] for name in grid}) for row in ours.candidates_]
+    listed = [mlp.sklearn_arguments({name: row[name] for name in grid}) for row in ours.candidates_]
     assert listed == theirs.cv_results_["params"]
     assert listed[0] == theirs.best_params_
 
@@ -275,7 +270,7 @@ def test_a_fold_seed_shuffles_the_folds_as_scikit_learn(digits):
     ours.fit(*digits["train"])
     model = MLPClassifier(**SMALL, solver="adam", learning_rate_init=0.01, batch_size=50)
     folds = StratifiedKFold(3, shuffle=True, random_state=5)
-    with whole_training():
+    with mlp.whole_training():
         scores = cross_val_score(model, *digits["train"], cv=folds)
     assert [ours.candidates_[0][f"fold_{k}"] for k in (1, 2, 3)] == scores.tolist()
 
@@ -310,7 +305,7 @@ def test_every_parameter_reaches_scikit_learn():
         "activation": "relu", "hidden_layer_sizes": [5, 4], "solver": "sgd", "learning_rate": 0.3,
         "batch_size": 7, "max_epochs": 9, "seed": 11,
     }  # fmt: skip
-    model = MLPClassifier(**sklearn_arguments(section))
+    model = MLPClassifier(**mlp.sklearn_arguments(section))
     assert (model.activation, model.hidden_layer_sizes, model.solver) == ("relu", [5, 4], "sgd")
     assert (model.learning_rate_init, model.batch_size) == (0.3, 7)
     assert (model.max_iter, model.random_state) == (9, 11)

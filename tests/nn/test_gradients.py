@@ -5,17 +5,10 @@ Buffers, and updates between the layers of a backward pass: test_training.py.
 
 import numpy as np
 import pytest
+import textbook
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
-from textbook import (
-    LOSSES,
-    TEXTBOOK,
-    central_differences,
-    data,
-    every_activation,
-    network,
-    reference_loss,
-)
+from textbook import LOSSES, TEXTBOOK, every_activation
 
 from mlcore.nn.activations import ACTIVATIONS
 from mlcore.nn.gradients import gradients
@@ -40,12 +33,12 @@ def pre_activations(X, weights, biases, function):
 @example([5, 4], 6, 3, 9, 1)
 @example([3, 4, 3, 5, 2, 4], 4, 3, 5, 2)
 def test_gradients_are_numerical_derivatives(name, loss, hidden, n_features, n_outputs, n, seed):
-    X, y = data(loss, n, n_features, n_outputs, [seed, n])
-    weights, biases = network([n_features, *hidden, n_outputs], seed)
+    X, y = textbook.data(loss, n, n_features, n_outputs, [seed, n])
+    weights, biases = textbook.network([n_features, *hidden, n_outputs], seed)
     function = TEXTBOOK[name]
 
     def value():
-        return reference_loss(loss, pre_activations(X, weights, biases, function)[-1], y)
+        return textbook.reference_loss(loss, pre_activations(X, weights, biases, function)[-1], y)
 
     if name in ("relu", "leaky_relu"):  # they have kinks
         layers = pre_activations(X, weights, biases, function)[:-1]
@@ -60,5 +53,5 @@ def test_gradients_are_numerical_derivatives(name, loss, hidden, n_features, n_o
     np.testing.assert_equal(arrays, before)
     computed = weight_gradients + bias_gradients
     for parameter, gradient in zip(weights + biases, computed, strict=True):
-        expected = central_differences(value, parameter)
+        expected = textbook.central_differences(value, parameter)
         np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=2e-9, strict=True)
