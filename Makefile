@@ -18,6 +18,8 @@ CORES  := $(BIN)/python -c 'import joblib; print(joblib.cpu_count())'
 # For what the targets start in turn: DVC's stages
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
+# Tests and documented commands run make with flags of their own
+unexport MAKEFLAGS
 
 .PHONY: help setup repro report replicate sensitivity verify compare params ui runs sync server test test-all coverage contracts smoke lint format lock docs bench crate clean
 

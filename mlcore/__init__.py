@@ -14,5 +14,5 @@ def _in_a_line(
         sys.__excepthook__(kind, error, trace)
 
 
-if sys.argv[:1] == ["-m"]:  # Python is about to run a module of this project
+if any(word.split(".")[0] in ("mlcore", "stages") for word in sys.orig_argv[2:3]):  # after -m
     sys.excepthook = _in_a_line

@@ -47,6 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if asked.mlflow:
             _fetch(asked.folder / "runs.csv", asked)
         return _judge(asked.folder, html=asked.html)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
     except BrokenPipeError:  # `| head` has seen enough; Python writes what is left as it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except RetraceError as error:

@@ -118,7 +118,7 @@ class Project:
     def edit(self, name, old, new):
         """Put a new text in the place of an old one, the first, in a file."""
         text = (self.root / name).read_text()
-        assert old in text
+        assert not old or text.count(old) == 1
         (self.root / name).write_text(text.replace(old, new, 1))
 
     @staticmethod

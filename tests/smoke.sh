@@ -4,7 +4,6 @@
 # stay as they are. Downloads are shared through the cache.
 # Usage: sh tests/smoke.sh [--jobs N]
 set -eu
-unset MAKEFLAGS  # of a make that has others run beside this one
 top=$PWD
 copy=$top/build/smoke
 

@@ -92,6 +92,8 @@ WRONG = {
     "no effect of an experiment": (
         [TRAIN, "experiment=unscaled"], None,
         "command line: experiment=unscaled has no effect on train_network, which reads network; "),
+    "no effect of one of two": ([TRAIN, "-m", "experiment=he,unscaled"], None,
+                                "command line: experiment=unscaled has no effect on train_network"),
     "no equals sign": ([TRAIN, "network.seed", "7"], None,
                        "command line: network.seed: a parameter is set by key=value"),
     "no parameters": (["stages.worked_examples", "network.seed=1"], None,

@@ -148,6 +148,8 @@ def test_train_accuracy_is_that_of_the_weights_before_each_update(digits, epoch)
     before = quietly(MLPClassifier(**whole | {"max_iter": epoch - 1}), X, y)
     assert model.history_[epoch - 1]["train_accuracy"] == accuracy_score(y, before.predict(X))
     assert model.history_[0]["train_accuracy"] != model.history_[3]["train_accuracy"]
+    with pytest.raises(ConvergenceWarning, match="Maximum iterations"):  # of others it is told
+        MLPClassifier(**whole).fit(X, y)
 
 
 def test_train_accuracy_of_two_classes(digits):

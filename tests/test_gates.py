@@ -164,7 +164,7 @@ def test_the_workflow_checks_all_on_one_python_and_the_fast_part_on_each():
 @pytest.mark.parametrize(
     ("command", "targets"),
     [
-        (CI, ["lint", "-j3", "coverage", "smoke", "verify"]),
+        (CI, ["lint", "coverage", "-j2", "smoke", "verify"]),
         (("bash", "-c", STEP), ["lint", "test"]),
         (("pre-commit", "run", "--all-files"), ["lint", "contracts"]),
     ],

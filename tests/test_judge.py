@@ -193,6 +193,12 @@ def test_what_is_wrong_is_said_in_a_line_and_nothing_is_written(study, capsys, c
     assert sorted(study.iterdir()) == before
 
 
+def test_ctrl_c_is_one_line(study, capsys, monkeypatch):
+    monkeypatch.setattr("mlcore.judge.judge", mock.Mock(side_effect=KeyboardInterrupt))
+    assert main([str(study)]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
 def test_a_reader_that_has_seen_enough_is_no_error(study):
     read, write = os.pipe()
     os.close(read)

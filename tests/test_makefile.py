@@ -16,7 +16,7 @@ def make(folder, *arguments, env=None):
     return subprocess.run(
         ["make", "--no-print-directory", *arguments],
         cwd=folder,
-        env={k: v for k, v in (env or os.environ).items() if k != "MAKEFLAGS"},
+        env=env,
         capture_output=True,
         text=True,
         check=False,

@@ -61,7 +61,8 @@ def test_code_dependencies_are_the_imports(imports, stage):
     """With the versions of what it computes with, where it does."""
     (module,) = re.findall(r"-m (stages\.\w+)", STAGES[stage]["cmd"])
     modules = reached(imports, module)
-    # A package's __init__ runs before its modules: that of stages pins the threads
+    # A package's __init__ runs before its modules: that of stages pins the threads, mlcore's has
+    # no influence
     needed = {dependency_of(name) for name in modules | reached(imports, "stages")}
     named = {dep for dep in STAGES[stage]["deps"] if dep.startswith(("mlcore/", "stages/"))}
     assert needed == named

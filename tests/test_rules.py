@@ -43,8 +43,8 @@ def without(kind, key):
         (in_rule("trained", tolerance=float("nan")), "tolerance=nan: "),
         (in_rule("trained", relative_tolerance=0.1), "one of tolerance and relative_tolerance"),
         (in_rule("trained", spread="wide"), "spread='wide': "),
-        (in_rule("given", decimals=2), "numbers.0.decimals is unknown"),
-        (in_rule("choice", spread="own"), "spread is unknown"),
+        (in_rule("given", decimals=2), "numbers.0.decimals is unknown\n"),
+        (in_rule("choice", spread="own"), "spread is unknown\n"),
         (in_rule("choice", tolerence=1), "tolerence is unknown; did you mean tolerance?"),
         (lambda rules: rules["joint"].update(new={"match": [], "paired": False}),
          "joint.new.match=[]: "),
@@ -62,5 +62,5 @@ def test_what_is_wrong_in_a_rule_is_named_in_one_line(tmp_path, edit, says):
         read_rules(path)
     message = str(refusal.value)
     assert message.startswith(f"{path}: ")
-    assert says in message
+    assert says in f"{message}\n"
     assert "\n" not in message

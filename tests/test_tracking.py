@@ -505,14 +505,13 @@ def test_a_recorder_that_hangs_is_given_up(tracked, monkeypatch, caplog):
     assert len(pending(tracked)) == 1
 
 
-def test_ctrl_c_while_results_are_noted_does_not_keep_the_recorder_waiting(tracked, monkeypatch):
-    def interrupted(path):
-        if "models" in path.parts:
-            raise KeyboardInterrupt
-        return "0"
-
+@pytest.mark.parametrize("watching", ["Progress", "Tracker"])
+def test_ctrl_c_while_results_are_told_does_not_keep_the_recorder_waiting(
+    tracked, monkeypatch, watching
+):
     held = []
-    monkeypatch.setattr(observer, "md5_of", interrupted)
+    interrupted = Mock(side_effect=KeyboardInterrupt)
+    monkeypatch.setattr(f"mlcore.app.{watching}.finished", interrupted)
     monkeypatch.setattr(observer, "_start_recorder", lambda *_: None)
     monkeypatch.setattr(
         observer, "_wait_for", lambda _: held.extend(map(notes.is_held, pending(tracked)))

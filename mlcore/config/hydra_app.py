@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -70,7 +71,8 @@ def check_jobs(
     """
     args = get_args(list(arguments))
     configs = []
-    for number, job in enumerate(jobs_known_beforehand(args.overrides, args.multirun, conf)):
+    jobs = jobs_known_beforehand(args.overrides, args.multirun, conf)
+    for number, job in enumerate(jobs):
         composed = compose_raw(conf, job, with_hydra=True)
         _check_folder(composed, stage, number, args.multirun)
         with open_dict(composed):
@@ -78,7 +80,7 @@ def check_jobs(
         configs.append(validate(composed, "command line" if args.overrides else f"{conf.name}/"))
     if len({config.tracking for config in configs}) > 1:
         raise RetraceError("command line: tracking should be the same for all jobs of a sweep")
-    for override in _parse(args.overrides, conf):
+    for override in dict.fromkeys([*args.overrides, *chain.from_iterable(jobs)]):
         _refuse_without_effect(override, stage, sections, conf)
     return configs[0]
 
@@ -101,16 +103,18 @@ def _check_folder(composed: DictConfig, stage: str, number: int, sweep: bool) ->
 
 
 def _refuse_without_effect(
-    override: Override, stage: str, sections: Collection[str], conf: Path
+    override: str, stage: str, sections: Collection[str], conf: Path
 ) -> None:
     """Raise RetraceError if an override is of sections alone that the stage does not read."""
-    of = {override.key_or_group.partition(".")[0]}
-    if "experiment" in of and isinstance(name := override.value(), str):
-        of = {*OmegaConf.load((conf / "experiment" / name).with_suffix(".yaml"))}
+    key, _, value = override.lstrip("+~").partition("=")
+    experiment = conf / "experiment" / f"{value}.yaml"
+    of = set(re.findall(r"^\w+", key))
+    if key == "experiment" and experiment.is_file():
+        of = {*OmegaConf.load(experiment)}
     if of and of <= set(help.SECTIONS) - set(sections):
         read = f"reads {', '.join(sections)}" if sections else "has no parameters"
         raise RetraceError(
-            f"command line: {masked(override.input_line or '')} has no effect on {stage}, "
+            f"command line: {masked(override)} has no effect on {stage}, "
             f"which {read}; `dvc exp run -S` runs the stages that it has an effect on"
         )
 

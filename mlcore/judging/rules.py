@@ -126,6 +126,7 @@ class Choice(Measured):
 
 
 Rule = Given | Exact | Trained | Choice
+OF_KIND = dict[str, type[Section]](given=Given, exact=Exact, trained=Trained, choice=Choice)
 
 
 class Joint(Section):
@@ -192,8 +193,11 @@ def checked(schema: Any, path: Path) -> Any:
 def _wrong(problem: Any) -> str:
     """Say in one clause what is wrong with one key."""
     place = list(map(str, problem["loc"]))
+    known: Collection[str] = ()
     if place[:1] == ["numbers"]:
-        del place[2:3]  # pydantic puts the kind of a rule behind its number
+        for kind in place[2:3]:  # pydantic puts the kind of a rule behind its number
+            known = OF_KIND[kind].model_fields
+        del place[2:3]
     key, told = repr(".".join(place))[1:-1], reprlib.repr(problem["input"])
     match problem["type"]:
         case "model_type" | "list_type" if not place:
@@ -201,8 +205,7 @@ def _wrong(problem: Any) -> str:
         case "missing":
             return f"{key} is missing"
         case "extra_forbidden":
-            models = *Section.__subclasses__(), *Measured.__subclasses__()
-            near = get_close_matches(place[-1], {f for m in models for f in m.model_fields}, n=1)
+            near = get_close_matches(place[-1], known, n=1)
             return f"{key} is unknown" + (f"; did you mean {near[0]}?" if near else "")
         case "union_tag_not_found":
             return f"{key}.kind is missing"

@@ -98,8 +98,9 @@ def _did_not(verdict: Verdict) -> list[str]:
     bad = [_printed_and_ours(verdict["by_number"][path]) for path in not_reproduced(verdict)]
     told = [f"Not reproduced: {'; '.join(bad)}." if bad else "No number by itself."]
     if bad and (n := verdict["coverage"]["n_intervals"]):
-        few = spelled(max(1, round(verdict["coverage"]["expected_outside"])))
-        told.append(f"{n} numbers have an interval; by chance alone about {few} would lie outside.")
+        expected = verdict["coverage"]["expected_outside"]
+        few = f"about {spelled(round(expected))}" if expected >= 0.5 else "fewer than one"
+        told.append(f"By chance alone {few} of {n} numbers would lie outside their intervals.")
     if off := verdict["numbers"]["trained"]["differs, immaterially"]:
         told.append(f"{spelled(off)} {agreeing(off, 'differ')} by less than would matter.")
     for section, joint in verdict["joint"].items():
@@ -116,8 +117,8 @@ def _did_not(verdict: Verdict) -> list[str]:
         )
         firm = [claim for claim in refuted if not turns(claim)]
         if examples := plainest(firm):
-            told[-1] += f" For {spelled(len(firm))} of them no other bound changes that, such as"
-            told[-1] += f" {' and '.join(examples)}."
+            told[-1] += f" {capital(spelled(len(firm)))} of the {spelled(n)}, such as"
+            told[-1] += f" {' and '.join(examples)}, stay refuted with every bound that we tried."
     return list(map(capital, told))
 
 
@@ -158,7 +159,7 @@ def _unknown(verdict: Verdict) -> list[str]:
                 for n in (of_kind[0], of_kind[-1])
             ]
             unseen.append(
-                f"of {' to '.join(dict.fromkeys(ends))}{unit} in {spelled(len(of_kind))} "
+                f"below {' to '.join(dict.fromkeys(ends))}{unit} in {spelled(len(of_kind))} "
                 f"{noun if len(of_kind) == 1 else plural}"
             )
     told = []
