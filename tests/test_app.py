@@ -96,6 +96,8 @@ WRONG = {
                                 "command line: experiment=unscaled has no effect on train_network"),
     "no equals sign": ([TRAIN, "network.seed", "7"], None,
                        "command line: network.seed: a parameter is set by key=value"),
+    "spaces": ([TRAIN, "network.seed = 7"], None,
+               "command line: network.seed = 7: a parameter is set by key=value, without spaces"),
     "no parameters": (["stages.worked_examples", "network.seed=1"], None,
                       "command line: network.seed=1 has no effect on worked_examples, which has "
                       "no parameters; "),

@@ -257,7 +257,7 @@ LAST = {"rank": "21 of 21", "df": 12, "chi2": 50.0, "p": 0.0001, "contrasts": [C
             "None of the study's numbers is contradicted; one of its 2 claims is",
             [
                 "One of 1 numbers of trained models lies inside the interval of one further run of "
-                "ours; none of these intervals is narrow enough to call the number reproduced.",
+                "ours: none in a narrow one (reproduced), one in a wide one (consistent).",
                 "No number by itself. One of 2 claims is refuted, all in section 3.",
                 "Our runs vary too much to show a difference below 2.00 points in one accuracy.",
             ],
@@ -275,7 +275,7 @@ LAST = {"rank": "21 of 21", "df": 12, "chi2": 50.0, "p": 0.0001, "contrasts": [C
                 "exact.",
                 "Not reproduced: Fashion-MNIST, test accuracy: tanh (printed 70.00 %, ours 71.00 % "
                 "on average); Q1 a: loss before (printed 0.7000, ours 0.6900). By chance alone "
-                "fewer than one of 2 numbers would lie outside their intervals. "
+                "fewer than one of 2 numbers would lie outside its interval. "
                 "Two of 4 claims are refuted, all in section 3.",
                 "Two claims are undecided by our runs.",
             ],
@@ -289,7 +289,7 @@ LAST = {"rank": "21 of 21", "df": 12, "chi2": 50.0, "p": 0.0001, "contrasts": [C
             "None of the study's numbers and claims is contradicted",
             [
                 "One of 2 numbers of trained models lies inside the interval of one further run of "
-                "ours; none of these intervals is narrow enough to call the number reproduced.",
+                "ours: none in a narrow one (reproduced), one in a wide one (consistent).",
                 "No number by itself. All numbers of section 3.2 together: they depart from our "
                 "runs more than each of our 20 own runs does (chi-square 50.0 on 12, p = 0.0001). "
                 "One difference between numbers of section 3.2: 32-d codes, test accuracy, ReLU "
@@ -381,6 +381,8 @@ def test_a_difference_is_sure_if_its_interval_leaves_out_zero_allowing_for_their
     assert findings.sure([near, far, few, epochs]) == [far]
     allowing = "is sure, allowing for how many they are"
     assert findings.moved([near, far]) == f"One of two differences {allowing}"
+    counted = f"One of one difference {allowing}; epochs are not counted"
+    assert findings.moved([far, epochs]) == counted
     assert findings.moved([few]) == f"None of one difference {allowing}"
     points = [{"differences": [far]}, {"differences": [few]}, {"differences": []}]
     assert findings.discrepancies(points) == (

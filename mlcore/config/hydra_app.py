@@ -217,7 +217,8 @@ def expand(arguments: list[str], source: str, conf: Path) -> list[list[str]]:
 def _parse(arguments: list[str], conf: Path) -> list[Override]:
     """Parse overrides; a glob in them chooses from the groups of `conf`."""
     for word in arguments:
-        if "=" not in word and not word.startswith("~"):
+        key, equals, _ = word.partition("=")
+        if not (equals or word.startswith("~")) or key != key.rstrip():
             raise ValueError(f"{word}: a parameter is set by key=value, without spaces")
     with hydra.initialize_config_dir(str(conf), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()

@@ -82,8 +82,8 @@ def _came_out(verdict: Verdict) -> list[str]:
         others = "others" if exact else f"of {sum(trained.values())} numbers of trained models"
         told.append(
             f"{spelled(inside)} {others} {agreeing(inside, 'lie')} inside the interval of one "
-            f"further run of ours; {spelled(narrow)} of these intervals "
-            f"{agreeing(narrow, 'are')} narrow enough to call the number reproduced."
+            f"further run of ours: {spelled(narrow)} in a narrow one (reproduced), "
+            f"{spelled(inside - narrow)} in a wide one (consistent)."
         )
     if all_by_hand := sum(by_hand.values()):
         off = by_hand["differs, immaterially"]
@@ -100,7 +100,7 @@ def _did_not(verdict: Verdict) -> list[str]:
     if bad and (n := verdict["coverage"]["n_intervals"]):
         expected = verdict["coverage"]["expected_outside"]
         few = f"about {spelled(round(expected))}" if expected >= 0.5 else "fewer than one"
-        told.append(f"By chance alone {few} of {n} numbers would lie outside their intervals.")
+        told.append(f"By chance alone {few} of {n} numbers would lie outside its interval.")
     if off := verdict["numbers"]["trained"]["differs, immaterially"]:
         told.append(f"{spelled(off)} {agreeing(off, 'differ')} by less than would matter.")
     for section, joint in verdict["joint"].items():
@@ -281,8 +281,7 @@ def sure(differences: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
     Their 95 % intervals are made wider, by Bonferroni's rule. Epochs are no result.
     """
-    run = [d for d in differences if d["n"] >= MIN_RUNS]
-    results = [d for d in run if not d["text"].startswith("n_epochs")]
+    results = [d for d in _results(differences) if d["n"] >= MIN_RUNS]
 
     def clear(d: Mapping[str, Any]) -> bool:
         t95, t = (stats.t.ppf(1 - 0.025 / m, d["n"] - 1) for m in (1, len(results)))
@@ -294,9 +293,14 @@ def sure(differences: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 def moved(differences: Sequence[Mapping[str, Any]]) -> str:
     """Say how many of the compared results surely differ."""
-    n = len(sure(differences))
-    of_all = f"{spelled(n)} of {amount(len(differences), 'difference')} {agreeing(n, 'are')} sure"
-    return capital(f"{of_all}, allowing for how many they are")
+    n, results = len(sure(differences)), _results(differences)
+    of_all = f"{spelled(n)} of {amount(len(results), 'difference')} {agreeing(n, 'are')} sure"
+    epochs = "; epochs are not counted" if len(results) < len(differences) else ""
+    return capital(f"{of_all}, allowing for how many they are{epochs}")
+
+
+def _results(differences: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [d for d in differences if not d["text"].startswith("n_epochs")]
 
 
 def counted_inside(verdict: Verdict) -> str:
