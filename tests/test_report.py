@@ -425,6 +425,5 @@ def test_refuted_claims_that_no_run_and_no_bound_supports_are_told():
     turned["variants"] = [{"threshold": 1, "verdict": "supported"}]
     told = findings.summary(verdict_with(claims=[longer, turned, few, plain]))[1]
     quoted = "A0 (So it is 0) and A1 (So it is, and more)"
-    assert told.endswith(
-        f"Three of the four, such as {quoted}, stay refuted with every bound that we tried."
-    )
+    firm = f"Three of the four, such as {quoted}, stay refuted with every bound that we tried."
+    assert told.endswith(firm)

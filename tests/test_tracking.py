@@ -506,12 +506,9 @@ def test_a_recorder_that_hangs_is_given_up(tracked, monkeypatch, caplog):
 
 
 @pytest.mark.parametrize("watching", ["Progress", "Tracker"])
-def test_ctrl_c_while_results_are_told_does_not_keep_the_recorder_waiting(
-    tracked, monkeypatch, watching
-):
+def test_ctrl_c_at_the_end_of_a_training_ends_the_recorder(tracked, monkeypatch, watching):
     held = []
-    interrupted = Mock(side_effect=KeyboardInterrupt)
-    monkeypatch.setattr(f"mlcore.app.{watching}.finished", interrupted)
+    monkeypatch.setattr(f"mlcore.app.{watching}.finished", Mock(side_effect=KeyboardInterrupt))
     monkeypatch.setattr(observer, "_start_recorder", lambda *_: None)
     monkeypatch.setattr(
         observer, "_wait_for", lambda _: held.extend(map(notes.is_held, pending(tracked)))
