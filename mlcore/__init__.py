@@ -14,5 +14,5 @@ def _in_a_line(
         sys.__excepthook__(kind, error, trace)
 
 
-if any(word.split(".")[0] in ("mlcore", "stages") for word in sys.orig_argv[2:3]):  # after -m
+if sys.orig_argv[1:2] == ["-m"] and sys.orig_argv[2].startswith(("mlcore.", "stages")):
     sys.excepthook = _in_a_line

@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -69,12 +69,10 @@ class Task:
             else:
                 name = run_name(training.name, self.module, origin, overrides, self.root)
                 watching: list[Observer] = [Progress(self.live, name)]
-                with ExitStack() as stack:
-                    if self.session:
-                        about = (self.module, origin, config, overrides, self.group)
-                        tracker = closing(Tracker(self.session, workspace, *about))
-                        watching.append(stack.enter_context(tracker))
-                    metrics = self._train(training, workspace, watching, check)
+                if self.session:  # told first: what interrupts others does not keep its notes open
+                    about = (self.module, origin, config, overrides, self.group)
+                    watching.insert(0, Tracker(self.session, workspace, *about))
+                metrics = self._train(training, workspace, watching, check)
         except (FloatingPointError, ValueError, OSError) as error:  # diverged, no room, ...
             if os.environ.get("HYDRA_FULL_ERROR") == "1":  # Hydra's own switch for tracebacks
                 raise

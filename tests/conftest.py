@@ -116,7 +116,7 @@ class Project:
             subprocess.run(["git", *words.split()], cwd=self.root, check=True)
 
     def edit(self, name, old, new):
-        """Put a new text in the place of an old one, the first, in a file."""
+        """Put a new text in the place of an old one, which is there once; of none, at the top."""
         text = (self.root / name).read_text()
         assert not old or text.count(old) == 1
         (self.root / name).write_text(text.replace(old, new, 1))

@@ -43,9 +43,9 @@ def without(kind, key):
         (in_rule("trained", tolerance=float("nan")), "tolerance=nan: "),
         (in_rule("trained", relative_tolerance=0.1), "one of tolerance and relative_tolerance"),
         (in_rule("trained", spread="wide"), "spread='wide': "),
-        (in_rule("given", decimals=2), "numbers.0.decimals is unknown\n"),
-        (in_rule("choice", spread="own"), "spread is unknown\n"),
-        (in_rule("choice", tolerence=1), "tolerence is unknown; did you mean tolerance?"),
+        (in_rule("given", decimals=2), "numbers.0: there is no key decimals; there are kind,"),
+        (in_rule("choice", spread="own"), "there is no key spread; there are better, kind, match"),
+        (in_rule("choice", tolerence=1), "there is no key tolerence; did you mean tolerance?"),
         (lambda rules: rules["joint"].update(new={"match": [], "paired": False}),
          "joint.new.match=[]: "),
         (lambda rules: rules["joint"].update(new={"match": ["a"]}), "joint.new.paired is missing"),
@@ -62,5 +62,5 @@ def test_what_is_wrong_in_a_rule_is_named_in_one_line(tmp_path, edit, says):
         read_rules(path)
     message = str(refusal.value)
     assert message.startswith(f"{path}: ")
-    assert says in f"{message}\n"
+    assert says in message
     assert "\n" not in message

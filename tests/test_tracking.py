@@ -505,10 +505,10 @@ def test_a_recorder_that_hangs_is_given_up(tracked, monkeypatch, caplog):
     assert len(pending(tracked)) == 1
 
 
-@pytest.mark.parametrize("watching", ["Progress", "Tracker"])
-def test_ctrl_c_at_the_end_of_a_training_ends_the_recorder(tracked, monkeypatch, watching):
-    held = []
-    monkeypatch.setattr(f"mlcore.app.{watching}.finished", Mock(side_effect=KeyboardInterrupt))
+@pytest.mark.parametrize(("at", "calls"), [("Progress.finished", 0), ("Tracker._note", 4)])
+def test_ctrl_c_at_the_end_of_a_training_ends_the_recorder(tracked, monkeypatch, at, calls):
+    held, interrupted = [], Mock(side_effect=[None] * calls + [KeyboardInterrupt])
+    monkeypatch.setattr(f"mlcore.app.{at}", interrupted)
     monkeypatch.setattr(observer, "_start_recorder", lambda *_: None)
     monkeypatch.setattr(
         observer, "_wait_for", lambda _: held.extend(map(notes.is_held, pending(tracked)))

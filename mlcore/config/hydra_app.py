@@ -108,7 +108,7 @@ def _refuse_without_effect(
     """Raise RetraceError if an override is of sections alone that the stage does not read."""
     key, _, value = override.lstrip("+~").partition("=")
     experiment = conf / "experiment" / f"{value}.yaml"
-    of = set(re.findall(r"^\w+", key))
+    of = {re.split("[.@]", key)[0]}
     if key == "experiment" and experiment.is_file():
         of = {*OmegaConf.load(experiment)}
     if of and of <= set(help.SECTIONS) - set(sections):

@@ -194,10 +194,8 @@ def _wrong(problem: Any) -> str:
     """Say in one clause what is wrong with one key."""
     place = list(map(str, problem["loc"]))
     known: Collection[str] = ()
-    if place[:1] == ["numbers"]:
-        for kind in place[2:3]:  # pydantic puts the kind of a rule behind its number
-            known = OF_KIND[kind].model_fields
-        del place[2:3]
+    if place[:1] == ["numbers"] and len(place) > 2:
+        known = OF_KIND[place.pop(2)].model_fields  # pydantic puts the kind behind the number
     key, told = repr(".".join(place))[1:-1], reprlib.repr(problem["input"])
     match problem["type"]:
         case "model_type" | "list_type" if not place:
@@ -205,8 +203,8 @@ def _wrong(problem: Any) -> str:
         case "missing":
             return f"{key} is missing"
         case "extra_forbidden":
-            near = get_close_matches(place[-1], known, n=1)
-            return f"{key} is unknown" + (f"; did you mean {near[0]}?" if near else "")
+            above, _, word = key.rpartition(".")
+            return f"{above}: {unknown('key', word, known)}" if known else f"{key} is unknown"
         case "union_tag_not_found":
             return f"{key}.kind is missing"
         case "union_tag_invalid":

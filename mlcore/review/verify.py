@@ -230,9 +230,6 @@ def main(arguments: list[str], root: Path) -> int:
     except RetraceError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
     print("\nThe committed results hold." if holds else "\nerror: they do not come out again")
     return int(not holds)
 

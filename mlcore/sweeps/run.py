@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from argparse import Namespace
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
@@ -89,17 +89,15 @@ class Runner:
             "params": job.params[number],
             "results": job.results[number],
         }
+        observers: list[Observer] = []
+        if self.session:
+            overrides = [f"seed={job.config.seed}", *job.overrides]
+            module = f"stages.{job.stages[number]}"
+            about = (module, Origin.SWEEP, job.config, overrides, group_of(row))
+            observers.append(Tracker(self.session, workspace, *about))
         curve = TestPart()
         keeps = [curve] if self.keep_curves and training.part == "network" else []
-        with ExitStack() as stack:
-            observers: list[Observer] = [*keeps]
-            if self.session:
-                overrides = [f"seed={job.config.seed}", *job.overrides]
-                module = f"stages.{job.stages[number]}"
-                about = (module, Origin.SWEEP, job.config, overrides, group_of(row))
-                tracker = closing(Tracker(self.session, workspace, *about))
-                observers.append(stack.enter_context(tracker))
-            result = run_training(training, workspace.output, observers)
+        result = run_training(training, workspace.output, [*observers, *keeps])
         # One candidate makes a search of it alone
         row["name"] = result.candidates[0].name if result.candidates else training.name
         values = result.metrics

@@ -11,8 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from io import StringIO
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TextIO
@@ -116,7 +115,6 @@ class Tracker(Observer):
     config: Config
     overrides: Sequence[str] = ()
     group: str = ""
-    events: TextIO = field(default_factory=StringIO, init=False)
 
     def started(self, training: Training) -> None:
         """Make the notes' folder, whose events this process holds as long as it lives."""
@@ -151,19 +149,20 @@ class Tracker(Observer):
 
     def finished(self, result: Result) -> None:
         """Note the outcome, and keep copies of the files: the next run replaces them."""
-        try:
-            self._keep(result)
-        finally:  # a training without its model is still a finished one
-            _, y = self.training.data.get("val", self.training.data["train"])
-            self._note(
-                "finished",
-                ended=result.ended,
-                metrics=dict(result.metrics),
-                md5={os.path.relpath(f, self.workspace.out): md5_of(f) for f in result.files},
-                candidates=[vars(candidate) for candidate in result.candidates],
-                # Accuracy of naming the commonest class throughout; none of images and their codes
-                chance=y.ndim == 1 and np.unique(y, return_counts=True)[1].max() / len(y),
-            )
+        _, y = self.training.data.get("val", self.training.data["train"])
+        with self.events:  # closed whatever happens: the recorder waits for that
+            try:
+                self._keep(result)
+            finally:  # a training without its model is still a finished one
+                self._note(
+                    "finished",
+                    ended=result.ended,
+                    metrics=dict(result.metrics),
+                    md5={os.path.relpath(f, self.workspace.out): md5_of(f) for f in result.files},
+                    candidates=[vars(candidate) for candidate in result.candidates],
+                    # Accuracy of naming the commonest class throughout; none of images, codes
+                    chance=y.ndim == 1 and np.unique(y, return_counts=True)[1].max() / len(y),
+                )
 
     def _keep(self, result: Result) -> None:
         with atomic_folder(self.folder / notes.FILES) as copies:
@@ -176,11 +175,8 @@ class Tracker(Observer):
     def failed(self, error: BaseException) -> None:
         """Note why there is no outcome."""
         killed = isinstance(error, KeyboardInterrupt)
-        self._note("failed", status="KILLED" if killed else "FAILED", error=one_line(error))
-
-    def close(self) -> None:
-        """Let go of the notes, whatever has happened: the recorder waits for that."""
-        self.events.close()
+        with self.events:
+            self._note("failed", status="KILLED" if killed else "FAILED", error=one_line(error))
 
     def _note(self, event: str, **content: Any) -> None:
         try:
