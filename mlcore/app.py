@@ -23,13 +23,13 @@ from mlcore.config.hydra_app import answers, check_jobs, run_as_hydra_app
 from mlcore.errors import RetraceError, one_line
 from mlcore.pipeline.digests import inputs_digest
 from mlcore.pipeline.dvc_yaml import read_stages
+from mlcore.pipeline.workspace import Origin, Workspace
 from mlcore.process import checkout, pin_threads
 from mlcore.sweeps.cluster import ADDRESS, connected
 from mlcore.tracking.observer import Tracker, run_name, session, sweep_parent
 from mlcore.training.progress import NO_LIVE_LINE, Progress
 from mlcore.training.run import Observer, Training
 from mlcore.training.run import run as run_training
-from mlcore.workspace import Origin, Workspace
 
 log = logging.getLogger(__name__)
 

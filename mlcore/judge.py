@@ -34,11 +34,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--html", action="store_true", help="write verdict.html, too")
     mlflow = parser.add_argument_group("runs from MLflow, which are written to runs.csv")
     mlflow.add_argument("--mlflow", metavar="URI", help="such as sqlite:///mlflow.db")
-    mlflow.add_argument("--experiment", metavar="NAME", default="Default")
-    mlflow.add_argument("--filter", default="", help="such as \"params.optimizer = 'adam'\"")
-    mlflow.add_argument("--seed", metavar="PARAM", default="seed", help="parameter with the seed")
+    mlflow.add_argument("--experiment", metavar="NAME", help="default: Default")
+    mlflow.add_argument("--filter", help="such as \"params.optimizer = 'adam'\"")
+    mlflow.add_argument("--seed", metavar="PARAM", help="with the seed, if it is not named so")
     asked = parser.parse_args(argv)
     try:
+        if not asked.folder.is_dir():
+            raise RetraceError(f"{asked.folder} is not a folder")
+        if not asked.mlflow and (asked.experiment or asked.filter or asked.seed):
+            raise RetraceError("--experiment, --filter and --seed say what to take of --mlflow URI")
         if asked.init:
             for path in folder.propose(asked.folder):
                 print(f"wrote {path}")
@@ -67,10 +71,11 @@ def _fetch(path: Path, asked: argparse.Namespace) -> None:
         if error.name != "mlflow":
             raise
         raise RetraceError("mlflow is not installed; pip install mlflow") from None
-    runs = runs_of(asked.mlflow, asked.experiment, asked.filter, asked.seed)
+    experiment = asked.experiment or "Default"
+    runs = runs_of(asked.mlflow, experiment, asked.filter or "", asked.seed or "seed")
     folder.checked_runs(runs, asked.mlflow)
     write_table(path, runs.to_dict("records"))
-    print(f"wrote {path}: {len(runs)} runs of {asked.experiment}")
+    print(f"wrote {path}: {len(runs)} runs of {experiment}")
 
 
 def _judge(study: Path, *, html: bool) -> int:

@@ -6,7 +6,7 @@ from mlcore.process import pin_threads
 
 if TYPE_CHECKING:
     from mlcore.config import Config as Config
-    from mlcore.workspace import Workspace as Workspace
+    from mlcore.pipeline.workspace import Workspace as Workspace
 else:  # how parameters and paths reach a stage is no dependency of it
     Config = Workspace = Any
 

@@ -22,8 +22,14 @@ from dvc.repo import Repo
 from mlcore.config import Config, load, warn_of_change
 from mlcore.errors import RetraceError
 from mlcore.files import read_json, write_json
-from mlcore.pipeline.recovery import alone, clear_unfinished
-from mlcore.pipeline.side_by_side import Plan, Processes, order_lock, plan, run_side_by_side
+from mlcore.pipeline.side_by_side import (
+    Plan,
+    Processes,
+    alone,
+    order_lock,
+    plan,
+    run_side_by_side,
+)
 from mlcore.process import checkout
 from mlcore.report import findings
 from mlcore.tracking.notes import SESSION
@@ -100,7 +106,6 @@ async def until_interrupted(work: Coroutine[Any, Any, int]) -> int:
 def run(config: Config, root: Path, targets: list[str], jobs: int, times: Path | None) -> int:
     """Bring the pipeline up to date, also after a killed run; returns the exit code."""
     with Repo() as repo:
-        clear_unfinished(repo)
         todo = plan(repo, targets)
     if todo.graph:
         stages = f"{len(todo.graph)} of {len(todo.order)} stages"

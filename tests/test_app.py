@@ -13,7 +13,7 @@ import yaml
 
 from mlcore.errors import RetraceError
 from mlcore.files import save_arrays, write_json
-from mlcore.workspace import Workspace
+from mlcore.pipeline.workspace import Workspace
 from stages import train_network
 
 TRAIN = "stages.train_network"
@@ -102,7 +102,7 @@ WRONG = {
                       "command line: network.seed=1 has no effect on worked_examples, which has "
                       "no parameters; "),
     "help": ([TRAIN, "--help", "network.ini=he"], None,
-             "command line: unknown parameter network.ini=he; did you mean network.init"),
+             "command line: network.ini=he is unknown; did you mean network.init"),
     "flags": ([TRAIN, "--run", "--cfg", "job"], None, "command line: Only one of --run"),
     "folder": ([TRAIN, f"hydra.run.dir={'x' * 256}"], None,
                "command line: hydra.run.dir gives a folder whose name has 256 bytes, and may have"),

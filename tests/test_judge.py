@@ -193,6 +193,18 @@ def test_what_is_wrong_is_said_in_a_line_and_nothing_is_written(study, capsys, c
     assert sorted(study.iterdir()) == before
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["{}/runs.csv"], "{}/runs.csv is not a folder"),
+        (["{}", "--seed", "s"], "--experiment, --filter and --seed say what to take of --mlflow U"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line(study, capsys, words, says):
+    assert main([word.format(study) for word in words]) == 1
+    assert capsys.readouterr().err.startswith(f"error: {says.format(study)}")
+
+
 def test_ctrl_c_is_one_line(study, capsys, monkeypatch):
     monkeypatch.setattr("mlcore.judge.judge", mock.Mock(side_effect=KeyboardInterrupt))
     assert main([str(study)]) == 130
@@ -342,6 +354,7 @@ def test_runs_come_from_mlflow(study, tmp_path, capsys):
         (["--filter", "kind is"], "Invalid"),
         (["--seed", "random_state"], "has no whole number as random_state; --seed names another"),
         (["--experiment", "ours"], "has no experiment ours"),
+        (["--mlflow", f"sqlite:///{tmp_path}/gone.db"], "gone.db: there is no such file"),
     ):
         assert main([*asked, *more]) == 1
         assert says in capsys.readouterr().err

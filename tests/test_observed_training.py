@@ -9,12 +9,12 @@ import pytest
 from sklearn.metrics import accuracy_score, log_loss
 
 from mlcore.nn import NeuralNetwork
+from mlcore.pipeline.workspace import Workspace
 from mlcore.training.mlp import ObservedMLPClassifier, ObservedMLPRegressor
 from mlcore.training.models import save_network
 from mlcore.training.progress import Progress
 from mlcore.training.run import Dataset, Observer, Training, run
 from mlcore.training.weights import save_mlp
-from mlcore.workspace import Workspace
 
 
 def network():

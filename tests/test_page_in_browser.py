@@ -9,7 +9,7 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 
 from mlcore.config import compose
-from mlcore.workspace import Workspace
+from mlcore.pipeline.workspace import Workspace
 from stages import report
 
 ROOT = Path(__file__).parents[1]

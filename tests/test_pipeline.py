@@ -9,6 +9,7 @@ import yaml
 from dvc.repo import Repo
 
 from mlcore.config import Config
+from mlcore.files import atomic_path
 from mlcore.process import git
 
 ROOT = Path(__file__).parents[1]
@@ -108,6 +109,16 @@ def test_each_framework_enters_in_one_place(imports, package, importers):
 def repo():
     with Repo(str(ROOT)) as repo:
         yield repo
+
+
+@pytest.mark.parametrize("folder", ["data/features", "history/network", "metrics", "models"])
+def test_what_killed_writes_leave_is_ignored(repo, tmp_path, folder):
+    """Else it would count as part of a folder that a stage depends on."""
+    with atomic_path(tmp_path / "tanh-normal.npz") as ours:
+        for name in (ours.name, f".{'x' * 22}.tmp"):  # the second as DVC has it
+            left = str(ROOT / folder / name)
+            assert repo.dvcignore.is_ignored_file(left)
+            assert git(ROOT, "check-ignore", left)
 
 
 def test_the_lock_fits_code_and_parameters(repo):

@@ -27,11 +27,11 @@ from mlcore import plotting
 from mlcore.config import compose, compose_raw, load
 from mlcore.errors import RetraceError
 from mlcore.files import load_arrays, read_json, write_json
+from mlcore.pipeline.workspace import Workspace
 from mlcore.report import inline_svg
 from mlcore.review import compare
 from mlcore.sweeps.jobs import read_sweeps
 from mlcore.training.weights import load_mlp
-from mlcore.workspace import Workspace
 from stages import report
 
 ROOT = Path(__file__).parents[1]

@@ -16,6 +16,7 @@ import yaml
 from dvc.repo import Repo
 from servers import wait_for
 
+from mlcore.errors import RetraceError
 from mlcore.pipeline import side_by_side
 
 GRAPH = {"fetch": set(), "split": {"fetch"}, "a": {"split"}, "b": {"split"}, "c": {"split"},
@@ -267,3 +268,11 @@ def count(mark):
     """Count the processes whose command line holds `mark`."""
     listing = subprocess.check_output(["ps", "axww", "-o", "args"], text=True)
     return sum(line.startswith(mark) for line in listing.splitlines())
+
+
+def test_only_one_at_a_time_holds_the_pipeline(tmp_path):
+    refused = pytest.raises(RetraceError, match="is at work here")
+    with side_by_side.alone(tmp_path), refused, side_by_side.alone(tmp_path):
+        pytest.fail("both hold it")
+    with side_by_side.alone(tmp_path):
+        pass

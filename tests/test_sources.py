@@ -20,7 +20,7 @@ from mlcore.config import compose
 from mlcore.data import sources
 from mlcore.data.sources import Source
 from mlcore.errors import RetraceError
-from mlcore.workspace import Workspace
+from mlcore.pipeline.workspace import Workspace
 from stages import fetch
 
 CONF = Path(__file__).parents[1] / "conf"

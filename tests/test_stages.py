@@ -14,11 +14,11 @@ from mlcore.config import compose
 from mlcore.data.splits import Part
 from mlcore.errors import RetraceError
 from mlcore.files import read_json, save_arrays, write_json, write_table
+from mlcore.pipeline.workspace import Workspace
 from mlcore.report.pictures import fashion
 from mlcore.study.replicates import read_curves, read_runs
 from mlcore.training.mlp import ObservedMLPClassifier, ObservedMLPRegressor
 from mlcore.training.weights import MLPWeights, save_mlp
-from mlcore.workspace import Workspace
 from stages import evaluate, plot, split_mnist, subset_fashion, worked_examples
 
 ROOT = Path(__file__).parents[1]

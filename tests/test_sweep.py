@@ -292,10 +292,10 @@ def test_a_failing_job_is_named_and_the_others_finish(project, jobs):
 WRONG = {
     "{table: t.csv}": "s.yaml: sweeps is missing",
     "{table: t.csv, sweeps: {a: {stages: []}}}": "sweeps.a.stages=[]: List should have at least 1",
-    "{table: t.csv, sweeps: {a: {stages: [x], seed: 2}}}": "sweeps.a.seed is unknown",
+    "{table: t.csv, sweeps: {a: {stages: [x], seed: 2}}}": "unknown; did you mean sweeps.a.seeds?",
     "{table: t.csv, sweeps: {a: {stages: [train]}}}": "train should be a stage of dvc.yaml",
     "{table: t.csv, sweeps: {a: {stages: [fit_classifier], overrides: [x=1]}}}":
-        "sweep a: unknown parameter x=1",
+        "sweep a: x=1 is unknown",
     "{table: [[a]], sweeps: {a: {stages: [x]}}}": "table=[['a']]: should be a valid string",
     "[a]": "s.yaml: it holds ['a']",
 }  # fmt: skip

@@ -25,11 +25,11 @@ from servers import wait_for
 from mlcore.config import compose
 from mlcore.errors import RetraceError
 from mlcore.files import load_arrays
+from mlcore.pipeline.workspace import Origin
 from mlcore.tracking import notes, observer, recorder
 from mlcore.tracking.store import Store, default_uri, displayed, without_secrets
 from mlcore.training.models import load_network
 from mlcore.training.weights import load_mlp
-from mlcore.workspace import Origin
 
 pytestmark = pytest.mark.mlflow
 

@@ -9,7 +9,7 @@ import pytest
 from mlcore.config import load
 from mlcore.files import read_json, read_yaml, write_json
 from mlcore.judging.numbers import NOT_REPRODUCED
-from mlcore.workspace import Workspace
+from mlcore.pipeline.workspace import Workspace
 from stages import verdict as stage
 
 ROOT = Path(__file__).parents[1]

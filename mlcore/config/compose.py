@@ -12,9 +12,10 @@ import hydra
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from pydantic import ValidationError
 
-from mlcore.config.messages import composition_problem, describe, in_one_line, masked
+from mlcore.config.messages import composition_problem, in_one_line, masked
 from mlcore.config.schema import Config
 from mlcore.errors import RetraceError
+from mlcore.validation import told
 
 
 def validate(config: DictConfig | ListConfig, source: str) -> Config:
@@ -27,8 +28,7 @@ def validate(config: DictConfig | ListConfig, source: str) -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        problems = "; ".join(describe(problem) for problem in error.errors())
-        raise RetraceError(masked(f"{source}: {problems}")) from None
+        raise RetraceError(masked(f"{source}: {told(error, Config)}")) from None
 
 
 def compose_raw(

@@ -25,7 +25,7 @@ from mlcore.config.compose import compose_raw, validate
 from mlcore.config.messages import in_one_line, masked
 from mlcore.config.schema import Config
 from mlcore.errors import RetraceError, one_line
-from mlcore.workspace import Origin
+from mlcore.pipeline.workspace import Origin
 
 Task = Callable[[Config, Path, Origin, list[str]], Mapping[str, float]]
 """``task(config, output folder, origin, overrides)`` gives the final metrics of a training."""

@@ -1,48 +1,13 @@
 """The wording of what is wrong with a configuration: one line that says what would be right."""
 
-import difflib
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from mlcore.config.schema import Config
 from mlcore.errors import RetraceError, one_line
-
-
-def describe(problem: Any) -> str:
-    """Say in one clause what is wrong with one key, and what would be right."""
-    key = ".".join(str(part) for part in problem["loc"])
-    match problem["type"]:
-        case "missing":
-            return f"{key} is missing"
-        case "extra_forbidden":
-            return unknown(problem["loc"], problem["input"])
-        case "secret":
-            return f"{key} {problem['msg']}"
-        case "value_error" if not key:  # a check across sections, which names its own keys
-            return str(problem["ctx"]["error"])
-    wanted = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    return f"{key}={problem['input']!r}: {wanted}"
-
-
-def unknown(location: Sequence[str | int], value: Any) -> str:
-    """Name an unknown key, and the nearest known one or all that stand beside it."""
-    section: Any = Config
-    above: list[str] = []
-    for part in map(str, location):
-        if part not in section.model_fields:
-            break
-        above.append(part)
-        section = section.model_fields[part].annotation
-        if not hasattr(section, "model_fields"):
-            return f"{'.'.join(above)} holds a value and has no parameters of its own"
-    key = ".".join(map(str, location))
-    near = difflib.get_close_matches(part, section.model_fields, n=1)
-    if near:
-        return f"unknown parameter {key}={value}; did you mean {'.'.join([*above, near[0]])}?"
-    return f"unknown parameter {key}={value}; known here are {', '.join(section.model_fields)}"
+from mlcore.validation import unknown_key
 
 
 def masked(text: str) -> str:
@@ -66,6 +31,6 @@ def composition_problem(error: Exception, conf: Path, overrides: Sequence[str]) 
     for override in overrides:
         key, _, value = override.partition("=")
         if f"Could not override '{key}'" in str(error):
-            return f"command line: {unknown(key.split('.'), value)}"
+            return f"command line: {unknown_key(key.split('.'), value, Config)}"
     source = f"command line: {' '.join(overrides)}" if overrides else f"{conf.name}/"
     return f"{source}: {one_line(error)}"

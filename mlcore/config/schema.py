@@ -3,8 +3,10 @@
 from typing import Annotated, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
+
+from mlcore.validation import Section
 
 T = TypeVar("T")
 
@@ -39,7 +41,7 @@ def _without_secret(uri: str) -> str:
     return uri
 
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -57,17 +59,13 @@ Method = Literal["fit", "partial_fit", "warm_start"]
 TrainedOn = Literal["train", "full"]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class FetchConfig(_Section):
+class FetchConfig(Section):
     """The data set to fetch."""
 
     dataset: Literal["mnist", "fashion_mnist"]
 
 
-class MnistConfig(_Section):
+class MnistConfig(Section):
     """The 70,000 images of MNIST and their split (report, section 2.4)."""
 
     n_samples: Annotated[int, Field(ge=100, le=70_000)]
@@ -75,7 +73,7 @@ class MnistConfig(_Section):
     seed: Seed
 
 
-class FashionMnistConfig(_Section):
+class FashionMnistConfig(Section):
     """The subset of Fashion-MNIST (report, section 3)."""
 
     n_train: Annotated[int, Field(ge=100, le=60_000)]
@@ -88,7 +86,7 @@ class FashionMnistConfig(_Section):
     seed: Seed
 
 
-class GridConfig(_Section):
+class GridConfig(Section):
     """What the matrix stages run over."""
 
     activation: Several[NetworkActivation]
@@ -98,7 +96,7 @@ class GridConfig(_Section):
     method: Annotated[Several[Method], AfterValidator(_of_the_study)]
 
 
-class NetworkConfig(_Section):
+class NetworkConfig(Section):
     """The network from scratch (report, section 2.4)."""
 
     activation: NetworkActivation
@@ -115,7 +113,7 @@ class NetworkConfig(_Section):
     seed: Seed
 
 
-class _MLPConfig(_Section):
+class _MLPConfig(Section):
     activation: MLPActivation
     hidden_layer_sizes: Layers
     solver: Solver
@@ -146,7 +144,7 @@ class FeatureClassifierConfig(_MLPConfig):
     """scikit-learn's MLPClassifier on codes (report, section 3.5)."""
 
 
-class SearchConfig(_Section):
+class SearchConfig(Section):
     """The grid search (report, section 3.3)."""
 
     activation: MLPActivation
@@ -167,7 +165,7 @@ class AutoencoderConfig(_ImageModelConfig):
     early_stop: bool
 
 
-class FeaturesConfig(_Section):
+class FeaturesConfig(Section):
     """What the last classifiers are given: `layer` numbers hidden layers, the first being 1."""
 
     by: Literal["autoencoder", "pca", "projection"]
@@ -175,20 +173,20 @@ class FeaturesConfig(_Section):
     seed: Seed
 
 
-class FiguresConfig(_Section):
+class FiguresConfig(Section):
     """The test images that figures show."""
 
     n_images: Annotated[int, Field(ge=1, le=20)]
 
 
-class TrackingConfig(_Section):
+class TrackingConfig(Section):
     """Where runs are recorded."""
 
     backend: Literal["mlflow", "none"]
     uri: Annotated[str, AfterValidator(_without_secret)] | None
 
 
-class Config(_Section):
+class Config(Section):
     """Every parameter of the study, by the part that uses it."""
 
     seed: Seed

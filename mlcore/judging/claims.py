@@ -17,8 +17,8 @@ from pydantic import Field, model_validator
 
 from mlcore.errors import RetraceError
 from mlcore.judging.numbers import NOT_REPRODUCED, NOT_TESTABLE, VERDICTS, Evidence
-from mlcore.judging.rules import Section, checked, unknown
 from mlcore.judging.statistics import Interval, Series, mean_interval
+from mlcore.validation import Section, checked, unknown
 
 SUPPORTED, REFUTED, UNDECIDED = "supported", "refuted", "undecided"
 GIVEN, OPINION = "given", "not testable"

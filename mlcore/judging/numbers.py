@@ -14,7 +14,7 @@ import pandas as pd
 
 from mlcore.errors import RetraceError
 from mlcore.judging.published import SD, Printed
-from mlcore.judging.rules import Choice, Exact, Given, Measured, Rules, Trained, unknown
+from mlcore.judging.rules import Choice, Exact, Given, Measured, Rules, Trained
 from mlcore.judging.statistics import (
     Interval,
     Series,
@@ -29,6 +29,7 @@ from mlcore.judging.statistics import (
     wilson_interval,
     within,
 )
+from mlcore.validation import unknown
 
 KEY = ["name", "seed"]
 """Columns that tell runs apart."""

@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 import re
-import reprlib
-from collections.abc import Collection
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from mlcore.errors import RetraceError
-from mlcore.files import read_yaml
-
-
-class Section(BaseModel):
-    """A mapping of a file that people write: rules, claims, sweeps."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
+from mlcore.validation import Section, checked, nearest
 
 Tolerance = Annotated[float, Field(ge=0)]
 Decimals = Annotated[int, Field(ge=0, le=15)]
@@ -126,7 +116,6 @@ class Choice(Measured):
 
 
 Rule = Given | Exact | Trained | Choice
-OF_KIND = dict[str, type[Section]](given=Given, exact=Exact, trained=Trained, choice=Choice)
 
 
 class Joint(Section):
@@ -140,8 +129,8 @@ class Joint(Section):
 
     match: list[str] = Field(min_length=1)
     paired: bool
-    contrasts: list[str] = []
-    protocols: dict[str, dict[str, str]] = {}
+    contrasts: list[str] = Field(default=[])
+    protocols: dict[str, dict[str, str]] = Field(default={})
 
     def takes(self, path: str) -> bool:
         """Say whether a number is one of them."""
@@ -154,61 +143,18 @@ class Rules(Section):
     level: float = Field(default=0.95, gt=0, lt=1)
     min_replicates: int = Field(default=6, ge=2)
     numbers: list[Annotated[Rule, Field(discriminator="kind")]]
-    joint: dict[str, Joint] = {}
+    joint: dict[str, Joint] = Field(default={})
 
     def rule_for(self, path: str) -> Rule:
         """Give the first rule whose pattern fits a number; raises RetraceError if none does."""
         for rule in self.numbers:
             if fnmatchcase(path, rule.match):
                 return rule
-        near = get_close_matches(path, [rule.match for rule in self.numbers], n=1)
-        hint = f"; the nearest is {near[0]}" if near else ""
-        raise RetraceError(f"rules.yaml: no rule fits {path}{hint}")
-
-
-def unknown(kind: str, word: str, known: Collection[str]) -> str:
-    """Say that a word is not known, and which known one is nearest to it."""
-    near = get_close_matches(word, known, n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(sorted(known)[:8])}"
-    return f"there is no {kind} {word}{hint}"
+        patterns = [rule.match for rule in self.numbers]
+        raise RetraceError(f"rules.yaml: no rule fits {path}; {nearest(path, patterns)}")
 
 
 def read_rules(path: Path) -> Rules:
     """Read the rules; raises RetraceError for what is missing, unknown or of no use."""
     rules: Rules = checked(Rules, path)
     return rules
-
-
-def checked(schema: Any, path: Path) -> Any:
-    """Read a file that should fit a model, or a type made of models.
-
-    Raises RetraceError if it does not; the line names the file and the key.
-    """
-    try:
-        return TypeAdapter(schema).validate_python(read_yaml(path))
-    except ValidationError as error:
-        raise RetraceError(f"{path}: {'; '.join(map(_wrong, error.errors()))}") from None
-
-
-def _wrong(problem: Any) -> str:
-    """Say in one clause what is wrong with one key."""
-    place = list(map(str, problem["loc"]))
-    known: Collection[str] = ()
-    if place[:1] == ["numbers"] and len(place) > 2:
-        known = OF_KIND[place.pop(2)].model_fields  # pydantic puts the kind behind the number
-    key, told = repr(".".join(place))[1:-1], reprlib.repr(problem["input"])
-    match problem["type"]:
-        case "model_type" | "list_type" if not place:
-            return f"it holds {told}"
-        case "missing":
-            return f"{key} is missing"
-        case "extra_forbidden":
-            above, _, word = key.rpartition(".")
-            return f"{above}: {unknown('key', word, known)}" if known else f"{key} is unknown"
-        case "union_tag_not_found":
-            return f"{key}.kind is missing"
-        case "union_tag_invalid":
-            kind, kinds = reprlib.repr(problem["input"]["kind"]), problem["ctx"]["expected_tags"]
-            return f"{key}.kind={kind}: it should be one of {kinds}"
-    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    return f"{key or 'the file'}={told}: {message}"

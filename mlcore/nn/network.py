@@ -218,16 +218,8 @@ class NeuralNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _check_parameters(self) -> list[int]:
         """Check all parameters; returns the units of each hidden layer."""
         self._validate_params()
-        for name, value in self.get_params().items():
-            # bool is a number to Python
-            if isinstance(value, bool | np.bool) and name not in ("restore_best", "diagnostics"):
-                raise InvalidParameterError(f"The {name!r} parameter must be a number, got {value}")
-        # As objects, or NumPy would take (4, True) for two integers
-        sizes = list(np.atleast_1d(np.asarray(self.hidden_layer_sizes, dtype=object)))
-        if not sizes or not all(
-            isinstance(size, Integral) and not isinstance(size, bool) and int(size) >= 1
-            for size in sizes
-        ):
+        sizes = np.atleast_1d(self.hidden_layer_sizes)
+        if sizes.dtype.kind not in "iu" or sizes.ndim > 1 or min(sizes, default=0) < 1:
             raise InvalidParameterError(
                 "The 'hidden_layer_sizes' parameter must hold positive integers, "
                 f"got {self.hidden_layer_sizes!r}"

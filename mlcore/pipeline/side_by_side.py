@@ -8,9 +8,8 @@ import asyncio
 import os
 import re
 import signal
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import suppress
-from difflib import get_close_matches
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import NamedTuple
@@ -20,9 +19,11 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.repo.reproduce import plan_repro
 from dvc.utils.serialize import dump_yaml, parse_yaml_for_update
+from filelock import FileLock, Timeout
 
 from mlcore.errors import RetraceError
 from mlcore.files import atomic_path
+from mlcore.validation import nearest
 
 
 class Plan(NamedTuple):
@@ -66,10 +67,8 @@ def _stages_of(repo: Repo, target: str) -> list[str]:
         return [stage.addressing for stage in repo.stage.collect(target)]
     except DvcException:
         every = {stage.addressing for stage in repo.index.stages}
-        known = sorted(every if "@" in target else {name.partition("@")[0] for name in every})
-        near = get_close_matches(target, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-        raise RetraceError(f"dvc.yaml has no stage {target}; {hint}") from None
+        known = every if "@" in target else {name.partition("@")[0] for name in every}
+        raise RetraceError(f"dvc.yaml has no stage {target}; {nearest(target, known)}") from None
 
 
 def stale_stages(root: Path, names: Collection[str]) -> list[str]:
@@ -192,3 +191,20 @@ def order_lock(repo: Repo, order: list[str]) -> None:
             content["stages"] = {name: entries[name] for name in wanted}
             with atomic_path(path) as temporary:
                 dump_yaml(str(temporary), content)
+
+
+@contextmanager
+def alone(root: Path) -> Iterator[None]:
+    """Hold the pipeline of a checkout: two runners would get into each other's way.
+
+    Raises RetraceError if another process holds it. A killed one does not.
+    """
+    path = root / ".dvc" / "tmp" / "stages.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(path, timeout=0):
+            yield
+    except Timeout:
+        raise RetraceError(
+            "another `make repro` or `python -m stages` is at work here; wait for it, or end it"
+        ) from None

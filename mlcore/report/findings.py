@@ -118,7 +118,8 @@ def _did_not(verdict: Verdict) -> list[str]:
         firm = [claim for claim in refuted if not turns(claim)]
         if examples := plainest(firm):
             told[-1] += f" {capital(spelled(len(firm)))} of the {spelled(n)}, such as"
-            told[-1] += f" {' and '.join(examples)}, stay refuted with every bound that we tried."
+            told[-1] += f" {' and '.join(examples)}, stay refuted wherever we drew the line for "
+            told[-1] += 'words such as "slightly".'
     return list(map(capital, told))
 
 

@@ -22,10 +22,10 @@ from mlcore.files import load_arrays, read_yaml, write_json
 from mlcore.nn.activations import ACTIVATIONS, Array, softmax
 from mlcore.nn.losses import cross_entropy
 from mlcore.nn.training import evaluate
+from mlcore.pipeline.workspace import Workspace
 from mlcore.process import checkout, pin_threads
 from mlcore.training.models import ArrayUnpickler
 from mlcore.training.weights import check_layers
-from mlcore.workspace import Workspace
 
 RESULT = "metrics/study_models.json"
 

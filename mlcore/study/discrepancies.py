@@ -7,7 +7,7 @@ from typing import Any
 
 from mlcore.judging.claims import expand, judge_statement, parse
 from mlcore.judging.numbers import Evidence
-from mlcore.judging.rules import Section, checked
+from mlcore.validation import Section, checked
 
 
 class Difference(Section):

@@ -18,10 +18,10 @@ from mlcore.config.compose import compose_for_seeds
 from mlcore.config.hydra_app import expand
 from mlcore.errors import RetraceError
 from mlcore.files import read_yaml
-from mlcore.judging.rules import Section, checked
 from mlcore.pipeline.digests import digest_of
 from mlcore.pipeline.dvc_yaml import Stage, read_lock, read_stages
 from mlcore.study.replicates import N_DIGITS, Table
+from mlcore.validation import Section, checked
 
 
 class Sweep(Section):

@@ -20,6 +20,7 @@ from joblib.externals.loky import get_reusable_executor
 from mlcore.errors import RetraceError, one_line
 from mlcore.pipeline.digests import code_digest
 from mlcore.pipeline.side_by_side import stale_stages
+from mlcore.pipeline.workspace import Origin, Workspace
 from mlcore.process import pin_threads
 from mlcore.study.replicates import CURVES, GROUP, METRICS, Table, group_of, summary
 from mlcore.sweeps.cluster import connected, ended_jobs
@@ -27,7 +28,6 @@ from mlcore.sweeps.jobs import SweepFile, SweepJob, jobs_of, read_sweeps, todo
 from mlcore.tracking.observer import Tracker, note_group, session
 from mlcore.training.run import Observer, Row, Training
 from mlcore.training.run import run as run_training
-from mlcore.workspace import Origin, Workspace
 
 
 class TestPart(Observer):

@@ -25,11 +25,11 @@ from mlcore.errors import RetraceError, one_line
 from mlcore.files import atomic_folder, atomic_path, md5_of
 from mlcore.pipeline.digests import CODE
 from mlcore.pipeline.dvc_yaml import read_stages
+from mlcore.pipeline.workspace import Origin, Workspace
 from mlcore.process import git, git_output
 from mlcore.tracking import notes
 from mlcore.tracking.store import default_uri, displayed
 from mlcore.training.run import Observer, Result, Row, Training
-from mlcore.workspace import Origin, Workspace
 
 log = logging.getLogger(__name__)
 

@@ -1,10 +1,14 @@
 """Runs in MLflow as a table: a row per run."""
 
+from pathlib import Path
+
 import mlflow
 import numpy as np
 import pandas as pd
 
 from mlcore.errors import RetraceError, one_line
+
+SQLITE = "sqlite:///"
 
 
 def runs_of(uri: str, experiment: str, where: str, seed: str) -> pd.DataFrame:
@@ -14,6 +18,8 @@ def runs_of(uri: str, experiment: str, where: str, seed: str) -> pd.DataFrame:
     `seed` the parameter that has the seed. Raises RetraceError if the store cannot be reached, or
     there is no such experiment, run or parameter.
     """
+    if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).exists():
+        raise RetraceError(f"{uri}: there is no such file")  # MLflow would make it
     mlflow.set_tracking_uri(uri)
     try:
         if mlflow.get_experiment_by_name(experiment) is None:

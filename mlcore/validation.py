@@ -1,0 +1,109 @@
+"""What people write, checked against a pydantic model; what is wrong is told in one line."""
+
+import reprlib
+from collections.abc import Collection, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from mlcore.errors import RetraceError
+from mlcore.files import read_yaml
+
+
+class Section(BaseModel):
+    """A mapping that people write: it has no other keys, and its values no other types."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+def checked(schema: Any, path: Path) -> Any:
+    """Read a YAML file that should fit a model, or a type made of models.
+
+    Raises RetraceError if it does not; the line names the file and the key.
+    """
+    try:
+        return TypeAdapter(schema).validate_python(read_yaml(path))
+    except ValidationError as error:
+        raise RetraceError(f"{path}: {told(error, schema)}") from None
+
+
+def told(error: ValidationError, schema: Any) -> str:
+    """Say in a clause for each wrong key what is wrong, and what would be right."""
+    return "; ".join(_clause(problem, schema) for problem in error.errors())
+
+
+def _clause(problem: Any, schema: Any) -> str:
+    place, _ = _place(problem["loc"], schema)
+    key, value = repr(".".join(place))[1:-1], reprlib.repr(problem["input"])
+    match problem["type"]:
+        case "model_type" | "list_type" if not key:
+            return f"it holds {value}"
+        case "missing":
+            return f"{key} is missing"
+        case "extra_forbidden":
+            return unknown_key(problem["loc"], value, schema)
+        case "secret":
+            return f"{key} {problem['msg']}"
+        case "value_error" if not key:  # a check across sections, which names its own keys
+            return str(problem["ctx"]["error"])
+        case "union_tag_not_found":
+            return f"{key}.kind is missing"
+        case "union_tag_invalid":
+            kind, kinds = reprlib.repr(problem["input"]["kind"]), problem["ctx"]["expected_tags"]
+            return f"{key}.kind={kind}: it should be one of {kinds}"
+    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    return f"{key or 'the file'}={value}: {message}"
+
+
+def unknown_key(location: Sequence[str | int], value: str, schema: Any) -> str:
+    """Say that a key is not known, and the nearest known one or all that may stand there."""
+    place, known = _place(location, schema)
+    *above, word = place
+    hint = nearest(word, known, *above) if known else f"{'.'.join(above)} holds a value"
+    return f"{'.'.join(place)}={value} is unknown; {hint}"
+
+
+def _place(location: Sequence[str | int], schema: Any) -> tuple[list[str], list[str]]:
+    """Give a location of pydantic's as people write it, and the keys that may stand there."""
+    models, place, known = _models(schema), list[str](), list[str]()
+    for part in map(str, location):
+        # Of several models pydantic names the one by its kind, which nobody wrote there
+        if len(models) > 1 and (one := [m for m in models if part in _kinds(m)]):
+            models = one
+            continue
+        place.append(part)
+        known = [name for model in models for name in model.model_fields]
+        if part in known:
+            models = [inner for m in models if part in m.model_fields
+                      for inner in _models(m.model_fields[part].annotation)]  # fmt: skip
+    return place, known
+
+
+def _models(annotation: Any) -> list[Any]:
+    """Give the models that a type is made of."""
+    if hasattr(annotation, "model_fields"):
+        return [annotation]
+    return [model for inner in get_args(annotation) for model in _models(inner)]
+
+
+def _kinds(model: Any) -> tuple[Any, ...]:
+    return get_args(model.model_fields["kind"].annotation) if "kind" in model.model_fields else ()
+
+
+def unknown(what: str, word: str, known: Collection[str]) -> str:
+    """Say that a word is not known, and which known one is nearest to it."""
+    return f"there is no {what} {word}; {nearest(word, known)}"
+
+
+def nearest(word: str, known: Collection[str], *above: str) -> str:
+    """Hint at the known word that is nearest to another, or name some; `above` leads to it."""
+    if near := get_close_matches(word, known, n=1):
+        return f"did you mean {'.'.join([*above, *near])}?"
+    first, more = ", ".join(sorted(known)[:SOME]), len(known) - SOME
+    return f"there are {first}" + (f" and {more} more" if more > 0 else "")
+
+
+SOME = 14
+"""Words that are named."""
