@@ -33,7 +33,7 @@ repro: $(READY) ## Run the study: every stage that is out of date (JOBS=n side b
 	@$(BIN)/python -m stages $(JOBS:%=--jobs %)
 
 report: $(READY) ## Write the page, metrics/report.html: the study and its verdict
-	@$(BIN)/python -m dvc repro -q --single-item report
+	@$(BIN)/python -m dvc repro --single-item report
 	@echo "metrics/report.html, and its findings in REPORT.md"
 
 replicate: $(READY) ## Train everything with SEEDS=10 other seeds: two to three hours, and it can be interrupted (AGAIN=n: compare some)
@@ -141,7 +141,7 @@ crate: $(READY) ## Write the run as a research object, a Workflow Run RO-Crate, 
 	@$(BIN)/python -m mlcore.review.crate
 
 bench: $(BENCH_READY) ## Time the network beside its peers: under 25 minutes, on an idle machine
-	@test -f data/mnist.npz || $(BIN)/python -m dvc repro -q split_mnist
+	@test -f data/mnist.npz || $(BIN)/python -m dvc repro split_mnist
 	@.venv-bench/bin/python -m benchmarks
 
 # An environment of its own, because the peers are large. One that cannot be installed is reported

@@ -107,25 +107,21 @@ def summarize(seconds, reference, unit=1):
 def contest(plan, names=tuple(CONTESTANTS), activations=ACTIVATIONS):
     """Time training and scoring of contestants with every activation.
 
-    By activation come "fit" and "predict_proba", summaries relative to ours; "ours_over_floor", the
-    median of the ratios of our time to the bare products'; "images_per_second" scored by each.
+    By activation come "fit" and "predict_proba", summaries relative to ours: of epochs, and of the
+    scoring of an image.
     """
-    results = {"fit": {}, "predict_proba": {}, "ours_over_floor": {}, "images_per_second": {}}
+    results = {"fit": {}, "predict_proba": {}}
     with started(plan, names) as (workers, status):
         scoring = {name: worker for name, worker in workers.items() if name in SCORING}
-        n_samples = len(contestants.training_part(plan.data)[0])
+        n_images = len(contestants.training_part(plan.data)[0])
         for activation in activations:
             say(f"{activation}: {plan.rounds} rounds")
             train, warm = ((contestants.time_training, n, activation) for n in (plan.epochs, 1))
             fit = interleave(workers, plan.rounds, *train, warm=warm)
             results["fit"][activation] = summarize(fit, OURS, plan.epochs)
-            results["ours_over_floor"][activation] = summarize(fit, FLOOR)[OURS]["ratio"]
             one = (contestants.time_scoring,)
-            score = summarize(interleave(scoring, plan.rounds, *one, warm=one), OURS)
-            results["predict_proba"][activation] = score
-            results["images_per_second"][activation] = {
-                name: n_samples / entry["seconds"] for name, entry in score.items()
-            }
+            scored = interleave(scoring, plan.rounds, *one, warm=one)
+            results["predict_proba"][activation] = summarize(scored, OURS, n_images)
     return {"contestants": status, **results}
 
 

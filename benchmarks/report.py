@@ -1,7 +1,7 @@
 """The results as a page of Markdown."""
 
 from benchmarks.contestants import CONTESTANTS
-from benchmarks.measures import ACTIVATIONS, SCORING
+from benchmarks.measures import ACTIVATIONS, FLOOR, SCORING
 
 
 def in_order(entries, names):
@@ -28,8 +28,8 @@ def by_activation(entries, names, cell):
 def training(results):
     """Give the parts of the page on training: ratios and seconds."""
     settings, names = results["settings"], in_order(results["contestants"], CONTESTANTS)
-    over_floor = in_order(results["ours_over_floor"], ACTIVATIONS)
-    factors = ", ".join(f"{value:.2f} ({a})" for a, value in over_floor.items())
+    fit = in_order(results["fit"], ACTIVATIONS)
+    factors = ", ".join(f"{1 / of[FLOOR]['ratio']:.2f} ({a})" for a, of in fit.items())
     return [
         "Written by `make bench`. All train the 784-256-128-64-32-10 network in float32 (but for "
         "MLPClassifier float64) by plain gradient descent, batches of 128, each in a process "
@@ -59,7 +59,7 @@ def markdown(results):
         *training(results),
         "## Scoring: thousand images per second",
         "`predict_proba` of the training images:",
-        by_activation(results["images_per_second"], SCORING, lambda value: f"{value / 1000:.0f}"),
+        by_activation(results["predict_proba"], SCORING, lambda e: f"{1e-3 / e['seconds']:.0f}"),
         "## The twelve cells and memory",
         f"The twelve cells of the study, {results['settings']['epochs']} epochs each, start "
         f"of the processes and loading of the data included: {together['seconds']:.1f} s in "

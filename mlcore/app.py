@@ -44,7 +44,7 @@ class Task:
     """A stage as a job runs it, also in another process."""
 
     run: Stage
-    module: str  # as in ``python -m``
+    stage: str  # its name in dvc.yaml
     root: Path  # top of the checkout
     session: Path | None = None  # the command's notes for the tracker, where trainings are tracked
     group: str = ""  # of the trainings of one sweep, whose run becomes the parent of theirs
@@ -67,16 +67,17 @@ class Task:
                 check()
                 metrics: Mapping[str, float] = {}
             else:
-                name = run_name(training.name, self.module, origin, overrides, self.root)
+                known = read_stages(self.root).get(self.stage)
+                name = run_name(training.name, known, origin, overrides)
                 watching: list[Observer] = [Progress(self.live, name)]
                 if self.session:  # told first: what interrupts others does not keep its notes open
-                    about = (self.module, origin, config, overrides, self.group)
+                    about = (self.stage, origin, config, overrides, self.group)
                     watching.insert(0, Tracker(self.session, workspace, *about))
                 metrics = self._train(training, workspace, watching, check)
         except (FloatingPointError, ValueError, OSError) as error:  # diverged, no room, ...
             if os.environ.get("HYDRA_FULL_ERROR") == "1":  # Hydra's own switch for tracebacks
                 raise
-            raise RetraceError(f"{self.module}: {one_line(error)}") from None
+            raise RetraceError(f"stages.{self.stage}: {one_line(error)}") from None
         if out != self.root:
             log.info("results in %s", out)
         return metrics
@@ -101,20 +102,20 @@ class Task:
             return run_training(training, output, observers).metrics
 
     def _unchanged(self, config: Config, overrides: list[str]) -> Callable[[], None]:
-        """Give a check that what the stage comes from is as it is now, made once.
+        """Give a check that what the stage comes from is as it is now; only its first call looks.
 
         DVC hashes it when the stage has ended, and would note the results as those of code, data
         and parameters that came meanwhile.
         """
-        name = self.module.removeprefix("stages.")
-        stage = read_stages(self.root)[name]
+        stage = read_stages(self.root)[self.stage]
         before = inputs_digest(stage, config, self.root)
 
         @cache
         def check() -> None:
             now = load(self.root / "params.yaml", overrides)
             if inputs_digest(stage, now, self.root) != before:
-                raise RetraceError(f"what {name} comes from has changed while it ran: run it again")
+                told = f"what {self.stage} comes from has changed while it ran: run it again"
+                raise RetraceError(told)
 
         return check
 
@@ -131,7 +132,7 @@ def main(run: Stage, arguments: Sequence[str] | None = None, root: Path | None =
         module = sys.modules[module].__spec__.name  # type: ignore[union-attr]
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        _start(run, module, list(arguments), root or checkout())
+        _start(run, module.removeprefix("stages."), list(arguments), root or checkout())
     except RetraceError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
@@ -139,7 +140,7 @@ def main(run: Stage, arguments: Sequence[str] | None = None, root: Path | None =
         sys.exit(130)
 
 
-def _start(run: Stage, module: str, arguments: list[str], root: Path) -> None:
+def _start(run: Stage, stage: str, arguments: list[str], root: Path) -> None:
     """Run the stage as DVC's or as a Hydra application, as the environment has it."""
     cluster = os.environ.get(ADDRESS)
     live = sys.stderr.isatty() and not os.environ.get(NO_LIVE_LINE)
@@ -147,16 +148,15 @@ def _start(run: Stage, module: str, arguments: list[str], root: Path) -> None:
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
         config = load(root / "params.yaml", arguments)
         with session(config, root) as folder:
-            task = Task(run, module, root, folder, cluster=cluster, live=live)
+            task = Task(run, stage, root, folder, cluster=cluster, live=live)
             task(config, root, Origin.PIPELINE, arguments)
         return
-    stage, conf = module.removeprefix("stages."), root / "conf"
-    known = read_stages(root).get(stage)
+    conf, known = root / "conf", read_stages(root).get(stage)
     # Of a stage that dvc.yaml does not have yet nothing is known
     what, sections = (known.desc, known.sections) if known else (stage, SECTIONS)
     if answers(conf, stage, what, sections, arguments):
         return
     config = check_jobs(conf, stage, sections, arguments)
-    with session(config, root) as folder, sweep_parent(folder, module, arguments) as group:
-        task = Task(run, module, root, folder, group, cluster, live)
+    with session(config, root) as folder, sweep_parent(folder, stage, arguments) as group:
+        task = Task(run, stage, root, folder, group, cluster, live)
         run_as_hydra_app(task, stage, conf, arguments)

@@ -4,8 +4,6 @@ Every write goes to a temporary name and is renamed when complete, so a file is 
 The same values give the same bytes.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -21,7 +21,7 @@ THREAD_VARIABLES = (
 
 
 def checkout() -> Path:
-    """Give the top of the checkout that this code is in; asked at the command line alone."""
+    """Give the top of the checkout that this code is in; most functions are handed a root."""
     return Path(__file__).parents[1]
 
 

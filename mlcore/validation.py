@@ -30,8 +30,11 @@ def checked(schema: Any, path: Path) -> Any:
 
 
 def told(error: ValidationError, schema: Any) -> str:
-    """Say in a clause for each wrong key what is wrong, and what would be right."""
-    return "; ".join(_clause(problem, schema) for problem in error.errors())
+    """Say in a clause for each wrong key, of the first few, what would be right."""
+    # A key that is missing may be there, misspelt
+    problems = sorted(error.errors(), key=lambda problem: problem["type"] == "missing")
+    clauses = [_clause(problem, schema) for problem in problems]
+    return "; ".join(clauses[:FEW] + [f"and {len(clauses) - FEW} more"] * (len(clauses) > FEW))
 
 
 def _clause(problem: Any, schema: Any) -> str:
@@ -59,26 +62,32 @@ def _clause(problem: Any, schema: Any) -> str:
 
 def unknown_key(location: Sequence[str | int], value: str, schema: Any) -> str:
     """Say that a key is not known, and the nearest known one or all that may stand there."""
-    place, known = _place(location, schema)
-    *above, word = place
-    hint = nearest(word, known, *above) if known else f"{'.'.join(above)} holds a value"
+    place, hint = _place(location, schema)
     return f"{'.'.join(place)}={value} is unknown; {hint}"
 
 
-def _place(location: Sequence[str | int], schema: Any) -> tuple[list[str], list[str]]:
-    """Give a location of pydantic's as people write it, and the keys that may stand there."""
-    models, place, known = _models(schema), list[str](), list[str]()
+def _place(location: Sequence[str | int], schema: Any) -> tuple[list[str], str]:
+    """Give a location of pydantic's as people write it, and a hint at its first unknown key."""
+    models, place, hint = _models(schema), list[str](), ""
+    named = models == [schema]  # else what comes next is a place in a list, or a name of theirs
     for part in map(str, location):
         # Of several models pydantic names the one by its kind, which nobody wrote there
         if len(models) > 1 and (one := [m for m in models if part in _kinds(m)]):
             models = one
             continue
+        if named and not hint:
+            known = {name: field for model in models for name, field in model.model_fields.items()}
+            if part in known:
+                models = _models(known[part].annotation)
+                named = not models or models == [known[part].annotation]
+            elif known:
+                hint = nearest(part, known, *place)
+            else:
+                hint = f"{'.'.join(place)} holds a value"
+        else:
+            named = True
         place.append(part)
-        known = [name for model in models for name in model.model_fields]
-        if part in known:
-            models = [inner for m in models if part in m.model_fields
-                      for inner in _models(m.model_fields[part].annotation)]  # fmt: skip
-    return place, known
+    return place, hint
 
 
 def _models(annotation: Any) -> list[Any]:
@@ -105,5 +114,5 @@ def nearest(word: str, known: Collection[str], *above: str) -> str:
     return f"there are {first}" + (f" and {more} more" if more > 0 else "")
 
 
-SOME = 14
-"""Words that are named."""
+FEW, SOME = 3, 14
+"""Mistakes, and known words, that are named."""

@@ -39,6 +39,8 @@ from mlcore.training.progress import NO_LIVE_LINE
 # Without --wait-for-lock, stages that start together lose each other's lock
 REPRO = (sys.executable, "-m", "dvc", "--wait-for-lock", "repro")
 
+AT_WORK = "another `make repro` or `python -m stages` is at work here; wait for it, or end it"
+
 INTERRUPTED = (
     "interrupted: finished stages are kept, and the next run goes on from there; "
     "`git restore metrics` brings back the committed results of the others"
@@ -157,7 +159,7 @@ def main(arguments: Sequence[str], root: Path) -> int:
         config = load(root / "params.yaml")
         if warning := warn_of_change(root / "conf", root / "params.yaml"):
             print(warning, file=sys.stderr)
-        with alone(root):
+        with alone(root / ".dvc" / "tmp" / "stages.lock", AT_WORK):
             return run(config, root, given.stages, given.jobs, times)
     except (RetraceError, DvcException, OSError) as error:  # OSError: a full disk, no rights
         sys.exit(f"error: {error}")

@@ -4,12 +4,12 @@ import pandas as pd
 
 from mlcore.files import read_json, write_json
 from mlcore.study.replicates import read_curves, read_replicates, read_runs
-from mlcore.study.sensitivity import how_ordinary, judged_by_stopping, summarise
+from mlcore.study.sensitivity import judged_by_stopping, summarise
 from stages import Config, Workspace
 
 
 def run(config: Config, workspace: Workspace) -> None:
-    """Write every alternative, and how ordinary the printed values are among them."""
+    """Write every alternative, beside the printed number and the default."""
     replicates = read_replicates(workspace.input("metrics/replicates.csv"))
     curves = read_curves(workspace.input("metrics/replicates_curves.csv"))
     trained = read_runs(workspace.input("metrics/sensitivity.csv"))
@@ -17,8 +17,7 @@ def run(config: Config, workspace: Workspace) -> None:
     alternatives = pd.concat([stopping, trained])[list(trained)]
     summary = read_json(workspace.input("metrics/summary.json"))
     rows = summarise(alternatives, replicates, summary)
-    written = {"alternatives": rows, "printed_values": how_ordinary(rows)}
-    write_json(workspace.output("metrics/sensitivity.json"), written)
+    write_json(workspace.output("metrics/sensitivity.json"), rows)
 
 
 if __name__ == "__main__":

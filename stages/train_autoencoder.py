@@ -5,7 +5,7 @@ from mlcore.files import load_arrays
 from mlcore.training.autoencoder import describe_reconstruction
 from mlcore.training.mlp import ObservedMLPRegressor, sklearn_arguments
 from mlcore.training.run import Dataset, Training
-from mlcore.training.weights import save_mlp
+from mlcore.training.weights import MLPWeights, save_mlp
 from stages import Config, Workspace
 
 
@@ -29,7 +29,9 @@ def run(config: Config, workspace: Workspace) -> Training:
         save_model=save_mlp,
         model_suffix=".npz",
         extra=lambda model: describe_reconstruction(
-            images["train"], images["test"], (model.coefs_, model.intercepts_, model.activation)
+            images["train"],
+            images["test"],
+            MLPWeights(model.coefs_, model.intercepts_, model.activation),
         ),
         fit_params={"method": params.method},
     )

@@ -18,10 +18,9 @@ from stages import Config, Workspace
 def run(config: Config, workspace: Workspace) -> None:
     """Write the verdicts: all about them, tables of numbers and protocols, and the words alone."""
     files = [workspace.input(f"metrics/{name}.yaml") for name in ("rules", "claims")]
-    replicates = read_replicates(workspace.input("metrics/replicates.csv"))
     evidence = evidence_of(
         read_rules(files[0]),
-        replicates,
+        read_replicates(workspace.input("metrics/replicates.csv")),
         read_curves(workspace.input("metrics/replicates_curves.csv")),
         read_runs(workspace.input("metrics/sensitivity.csv")),
         read_json(workspace.input("metrics/study_models.json"))["networks"],
@@ -37,8 +36,6 @@ def run(config: Config, workspace: Workspace) -> None:
     write_table(workspace.output("metrics/protocols.csv"), protocols)
     whole |= {
         "rules_sha256": hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest(),
-        "replicates": len(replicates),
-        "protocols": protocols,
         "discrepancies": discrepancies.judge(
             workspace.input("metrics/discrepancies.yaml"), evidence
         ),

@@ -193,26 +193,18 @@ def test_mlp_comes_back_as_it_was(tmp_path, model_class, activation, sizes):
         np.testing.assert_array_equal(our, their, strict=True)
 
 
-WHOLE = {"weights_0": np.ones((2, 3)), "biases_0": np.ones(3), "activation": np.array("relu")}
-
-
 @pytest.mark.parametrize(
-    ("arrays", "reason"),
+    "arrays",
     [
-        ({"X_train": np.eye(2), "y_train": np.arange(2), "X_val": np.eye(2)}, " lacks "),
-        ({"weights_0": np.eye(2), "biases_0": np.zeros(2), "other": np.zeros(1)}, " lacks "),
-        ({"weights_0": np.eye(2), "activation": np.array("relu"), "x": np.zeros(1)}, " lacks "),
-        (WHOLE | {"weights_0": np.ones(3)}, ""),
-        (WHOLE | {"weights_0": np.ones((2, 4))}, ""),
-        (WHOLE | {"weights_0": np.array([["a", "b", "c"]])}, ""),
-        (WHOLE | {"activation": np.array("swish")}, ""),
-        (WHOLE | {"x": np.ones(1)}, ""),
+        {"X_train": np.eye(2), "y_train": np.arange(2), "X_val": np.eye(2)},
+        {"weights_0": np.eye(2), "biases_0": np.zeros(2), "other": np.zeros(1)},
+        {"weights_0": np.eye(2), "activation": np.array("relu"), "x": np.zeros(1)},
     ],
 )
-def test_an_mlp_that_is_none_or_does_not_fit_together_is_refused(tmp_path, arrays, reason):
+def test_arrays_that_are_no_mlp_are_refused(tmp_path, arrays):
     path = tmp_path / "mlp.npz"
     np.savez(path, **arrays)
-    refuse(load_mlp, path, f"is not a saved MLP: it{reason}")
+    refuse(load_mlp, path, "is not a saved MLP: it lacks ")
 
 
 def test_table_gives_floats_back_exactly(tmp_path):

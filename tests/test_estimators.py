@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from itertools import pairwise, product
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,13 +10,13 @@ from joblib import Parallel, delayed
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import accuracy_score, log_loss, mean_squared_error
-from sklearn.model_selection import GridSearchCV, ParameterGrid, StratifiedKFold, cross_val_score
+from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.neural_network._multilayer_perceptron import BaseMultilayerPerceptron
 
 from mlcore.training import mlp
 from mlcore.training.mlp import ObservedMLPClassifier, ObservedMLPRegressor
-from mlcore.training.search import GridSearch, longest_first, n_fits
+from mlcore.training.search import GridSearch, n_fits
 
 GRID = {"solver": ["adam", "lbfgs", "sgd"], "learning_rate": [0.001, 0.05], "batch_size": [16, 50]}
 SMALL = {"hidden_layer_sizes": (8,), "max_iter": 6, "random_state": 2}
@@ -178,15 +178,6 @@ def test_interruption_ends_the_fit(monkeypatch, digits, what):
     on_epoch = interrupt if what == "observer" else None
     with pytest.raises(KeyboardInterrupt):
         model.fit(*digits["train"], validation=digits["val"], on_epoch=on_epoch)
-
-
-def test_longest_first_starts_with_small_batches_then_small_steps_then_adam():
-    grid = {"solver": ["sgd", "adam"], "learning_rate": [0.1, 0.01], "batch_size": [64, 32]}
-    candidates = list(ParameterGrid(grid))
-    order = [candidates[place] for place in longest_first(candidates)]
-    assert [(c["batch_size"], c["learning_rate"], c["solver"]) for c in order] == [
-        *product((32, 64), (0.01, 0.1), ("adam", "sgd"))
-    ]
 
 
 @pytest.fixture(scope="module")

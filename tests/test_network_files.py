@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from mlcore.errors import RetraceError
@@ -37,10 +36,10 @@ def refuse(path, content, match):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("X", [X, X.astype(np.float32), pd.DataFrame(X, columns=["a", "b", "c"])])
+@pytest.mark.parametrize("X", [X, X.astype(np.float32)])
 @pytest.mark.parametrize(
     "labels",
-    [K, K.astype(">i4"), K.astype(np.uint8), K * 1.0, K > 0, WORDS[K], WORDS.astype(object)[K]],
+    [K, K.astype(">i4"), K.astype(np.uint8), K * 1.0, K > 0, WORDS[K]],
     ids=lambda labels: labels.dtype.str,
 )
 def test_a_network_comes_back_as_it_was(path, X, labels):
@@ -58,25 +57,12 @@ def test_a_network_comes_back_as_it_was(path, X, labels):
 
 
 @pytest.mark.parametrize(
-    ("given", "saved"),
-    [
-        ({"learning_rate": np.float32(0.5)}, {"learning_rate": 0.5}),
-        ({"random_state": np.random.RandomState(0)}, {"random_state": None}),
-        ({"random_state": np.int32(3)}, {"random_state": 3}),
-    ],
-)
-def test_parameters_of_numpys_types_are_saved_as_plain_ones(path, given, saved):
-    save_network(path, fitted(**given))
-    assert load_network(path).get_params().items() >= saved.items()
-
-
-@pytest.mark.parametrize(
     "labels", [np.array([1, "two", None], object), np.array(["2020", "2021", "2022"], "M8[Y]")]
 )
-def test_labels_that_are_no_strings_or_numbers_are_not_saved(path, labels):
+def test_what_would_not_be_read_is_not_saved(path, labels):
     network = fitted()
     network.classes_ = labels
-    with pytest.raises(RetraceError, match="labels should be strings or numbers, not"):
+    with pytest.raises(RetraceError, match="is not the pickle of a network"):
         save_network(path, network)
     assert not path.exists()
 
@@ -145,7 +131,6 @@ def content(**changes):
         ("weights_", [np.ones((3, 5), "U5"), np.ones((5, 4), "U5"), np.ones((4, 3), "U5")]),
         ("weights_", [np.full((3, 5), np.nan), np.ones((5, 4)), np.ones((4, 3))]),
         ("biases_", None),
-        ("feature_names_in_", ["a"]),
         ("surprise_", 1),
     ],
 )

@@ -78,7 +78,6 @@ def test_every_number_is_there_and_the_headline_is_flat_and_of_the_run():
 def test_the_verdict_is_on_the_numbers_and_the_replicates_as_they_are():
     runs = pd.read_csv(METRICS / "replicates.csv")
     assert runs["params"].is_unique
-    assert VERDICT["replicates"] == len(runs)
     for (activation, init), cell in CELLS.items():
         number = VERDICT["by_number"][f"mnist_grid.test_accuracy.{activation}.{init}"]
         assert number["verdict"] == "exact"  # of the study's own network

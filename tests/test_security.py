@@ -301,7 +301,7 @@ def spoiled(value, key=""):
     if isinstance(value, list):
         return [spoiled(content, key) for content in value]
     known = key in ("kind", "choice", "number", "verdict", "verdicts", "by_runs", "path", "rank")
-    known |= key in ("id", "metric", "first", "second", "spread", "against_default")
+    known |= key in ("id", "metric", "first", "second", "spread")
     return value + HOSTILE if isinstance(value, str) and not known else value
 
 

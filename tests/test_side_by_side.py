@@ -271,8 +271,8 @@ def count(mark):
 
 
 def test_only_one_at_a_time_holds_the_pipeline(tmp_path):
-    refused = pytest.raises(RetraceError, match="is at work here")
-    with side_by_side.alone(tmp_path), refused, side_by_side.alone(tmp_path):
+    lock, refused = tmp_path / "new" / "lock", pytest.raises(RetraceError, match="is at work here")
+    with side_by_side.alone(lock, ""), refused, side_by_side.alone(lock, "it is at work here"):
         pytest.fail("both hold it")
-    with side_by_side.alone(tmp_path):
+    with side_by_side.alone(lock, ""):
         pass

@@ -26,11 +26,6 @@ def test_intervals_by_hand(values, level, mean, t, sd):
         assert (mean - low, high - mean) == (pytest.approx(t * sd * factor, rel=1e-4),) * 2
 
 
-def test_a_spread_needs_two_values():
-    with pytest.raises(ValueError, match="at least 2 values, not 1"):
-        spread_of(pd.Series([1.0]))
-
-
 def test_one_further_run_falls_inside_as_often_as_promised():
     rng = np.random.default_rng(0)
     inside = 0

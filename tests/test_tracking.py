@@ -25,6 +25,7 @@ from servers import wait_for
 from mlcore.config import compose
 from mlcore.errors import RetraceError
 from mlcore.files import load_arrays
+from mlcore.pipeline.dvc_yaml import read_stages
 from mlcore.pipeline.workspace import Origin
 from mlcore.tracking import notes, observer, recorder
 from mlcore.tracking.store import Store, default_uri, displayed, without_secrets
@@ -646,7 +647,7 @@ NAMED = {
 @pytest.mark.parametrize("command", NAMED)
 def test_a_run_is_named_by_what_was_set_of_its_own_stage(command):
     stage, *overrides = command.split()
-    named = observer.run_name("relu", f"stages.{stage}", Origin.SWEEP, overrides, ROOT)
+    named = observer.run_name("relu", read_stages(ROOT).get(stage), Origin.SWEEP, overrides)
     assert named == NAMED[command]
 
 

@@ -1,6 +1,5 @@
 """The rules for numbers on made-up results, each of which must flip a verdict."""
 
-import re
 from dataclasses import asdict
 from pathlib import Path
 
@@ -8,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlcore.errors import RetraceError
 from mlcore.files import read_yaml
 from mlcore.judging import numbers
 from mlcore.judging.numbers import (
@@ -45,13 +43,6 @@ def judge(path, published, runs, ours=0.9, scored=None):
     scored = {} if scored is None else {path: scored}
     (number,) = judge_all([Printed(path, published, ours)], runs, scored)
     return number
-
-
-@pytest.mark.parametrize(("published", "ours"), [(0.97, "many"), ("many", 0.97)])
-def test_a_word_beside_a_number_is_refused(published, ours):
-    told = f"{TANH}: ours is {ours!r}, published {published!r}"
-    with pytest.raises(RetraceError, match=f"^{re.escape(told)}$"):
-        judge(TANH, published, replicates("network", "tanh-normal", 0.97 + 0.001 * SHAPE), ours)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +161,7 @@ OTHER = NOT_REPRODUCED, "the exact value is "
 )  # fmt: skip
 def test_exact_numbers_match_to_the_printed_digits(path, published, ours, expected, tolerance):
     number = judge(path, published, replicates("network", "x", []), ours)
-    assert (number.verdict, number.difference) == (expected[0], ours - published)
+    assert number.verdict == expected[0]
     assert number.reason.startswith(expected[1])
     assert number.tolerance == tolerance
 
@@ -204,13 +195,9 @@ def test_a_choice_is_judged_by_the_draws_that_make_it(study, other, expected, re
     runs = search_runs(study, other)
     number = judge(f"{BEST}.learning_rate_init", 0.001, runs, 5e-05)
     assert (number.verdict, number.reason) == (expected, reason)
-    if reason == "chosen by 4 of 10 draws":
-        # Wilson's, as printed in tables
-        interval = pytest.approx([0.168, 0.687], abs=1e-3)
-        assert number.choice == {"chosen": 4, "n": 10, "interval": interval}
-        assert numbers.row_of(asdict(number))["chosen"] == 4
-    batch_size = judge(f"{BEST}.batch_size", 64, runs, 32)
-    assert (batch_size.verdict, batch_size.difference) == (expected, -32)
+    told = None if expected == NOT_TESTABLE else int(reason.split()[2])
+    assert numbers.row_of(asdict(number))["chosen"] == told
+    assert judge(f"{BEST}.batch_size", 64, runs, 32).verdict == expected
 
 
 @pytest.mark.parametrize(("published", "which"), [("adam", "all"), ("sgd", "none")])
@@ -229,29 +216,28 @@ def test_the_score_is_the_best_of_each_draw():
 @pytest.mark.parametrize(
     ("path", "published", "ours", "expected"),
     [
-        (ZERO, 1, None, ("trained", None, NOT_TESTABLE)),
-        ("worked_examples.backprop.loss_before", 4.375, 5.375, ("exact", 1, NOT_REPRODUCED)),
-        ("worked_examples.backprop.loss_before", 4.375, None, ("exact", None, NOT_TESTABLE)),
-        (f"{BEST}.solver", "adam", "sgd", ("choice", None, NOT_TESTABLE)),
+        (ZERO, 1, None, ("trained", NOT_TESTABLE)),
+        ("worked_examples.backprop.loss_before", 4.375, 5.375, ("exact", NOT_REPRODUCED)),
+        ("worked_examples.backprop.loss_before", 4.375, None, ("exact", NOT_TESTABLE)),
+        (f"{BEST}.solver", "adam", "sgd", ("choice", NOT_TESTABLE)),
     ],
 )
 def test_each_kind_of_number_is_judged_by_its_rule(path, published, ours, expected):
     runs = search_runs([0.84] * 10, [0.85] * 10).assign(test_accuracy=0.5)
     given = Printed("worked_examples.max_margin.labels[0]", 1, 1)
     found = judge_all([Printed(path, published, ours), given], runs)
-    assert [(n.kind, n.difference, n.verdict) for n in found] == [expected]
+    assert [(n.kind, n.verdict) for n in found] == [expected]
     counts = numbers.counts(found)
     assert sum(sum(counts[kind].values()) for kind in ("arithmetic", "trained")) == 1
 
 
 def test_the_table_of_parts_and_the_rules_tell_the_same():
-    """Digits, and the training that a number is of."""
+    """Whether a number is of a training, and of which."""
     published = read_yaml(ROOT / "metrics" / "published.yaml")
     for printed in printed_in({k: v for k, v in published.items() if k != "notebook"}):
         group, rule = group_of(printed.path), RULES.rule_for(printed.path)
-        assert bool(group.chart) == (rule.kind == "trained")
-        if group.chart:
-            assert rule.decimals == group.decimals
+        assert group.trained == (rule.kind == "trained")
+        if group.trained:
             training = group.training(printed.path) or "*"
             assert rule.runs_of(printed.path) == f"{group.part}/{training}"
 
@@ -265,4 +251,4 @@ def test_coverage_counts_the_intervals_that_miss():
     told = {"n_intervals": 5, "expected_outside": 0.25, "outside": 2}
     assert numbers.coverage(found, 0.95) == told
     counted = numbers.counts([judge(TANH, 0.9733, runs, scored=0.9733)])
-    assert (counted["trained"][EXACT], counted["by_runs"][IMMATERIAL]) == (1, 1)
+    assert counted["trained"][EXACT] == 1

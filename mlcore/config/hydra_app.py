@@ -194,9 +194,7 @@ def jobs_known_beforehand(arguments: list[str], multirun: bool, conf: Path) -> l
         return [arguments]
     hydras = [o.input_line or "" for o in overrides if o.key_or_group.startswith("hydra")]
     composed = compose_raw(conf, hydras, with_hydra=True)
-    with in_one_line("command line"):
-        sweeper = composed.hydra.sweeper._target_
-    if sweeper != f"{BasicSweeper.__module__}.{BasicSweeper.__qualname__}":
+    if composed.hydra.sweeper._target_ != f"{BasicSweeper.__module__}.{BasicSweeper.__qualname__}":
         return [[o.input_line or "" for o in overrides if not o.is_sweep_override()]]
     return expand(arguments, "command line", conf)
 

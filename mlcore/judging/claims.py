@@ -22,7 +22,7 @@ from mlcore.validation import Section, checked, unknown
 
 SUPPORTED, REFUTED, UNDECIDED = "supported", "refuted", "undecided"
 GIVEN, OPINION = "given", "not testable"
-CLAIM_VERDICTS = (SUPPORTED, REFUTED, UNDECIDED)
+WORDS_OF_CLAIMS = (SUPPORTED, REFUTED, UNDECIDED, *VERDICTS, GIVEN)
 
 MIN_RUNS = 3
 """With fewer runs nothing is said of a statement."""
@@ -86,13 +86,13 @@ class Judged:
     """A statement and what runs say of it."""
 
     text: str
-    verdict: str  # one of `CLAIM_VERDICTS`
+    verdict: str  # supported, refuted or undecided
     n: int  # runs
     left: float | None = None  # means of the quantities
     right: float | None = None
     difference: float | None = None  # mean of left less right, paired by seed
-    # Of that mean: of an equality the one that must lie within the margin. Wider (Bonferroni) where
-    # one of several statements would refute the claim
+    # Of the mean difference. Of an equality the narrower one, which must lie within the margin; of
+    # one of several statements that is refuted the wider one (Bonferroni)
     interval: Interval | None = None
     margin: float = 0.0  # of an equality
     holds: int = 0  # runs of which the statement is true on their own
@@ -304,5 +304,5 @@ def read_claims(path: Path) -> list[Claim]:
 
 def counts(judged: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """Count the verdicts."""
-    words = dict.fromkeys([*CLAIM_VERDICTS, *VERDICTS, GIVEN])
-    return {w: n for w in words if (n := sum(claim["verdict"] == w for claim in judged))}
+    found = [claim["verdict"] for claim in judged]
+    return {word: found.count(word) for word in WORDS_OF_CLAIMS if word in found}

@@ -65,9 +65,9 @@ def rising_share(losses: Curve) -> float:
 
 
 def n_spikes(losses: Curve, height: float) -> int:
-    """Count the epochs that stand above the lowest loss before them and are recovered from.
+    """Count the spikes: epochs whose loss is more than `height` per cent above the lowest before.
 
-    Above by more than `height` per cent; after them the curve falls below that lowest loss.
+    If the curve later falls below that lowest one.
     """
     lowest_before = np.minimum.accumulate(losses)[:-1]
     lowest_after = np.minimum.accumulate(losses[::-1])[::-1][1:]

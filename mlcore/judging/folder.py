@@ -106,7 +106,6 @@ def checked_runs(runs: pd.DataFrame, source: str) -> pd.DataFrame:
         if mark in str(runs.columns[0]):
             raise RetraceError(f"{source}: its columns are separated by {name}; write commas")
     check_key(runs, source)
-    runs = runs.assign(name=runs["name"].astype(str))
     if runs.empty:
         raise RetraceError(f"{source}: it has no run")
     if not pd.api.types.is_integer_dtype(runs["seed"]):

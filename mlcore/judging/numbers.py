@@ -58,7 +58,6 @@ class Number:
     reason: str = "it was not run"
     by_runs: str | None = None  # the verdict by our runs, where the study's own model decides
     tolerance: float | None = None  # the largest difference that would not matter
-    difference: float | None = None  # ours less the printed value
     n: int = 0  # replicates
     mean: float | None = None  # of the replicates, as are the three below
     sd: float | None = None
@@ -70,7 +69,7 @@ class Number:
     p: float | None = None  # of z, two-sided
     rank: str | None = None  # of the printed value among the replicates, see `statistics.rank`
     spread: str | None = None  # what the interval is taken from: "own", "pooled", "range", "mode"
-    choice: dict[str, Any] | None = None  # of the search: by how many draws, and Wilson's interval
+    chosen: int | None = None  # of the search: by how many draws
     values: list[float] = field(default_factory=list)  # of all replicates, by seed
 
     @property
@@ -168,9 +167,9 @@ def judge(printed: Iterable[Printed], evidence: Evidence) -> list[Number]:
 def row_of(number: Mapping[str, Any]) -> dict[str, Any]:
     """Give all that fits into one row of a table of a `Number` as a mapping."""
     whole = dict(number)
+    del whole["values"]
     low, high = whole.pop("interval") or (None, None)
-    choice, _ = (whole.pop(name) for name in ("choice", "values"))
-    return {**whole, "low": low, "high": high, "chosen": choice and choice["chosen"]}
+    return {**whole, "low": low, "high": high}
 
 
 def judge_number(
@@ -181,8 +180,6 @@ def judge_number(
     Raises RetraceError for a word in its place.
     """
     path, value, ours = printed.path, printed.value, printed.ours
-    if ours is not None and isinstance(ours, int | float) != isinstance(value, int | float):
-        raise RetraceError(f"{path}: ours is {ours!r}, published {value!r}")
     if not isinstance(rule, Choice) and not isinstance(value, int | float):
         raise RetraceError(f"published.yaml: {path}={value!r} should be a number")
     told = None if isinstance(rule, Choice) else rule.decimals
@@ -194,7 +191,6 @@ def judge_number(
         decimals=printed.decimals if told is None else told,
         printed_runs=printed.runs,
         of_sd=printed.of_sd,
-        difference=ours - value if isinstance(ours, int | float) else None,
     )
     if isinstance(rule, Trained):
         judged = judge_trained(number, rule, evidence, shared)
@@ -219,9 +215,9 @@ def judge_exact(number: Number, rule: Exact) -> Number:
 
 
 def replicates(path: str, evidence: Evidence, replaced: Mapping[str, str] | None = None) -> Series:
-    """Give the replicates of a number, one value per seed; none if it is not of runs.
+    """Give a metric of the runs behind a number, by seed; empty if its rule is not about runs.
 
-    Those of another protocol where parts of their names are `replaced`.
+    `replaced` maps parts of the runs' names to others: so one gets the runs of another protocol.
     """
     rule = evidence.rules.rule_for(path)
     if not isinstance(rule, Measured):
@@ -409,8 +405,7 @@ def judge_choice(number: Number, rule: Choice, evidence: Evidence) -> Number:
     reason = f"chosen by {chosen} of {len(scores)} draws"
     if verdict == IMMATERIAL:
         reason += f"; the best with it is {lead:.4f} behind"
-    choice = {"chosen": chosen, "n": len(scores), "interval": list(interval)}
-    return replace(number, verdict=verdict, reason=reason, choice=choice)
+    return replace(number, verdict=verdict, reason=reason, chosen=chosen)
 
 
 def too_few(n: int, rules: Rules) -> str:
@@ -419,12 +414,10 @@ def too_few(n: int, rules: Rules) -> str:
 
 
 def counts(numbers: Sequence[Number]) -> dict[str, dict[str, int]]:
-    """Count the verdicts on "arithmetic", on "trained" models, and on these "by_runs" alone."""
-    trained = [number for number in numbers if number.kind != "exact"]
+    """Count the verdicts on "arithmetic" and on "trained" models."""
     found = {
         "arithmetic": [number.verdict for number in numbers if number.kind == "exact"],
-        "trained": [number.verdict for number in trained],
-        "by_runs": [number.by_runs or number.verdict for number in trained],
+        "trained": [number.verdict for number in numbers if number.kind != "exact"],
     }
     return {of: {word: words.count(word) for word in VERDICTS} for of, words in found.items()}
 

@@ -150,13 +150,9 @@ def compare(published: Any, ours: Mapping[str, Any], path: str = "") -> Any:
     `ours` are by path, with None where we have no number, for example because the grid was
     narrowed. Raises ValueError for a number that is not among them.
     """
-    if isinstance(published, Mapping):
-        return {
-            key: compare(value, ours, f"{path}.{key}".lstrip("."))
-            for key, value in published.items()
-        }
-    if isinstance(published, list):
-        return [compare(value, ours, f"{path}[{i}]") for i, value in enumerate(published)]
+    if isinstance(published, Mapping | list):
+        inner = [compare(value, ours, place) for place, value in _parts(published, path)]
+        return dict(zip(published, inner, strict=True)) if isinstance(published, Mapping) else inner
     if path not in ours:
         raise ValueError(f"{path} is published, and nothing of ours is entered for it")
     return {"ours": ours[path], "published": published}

@@ -34,9 +34,7 @@ class Spread(NamedTuple):
 
 
 def spread_of(values: Series) -> Spread:
-    """Give the spread of runs; raises ValueError for fewer than two."""
-    if len(values) < 2:
-        raise ValueError(f"a spread needs at least 2 values, not {len(values)}")
+    """Give the spread of runs, of which there are two at least."""
     return Spread(float(values.std(ddof=1)) if values.nunique() > 1 else 0.0, len(values) - 1)
 
 
@@ -104,12 +102,12 @@ def joint_departure(
     `runs` has a row per run and a column per value; each value is the mean of `k` runs, of one if
     not given, and rounded within half a unit of its last digit, 0 where it is not.
 
-    A chi-square with the runs' covariance: d' C^-1 d with d the differences from the means and C
-    the covariance times (1 + 1 / n). Of two means of k and l runs, taken for the same ones as far
-    as they go, it is the covariance times (1 / max(k, l) + 1 / n). The correlations are shrunk
-    towards none (Ledoit and Wolf, 2004), as there may be no more runs than values: a departure
-    across a strong correlation counts for less than it should. Roundings of the printed digits,
-    uniform within half a unit, widen C.
+    A chi-square: d' C^-1 d with d the differences from the runs' means. C is the runs' covariance
+    times (1 / k + 1 / n); between a mean of k runs and one of l it is times
+    (1 / max(k, l) + 1 / n), as if the shorter list of runs were part of the longer. The
+    correlations are shrunk towards none (Ledoit and Wolf, 2004), as there may be no more runs than
+    values: a departure across a strong correlation counts for less than it should. Roundings of
+    the printed digits, uniform within half a unit, widen C.
     """
     n, sd = len(runs), runs.std(ddof=1)
     standard = ((runs - runs.mean()) / sd).to_numpy()

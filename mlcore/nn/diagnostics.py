@@ -112,7 +112,8 @@ def explain(last: Mapping[str, float]) -> str:
     if first < VANISHED * output:
         if not first:
             return "no gradient reaches the first layer"
-        return f"first layer's gradient: 1/{output / first:,.0f} of the output's"
+        ratio = float(f"{output / first:.1e}")  # two digits: more are one epoch's alone
+        return f"first layer's gradient: 1/{ratio:,.0f} of the output's"
     if same:
         return f"hidden layers {', '.join(map(str, same))}: all units the same"
     if dead >= MANY_DEAD:

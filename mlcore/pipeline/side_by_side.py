@@ -194,17 +194,10 @@ def order_lock(repo: Repo, order: list[str]) -> None:
 
 
 @contextmanager
-def alone(root: Path) -> Iterator[None]:
-    """Hold the pipeline of a checkout: two runners would get into each other's way.
-
-    Raises RetraceError if another process holds it. A killed one does not.
-    """
-    path = root / ".dvc" / "tmp" / "stages.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
+def alone(lock: Path, told: str) -> Iterator[None]:
+    """Hold a lock; raises RetraceError, as told, if a process at work holds it."""
     try:
-        with FileLock(path, timeout=0):
+        with FileLock(lock, timeout=0):  # which makes its folder
             yield
     except Timeout:
-        raise RetraceError(
-            "another `make repro` or `python -m stages` is at work here; wait for it, or end it"
-        ) from None
+        raise RetraceError(told) from None

@@ -48,7 +48,5 @@ class Workspace:
         raise RetraceError(f"{path} does not exist{hint}")
 
     def output(self, path: str) -> Path:
-        """Give the path to write a result to, its folder made."""
-        full = self.out / path
-        full.parent.mkdir(parents=True, exist_ok=True)
-        return full
+        """Give the path to write a result to; what `mlcore.files` writes makes its folder."""
+        return self.out / path

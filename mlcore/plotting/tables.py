@@ -82,9 +82,8 @@ def search_heatmaps(candidates: pd.DataFrame, title: str, chosen: tuple[str, flo
     accuracies = 100 * candidates["mean_accuracy"]
     low, high = accuracies.quantile(0.2), accuracies.max()
     shades = ScalarMappable(Normalize(low, high), "YlGnBu")
-    best = candidates["rank"] == candidates["rank"].min()
     for axes, solver in zip(row, solvers, strict=True):
-        of_solver = candidates.assign(best=best)[candidates["solver"] == solver]
+        of_solver = candidates[candidates["solver"] == solver]
         theirs = chosen[1:] if chosen[0] == solver else None
         _search_panel(axes, of_solver, shades, theirs)
         axes.set_title(solver, fontweight="bold")
@@ -107,7 +106,7 @@ def _search_panel(
     table = 100 * by_rate.pivot(index="learning_rate", columns="batch_size", values="mean_accuracy")
     texts = _cells(axes, table.rename("{:g}".format, axis=0), shades)
     for text, row in zip(texts, by_rate.to_dict("records"), strict=True):
-        notes = ["best"] * row["best"]
+        notes = ["best"] * (row["rank"] == 1)
         if chosen == (row["learning_rate"], row["batch_size"]):
             notes.append("the study's")
             axes.add_patch(Rectangle((text["x"] - 0.47, text["y"] - 0.47), 0.94, 0.94, fill=False,

@@ -2,12 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from operator import itemgetter
 from statistics import fmean
 from typing import Any, TypeAlias
 
-from mlcore.judging.claims import CLAIM_VERDICTS, GIVEN
+import pandas as pd
+
+from mlcore.judging.claims import GIVEN, WORDS_OF_CLAIMS
 from mlcore.judging.numbers import VERDICTS
+from mlcore.judging.statistics import rank
 from mlcore.pipeline.dvc_yaml import Stage
 from mlcore.report import findings
 from mlcore.report.strips import Strip, difference_strip, strip
@@ -20,8 +22,6 @@ SEVERITY = (
     "reproduced", "supported", "exact", GIVEN,
 )  # fmt: skip
 """Verdicts, what a reader wants to see first coming first."""
-
-WORDS_OF_CLAIMS = (*CLAIM_VERDICTS, *VERDICTS, GIVEN)
 
 CHOICES = {
     "stopping": "When a training of the grid ends: patience of 10 or 20, last or best weights",
@@ -53,7 +53,7 @@ CHOICES = {
 
 def of_page(
     verdict: Mapping[str, Any],
-    sensitivity: Mapping[str, Any],
+    sensitivity: Sequence[Mapping[str, Any]],
     stages: Sequence[Stage],
     times: Mapping[str, Any],
 ) -> dict[str, Any]:
@@ -74,13 +74,13 @@ def of_page(
         },
         "claim_counts": {w: n for w in WORDS_OF_CLAIMS if (n := verdict["claims"].get(w, 0))},
         "numbers": numbers,
-        "by_path": {number["path"]: number for number in numbers},
         "by_severity": by_severity(numbers),
         "claims": by_severity(map(told, claims)),
         "choices": choices(sensitivity, verdict["by_number"]),
         "stages": timed(stages, times["stages"]),
         "times": times,
         "n_runs": n_runs(verdict),
+        "ways": [row for joint in verdict["joint"].values() for row in joint["protocols"]],
     }
 
 
@@ -114,7 +114,9 @@ def told(claim: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def in_order(
-    verdict: Mapping[str, Any], sensitivity: Mapping[str, Any], shown: Shown = shown
+    verdict: Mapping[str, Any],
+    sensitivity: Sequence[Mapping[str, Any]],
+    shown: Shown = shown,
 ) -> list[dict[str, Any]]:
     """Give the numbers in the study's order, each with what its row and panel show.
 
@@ -149,13 +151,13 @@ def overrides(params: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [f"{s}.{key}={hydra(v)}" for s, values in params.items() for key, v in values.items()]
 
 
-def nearest_alternatives(sensitivity: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+def nearest_alternatives(rows: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     """Give for each number the alternative that comes nearest to it, of those nearer than ours."""
-    nearer = defaultdict[str, list[Mapping[str, Any]]](list)
-    for row in sensitivity["alternatives"]:
-        if row["against_default"] == "nearer":
-            nearer[row["number"]].append(row)
-    return {path: min(rows, key=itemgetter("distance")) for path, rows in nearer.items()}
+    nearest: dict[str, Mapping[str, Any]] = {}
+    for row in sorted(rows, key=lambda row: abs(row["mean"] - row["published"])):
+        if row["nearer"]:
+            nearest.setdefault(row["number"], row)
+    return nearest
 
 
 def why(
@@ -192,7 +194,7 @@ def why(
 def beside_interval(number: Mapping[str, Any], shown: Shown, level: float) -> list[str]:
     """Say where a printed number lies beside its interval, and what that could have shown."""
     path, k, (low, high) = number["path"], number["printed_runs"], number["interval"]
-    inside = "inside" if low <= number["published"] <= high else "outside"
+    inside = "inside" if number["verdict"] in ("reproduced", "consistent") else "outside"
     printed = f"{shown(path, number['published'])} is printed, {inside}."
     further = "further runs" if k == 1 else f"means of {k} further runs"
     told, to = f"At least {100 * level:g} of 100 {further} would lie between", "and"
@@ -230,25 +232,32 @@ def strip_of(number: Mapping[str, Any]) -> Strip | None:
 
 
 def choices(
-    sensitivity: Mapping[str, Any], numbers: Mapping[str, Mapping[str, Any]]
+    sensitivity: Sequence[Mapping[str, Any]], numbers: Mapping[str, Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """Give the choices that were made otherwise, each with the numbers that it moves.
 
     Of what `stages.sensitivity` wrote, and the verdicts by path.
     """
-    values, by_choice = defaultdict[Any, list[float]](list), defaultdict[str, list[Any]](list)
-    for row in sensitivity["alternatives"]:
-        values[row["choice"], row["number"]].append(row["mean"])
-    for row in sensitivity["printed_values"]:
-        choice, path = row["choice"], row["number"]
-        if row["default"] is None:  # it has no replicates yet
-            continue
-        tolerance = numbers[path]["tolerance"] or 0.0
-        picture = strip(values[choice, path], row["published"], row["default"],
-                        tolerance=tolerance, what="alternatives")  # fmt: skip
-        moved = max(abs(row[end] - row["default"]) for end in ("lowest", "highest")) > tolerance
+    by_number = defaultdict[Any, list[Any]](list)
+    for row in sensitivity:
+        if row["default"] is not None:  # else it has no replicates yet
+            by_number[row["choice"], row["number"]].append(row)
+    by_choice = defaultdict[str, list[Any]](list)
+    for (choice, path), rows in by_number.items():
+        printed, default, number = rows[0]["published"], rows[0]["default"], numbers[path]
+        means, tolerance = [row["mean"] for row in rows], number["tolerance"] or 0.0
         by_choice[choice].append(
-            {**row, "path": path, "name": name_of(path), "strip": picture, "moved": moved}
+            {
+                "path": path,
+                "name": name_of(path),
+                "published": printed,
+                "default": default,
+                "lowest": min(means),
+                "highest": max(means),
+                "rank": rank(pd.Series(means), printed, number["decimals"]),
+                "strip": strip(means, printed, default, tolerance=tolerance, what="alternatives"),
+                "moved": any(abs(mean - default) > tolerance for mean in means),
+            }
         )
     order = [name for name in CHOICES if name in by_choice]
     order += sorted(set(by_choice) - set(CHOICES))

@@ -15,7 +15,7 @@ Verdict = Mapping[str, Any]
 """What the stage verdict wrote: metrics/verdict.json."""
 
 SURE = 0.05
-"""p below which a printed difference is told as one that our runs do not give, all considered."""
+"""A printed difference is told if its p, times the number of differences (Bonferroni), is below."""
 
 HEADINGS = ("What came out again.", "What did not.", "What is not known.")
 

@@ -39,7 +39,7 @@ def write(folder: Path, name: str, verdict: Mapping[str, Any], *, html: bool) ->
 def of_study(name: str, verdict: Mapping[str, Any]) -> dict[str, Any]:
     """Give what the templates take of a verdict."""
     shown = partial(written, verdict["by_number"])
-    numbers = content.in_order(verdict, {"alternatives": []}, shown)
+    numbers = content.in_order(verdict, [], shown)
     trained = verdict["numbers"]["trained"]
     kinds = [("Numbers of runs", {word: trained[word] for word in VERDICTS if trained[word]})]
     if verdict["claims"]:
@@ -48,14 +48,12 @@ def of_study(name: str, verdict: Mapping[str, Any]) -> dict[str, Any]:
         "title": f"{name}: {findings.title(verdict)}",
         "summary": summary(verdict),
         "findings": findings,
-        "verdict": {
-            **verdict,
-            "protocols": [
-                {**row, "protocol": f"{name.replace('_', ' ')}: {row['protocol']}"}
-                for name, of in verdict["joint"].items()
-                for row in of["protocols"]
-            ],
-        },
+        "verdict": verdict,
+        "ways": [
+            {**row, "protocol": f"{name.replace('_', ' ')}: {row['protocol']}"}
+            for name, of in verdict["joint"].items()
+            for row in of["protocols"]
+        ],
         "kinds": kinds,
         "numbers": numbers,
         "by_severity": content.by_severity(numbers),

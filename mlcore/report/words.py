@@ -56,18 +56,17 @@ def position(path: str) -> list[int]:
 def percent(path: str) -> bool:
     """Whether a number is written in per cent: accuracies of trained models are."""
     group = group_of(path)
-    return group is not None and group.chart.endswith("%")
+    return group is not None and group.per_cent
 
 
 def shown(path: str, value: Any, *, sign: bool = False) -> str:
-    """Write a number as the page has it: accuracies in per cent, to the digits that are printed.
+    """Write a number as the page has it: accuracies in per cent, with two digits.
 
     A difference gets its `sign`, and is in points where the number is in per cent.
     """
-    group = group_of(path)
-    if group is None or not percent(path) or not isinstance(value, int | float):
+    if not percent(path) or not isinstance(value, int | float):
         return plain(value, sign=sign)
-    text = f"{100 * value:{'+' if sign else ''}.{max(group.decimals - 2, 2)}f}"
+    text = f"{100 * value:{'+' if sign else ''}.2f}"
     return f"{signed(text)} {'points' if sign else '%'}"
 
 

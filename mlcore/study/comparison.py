@@ -9,7 +9,7 @@ from mlcore.judging.published import printed_in
 from mlcore.study.parts import PARTS, group_of
 
 SUBSET = {"train": "full", "test": "test"}
-"""Our names, by the published ones, which count what is held out as images to train with."""
+"""What the study calls its training images is our part "full", validation images included."""
 
 LOSSES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 

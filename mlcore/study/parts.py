@@ -70,10 +70,17 @@ class Group:
     path: str
     part: str  # of `PARTS`
     name: str  # in words, on the page
-    # Of trained models alone:
-    chart: str = ""  # heading in the picture of the verdict; "%" makes it per cent
-    decimals: int = 0  # digits that the study prints after the point
     method: str = ""  # of the model that they are of, where the study trained two
+
+    @property
+    def trained(self) -> bool:
+        """Whether they vary from run to run, as accuracies and losses of models do."""
+        return self.path.endswith(("accuracy", "loss"))
+
+    @property
+    def per_cent(self) -> bool:
+        """Whether they are written in per cent."""
+        return self.path.endswith("accuracy")
 
     def training(self, path: str) -> str:
         """Name the training that a number is of, by the number's path."""
@@ -87,25 +94,19 @@ GROUPS = (
     Group("mnist_grid.data", "mnist", "MNIST, data"),
     Group("mnist_grid.configurations", "grid", "MNIST, configurations"),
     Group("mnist_grid.split", "mnist", "MNIST, images"),
-    Group("mnist_grid.test_accuracy", "network", "MNIST, test accuracy",
-          "MNIST: test accuracy, %", 4),
+    Group("mnist_grid.test_accuracy", "network", "MNIST, test accuracy"),
     Group("fashion_classifier.data", "fashion_mnist", "Fashion-MNIST, data"),
     Group("fashion_classifier.subset", "fashion_mnist", "Fashion-MNIST, images"),
-    Group("fashion_classifier.test_accuracy", "classifier", "Fashion-MNIST, test accuracy",
-          "Fashion-MNIST: test accuracy, %", 4, "fit"),
-    Group("fashion_classifier.test_loss", "classifier", "Fashion-MNIST, test loss",
-          "Fashion-MNIST: test loss", 4, "partial_fit"),
+    Group("fashion_classifier.test_accuracy", "classifier", "Fashion-MNIST, test accuracy", "fit"),
+    Group("fashion_classifier.test_loss", "classifier", "Fashion-MNIST, test loss", "partial_fit"),
     Group("fashion_classifier.val_loss", "classifier", "Fashion-MNIST, validation loss",
-          "Fashion-MNIST: validation loss", 4, "partial_fit"),
+          "partial_fit"),
     Group("fashion_search.size", "candidates", "Search, size"),
     Group("fashion_search.best", "candidates", "Search, best"),
-    Group("fashion_search.cv_accuracy", "search", "Search, accuracy over the folds",
-          "Grid search: accuracy over the folds, %", 4),
+    Group("fashion_search.cv_accuracy", "search", "Search, accuracy over the folds"),
     Group("autoencoder", "figures", "Autoencoder"),
-    Group("bottleneck_probe.train_accuracy", "feature_classifier", "32-d codes, training accuracy",
-          "32-d codes: training accuracy, %", 3),
-    Group("bottleneck_probe.test_accuracy", "feature_classifier", "32-d codes, test accuracy",
-          "32-d codes: test accuracy, %", 3),
+    Group("bottleneck_probe.train_accuracy", "feature_classifier", "32-d codes, training accuracy"),
+    Group("bottleneck_probe.test_accuracy", "feature_classifier", "32-d codes, test accuracy"),
     Group("bottleneck_probe.compared", "report", "32-d codes, compared with"),
 )  # fmt: skip
 """In the study's order."""

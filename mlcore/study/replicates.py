@@ -1,7 +1,5 @@
 """The table of the trainings that sweeps have finished, and the curves of those that keep them."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -9,13 +9,13 @@ import pandas as pd
 from mlcore.judging.curves import last_epoch
 from mlcore.judging.numbers import candidates
 from mlcore.judging.published import numbers_of
-from mlcore.judging.statistics import Series, rank
-from mlcore.study.parts import GROUPS, PARTS, group_of
+from mlcore.judging.statistics import Series
+from mlcore.study.parts import GROUPS, PARTS
 
 SAME_SCHEME = {"he": "normal", "random_normal": "random"}
 """Other readings of an initialisation, and the study's name for it."""
 
-PRINTED = {(g.part, g.path.rpartition(".")[2]): g for g in GROUPS if g.decimals}
+PRINTED = {(g.part, g.path.rpartition(".")[2]): g for g in GROUPS if g.trained}
 """Printed numbers of trained models, by part and metric."""
 
 STOPPING = [(patience, best) for patience in (10, 20) for best in (False, True)]
@@ -47,9 +47,9 @@ def summarise(
     """Set every alternative beside the printed number and what the default gives.
 
     From tables of `mlcore.study.replicates.Table`, of other choices and of the default ones, and
-    what `study.compare` made comes a row per alternative and number: "choice", "alternative",
-    "number"; "published"; "default", the replicates' mean; "mean", "sd" and "n" of the alternative;
-    "distance" of its mean from the printed value, and "against_default", see `nearer`.
+    what `published.compare` made comes a row per alternative and number: "choice", "alternative",
+    "number"; "published"; "default", the replicates' mean; "mean" and "n" of the alternative; and
+    whether it is "nearer" to the printed value, see `nearer`.
     """
     published = {number.path: number.value for number in numbers_of(summary)}
     default = dict(_values(replicates))
@@ -70,36 +70,31 @@ def _beside(path: str, published: float, values: Series, default: Series) -> dic
         "published": published,
         "default": float(default.mean()) if len(default) else None,
         "mean": float(values.mean()),
-        "sd": float(values.std(ddof=1)) if len(values) > 1 else None,
         "n": len(values),
-        "distance": float(abs(values.mean() - published)),
-        "against_default": nearer(values, default, published),
+        "nearer": nearer(values, default, published),
     }
 
 
-def nearer(values: Series, default: Series, printed: float) -> str:
-    """Say whether an alternative's seeds come "nearer" to the printed value than the default's.
+def nearer(values: Series, default: Series, printed: float) -> bool:
+    """Say whether an alternative comes nearer to the printed value than the default, for sure.
 
-    Or "farther"; "no telling" where the difference of the distances is below two standard errors,
-    or where the seeds of the default say nothing about the spread. A single run is taken to vary
-    as the default's do.
+    By more than two standard errors of the difference of the distances. A single run is taken to
+    vary as the default's do; of these there have to be two.
     """
     if len(default) < 2:
-        return "no telling"
+        return False
     spread = default.var(ddof=1)
     own = values.var(ddof=1) if len(values) > 1 else spread
     error = sqrt(own / len(values) + spread / len(default))
     gain = abs(default.mean() - printed) - abs(values.mean() - printed)
-    if abs(gain) <= 2 * error:
-        return "no telling"
-    return "nearer" if gain > 0 else "farther"
+    return bool(gain > 2 * error)
 
 
 def _values(runs: pd.DataFrame) -> Iterator[tuple[str, Series]]:
     """Give path and values of every printed number that these trainings have.
 
-    Where the study trained two models, of the one that the number is of; of another if these
-    trainings are of that alone.
+    Where the study trained two models per activation, a number belongs to one of them. That one is
+    taken; the other only if these trainings lack it.
     """
     names = set(zip(runs["part"], runs["name"], strict=True))
     for (part, name), group in runs.groupby(["part", "name"], sort=False):
@@ -127,31 +122,3 @@ def without_matrix(overrides: str) -> str:
 
 MATRIX = (".activation", ".method", "search.learning_rate", "search.batch_size", "subset_seed")
 """Ends of the names of what is run over: activations, and the candidates of the search."""
-
-
-def how_ordinary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Say of each choice and number where the printed value stands among the alternatives.
-
-    Of what `summarise` gave: "choice", "number", "published", "default"; "n" alternatives with
-    their "lowest", "mean" and "highest" value; "rank" of the printed value among them, see
-    `statistics.rank`.
-    """
-    table = pd.DataFrame(rows, columns=["choice", "number", "published", "default", "mean"])
-    result = []
-    for (choice, path), alternatives in table.groupby(["choice", "number"], sort=False):
-        first, means, group = alternatives.iloc[0], alternatives["mean"], group_of(str(path))
-        assert group is not None  # `_values` gives no other
-        result.append(
-            {
-                "choice": choice,
-                "number": path,
-                "published": first["published"],
-                "default": None if pd.isna(first["default"]) else first["default"],
-                "n": len(means),
-                "lowest": float(means.min()),
-                "mean": float(means.mean()),
-                "highest": float(means.max()),
-                "rank": rank(means, first["published"], group.decimals),
-            }
-        )
-    return result

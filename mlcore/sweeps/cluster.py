@@ -111,7 +111,7 @@ def _started_here(n_workers: int) -> Iterator[Any]:
 
 @cache
 def code_at_start() -> str:
-    """Give the digest of the code as this process found it: what it has imported stays so."""
+    """Give the digest of the code, computed once: what a process has imported stays as it is."""
     return code_digest(checkout())
 
 

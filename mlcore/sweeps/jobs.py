@@ -4,8 +4,6 @@ What stands in the file's table, which is in git, is not run again, on whatever 
 its parameters are those of now and the pipeline's own trainings of its stages come out as they did.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +99,7 @@ def jobs_of(file: SweepFile, root: Path, seeds: int, shared: Sequence[str] = ())
 
 
 def todo(jobs: Sequence[SweepJob], table: Table) -> list[SweepJob]:
-    """Give the jobs that the table does not have; it forgets what none of them asks for."""
+    """Give the jobs that the table does not have; rows that no job asks for leave it."""
     done = table.done({(job.sweep, " ".join(job.overrides)) for job in jobs})
     return [job for job in jobs if (job.params[-1], job.results[-1]) not in done]
 

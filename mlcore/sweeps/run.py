@@ -13,13 +13,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
 
 from mlcore.errors import RetraceError, one_line
 from mlcore.pipeline.digests import code_digest
-from mlcore.pipeline.side_by_side import stale_stages
+from mlcore.pipeline.side_by_side import alone, stale_stages
 from mlcore.pipeline.workspace import Origin, Workspace
 from mlcore.process import pin_threads
 from mlcore.study.replicates import CURVES, GROUP, METRICS, Table, group_of, summary
@@ -35,8 +34,6 @@ class TestPart(Observer):
 
     No training needs that; with it, other rules for ending one can be judged.
     """
-
-    __test__ = False  # pytest would take it for a test
 
     def started(self, training: Training) -> None:
         """Begin a curve."""
@@ -92,8 +89,7 @@ class Runner:
         observers: list[Observer] = []
         if self.session:
             overrides = [f"seed={job.config.seed}", *job.overrides]
-            module = f"stages.{job.stages[number]}"
-            about = (module, Origin.SWEEP, job.config, overrides, group_of(row))
+            about = (job.stages[number], Origin.SWEEP, job.config, overrides, group_of(row))
             observers.append(Tracker(self.session, workspace, *about))
         curve = TestPart()
         keeps = [curve] if self.keep_curves and training.part == "network" else []
@@ -213,12 +209,9 @@ def run_file(options: Namespace, root: Path) -> None:
     if other := [o for o in options.overrides if not o.startswith("tracking")]:
         raise RetraceError(f"{other[0]}: only tracking is set for all jobs; the rest is in {path}")
     file = read_sweeps(path)
-    (root / "build").mkdir(exist_ok=True)
-    try:
-        with FileLock(root / "build" / f"{file.table.replace('/', '-')}.lock", timeout=0):
-            _run_locked(file, options, root)
-    except Timeout:
-        raise RetraceError(f"another command is filling {file.table}") from None
+    lock = root / "build" / f"{file.table.replace('/', '-')}.lock"
+    with alone(lock, f"another command is filling {file.table}"):
+        _run_locked(file, options, root)
 
 
 def _run_locked(file: SweepFile, options: Namespace, root: Path) -> None:

@@ -24,7 +24,7 @@ from mlcore.config.sweep_table import told
 from mlcore.errors import RetraceError, one_line
 from mlcore.files import atomic_folder, atomic_path, md5_of
 from mlcore.pipeline.digests import CODE
-from mlcore.pipeline.dvc_yaml import read_stages
+from mlcore.pipeline.dvc_yaml import Stage, read_stages
 from mlcore.pipeline.workspace import Origin, Workspace
 from mlcore.process import git, git_output
 from mlcore.tracking import notes
@@ -45,8 +45,8 @@ DIFF = (  # what `git apply` takes, whatever the user's settings
 def session(config: Config, root: Path) -> Iterator[Path | None]:
     """Have a recorder at work while the block runs; at its end, wait until it has sent everything.
 
-    Gives the session's folder, that of the command that started this one if it has one; None where
-    tracking is off or the notes have no place, which is said.
+    Gives the folder for notes: that of the command that started this one, or a new one. None where
+    tracking is off or, with a warning, where no folder can be made.
     """
     above = os.environ.get(notes.SESSION)
     if above or config.tracking.backend == "none":
@@ -103,7 +103,7 @@ def _wait_for(recorder: subprocess.Popen[bytes]) -> None:
 
 @dataclass
 class Tracker(Observer):
-    """Notes a training of a stage, a module such as "stages.train_network", for the recorder.
+    """Notes a training of a stage, such as "train_network", for the recorder.
 
     A `group`'s trainings, of one sweep, have its run as their parent.
     """
@@ -119,7 +119,7 @@ class Tracker(Observer):
     def started(self, training: Training) -> None:
         """Make the notes' folder, whose events this process holds as long as it lives."""
         self.training, root = training, self.workspace.root
-        stage = read_stages(root).get(self.stage.removeprefix("stages."))
+        stage = read_stages(root).get(self.stage)
         purpose = stage.desc if stage else ""
         code, changes = _code(root)
         sizes = {f"n_{part}": len(X) for part, (X, _) in training.data.items()}
@@ -133,7 +133,7 @@ class Tracker(Observer):
                 id=uuid4().hex,
                 part=training.part,
                 purpose=purpose,
-                name=run_name(training.name, self.stage, self.origin, self.overrides, root),
+                name=run_name(training.name, stage, self.origin, self.overrides),
                 params={**training.params, **sizes},
                 tags=self._tags(purpose) | code,
                 md5={name: md5_of(f) for name, f in self.workspace.inputs.items() if f.is_file()},
@@ -192,28 +192,27 @@ class Tracker(Observer):
         if "dvc.stage" in tags:
             about = f"DVC stage `{tags['dvc.stage']}`"
         else:
-            about = f"`python -m {self.stage} {overrides}`"
+            about = f"`python -m stages.{self.stage} {overrides}`"
             tags |= {"overrides": overrides} | ({notes.GROUP: self.group} if self.group else {})
         if self.workspace.root in out.parents:
             about += f"; its results are in `{out.relative_to(self.workspace.root)}`"
         return tags | {
             "origin": self.origin.value,
             "mlflow.note.content": f"{purpose}\n\n{about}",
-            "mlflow.source.name": self.stage,
+            "mlflow.source.name": f"stages.{self.stage}",
             "mlflow.source.type": "LOCAL",
         }
 
 
-def run_name(name: str, stage: str, origin: Origin, overrides: Sequence[str], root: Path) -> str:
+def run_name(name: str, stage: Stage | None, origin: Origin, overrides: Sequence[str]) -> str:
     """Tell trainings of one name apart by what was set of the stage's own parameters."""
     if origin == Origin.PIPELINE:
         return name
-    known = read_stages(root).get(stage.removeprefix("stages."))
     settings = [
         (key, key.rpartition(".")[2], value)
         for key, value in (o.split("=", 1) for o in told(overrides))
         if value not in name
-        and ("." not in key or not known or key.partition(".")[0] in known.sections)
+        and ("." not in key or not stage or key.partition(".")[0] in stage.sections)
     ]
     times = Counter(short for _, short, _ in settings)
     words = [f"{short if times[short] == 1 else key}={v}" for key, short, v in settings]
@@ -239,7 +238,7 @@ def sweep_parent(session: Path | None, stage: str, arguments: Sequence[str]) -> 
         yield group
     finally:
         try:
-            name = f"{stage.rpartition('.')[2]} {overrides}".rstrip()
+            name = f"{stage} {overrides}".rstrip()
             note_group(session, group, name, tags={"overrides": overrides})
         except OSError as error:
             log.warning("warning: the sweep has no run that sums it up: %s", error)

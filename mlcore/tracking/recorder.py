@@ -133,7 +133,7 @@ class Run:
         if (self.folder / notes.MODEL).exists():
             with self._spared("its model is not recorded"):
                 self.model = log_model(self.store, self.run_id, self.folder)
-        # Else it collapsed
+        # One that is no better than always naming the commonest class has collapsed
         if self.model and self.part in REGISTERED and (val_accuracy or 0) > (chance or 0):
             self.accuracy = val_accuracy or 0
 

@@ -22,9 +22,9 @@ TRUSTED_TYPES = [  # all that a fitted MLP holds beyond what skops trusts by its
 
 
 def supersede(store: Store, experiment: str, run_id: str, stage: str) -> bool:
-    """Make a run the current one of a stage of DVC's, unless a newer one is; returns whether it is.
+    """Tag the newest run of a stage of DVC's as current, and the others with its id.
 
-    Nothing is deleted. Runs that were kept for `make sync` come after those that took their place.
+    This run may be an older one, if it waited for `make sync`. Returns whether it is current.
     """
     current = store.runs(f"tags.`dvc.stage` = '{stage}' and tags.`{CURRENT}` = 'true'", experiment)
     runs = [store.client.get_run(run_id), *current]  # the first of two that began together wins
@@ -42,7 +42,6 @@ def log_model(store: Store, run_id: str, training: Path) -> str:
         if store.client.get_logged_model(made.model_id).status == "READY":
             return f"models:/{made.model_id}"
     from mlcore.nn import NeuralNetwork
-    from mlcore.training.models import save_network
 
     model, example = pickle.loads((training / notes.MODEL).read_bytes())  # noqa: S301 - our own
     mlflow, root = store.mlflow, store.root
@@ -59,8 +58,7 @@ def log_model(store: Store, run_id: str, training: Path) -> str:
         "pip_requirements": [*pins, "skops"],
     }
     if isinstance(model, NeuralNetwork):
-        flavour, file = mlflow.pyfunc, training / "network.pkl"
-        save_network(file, model)
+        flavour, (file,) = mlflow.pyfunc, (training / notes.FILES).glob("*.pkl")
         about["python_model"] = str(root / "mlcore" / "tracking" / "serving.py")
         about["artifacts"] = {"network": str(file)}
     else:
@@ -75,8 +73,8 @@ def log_model(store: Store, run_id: str, training: Path) -> str:
 
 def promote(
     store: Store, part: str, model_uri: str, run_id: str, about: Mapping[str, Any], own: bool
-) -> bool:
-    """Register a model as the champion of its part, if it is better; returns whether it is.
+) -> None:
+    """Register a model as the champion of its part, if it is better.
 
     `about` has "val_accuracy", and "data": the digest of what it was trained and validated on.
     With `own`, of the pipeline, it takes the place of one with which it cannot be compared.
@@ -87,7 +85,7 @@ def promote(
         found = client.search_registered_models(f"name = '{name}'")
         version = found and found[0].aliases.get(ALIAS)
         if version and not _beats(about, client.get_model_version(name, version).tags, own):
-            return False
+            return
         if not found:
             purpose = f"The best model of `retrace/{part}` on validation images: alias `{ALIAS}`"
             client.create_registered_model(name, description=purpose)
@@ -99,7 +97,6 @@ def promote(
             model["description"] = client.get_run(run_id).info.run_name
             versions = [client.create_model_version(name, model_uri, run_id, **model)]
         client.set_registered_model_alias(name, ALIAS, versions[0].version)
-    return True
 
 
 def _beats(about: Mapping[str, Any], champion: Mapping[str, str], own: bool) -> bool:

@@ -13,9 +13,7 @@ from sklearn.random_projection import GaussianRandomProjection
 
 from mlcore.nn.activations import ACTIVATIONS, Activation
 from mlcore.nn.gradients import backward, forward
-
-Model = tuple[Sequence[NDArray[Any]], Sequence[NDArray[Any]], str]
-"""Weights, biases and scikit-learn's name of the hidden activation."""
+from mlcore.training.weights import MLPWeights
 
 Array = NDArray[Any]
 
@@ -26,7 +24,7 @@ SKLEARN_NAMES = {"logistic": "sigmoid"}
 def reconstruct(
     X: Array, weights: Sequence[Array], biases: Sequence[Array], activation: str
 ) -> Array:
-    """Compute the output of a network, given as `Model` is, on `X` (n_samples, n_features)."""
+    """Compute the output of a network, given as `MLPWeights` is, on `X` (n_samples, n_features)."""
     return forward(X, weights, biases, hidden_activation(activation))[-1]
 
 
@@ -35,7 +33,9 @@ def hidden_activation(name: str) -> Activation:
     return ACTIVATIONS[SKLEARN_NAMES.get(name, name)]
 
 
-def encoder(by: str, model: Model, layer: int, X: Array, seed: int) -> Callable[[Array], Array]:
+def encoder(
+    by: str, model: MLPWeights, layer: int, X: Array, seed: int
+) -> Callable[[Array], Array]:
     """Give the function from images to codes.
 
     By "autoencoder" these are the outputs of hidden layer number `layer`, the first being 1. To
@@ -65,15 +65,14 @@ def principal_components(X: Array, size: int) -> PCA:
     return PCA(min(size, *X.shape), svd_solver="covariance_eigh").fit(X)
 
 
-def describe_reconstruction(train: Array, test: Array, model: Model) -> dict[str, float]:
+def describe_reconstruction(train: Array, test: Array, model: MLPWeights) -> dict[str, float]:
     """Measure on test images what the report says of reconstructions (section 3.4) in words.
 
     Parameters
     ----------
     train, test : ndarrays of shape (n_samples, n_pixels)
         Square images in [0, 1].
-    model : tuple
-        The autoencoder's weights, biases and activation.
+    model : MLPWeights
 
     Returns
     -------

@@ -29,32 +29,12 @@ PLAIN_DTYPE = re.compile(r"b1|[iu][1248]|f[248]|U\d+")
 
 
 def save_network(path: Path, network: NeuralNetwork) -> None:
-    """Write a fitted network; raises RetraceError if its labels are not strings or numbers."""
-    params = {name: _plain(value) for name, value in network.get_params().items()}
-    if not isinstance(params["random_state"], int):
-        params["random_state"] = None  # a generator has moved on anyway
+    """Write a fitted network; raises RetraceError if `load_network` would refuse it."""
     fitted = {name: getattr(network, name) for name in FITTED}
-    if network.classes_.dtype == object:
-        fitted["classes_"] = [_plain(label) for label in network.classes_]
-        plain = all(isinstance(label, str | int | float) for label in fitted["classes_"])
-    else:
-        plain = PLAIN_DTYPE.fullmatch(network.classes_.dtype.str[1:]) is not None
-    if not plain:
-        given = ", ".join(map(repr, network.classes_[:3]))
-        raise RetraceError(f"{path.name}: labels should be strings or numbers, not {given}")
-    if hasattr(network, "feature_names_in_"):
-        fitted["feature_names_in_"] = [str(name) for name in network.feature_names_in_]
+    content = {"params": network.get_params(), "fitted": fitted}
     with atomic_path(path) as temporary:
-        temporary.write_bytes(pickle.dumps({"params": params, "fitted": fitted}, protocol=5))
-
-
-def _plain(value: Any) -> Any:
-    """Give a NumPy scalar or a sequence of them as Python's own."""
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, tuple | list | np.ndarray):
-        return tuple(_plain(item) for item in value)
-    return value
+        temporary.write_bytes(pickle.dumps(content, protocol=5))
+        load_network(temporary)
 
 
 class _Dtype:
@@ -103,18 +83,13 @@ def _restore(saved: Any) -> NeuralNetwork:
         raise ValueError(f"it holds a {type(saved).__name__} of something else")
     network, fitted = NeuralNetwork(**saved["params"]), saved["fitted"]
     hidden_sizes = network._check_parameters()
-    if set(fitted) - {"feature_names_in_"} != set(FITTED):
+    if set(fitted) != set(FITTED):
         raise ValueError(f"it has the attributes {sorted(fitted)}")
-    for name in ("classes_", "feature_names_in_"):
-        if isinstance(fitted.get(name), list):
-            fitted[name] = np.array(fitted[name], dtype=object)
     weights, biases, n_features = fitted["weights_"], fitted["biases_"], fitted["n_features_in_"]
     check_layers(weights, biases)
     if [W.shape[0] for W in weights] != [n_features, *hidden_sizes]:
         raise ValueError("its weights do not fit its n_features_in_ and hidden_layer_sizes")
     if fitted["classes_"].shape != biases[-1].shape:
         raise ValueError("its weights do not fit its classes")
-    if fitted.get("feature_names_in_", weights[0][:, 0]).shape != (n_features,):
-        raise ValueError("it does not have a name for each feature")
     network.__dict__ |= fitted
     return network

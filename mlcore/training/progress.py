@@ -48,10 +48,10 @@ class Progress(Observer):
         if unit != self.unit:
             return
         done = int(row[unit])
-        figures = {name: f"{row[name]:.4f}" for name in names if name.endswith("_loss")}
+        losses = {name: f"{row[name]:.4f}" for name in names if name.endswith("_loss")}
         if self.bar is not None:
             self.bar.unit = unit
-            self.bar.set_postfix(figures, refresh=False)
+            self.bar.set_postfix(losses, refresh=False)
             self.bar.update(done - self.bar.n)
         elif (
             done * LINES // self.n_steps > (done - 1) * LINES // self.n_steps
@@ -59,7 +59,7 @@ class Progress(Observer):
         ):
             self.told = time.monotonic()
             left = (self.told - self.began) / done * (self.n_steps - done)
-            shown = "".join(f", {name} {value}" for name, value in figures.items())
+            shown = "".join(f", {name} {value}" for name, value in losses.items())
             log.info(
                 "%s: %s %d of %d%s, %.0f s left", self.label, unit, done, self.n_steps, shown, left
             )
@@ -67,7 +67,7 @@ class Progress(Observer):
     def finished(self, result: Result) -> None:
         """Say what came out."""
         self._close()
-        figures = ", ".join(
+        numbers = ", ".join(
             f"{name} {value:.4f}"
             for name, value in result.metrics.items()
             if name.startswith(("val_", "test_"))
@@ -77,7 +77,7 @@ class Progress(Observer):
             self.label,
             result.metrics["n_epochs"],
             time.monotonic() - self.began,
-            figures,
+            numbers,
         )
 
     def failed(self, error: BaseException) -> None:

@@ -97,23 +97,6 @@ class Observer:
         """Is called instead of `finished`; KeyboardInterrupt when the user ended it."""
 
 
-class _All:
-    """Tells several observers, and drops one that fails."""
-
-    def __init__(self, observers: Sequence[Observer]) -> None:
-        self.observers = list(observers)
-
-    def tell(self, event: str, *arguments: Any) -> None:
-        for observer in list(self.observers):
-            try:
-                getattr(observer, event)(*arguments)
-            except Exception as error:  # whatever it is, the training goes on
-                self.observers.remove(observer)
-                log.error(
-                    "error: %s stopped watching: %s", type(observer).__name__, one_line(error)
-                )
-
-
 def run(training: Training, output: Output, observers: Sequence[Observer] = ()) -> Result:
     """Train, evaluate on every part, and write the files.
 
@@ -122,13 +105,23 @@ def run(training: Training, output: Output, observers: Sequence[Observer] = ()) 
     `evaluate` gives on the test part; and those of ``training.extra``. Raises FloatingPointError
     when training diverges: no file is written then.
     """
-    watch = _All(observers)
-    watch.tell("started", training)
+    watching = list(observers)
+
+    def tell(event: str, *arguments: Any) -> None:
+        for observer in list(watching):
+            try:
+                getattr(observer, event)(*arguments)
+            except Exception as error:  # whatever it is, the training goes on
+                watching.remove(observer)
+                told = "error: %s stopped watching: %s"
+                log.error(told, type(observer).__name__, one_line(error))
+
+    tell("started", training)
     try:
         estimator = training.estimator.fit(
             *training.data["train"],
             validation=training.data.get("val"),
-            on_epoch=lambda row: watch.tell("step", row),
+            on_epoch=lambda row: tell("step", row),
             **training.fit_params,
         )
         ended = time.time()
@@ -136,9 +129,9 @@ def run(training: Training, output: Output, observers: Sequence[Observer] = ()) 
         files = _write(training, estimator, metrics, output)
         result = Result(estimator, metrics, training.candidates(estimator), files, ended)
     except BaseException as error:
-        watch.tell("failed", error)
+        tell("failed", error)
         raise
-    watch.tell("finished", result)
+    tell("finished", result)
     return result
 
 

@@ -1,4 +1,4 @@
-"""A grid search that is watched fit by fit, the longest fits first, so that no core idles."""
+"""A grid search that is watched fit by fit."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,21 +14,6 @@ from sklearn.model_selection import ParameterGrid, StratifiedKFold
 from sklearn.neural_network import MLPClassifier
 
 from mlcore.training.mlp import Array, ObservedMLPClassifier, Row, sklearn_arguments, whole_training
-
-
-def longest_first(candidates: Sequence[Mapping[str, Any]]) -> list[int]:
-    """Give the places of a grid's candidates, those first whose fits take longest.
-
-    Small batches mean more updates, small learning rates later convergence, and adam's update
-    costs more than sgd's.
-    """
-
-    def sort_key(place: int) -> tuple[int, float, bool]:
-        candidate = candidates[place]
-        batch_size, learning_rate = candidate["batch_size"], candidate["learning_rate"]
-        return batch_size, learning_rate, candidate["solver"] != "adam"
-
-    return sorted(range(len(candidates)), key=sort_key)
 
 
 def distinct(candidates: Sequence[Mapping[str, Any]]) -> list[int]:
@@ -163,8 +148,7 @@ class GridSearch:
         beside_others = get_active_backend()[0].nesting_level > 0
         yield from Parallel(1 if beside_others else -1, return_as="generator_unordered")(
             delayed(_fit_fold)((i, k), candidates[i], models[i], X, y, *fold)
-            for i in longest_first(candidates)
-            if i in places
+            for i in sorted(places)  # small batches, which take longest, come first
             for k, fold in enumerate(folds)
         )
 

@@ -46,7 +46,7 @@ def in_lines(find: Callable[[str], Path], runs: study.Grid) -> dict[str, Picture
     return losses | {
         "verdict": study.verdict(read("verdict.csv")),
         "verdict_small": study.verdict_small(read("verdict.csv")),
-        "interventions": study.interventions(read("sensitivity.json")["alternatives"]),
+        "interventions": study.interventions(read("sensitivity.json")),
         "hyperplanes": study.hyperplanes(read("worked_examples.json")),
         **grid.losses(cells, histories, replicates, curves),
         "heatmap": grid.heatmap(accuracies, read("summary.json")),

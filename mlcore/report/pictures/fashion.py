@@ -48,7 +48,7 @@ def losses(part: str, names: Mapping[str, str], table: pd.DataFrame) -> Picture:
 def search(table: pd.DataFrame, summary: Mapping[str, Any]) -> Picture:
     """Draw the accuracies of the search's candidates, the study's choice marked.
 
-    `summary` is what `study.compare` made.
+    `summary` is what `judging.published.compare` made.
     """
     ranked = table.sort_values("rank")
     best, last = ranked.iloc[0], ranked.iloc[-1]

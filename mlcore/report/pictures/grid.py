@@ -1,6 +1,5 @@
 """The networks of the grid. A cell is named as in the files: "tanh-normal"."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -65,27 +64,17 @@ def validation(cells: Sequence[str], table: pd.DataFrame) -> Picture:
 def diagnostics(cells: Sequence[str], table: pd.DataFrame) -> Picture:
     """Draw why cells learn or fail."""
     rows = _by_cell(table, cells)
-    reasons = {cell: _rounded(explain(row.iloc[-1].to_dict())) for cell, row in rows.items()}
+    reasons = {cell: explain(row.iloc[-1].to_dict()) for cell, row in rows.items()}
     title = "MNIST: why networks learn or fail"
     figure = plotting.diagnostic_grid(_by_pair(rows), _by_pair(reasons), title)
     told = [capital(f"{_words(cell)}: {reason}.") for cell, reason in reasons.items()]
     return figure, " ".join(told)
 
 
-def _rounded(clause: str) -> str:
-    """Leave two digits of a fraction's denominator: 1/245,953 is one epoch's."""
-
-    def two_digits(number: re.Match[str]) -> str:
-        denominator = int(number[0].replace(",", ""))
-        return f"{float(f'{denominator:.1e}'):,.0f}"
-
-    return re.sub(r"(?<=1/)[\d,]+", two_digits, clause)
-
-
 def heatmap(ours: Mapping[str, float], summary: Mapping[str, Any]) -> Picture:
     """Draw the test accuracies of the grid, by cell, each with the study's beside it.
 
-    `summary` is what `study.compare` made.
+    `summary` is what `judging.published.compare` made.
     """
     study = summary["mnist_grid"]["test_accuracy"]
     accuracies, published = pd.DataFrame(), pd.DataFrame()

@@ -48,17 +48,17 @@ def verdict(table: pd.DataFrame) -> Picture:
     charts, told = {}, Counter[str]()
     by_path = table.set_index("path")
     for group in GROUPS:
-        if not group.chart:
+        if not group.trained:
             continue
         paths = by_path.index[by_path.index.str.startswith(group.path)]
         rows = by_path.loc[sorted(paths, key=position)]
-        per_cent = group.chart.endswith("%")
-        unit, digits = (100, group.decimals - 2) if per_cent else (1, group.decimals)
+        unit, fewer = (100, 2) if group.per_cent else (1, 0)
         values = rows["published"].astype(float)
+        digits = rows["decimals"] - fewer
         names = [path.removeprefix(group.path).strip(".").split(".") for path in rows.index]
-        charts[group.chart] = rows.assign(
+        charts[f"{group.name}{', %' * group.per_cent}"] = rows.assign(
             label=[" ".join(map(display, name)) for name in names],
-            printed=[f"{unit * value:.{digits}f}" for value in values],
+            printed=[f"{unit * v:.{d}f}" for v, d in zip(values, digits, strict=True)],
             published=values,
         )
         told.update(rows["verdict"])
@@ -85,7 +85,7 @@ def _counts(told: Counter[str]) -> str:
 
 
 def interventions(alternatives: Sequence[Mapping[str, Any]]) -> Picture:
-    """Draw test accuracies before and after a change: what `judging.sensitivity.summarise` gave."""
+    """Draw test accuracies before and after a change: what `study.sensitivity.summarise` gave."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for choice, heading, keys in INTERVENTIONS:
         rows = [
