@@ -53,8 +53,11 @@ def compose(conf: Path, overrides: Sequence[str] = ()) -> Config:
 
 def compose_for_seeds(conf: Path, overrides: Sequence[str], seeds: Sequence[int]) -> list[Config]:
     """Compose once, and validate with each value of ``seed``; see `compose_raw` and `validate`."""
-    config = compose_raw(conf, overrides)
-    return [validate(OmegaConf.merge(config, {"seed": n}), "command line") for n in seeds]
+    config, valid = compose_raw(conf, overrides), []
+    for seed in seeds:
+        config.seed = seed
+        valid.append(validate(config, "command line"))
+    return valid
 
 
 def dump(config: DictConfig) -> str:

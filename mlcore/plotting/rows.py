@@ -81,7 +81,7 @@ def _legends(figure: Figure, axes: Axes, told: Counter[str]) -> None:
     small: dict[str, Any] = {"fontsize": 8.5, "handletextpad": 0.5}
     axes.legend(handles=_key(told), loc="lower right", bbox_to_anchor=(1.0, 1.0),
                 ncols=len(told), **small)  # fmt: skip
-    interval = "95 % interval of a further run"
+    interval = "interval of a further run"
     how: list[Artist] = [Patch(color=FAINT, label="would not matter"),
                          Line2D([], [], color=SOFT, linewidth=1.5, label=interval)]  # fmt: skip
     if any(line.get_marker() in "<>" for line in axes.lines):
