@@ -1,6 +1,6 @@
 """What people write, checked against a pydantic model; what is wrong is told in one line."""
 
-import reprlib
+import re
 from collections.abc import Collection, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from mlcore.errors import RetraceError
+from mlcore.errors import RetraceError, one_line
 from mlcore.files import read_yaml
 
 
@@ -26,7 +26,7 @@ def checked(schema: Any, path: Path) -> Any:
     try:
         return TypeAdapter(schema).validate_python(read_yaml(path))
     except ValidationError as error:
-        raise RetraceError(f"{path}: {told(error, schema)}") from None
+        raise RetraceError(f"{path}: {one_line(told(error, schema))}") from None
 
 
 def told(error: ValidationError, schema: Any) -> str:
@@ -39,7 +39,7 @@ def told(error: ValidationError, schema: Any) -> str:
 
 def _clause(problem: Any, schema: Any) -> str:
     place, _ = _place(problem["loc"], schema)
-    key, value = repr(".".join(place))[1:-1], reprlib.repr(problem["input"])
+    key, value = ".".join(place), _shown(problem["input"])
     match problem["type"]:
         case "model_type" | "list_type" if not key:
             return f"it holds {value}"
@@ -54,10 +54,23 @@ def _clause(problem: Any, schema: Any) -> str:
         case "union_tag_not_found":
             return f"{key}.kind is missing"
         case "union_tag_invalid":
-            kind, kinds = reprlib.repr(problem["input"]["kind"]), problem["ctx"]["expected_tags"]
-            return f"{key}.kind={kind}: it should be one of {kinds}"
+            kinds = problem["ctx"]["expected_tags"]
+            return f"{key}.kind={_shown(problem['input']['kind'])}: it should be one of {kinds}"
     message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
     return f"{key or 'the file'}={value}: {message}"
+
+
+def _shown(value: Any) -> str:
+    """Write a value, without what may be secret in it, and not all of a long one."""
+    text = masked(repr(value))
+    return text if len(text) <= LONG else f"{text[:LONG]} ..."
+
+
+def masked(text: str) -> str:
+    """Give a message in one line, what may be secret in a URI of it (user, query) blotted out."""
+    # Without an @ the match is kept: it would be sought again from every :// in it
+    text = re.sub(r"://[^\s@'\"]*(@?)", lambda m: "://***@" if m[1] else m[0], text)
+    return one_line(re.sub(r"([?&]\w+=)[^&\s'\"]+", r"\1***", text))
 
 
 def unknown_key(location: Sequence[str | int], value: str, schema: Any) -> str:
@@ -108,11 +121,13 @@ def unknown(what: str, word: str, known: Collection[str]) -> str:
 
 def nearest(word: str, known: Collection[str], *above: str) -> str:
     """Hint at the known word that is nearest to another, or name some; `above` leads to it."""
+    if not known:
+        return "there are none"
     if near := get_close_matches(word, known, n=1):
         return f"did you mean {'.'.join([*above, *near])}?"
     first, more = ", ".join(sorted(known)[:SOME]), len(known) - SOME
     return f"there are {first}" + (f" and {more} more" if more > 0 else "")
 
 
-FEW, SOME = 3, 14
-"""Mistakes, and known words, that are named."""
+FEW, SOME, LONG = 3, 14, 60
+"""Mistakes, and known words, that are named; characters of a value that are shown."""

@@ -153,7 +153,9 @@ def test_the_schema_offers_what_the_code_has():
 
 @pytest.mark.parametrize(
     ("override", "reason"),
-    [("seed=range(5,5)", "should have a job"), ("seed=range(0,9,0)", "must not be zero")],
+    [("seed=range(5,5)", "should have a job"), ("seed=range(0,9,0)", "must not be zero"),
+     ("hydra.sweeper=null", "_target_"),
+     ("hydra.sweeper._target_=???", "Missing mandatory value")],
 )  # fmt: skip
 def test_sweeps_that_cannot_be_run_say_why(override, reason):
     with pytest.raises(RetraceError, match=reason):

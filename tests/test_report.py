@@ -184,6 +184,26 @@ def test_the_seconds_of_a_stage_are_those_of_all_its_runs():
     assert told == [("a", 1, 1.5), ("b", 2, 5.0), ("c", 0, 0)]
 
 
+@pytest.mark.parametrize(
+    ("means", "rank", "moved"),
+    # What rounds to the printed 0.4400 is a tie
+    [
+        ([0.43, 0.45, 0.46, 0.50], "2 of 5", True),
+        ([0.44, 0.44004, 0.44004, 0.45], "2.5 of 5", False),
+    ],
+)
+def test_a_choice_says_how_ordinary_the_printed_value_is_among_its_alternatives(means, rank, moved):
+    path = "fashion_classifier.val_loss.tanh"
+    row = {"choice": "he", "number": path, "published": 0.44, "default": 0.45}
+    other = row | {"choice": "unscaled", "mean": 0.4, "default": None}  # without replicates yet
+    rows = [other, *(row | {"mean": mean} for mean in means)]
+    (found,) = content.choices(rows, {path: number(path, "exact", tolerance=0.02, decimals=4)})
+    assert found["n_moved"] == moved
+    (told,) = found["numbers"]
+    assert (told["lowest"], told["highest"], told["rank"]) == (min(means), max(means), rank)
+    assert len(told["strip"].dots) == 4
+
+
 def test_every_alternative_has_a_dot():
     sensitivity = read_json(ROOT / "metrics" / "sensitivity.json")
     shown = content.choices(sensitivity, VERDICT["by_number"])

@@ -33,6 +33,8 @@ def without(kind, key):
         (lambda rules: [rules], "it holds [{"),
         (lambda rules: rules.pop("numbers") and None, "numbers is missing"),
         (lambda rules: rules.update(level=95, more=1), "more=1 is unknown; there are joint, "),
+        (lambda rules: rules.update({"a\nb\x1b[31m": 1}), "a b\\x1b[31m=1 is unknown; there are"),
+        (lambda rules: rules.update(level="x" * 99), f"level='{'x' * 59} ...: "),
         (lambda rules: rules.update(level=None), "level=None: "),
         (lambda rules: rules.update(min_replicates=1), "min_replicates=1: "),
         (lambda rules: rules["numbers"].append(5), "numbers."),

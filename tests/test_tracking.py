@@ -521,11 +521,13 @@ def test_ctrl_c_at_the_end_of_a_training_ends_the_recorder(tracked, monkeypatch,
 SECRET = "hunter-two"
 URIS = (f"http://me:{SECRET}@host/store", f"http://host/store?token={SECRET}",
         f"https://{SECRET}@host", f"postgresql://host/db?user=me&password={SECRET}",
-        f"http://me:{SECRET}@[host")  # fmt: skip
+        f"http://me:{SECRET}@[host", f"ws://m:{SECRET}@a.long-name.example/x")  # fmt: skip
 
 
 @pytest.mark.parametrize("uri", URIS)
-@pytest.mark.parametrize("key", ["tracking.uri", "tracking.url", "tracking"])
+@pytest.mark.parametrize(
+    "key", ["tracking.uri", "tracking.url", "+tracking.url", "tracking.backend", "tracking"]
+)
 def test_a_secret_in_the_parameters_is_refused_unseen(key, uri):
     for more in ([], ["experiment=nope"], ["network.seed=["]):
         with pytest.raises(RetraceError) as error:

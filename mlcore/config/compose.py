@@ -12,10 +12,10 @@ import hydra
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from pydantic import ValidationError
 
-from mlcore.config.messages import composition_problem, in_one_line, masked
+from mlcore.config.messages import composition_problem, in_one_line
 from mlcore.config.schema import Config
 from mlcore.errors import RetraceError
-from mlcore.validation import told
+from mlcore.validation import masked, told
 
 
 def validate(config: DictConfig | ListConfig, source: str) -> Config:

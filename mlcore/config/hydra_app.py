@@ -22,10 +22,11 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from mlcore.config import help, sweep_table
 from mlcore.config.compose import compose_raw, validate
-from mlcore.config.messages import in_one_line, masked
+from mlcore.config.messages import in_one_line
 from mlcore.config.schema import Config
 from mlcore.errors import RetraceError, one_line
 from mlcore.pipeline.workspace import Origin
+from mlcore.validation import masked
 
 Task = Callable[[Config, Path, Origin, list[str]], Mapping[str, float]]
 """``task(config, output folder, origin, overrides)`` gives the final metrics of a training."""
@@ -194,7 +195,9 @@ def jobs_known_beforehand(arguments: list[str], multirun: bool, conf: Path) -> l
         return [arguments]
     hydras = [o.input_line or "" for o in overrides if o.key_or_group.startswith("hydra")]
     composed = compose_raw(conf, hydras, with_hydra=True)
-    if composed.hydra.sweeper._target_ != f"{BasicSweeper.__module__}.{BasicSweeper.__qualname__}":
+    with in_one_line("command line"):
+        sweeper = composed.hydra.sweeper._target_
+    if sweeper != f"{BasicSweeper.__module__}.{BasicSweeper.__qualname__}":
         return [[o.input_line or "" for o in overrides if not o.is_sweep_override()]]
     return expand(arguments, "command line", conf)
 

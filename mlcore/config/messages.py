@@ -1,20 +1,12 @@
 """The wording of what is wrong with a configuration: one line that says what would be right."""
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from mlcore.config.schema import Config
 from mlcore.errors import RetraceError, one_line
-from mlcore.validation import unknown_key
-
-
-def masked(text: str) -> str:
-    """Give a message in one line, what may be secret in a URI of it (user, query) blotted out."""
-    # Without an @ the match is kept: it would be sought again from every :// in it
-    text = re.sub(r"://[^\s@'\"]*(@?)", lambda m: "://***@" if m[1] else m[0], text)
-    return one_line(re.sub(r"([?&]\w+=)[^&\s'\"]+", r"\1***", text))
+from mlcore.validation import masked, unknown_key
 
 
 @contextmanager

@@ -80,6 +80,8 @@ def write_crate(root: Path, folder: Path, date: str, ended: str) -> None:
     crate.root_dataset["mentions"] = [run, *steps]
     with atomic_folder(folder) as new:
         crate.write(new)
+        for left in new.rglob(".*"):  # what a killed write left in a folder
+            left.unlink()
 
 
 def _add(crate: ROCrate, name: str, kind: str, /, **properties: Any) -> Any:
@@ -131,7 +133,8 @@ def _md5_as_dvc(path: Path) -> str:
     """Give the MD5 of a file, or of a folder's list of files, as DVC has it."""
     if not path.is_dir():
         return md5_of(path)
-    files = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
+    seen = (file for file in path.rglob("[!.]*") if file.is_file())
+    files = sorted(file.relative_to(path).as_posix() for file in seen)
     listed = json.dumps([{"md5": md5_of(path / name), "relpath": name} for name in files])
     return f"{hashlib.md5(listed.encode(), usedforsecurity=False).hexdigest()}.dir"
 

@@ -18,7 +18,7 @@ def runs_of(uri: str, experiment: str, where: str, seed: str) -> pd.DataFrame:
     `seed` the parameter that has the seed. Raises RetraceError if the store cannot be reached, or
     there is no such experiment, run or parameter.
     """
-    if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).exists():
+    if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE).partition("?")[0]).exists():
         raise RetraceError(f"{uri}: there is no such file")  # MLflow would make it
     mlflow.set_tracking_uri(uri)
     try:

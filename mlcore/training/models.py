@@ -29,12 +29,15 @@ PLAIN_DTYPE = re.compile(r"b1|[iu][1248]|f[248]|U\d+")
 
 
 def save_network(path: Path, network: NeuralNetwork) -> None:
-    """Write a fitted network; raises RetraceError if `load_network` would refuse it."""
+    """Write a fitted network of plain parameters, whose labels are numbers or strings.
+
+    Raises RetraceError if it could not be read again.
+    """
     fitted = {name: getattr(network, name) for name in FITTED}
-    content = {"params": network.get_params(), "fitted": fitted}
+    content = pickle.dumps({"params": network.get_params(), "fitted": fitted}, protocol=5)
+    _read(content, f"{path.name} could not be read again")
     with atomic_path(path) as temporary:
-        temporary.write_bytes(pickle.dumps(content, protocol=5))
-        load_network(temporary)
+        temporary.write_bytes(content)
 
 
 class _Dtype:
@@ -69,12 +72,14 @@ def load_network(path: Path) -> NeuralNetwork:
     Raises RetraceError if the file is truncated, refers to any other class or function, or holds no
     network.
     """
-    content = path.read_bytes()
+    return _read(path.read_bytes(), f"{path} is not the pickle of a network")
+
+
+def _read(content: bytes, failure: str) -> NeuralNetwork:
     try:
         return _restore(ArrayUnpickler(io.BytesIO(content)).load())
     except Exception as error:  # a damaged pickle can raise nearly anything
-        reason = one_line(error, 300)
-        raise RetraceError(f"{path} is not the pickle of a network: {reason}") from None
+        raise RetraceError(f"{failure}: {one_line(error, 300)}") from None
 
 
 def _restore(saved: Any) -> NeuralNetwork:

@@ -148,7 +148,7 @@ class GridSearch:
         beside_others = get_active_backend()[0].nesting_level > 0
         yield from Parallel(1 if beside_others else -1, return_as="generator_unordered")(
             delayed(_fit_fold)((i, k), candidates[i], models[i], X, y, *fold)
-            for i in sorted(places)  # small batches, which take longest, come first
+            for i in sorted(places)
             for k, fold in enumerate(folds)
         )
 

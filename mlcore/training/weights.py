@@ -40,9 +40,9 @@ def save_mlp(path: Path, model: MLPClassifier | MLPRegressor) -> None:
 
 
 def load_mlp(path: Path) -> MLPWeights:
-    """Read what `save_mlp` wrote; raises RetraceError if it is something else."""
+    """Read what `save_mlp` wrote; raises RetraceError if it lacks one of these arrays."""
     arrays = load_arrays(path)
-    layers = range(len(arrays) // 2)
+    layers = range(max(1, len(arrays) // 2))
     try:
         return MLPWeights(
             [arrays[f"weights_{i}"] for i in layers],
