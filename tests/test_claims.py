@@ -188,6 +188,19 @@ ONE = {"id": "B1", "section": "2.4", "kind": "claim", "text": "So it is.",
        "statements": [f"{A} > $threshold"], "threshold": 0}  # fmt: skip
 
 
+def test_a_bound_of_0_or_1_leaves_nothing_behind():
+    ask = f"{A} > $threshold * {B}", f"{A} < {B} - $threshold"
+    told = [
+        claims.statements_of(claim(statements=[text], threshold=bound), {"threshold": bound})[
+            0
+        ].text
+        for text in ask
+        for bound in (0.0, 1.0, 1.1)
+    ]
+    assert told == [f"{A} > 0 * {B}", f"{A} > {B}", f"{A} > 1.1 * {B}",
+                    f"{A} < {B}", f"{A} < {B} - 1", f"{A} < {B} - 1.1"]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [

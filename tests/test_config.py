@@ -87,6 +87,8 @@ BAD = {
     "network.bias_init=weight": "network.bias_init='weight': should be 'zero', 'random', 'rand",
     "search.solver=[bfgs]": "search.solver.0='bfgs': should be 'adam', 'sgd' or 'lbfgs'",
     "mnist.test_size=1.0": "mnist.test_size=1.0: should be less than 1",
+    "tracking.uri=mlflow.db": "tracking.uri='mlflow.db': should be like sqlite:////folder/mlflow.db",
+    "tracking.uri=sqlit:///a.db": "tracking.uri='sqlit:///a.db': should be like sqlite:////folder",
     "features.layer=6": "features.layer=6: should be at most 5",
     "network.learning_rat=1": "rat=1 is unknown; did you mean network.learning_rate?",
     "netwrk.seed=1": "netwrk.seed=1 is unknown; did you mean network?",

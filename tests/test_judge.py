@@ -356,6 +356,8 @@ def test_runs_come_from_mlflow(study, tmp_path, capsys):
         (["--seed", "random_state"], "has no whole number as random_state; --seed names another"),
         (["--experiment", "ours"], "has no experiment ours"),
         (["--mlflow", f"sqlite:///{tmp_path}/gone.db"], "gone.db: there is no such file"),
+        (["--mlflow", "mlflow.db"], "mlflow.db: should be like sqlite:///mlflow.db or http://host"),
+        (["--mlflow", f"sqlite:///{study}/rules.yaml"], "file is not a database"),
     ):
         assert main([*asked, *more]) == 1
         assert says in capsys.readouterr().err

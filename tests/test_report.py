@@ -296,8 +296,8 @@ LAST = {"rank": "21 of 21", "df": 12, "chi2": 50.0, "p": 0.0001, "contrasts": [C
                 "own networks, which are public. Of 1 numbers worked by hand or counted 0 are "
                 "exact.",
                 "Not reproduced: Fashion-MNIST, test accuracy: tanh (printed 70.00 %, ours 71.00 % "
-                "on average); Q1 a: loss before (printed 0.7000, ours 0.6900). By chance alone "
-                "fewer than one of 2 numbers would lie outside its interval. "
+                "on average); Q1 a: loss before (printed 0.7000, ours 0.6900). "
+                "Of 2 numbers with an interval fewer than one would lie outside by chance alone. "
                 "Two of 4 claims are refuted, all in section 3.",
                 "Two claims are undecided by our runs.",
             ],

@@ -1,5 +1,6 @@
 """The schema of every parameter: its type, its range, and what parameters demand of each other."""
 
+import re
 from typing import Annotated, Literal, TypeVar
 from urllib.parse import urlsplit
 
@@ -9,6 +10,11 @@ from pydantic_core import PydanticCustomError
 from mlcore.validation import Section
 
 T = TypeVar("T")
+
+STORE = re.compile(
+    r"sqlite:///.|(postgresql|mysql|mssql)(\+\w+)?://.|https?://.|databricks|server$"
+)
+"""Beginnings of what MLflow takes for a store."""
 
 
 def _distinct(values: list[T]) -> list[T]:
@@ -37,6 +43,11 @@ def _without_secret(uri: str) -> str:
             "secret",
             "should be a URI without password and query; those belong in the environment: "
             "MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
+        )
+    if not STORE.match(uri):
+        raise ValueError(
+            "should be like sqlite:////folder/mlflow.db, postgresql://host/database or "
+            "http://host:5000; server is this checkout's own"
         )
     return uri
 

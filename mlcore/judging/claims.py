@@ -170,6 +170,7 @@ def statements_of(
             text = text.replace(f"${name}", f"{value:.12g}" if isinstance(value, float) else value)
         if "$" in text:
             raise RetraceError(f"the claim {claim.id} has no value for a $ in {text!r}")
+        text = re.sub(r" [+-] 0$|(?<![\d.])1 \* ", "", text)  # what a bound of 0 or 1 leaves
         for one in expand(text):
             found = HIGHEST.fullmatch(one)
             if found is None:

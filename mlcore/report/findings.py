@@ -100,7 +100,7 @@ def _did_not(verdict: Verdict) -> list[str]:
     if bad and (n := verdict["coverage"]["n_intervals"]):
         expected = verdict["coverage"]["expected_outside"]
         few = f"about {spelled(round(expected))}" if expected >= 0.5 else "fewer than one"
-        told.append(f"By chance alone {few} of {n} numbers would lie outside its interval.")
+        told.append(f"Of {n} numbers with an interval {few} would lie outside by chance alone.")
     if off := verdict["numbers"]["trained"]["differs, immaterially"]:
         told.append(f"{spelled(off)} {agreeing(off, 'differ')} by less than would matter.")
     for section, joint in verdict["joint"].items():

@@ -229,8 +229,14 @@ class Sender:
                     _forget(run)
         except StoreError as error:
             self.told.add(self.uri)  # it is not tried again
-            _warn(f"runs are not recorded in {error}")
+            self._warn(f"runs are not recorded in {error}")
         return self.recorded
+
+    def _warn(self, what: str) -> None:
+        kept = "kept in mlruns/pending for `make sync`"
+        if not self.follow:
+            kept = f"kept in {self.session} for `make sync`, until that is deleted"
+        print(f"warning: {what}; {kept}", file=sys.stderr)
 
     def _left(self) -> list[Path]:
         kept = {run.folder for run in self.best.values()}
@@ -250,7 +256,7 @@ class Sender:
             self.attempts[folder] += 1
             if self.attempts[folder] == ATTEMPTS and reason not in self.told:
                 self.told.add(reason)
-                _warn(f"{title} is not recorded in {shown}: {reason}")
+                self._warn(f"{title} is not recorded in {shown}: {reason}")
         if run.done:
             self.recorded += 1
             if not self.follow:
@@ -265,10 +271,6 @@ class Sender:
 def _forget(run: Run) -> None:
     (run.folder / notes.EVENTS).unlink()  # recorded, whatever breaks off the deletion
     shutil.rmtree(run.folder)
-
-
-def _warn(what: str) -> None:
-    print(f"warning: {what}; kept in mlruns/pending for `make sync`", file=sys.stderr)
 
 
 def sync(root: Path) -> int:

@@ -1,5 +1,6 @@
 """Runs in MLflow as a table: a row per run."""
 
+import os
 from pathlib import Path
 
 import mlflow
@@ -18,14 +19,19 @@ def runs_of(uri: str, experiment: str, where: str, seed: str) -> pd.DataFrame:
     `seed` the parameter that has the seed. Raises RetraceError if the store cannot be reached, or
     there is no such experiment, run or parameter.
     """
+    if "://" not in uri:
+        raise RetraceError(f"{uri}: should be like {SQLITE}mlflow.db or http://host:5000")
     if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE).partition("?")[0]).exists():
         raise RetraceError(f"{uri}: there is no such file")  # MLflow would make it
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # else it tries for minutes
     mlflow.set_tracking_uri(uri)
     try:
         if mlflow.get_experiment_by_name(experiment) is None:
             raise RetraceError(f"{uri} has no experiment {experiment}")
         found = mlflow.search_runs(experiment_names=[experiment], filter_string=where)
-    except mlflow.exceptions.MlflowException as error:
+    except RetraceError:
+        raise
+    except Exception as error:  # of MLflow, SQLAlchemy or a driver
         raise RetraceError(f"{uri}: {one_line(error, 300)}") from None
     if not len(found):
         raise RetraceError(f"{uri}: the experiment {experiment} has no such run")
@@ -35,7 +41,8 @@ def runs_of(uri: str, experiment: str, where: str, seed: str) -> pd.DataFrame:
     if (seeds % 1 != 0).any():  # NaN, too
         lacking = names[seeds % 1 != 0].iloc[0]
         raise RetraceError(
-            f"{uri}: the run {lacking} has no whole number as {seed}; --seed names another"
+            f"{uri}: the run {lacking} has no whole number as {seed}; --seed names another, "
+            "--filter leaves runs out"
         )
     metrics = found.filter(like="metrics.").rename(columns=lambda c: c.removeprefix("metrics."))
     runs = pd.concat([names.rename("name"), seeds.astype(int).rename("seed"), metrics], axis=1)
