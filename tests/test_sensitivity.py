@@ -60,8 +60,9 @@ def test_an_alternative_stands_beside_the_printed_number_and_the_default():
     he, normal = rows
     assert (he["mean"], he["n"]) == (pytest.approx(0.977), 2)
     assert he["default"] == pytest.approx(0.971)
+    # The default is 0.002 off, he 0.004. Normal is 0.0005 off, with a standard error of 0.0017
     assert not he["nearer"]
-    assert normal["nearer"] == (0.0005 < 0.002 - 2 * 0.001)
+    assert not normal["nearer"]
 
 
 @pytest.mark.parametrize(

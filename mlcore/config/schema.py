@@ -29,7 +29,7 @@ def _of_the_study(methods: list[T]) -> list[T]:
     return methods
 
 
-def _without_secret(uri: str) -> str:
+def _store_without_secret(uri: str) -> str:
     try:
         parts = urlsplit(uri)
         token = parts.username and parts.scheme in ("http", "https")
@@ -194,7 +194,7 @@ class TrackingConfig(Section):
     """Where runs are recorded."""
 
     backend: Literal["mlflow", "none"]
-    uri: Annotated[str, AfterValidator(_without_secret)] | None
+    uri: Annotated[str, AfterValidator(_store_without_secret)] | None
 
 
 class Config(Section):

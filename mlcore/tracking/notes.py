@@ -35,7 +35,7 @@ def hold_new(path: Path) -> TextIO:
 
 
 def is_held(path: Path) -> bool:
-    """Say whether a process at work holds a file; one that is gone was just cleared away by one."""
+    """Say whether a process at work holds a file; also if it has just been deleted by one."""
     try:
         with path.open("r+") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

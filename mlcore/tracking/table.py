@@ -26,13 +26,12 @@ def runs_of(uri: str, experiment: str, where: str, seed: str) -> pd.DataFrame:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # else it tries for minutes
     mlflow.set_tracking_uri(uri)
     try:
-        if mlflow.get_experiment_by_name(experiment) is None:
-            raise RetraceError(f"{uri} has no experiment {experiment}")
-        found = mlflow.search_runs(experiment_names=[experiment], filter_string=where)
-    except RetraceError:
-        raise
+        known = mlflow.get_experiment_by_name(experiment)
+        found = known and mlflow.search_runs([known.experiment_id], filter_string=where)
     except Exception as error:  # of MLflow, SQLAlchemy or a driver
         raise RetraceError(f"{uri}: {one_line(error, 300)}") from None
+    if known is None:
+        raise RetraceError(f"{uri} has no experiment {experiment}")
     if not len(found):
         raise RetraceError(f"{uri}: the experiment {experiment} has no such run")
     found = found[found["status"] == "FINISHED"]
