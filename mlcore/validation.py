@@ -26,10 +26,10 @@ def checked(schema: Any, path: Path) -> Any:
     try:
         return TypeAdapter(schema).validate_python(read_yaml(path))
     except ValidationError as error:
-        raise RetraceError(f"{path}: {one_line(told(error, schema))}") from None
+        raise RetraceError(f"{path}: {one_line(mistakes(error, schema))}") from None
 
 
-def told(error: ValidationError, schema: Any) -> str:
+def mistakes(error: ValidationError, schema: Any) -> str:
     """Say in a clause for each wrong key, of the first few, what would be right."""
     # A key that is missing may be there, misspelt
     problems = sorted(error.errors(), key=lambda problem: problem["type"] == "missing")

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from mlcore.config.messages import composition_problem, in_one_line
 from mlcore.config.schema import Config
 from mlcore.errors import RetraceError
-from mlcore.validation import masked, told
+from mlcore.validation import masked, mistakes
 
 
 def validate(config: DictConfig | ListConfig, source: str) -> Config:
@@ -28,7 +28,7 @@ def validate(config: DictConfig | ListConfig, source: str) -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise RetraceError(masked(f"{source}: {told(error, Config)}")) from None
+        raise RetraceError(masked(f"{source}: {mistakes(error, Config)}")) from None
 
 
 def compose_raw(

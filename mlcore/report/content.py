@@ -80,7 +80,7 @@ def of_page(
         "stages": timed(stages, times["stages"]),
         "times": times,
         "n_runs": n_runs(verdict),
-        "ways": [row for joint in verdict["joint"].values() for row in joint["protocols"]],
+        "protocol_rows": [row for joint in verdict["joint"].values() for row in joint["protocols"]],
     }
 
 

@@ -49,7 +49,7 @@ def of_study(name: str, verdict: Mapping[str, Any]) -> dict[str, Any]:
         "summary": summary(verdict),
         "findings": findings,
         "verdict": verdict,
-        "ways": [
+        "protocol_rows": [
             {**row, "protocol": f"{name.replace('_', ' ')}: {row['protocol']}"}
             for name, of in verdict["joint"].items()
             for row in of["protocols"]
