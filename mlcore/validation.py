@@ -1,7 +1,7 @@
 """What people write, checked against a pydantic model; what is wrong is told in one line."""
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
@@ -94,13 +94,23 @@ def _place(location: Sequence[str | int], schema: Any) -> tuple[list[str], str]:
                 models = _models(known[part].annotation)
                 named = not models or models == [known[part].annotation]
             elif known:
-                hint = nearest(part, known, *place)
+                hint = _inside(part, known, *place) or nearest(part, known, *place)
             else:
                 hint = f"{'.'.join(place)} holds a value"
         else:
             named = True
         place.append(part)
     return place, hint
+
+
+def _inside(word: str, known: Mapping[str, Any], *above: str) -> str:
+    """Hint at the sections that have a key of this name, if any has."""
+    places = [
+        ".".join([*above, name, word])
+        for name, field in known.items()
+        if any(word in model.model_fields for model in _models(field.annotation))
+    ]
+    return f"did you mean {' or '.join(places)}?" if places else ""
 
 
 def _models(annotation: Any) -> list[Any]:

@@ -293,7 +293,8 @@ WRONG = {
     "{table: t.csv}": "s.yaml: sweeps is missing",
     "{table: t.csv, sweeps: {a: {stages: []}}}": "sweeps.a.stages=[]: List should have at least 1",
     "{table: t.csv, sweeps: {a: {stages: [x], seed: 2}}}": "unknown; did you mean sweeps.a.seeds?",
-    "{table: t.csv, sweeps: {a: {stages: [train]}}}": "train should be a stage of dvc.yaml",
+    "{table: t.csv, sweeps: {a: {stages: [train_netwrok]}}}":
+        "sweep a: there is no stage train_netwrok; did you mean train_network?",
     "{table: t.csv, sweeps: {a: {stages: [fit_classifier], overrides: [x=1]}}}":
         "sweep a: x=1 is unknown",
     "{table: [[a]], sweeps: {a: {stages: [x]}}}": "table=[['a']]: should be a valid string",

@@ -7,6 +7,7 @@ name, with one value per seed; docs/judging.md has the form.
 import fnmatch
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
@@ -18,7 +19,7 @@ from pydantic import Field, model_validator
 from mlcore.errors import RetraceError
 from mlcore.judging.numbers import NOT_REPRODUCED, NOT_TESTABLE, VERDICTS, Evidence
 from mlcore.judging.statistics import Interval, Series, mean_interval
-from mlcore.validation import Section, checked, unknown
+from mlcore.validation import Section, checked, nearest, unknown
 
 SUPPORTED, REFUTED, UNDECIDED = "supported", "refuted", "undecided"
 GIVEN, OPINION = "given", "not testable"
@@ -164,12 +165,12 @@ def statements_of(
     filled: list[Statement] = []
     for name in settings:
         if not any(f"${name}" in text for text in claim.statements):
-            raise RetraceError(f"the claim {claim.id} has a {name} that no statement uses")
+            raise RetraceError(f"no statement uses its {name}")
     for text in claim.statements:
         for name, value in settings.items():
             text = text.replace(f"${name}", f"{value:.12g}" if isinstance(value, float) else value)
         if "$" in text:
-            raise RetraceError(f"the claim {claim.id} has no value for a $ in {text!r}")
+            raise RetraceError(f"there is no value for a $ in {text!r}")
         text = re.sub(r" [+-] 0$|(?<![\d.])1 \* ", "", text)  # what a bound of 0 or 1 leaves
         for one in expand(text):
             found = HIGHEST.fullmatch(one)
@@ -239,15 +240,16 @@ def judge_claim(claim: Claim, evidence: Evidence, on_numbers: Mapping[str, str])
 
     Gives what its file says of it, and "verdict"; "statements", each as `Judged`;
     "verdicts", on its numbers by path; "variants", the verdict by each other threshold or measure.
-    Raises RetraceError if no number fits one of its patterns.
+    Raises RetraceError if no number fits one of its patterns, or a run or metric is unknown.
     """
     verdicts: dict[str, str] = {}
-    for pattern in claim.numbers:
-        found = {p: v for p, v in on_numbers.items() if fnmatch.fnmatchcase(p, pattern)}
-        if not found:
-            raise RetraceError(f"the claim {claim.id}: no number that is judged fits {pattern}")
-        verdicts |= found
-    judged, *again = (_judge_statements(claim, each, evidence) for each in claim.settings())
+    with _named(f"the claim {claim.id}"):
+        for pattern in claim.numbers:
+            found = {p: v for p, v in on_numbers.items() if fnmatch.fnmatchcase(p, pattern)}
+            if not found:
+                raise RetraceError(f"no number fits {pattern}; {nearest(pattern, on_numbers)}")
+            verdicts |= found
+        judged, *again = (_judge_statements(claim, each, evidence) for each in claim.settings())
     variants = [
         {**variant.model_dump(exclude_none=True), "verdict": combine(claim, other, verdicts)}
         for variant, other in zip(claim.also, again, strict=True)
@@ -298,9 +300,19 @@ def read_claims(path: Path) -> list[Claim]:
     if twice := [name for name in ids if ids.count(name) > 1]:
         raise RetraceError(f"{path}: the claim {twice[0]} is there {ids.count(twice[0])} times")
     for claim in claims:
-        for settings in claim.settings():
-            statements_of(claim, settings)
+        with _named(f"{path}: the claim {claim.id}"):
+            for settings in claim.settings():
+                statements_of(claim, settings)
     return claims
+
+
+@contextmanager
+def _named(where: str) -> Iterator[None]:
+    """Have what is wrong in the block say where it is wrong."""
+    try:
+        yield
+    except RetraceError as error:
+        raise RetraceError(f"{where}: {error}") from None
 
 
 def counts(judged: Sequence[Mapping[str, Any]]) -> dict[str, int]:

@@ -16,11 +16,12 @@ from mlcore.judging.curves import with_measures
 from mlcore.judging.numbers import KEY, Evidence, check_key, renamed
 from mlcore.judging.published import Printed, read_published
 from mlcore.judging.rules import Measured, Rules, read_rules
+from mlcore.validation import nearest
 
 NEEDED = {
     "published.yaml": "it should have the printed numbers, nested as you like",
     "rules.yaml": "--init proposes one",
-    "runs.csv": "--init writes an empty one",
+    "runs.csv": "--init writes one to fill in",
 }
 """Files that a study has, and what to do where one is not there."""
 
@@ -67,7 +68,8 @@ def _check_rules(source: Path, rules: Rules, printed: Sequence[Printed]) -> None
         patterns += [(f"{source}: joint.{entry}", pattern) for pattern in joint.match]
     for where, pattern in patterns:
         if not any(fnmatchcase(one.path, pattern) for one in printed):
-            raise RetraceError(f"{where}: no number fits {pattern}")
+            known = [one.path for one in printed]
+            raise RetraceError(f"{where}: no number fits {pattern}; {nearest(pattern, known)}")
     for entry, joint in rules.joint.items():
         names = _names(rules, [one for one in printed if joint.takes(one.path)])
         for protocol, replaced in joint.protocols.items():
@@ -105,6 +107,10 @@ def checked_runs(runs: pd.DataFrame, source: str) -> pd.DataFrame:
     for mark, name in (";", "semicolons"), ("\t", "tabs"):
         if mark in str(runs.columns[0]):
             raise RetraceError(f"{source}: its columns are separated by {name}; write commas")
+    if not isinstance(runs.index, pd.RangeIndex):
+        raise RetraceError(
+            f"{source}: a row has more values than there are columns: decimal commas?"
+        )
     check_key(runs, source)
     if runs.empty:
         raise RetraceError(f"{source}: it has no run")
@@ -123,7 +129,7 @@ def _told(runs: pd.DataFrame) -> str:
 
 
 def propose(folder: Path) -> list[Path]:
-    """Write rules.yaml and an empty runs.csv that fit published.yaml, where there are none.
+    """Write rules.yaml and a runs.csv to fill in that fit published.yaml, where there are none.
 
     A rule for each of its first keys, which are taken for metrics; the rest of a number's path, if
     there is any, is the name of its runs. Gives what was written; raises RetraceError if both are

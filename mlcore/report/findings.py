@@ -151,21 +151,16 @@ def _unknown(verdict: Verdict) -> list[str]:
     numbers = verdict["by_number"].values()
     loose = [n for n in numbers if n["verdict"] == "consistent" and n["resolution"]]
     unseen = []
-    for noun, plural, unit in (("accuracy", "accuracies", " points"), ("loss", "losses", "")):
+    for noun, plural in (("accuracy", "accuracies"), ("loss", "losses")):
         of_kind = [n for n in loose if percent(n["path"]) == (noun == "accuracy")]
         if of_kind:
-            of_kind.sort(key=itemgetter("resolution"))
-            ends = [
-                shown(n["path"], n["resolution"], sign=True).lstrip("+").removesuffix(" points")
-                for n in (of_kind[0], of_kind[-1])
-            ]
-            unseen.append(
-                f"below {' to '.join(dict.fromkeys(ends))}{unit} in {spelled(len(of_kind))} "
-                f"{noun if len(of_kind) == 1 else plural}"
-            )
+            most = max(of_kind, key=itemgetter("resolution"))
+            size = shown(most["path"], most["resolution"], sign=True).lstrip("+")
+            nouns = noun if len(of_kind) == 1 else plural
+            unseen.append(f"of up to {size} in {spelled(len(of_kind))} {nouns}")
     told = []
     if unseen:
-        told.append(f"Our runs vary too much to show a difference {', or '.join(unseen)}.")
+        told.append(f"Our runs vary, and a departure could hide in that: {', '.join(unseen)}.")
     wait = sum(map(waiting, verdict["by_claim"].values()))
     undecided = verdict["claims"].get("undecided", 0) - wait
     if not_testable := verdict["numbers"]["trained"]["not testable"]:

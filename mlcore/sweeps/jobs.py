@@ -19,7 +19,7 @@ from mlcore.files import read_yaml
 from mlcore.pipeline.digests import digest_of
 from mlcore.pipeline.dvc_yaml import Stage, read_lock, read_stages
 from mlcore.study.replicates import N_DIGITS, Table
-from mlcore.validation import Section, checked
+from mlcore.validation import Section, checked, unknown
 
 
 class Sweep(Section):
@@ -75,9 +75,9 @@ def jobs_of(file: SweepFile, root: Path, seeds: int, shared: Sequence[str] = ())
     known, lock, params = read_stages(root), read_lock(root), read_yaml(root / "params.yaml")
     jobs = []
     for name, sweep in file.sweeps.items():
-        unknown = [stage for stage in sweep.stages if stage not in known]
-        if unknown:
-            raise RetraceError(f"sweep {name}: {unknown[0]} should be a stage of dvc.yaml")
+        for stage in sweep.stages:
+            if stage not in known:
+                raise RetraceError(f"sweep {name}: {unknown('stage', stage, known)}")
         stages = [known[stage] for stage in sweep.stages]
         # Of an item that a matrix no longer has, DVC keeps the entry
         results = _results([[lock.get(n) for n in stage.names(params)] for stage in stages])
