@@ -1,7 +1,8 @@
 """What people write, checked against a pydantic model; what is wrong is told in one line."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
@@ -108,7 +109,7 @@ def _inside(word: str, known: Mapping[str, Any], *above: str) -> str:
     places = [
         ".".join([*above, name, word])
         for name, field in known.items()
-        if any(word in model.model_fields for model in _models(field.annotation))
+        if word in getattr(field.annotation, "model_fields", ())
     ]
     return f"did you mean {' or '.join(places)}?" if places else ""
 
@@ -122,6 +123,15 @@ def _models(annotation: Any) -> list[Any]:
 
 def _kinds(model: Any) -> tuple[Any, ...]:
     return get_args(model.model_fields["kind"].annotation) if "kind" in model.model_fields else ()
+
+
+@contextmanager
+def located(where: str) -> Iterator[None]:
+    """Have what is wrong in the block say where it is wrong."""
+    try:
+        yield
+    except RetraceError as error:
+        raise RetraceError(f"{where}: {error}") from None
 
 
 def unknown(what: str, word: str, known: Collection[str]) -> str:

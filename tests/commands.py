@@ -1,23 +1,27 @@
 """Run every command of README.md and docs/, block by block, in the smoke copy of the project.
 
 Commands run as they are told, on a small part of the data; what they would take hours for is cut
-down here. Run by tests/smoke.sh, at the top of the copy.
+down here. Two documents at a time, the second in a copy of the copy. Run by tests/smoke.sh, at the
+top of the copy.
 """
 
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import yaml
 from servers import serving
 
-LIMIT = 600
-STARTS = 60
-"""Seconds that a block, and the start of a server, may take."""
+LIMIT = 600  # seconds that a block may take
+BESIDE = ("cluster.md", "experiments.md")
+"""Documents of the second copy, which has no MLflow store; they take as long as all others."""
 
 CUT = {
     "SEEDS=10": "SEEDS=1",
@@ -33,11 +37,9 @@ SKIPPED = ("make smoke", "make test", "RETRACE_FUZZ=", "RETRACE_KILLS=")
 SERVERS = ("make ui", "make server")
 
 
-def blocks(language):
-    """The blocks of code in the documents, with the file that each is in."""
-    for path in [Path("README.md"), *sorted(Path("docs").glob("*.md"))]:
-        for block in re.findall(rf"```{language}\n(.*?)```", path.read_text(), re.DOTALL):
-            yield path, block
+def blocks(document, language):
+    """The blocks of code in a document."""
+    return re.findall(rf"```{language}\n(.*?)```", document.read_text(), re.DOTALL)
 
 
 def cut_sweeps():
@@ -61,36 +63,58 @@ def cut(override):
     return f"{key}={first}"
 
 
-def run(block):
-    """Run a block; returns what failed, or None if all went well."""
+def run(block, copy):
+    """Run a block in a copy; returns what failed, or None if all went well."""
     lines = []
-    with ExitStack() as servers:
+    with ExitStack() as servers, TemporaryFile("w+") as said:
         for line in block.splitlines():
             command = line.partition(" #")[0].strip()
             if command.startswith(SERVERS):
                 served = "bash", "-c", f"exec {command} PORT=$0"
-                servers.enter_context(serving(*served, seconds=STARTS, end=signal.SIGINT))
+                servers.enter_context(serving(*served, end=signal.SIGINT, cwd=copy))
             elif not command.startswith(SKIPPED):
                 lines.append(line)
         script = "\n".join(lines)
         for long, short in CUT.items():
             script = script.replace(long, short)
-        done = subprocess.run(["bash", "-e", "-c", script], check=False, timeout=LIMIT)
+        about = {"cwd": copy, "stdout": said, "stderr": subprocess.STDOUT, "timeout": LIMIT}
+        try:
+            done = subprocess.run(["bash", "-e", "-c", script], check=False, **about)
+        finally:
+            said.seek(0)
+            print(said.read(), flush=True)
     return script if done.returncode else None
 
 
+def follow(copy, documents):
+    """Run the blocks of documents in a copy; returns whether all went well."""
+    for document in documents:
+        for block in blocks(document, "sh"):
+            began = time.monotonic()
+            print(f"== {document}:\n{block}", flush=True)
+            if failed := run(block, copy):
+                print(f"error: {document}: this does not work:\n{failed}", file=sys.stderr)
+                return False
+            print(f"== {document}: {time.monotonic() - began:.0f} s", flush=True)
+    return True
+
+
 def main():
-    """Run all blocks; returns the exit code."""
+    """Run all documents; returns the exit code."""
+    documents = [Path("README.md"), *sorted(Path("docs").glob("*.md"))]
     cut_sweeps()
-    for _, block in blocks("yaml"):  # files that commands take are named in their first line
-        Path(block.splitlines()[0].removeprefix("# ")).write_text(block)
-    for path, block in blocks("sh"):
-        began = time.monotonic()
-        print(f"== {path}:\n{block}", flush=True)
-        if failed := run(block):
-            print(f"error: {path}: this does not work:\n{failed}", file=sys.stderr)
+    for document in documents:
+        for block in blocks(document, "yaml"):  # files that commands take: their first line says so
+            Path(block.splitlines()[0].removeprefix("# ")).write_text(block)
+    here = Path.cwd()
+    beside = here.with_name(f"{here.name}-beside")
+    shutil.rmtree(beside, ignore_errors=True)
+    of_here = shutil.ignore_patterns("mlflow.db", "mlruns")  # a store knows its checkout
+    shutil.copytree(here, beside, symlinks=True, ignore=of_here)
+    parts = [[d for d in documents if (d.name in BESIDE) == where] for where in (False, True)]
+    with ThreadPoolExecutor(2) as pool:
+        if not all(pool.map(follow, (here, beside), parts)):
             return 1
-        print(f"== {time.monotonic() - began:.0f} s", flush=True)
     print("every command of README.md and docs/ ran")
     return 0
 

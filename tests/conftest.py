@@ -21,6 +21,7 @@ pin_threads()
 # A shell's background job ignores Ctrl-C, and so would all that tests start and interrupt
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+import untraced  # noqa: E402, F401, I001 - first: what it imports is not followed either
 import numpy as np  # noqa: E402
 import psutil  # noqa: E402
 import pytest  # noqa: E402

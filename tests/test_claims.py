@@ -161,7 +161,9 @@ def test_the_worst_of_its_numbers_counts(alone, with_statement):
     assert (judged["verdict"], judged["verdicts"]) == (alone, verdicts)
     both = claim(numbers=["a.*"], statements=[f"{A} > 0.8"])
     assert judge_claim(both, *known)["verdict"] == with_statement
-    with pytest.raises(RetraceError, match=r"^the claim B1: no number fits e\.\*; there are a.b, "):
+    with pytest.raises(
+        RetraceError, match=r": the claim B1: no number that is judged fits e\.\*; there "
+    ):
         judge_claim(claim(numbers=["a.*", "e.*"]), *known)
 
 
@@ -212,7 +214,7 @@ def test_a_bound_of_0_or_1_leaves_nothing_behind():
         ([ONE | {"better": True}], "0.better=True is unknown; there are also, code, "),
         ([ONE | {"statements": [], "reason": "None."}], "B1: numbers or statements are needed"),
         ([ONE | {"kind": "opinion"}], "B1: a reason is needed"),
-        ([ONE | {"threshold": None}], "claims.yaml: the claim B1: there is no value for a $ "),
+        ([ONE | {"threshold": None}], "claims.yaml: the claim B1: it should have a threshold or"),
         ([ONE | {"measure": "val_rising"}], "the claim B1: no statement uses its measure"),
         ([ONE | {"also": [{"measure": "val_rising"}]}], "no statement uses its measure"),
         ([ONE | {"statements": ["no"], "threshold": None}], "B1: 'no' is not a statement"),

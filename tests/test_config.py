@@ -93,7 +93,6 @@ BAD = {
     "network.learning_rat=1": "rat=1 is unknown; did you mean network.learning_rate?",
     "netwrk.seed=1": "netwrk.seed=1 is unknown; did you mean network?",
     "patience=5": "patience=5 is unknown; did you mean network.patience?",
-    "cv=3": "cv=3 is unknown; did you mean search.cv?",
     "+network.momentum=1": "network.momentum=1 is unknown; there are activation,",
     "nosuch.key=1": "nosuch.key=1 is unknown; there are autoencoder,",
     "network=5": "must be a string or a list. Got int",

@@ -170,7 +170,7 @@ def claiming(statement):
         (put("runs.csv", runs_of().drop(columns="seed")), "no column seed"),
         (put("runs.csv", "name;seed\nsvm;1\n"), "separated by semicolons"),
         (put("runs.csv", "name\tseed\nsvm\t1\n"), "separated by tabs"),
-        (put("runs.csv", "name,seed,accuracy\nsvm,1,0,93\n"), "decimal commas?"),
+        (put("runs.csv", "name,seed,accuracy\nsvm,1,0,93\n"), "not 0,93"),
         (put("rules.yaml", {"numbers": [RULE, RULE | {"match": "f1.*"}]}), "no number fits f1.*"),
         (put("runs.csv", pd.concat([runs_of(), runs_of()])), "svm with seed 1 is there twice"),
         (put("runs.csv", runs_of()[:0]), "runs.csv: it has no run"),

@@ -281,8 +281,8 @@ LAST = {"rank": "21 of 21", "df": 12, "chi2": 50.0, "p": 0.0001, "contrasts": [C
                 "One of 1 numbers of trained models lies inside the interval of one further run of "
                 "ours: none in a narrow one (reproduced), one in a wide one (consistent).",
                 "No number by itself. One of 2 claims is refuted, all in section 3.",
-                "Our runs vary, and a departure could hide in that: of up to 2.00 points in one "
-                "accuracy.",
+                "Our runs vary, so that a difference from the printed number could go unseen: "
+                "up to 2.00 points in one accuracy.",
             ],
         ),
         (
@@ -318,7 +318,8 @@ LAST = {"rank": "21 of 21", "df": 12, "chi2": 50.0, "p": 0.0001, "contrasts": [C
                 "One difference between numbers of section 3.2: 32-d codes, test accuracy, ReLU "
                 "less identity, is printed as \N{MINUS SIGN}1.70 points; our runs give +0.59 "
                 "points on average (p = 0.007, one of 1 differences).",
-                "Our runs vary, and a departure could hide in that: of up to 0.0200 in one loss. "
+                "Our runs vary, so that a difference from the printed number could go unseen: "
+                "up to 0.0200 in one loss. "
                 "One number cannot be judged by the runs there are. One claim waits for more runs.",
             ],
         ),

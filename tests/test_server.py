@@ -117,7 +117,7 @@ def server(request, project_at, tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("server")
-def test_a_training_is_recorded_and_the_password_is_in_one_file(server):
+def test_a_training_is_recorded_and_the_password_is_in_one_file(server, unmeasured):
     import mlflow
 
     trained = server.project.run(*NETWORK, "network.max_epochs=3", "seed=16")
@@ -158,6 +158,7 @@ def test_a_training_is_recorded_and_the_password_is_in_one_file(server):
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("server")
+@pytest.mark.parametrize("server", ["postgres"], indirect=True)  # the store makes no difference
 def test_what_a_server_misses_that_ends_midway_is_recorded_later_once(server, start):
     words = [f"network.max_epochs={N_LONG}", "network.batch_size=4", "network.patience=1000000"]
     command = [sys.executable, "-m", *NETWORK, *words, "seed=14"]

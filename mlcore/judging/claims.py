@@ -7,7 +7,6 @@ name, with one value per seed; docs/judging.md has the form.
 import fnmatch
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
@@ -19,7 +18,7 @@ from pydantic import Field, model_validator
 from mlcore.errors import RetraceError
 from mlcore.judging.numbers import NOT_REPRODUCED, NOT_TESTABLE, VERDICTS, Evidence
 from mlcore.judging.statistics import Interval, Series, mean_interval
-from mlcore.validation import Section, checked, nearest, unknown
+from mlcore.validation import Section, checked, located, nearest, unknown
 
 SUPPORTED, REFUTED, UNDECIDED = "supported", "refuted", "undecided"
 GIVEN, OPINION = "given", "not testable"
@@ -165,12 +164,12 @@ def statements_of(
     filled: list[Statement] = []
     for name in settings:
         if not any(f"${name}" in text for text in claim.statements):
-            raise RetraceError(f"no statement uses its {name}")
+            raise RetraceError(f"no statement uses its {name}; write ${name} in one")
     for text in claim.statements:
         for name, value in settings.items():
             text = text.replace(f"${name}", f"{value:.12g}" if isinstance(value, float) else value)
         if "$" in text:
-            raise RetraceError(f"there is no value for a $ in {text!r}")
+            raise RetraceError(f"it should have a threshold or measure for the $ in {text!r}")
         text = re.sub(r" [+-] 0$|(?<![\d.])1 \* ", "", text)  # what a bound of 0 or 1 leaves
         for one in expand(text):
             found = HIGHEST.fullmatch(one)
@@ -194,10 +193,8 @@ def _against_others(found: re.Match[str], runs: pd.DataFrame) -> list[str]:
 def values_of(quantity: str, evidence: Evidence) -> Series:
     """Give a quantity's values by seed; raises RetraceError for an unknown metric or run."""
     metric, name = parse_quantity(quantity)
-    try:
+    with located(quantity):
         return evidence.of(name, metric)
-    except RetraceError as error:
-        raise RetraceError(f"{quantity}: {error}") from None
 
 
 def judge_statement(statement: Statement, evidence: Evidence, level: float) -> Judged:
@@ -243,11 +240,12 @@ def judge_claim(claim: Claim, evidence: Evidence, on_numbers: Mapping[str, str])
     Raises RetraceError if no number fits one of its patterns, or a run or metric is unknown.
     """
     verdicts: dict[str, str] = {}
-    with _named(f"the claim {claim.id}"):
+    with located(f"claims.yaml: the claim {claim.id}"):
         for pattern in claim.numbers:
             found = {p: v for p, v in on_numbers.items() if fnmatch.fnmatchcase(p, pattern)}
             if not found:
-                raise RetraceError(f"no number fits {pattern}; {nearest(pattern, on_numbers)}")
+                hint = nearest(pattern, on_numbers)
+                raise RetraceError(f"no number that is judged fits {pattern}; {hint}")
             verdicts |= found
         judged, *again = (_judge_statements(claim, each, evidence) for each in claim.settings())
     variants = [
@@ -300,19 +298,10 @@ def read_claims(path: Path) -> list[Claim]:
     if twice := [name for name in ids if ids.count(name) > 1]:
         raise RetraceError(f"{path}: the claim {twice[0]} is there {ids.count(twice[0])} times")
     for claim in claims:
-        with _named(f"{path}: the claim {claim.id}"):
+        with located(f"{path}: the claim {claim.id}"):
             for settings in claim.settings():
                 statements_of(claim, settings)
     return claims
-
-
-@contextmanager
-def _named(where: str) -> Iterator[None]:
-    """Have what is wrong in the block say where it is wrong."""
-    try:
-        yield
-    except RetraceError as error:
-        raise RetraceError(f"{where}: {error}") from None
 
 
 def counts(judged: Sequence[Mapping[str, Any]]) -> dict[str, int]:

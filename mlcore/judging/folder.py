@@ -109,7 +109,8 @@ def checked_runs(runs: pd.DataFrame, source: str) -> pd.DataFrame:
             raise RetraceError(f"{source}: its columns are separated by {name}; write commas")
     if not isinstance(runs.index, pd.RangeIndex):
         raise RetraceError(
-            f"{source}: a row has more values than there are columns: decimal commas?"
+            f"{source}: a row has more values than there are columns; write 0.93, not 0,93, and no "
+            "comma at the end"
         )
     check_key(runs, source)
     if runs.empty:

@@ -29,7 +29,7 @@ from mlcore.judging.statistics import (
     wilson_interval,
     within,
 )
-from mlcore.validation import unknown
+from mlcore.validation import located, unknown
 
 KEY = ["name", "seed"]
 """Columns that tell runs apart."""
@@ -228,10 +228,8 @@ def replicates(path: str, evidence: Evidence, replaced: Mapping[str, str] | None
         return scores.max(axis=1) if rule.better == "higher" else scores.min(axis=1)
     if not evidence.names and not evidence.knows(name):
         return pd.Series(dtype=float)  # the runs of a folder come one by one
-    try:
+    with located(path):
         return evidence.of(name, rule.metric)
-    except RetraceError as error:
-        raise RetraceError(f"{path}: {error}") from None
 
 
 def renamed(name: str, replaced: Mapping[str, str]) -> str:

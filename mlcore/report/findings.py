@@ -157,10 +157,13 @@ def _unknown(verdict: Verdict) -> list[str]:
             most = max(of_kind, key=itemgetter("resolution"))
             size = shown(most["path"], most["resolution"], sign=True).lstrip("+")
             nouns = noun if len(of_kind) == 1 else plural
-            unseen.append(f"of up to {size} in {spelled(len(of_kind))} {nouns}")
+            unseen.append(f"up to {size} in {spelled(len(of_kind))} {nouns}")
     told = []
     if unseen:
-        told.append(f"Our runs vary, and a departure could hide in that: {', '.join(unseen)}.")
+        told.append(
+            "Our runs vary, so that a difference from the printed number could go unseen: "
+            f"{', '.join(unseen)}."
+        )
     wait = sum(map(waiting, verdict["by_claim"].values()))
     undecided = verdict["claims"].get("undecided", 0) - wait
     if not_testable := verdict["numbers"]["trained"]["not testable"]:
