@@ -95,7 +95,7 @@ def _place(location: Sequence[str | int], schema: Any) -> tuple[list[str], str]:
                 models = _models(known[part].annotation)
                 named = not models or models == [known[part].annotation]
             elif known:
-                hint = _inside(part, known, *place) or nearest(part, known, *place)
+                hint = _hint(part, known, place)
             else:
                 hint = f"{'.'.join(place)} holds a value"
         else:
@@ -104,14 +104,11 @@ def _place(location: Sequence[str | int], schema: Any) -> tuple[list[str], str]:
     return place, hint
 
 
-def _inside(word: str, known: Mapping[str, Any], *above: str) -> str:
-    """Hint at the sections that have a key of this name, if any has."""
-    places = [
-        ".".join([*above, name, word])
-        for name, field in known.items()
-        if word in getattr(field.annotation, "model_fields", ())
-    ]
-    return f"did you mean {' or '.join(places)}?" if places else ""
+def _hint(key: str, known: Mapping[str, Any], above: Sequence[str]) -> str:
+    """Say what may be meant by an unknown key: one of a section below, or the nearest known one."""
+    below = [n for n, f in known.items() if key in getattr(f.annotation, "model_fields", ())]
+    meant = " or ".join(f"{section}.{key}" for section in below)
+    return f"did you mean {meant}?" if meant else nearest(key, known, *above)
 
 
 def _models(annotation: Any) -> list[Any]:
