@@ -92,9 +92,12 @@ def read_table(path: Path, text: Sequence[str] = ()) -> pd.DataFrame:
     """Read a CSV file, the columns `text` as they stand; raises RetraceError if it is not one."""
     try:
         table = pd.read_csv(path, dtype=dict.fromkeys(text, str))
-        return table.fillna(dict.fromkeys(text, ""))
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise RetraceError(f"{path} is not a valid CSV table: {one_line(error, 300)}") from None
+    if not isinstance(table.index, pd.RangeIndex):  # pandas takes the first value for a name
+        told = "a row has more values than there are columns; write 0.93, not 0,93"
+        raise RetraceError(f"{path}: {told}")
+    return table.fillna(dict.fromkeys(text, ""))
 
 
 def save_arrays(path: Path, **arrays: NDArray[Any]) -> None:

@@ -1,5 +1,6 @@
 """The pipeline's stages, one module each: read, call mlcore, write."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from mlcore.process import pin_threads
@@ -11,3 +12,10 @@ else:  # how parameters and paths reach a stage is no dependency of it
     Config = Workspace = Any
 
 pin_threads()  # before any stage imports NumPy
+
+
+def main(run: Callable[..., Any]) -> None:
+    """Run a stage as the command line has it, see `mlcore.app.main`."""
+    from mlcore.app import main
+
+    main(run)

@@ -22,14 +22,7 @@ from dvc.repo import Repo
 from mlcore.config import Config, load, warn_of_change
 from mlcore.errors import RetraceError
 from mlcore.files import read_json, write_json
-from mlcore.pipeline.side_by_side import (
-    Plan,
-    Processes,
-    alone,
-    order_lock,
-    plan,
-    run_side_by_side,
-)
+from mlcore.pipeline.side_by_side import Plan, Processes, alone, order_lock, plan, run_side_by_side
 from mlcore.process import checkout
 from mlcore.report import findings
 from mlcore.tracking.notes import SESSION

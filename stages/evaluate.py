@@ -7,7 +7,7 @@ from mlcore.judging.published import compare
 from mlcore.process import fingerprint
 from mlcore.study.comparison import gather, headline, our_numbers
 from mlcore.study.parts import PARTS
-from stages import Config, Workspace
+from stages import Config, Workspace, main
 
 
 def run(config: Config, workspace: Workspace) -> None:
@@ -44,6 +44,4 @@ def run(config: Config, workspace: Workspace) -> None:
 
 
 if __name__ == "__main__":
-    from mlcore.app import main
-
     main(run)

@@ -7,7 +7,7 @@ from mlcore.data.splits import Part, from_arrays, to_arrays, with_noise
 from mlcore.files import load_arrays, save_arrays
 from mlcore.training.autoencoder import encoder
 from mlcore.training.weights import load_mlp
-from stages import Config, Workspace
+from stages import Config, Workspace, main
 
 
 def run(config: Config, workspace: Workspace) -> None:
@@ -27,6 +27,4 @@ def run(config: Config, workspace: Workspace) -> None:
 
 
 if __name__ == "__main__":
-    from mlcore.app import main
-
     main(run)

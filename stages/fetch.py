@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from mlcore.data import sources
-from stages import Config, Workspace
+from stages import Config, Workspace, main
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +30,4 @@ def run(config: Config, workspace: Workspace) -> None:
 
 
 if __name__ == "__main__":
-    from mlcore.app import main
-
     main(run)

@@ -5,7 +5,7 @@ from mlcore.files import load_arrays
 from mlcore.training.mlp import ObservedMLPClassifier, sklearn_arguments
 from mlcore.training.run import Dataset, Training
 from mlcore.training.weights import save_mlp
-from stages import Config, Workspace
+from stages import Config, Workspace, main
 
 
 def run(config: Config, workspace: Workspace) -> Training:
@@ -33,6 +33,4 @@ def run(config: Config, workspace: Workspace) -> Training:
 
 
 if __name__ == "__main__":
-    from mlcore.app import main
-
     main(run)

@@ -3,7 +3,7 @@
 from mlcore import plotting
 from mlcore.files import write_json
 from mlcore.report.pictures import as_images, in_lines
-from stages import Config, Workspace
+from stages import Config, Workspace, main
 
 
 def run(config: Config, workspace: Workspace) -> None:
@@ -21,6 +21,4 @@ def run(config: Config, workspace: Workspace) -> None:
 
 
 if __name__ == "__main__":
-    from mlcore.app import main
-
     main(run)

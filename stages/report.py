@@ -7,7 +7,7 @@ from mlcore.files import atomic_path, read_json, read_yaml
 from mlcore.pipeline.dvc_yaml import outline
 from mlcore.report import content, inline_svg, render
 from mlcore.study.parts import PARTS
-from stages import Config, Workspace
+from stages import Config, Workspace, main
 
 
 def run(config: Config, workspace: Workspace) -> None:
@@ -46,6 +46,4 @@ def pictures(workspace: Workspace, figures: Any) -> tuple[dict[str, Any], dict[s
 
 
 if __name__ == "__main__":
-    from mlcore.app import main
-
     main(run)

@@ -8,7 +8,7 @@ from mlcore.training.mlp import ObservedMLPClassifier, sklearn_arguments
 from mlcore.training.run import Candidate, Dataset, Training
 from mlcore.training.search import GridSearch, n_fits
 from mlcore.training.weights import save_mlp
-from stages import Config, Workspace
+from stages import Config, Workspace, main
 
 SEARCHED = ["solver", "learning_rate", "batch_size"]
 
@@ -61,6 +61,4 @@ def _candidates(search: GridSearch) -> list[Candidate]:
 
 
 if __name__ == "__main__":
-    from mlcore.app import main
-
     main(run)

@@ -5,7 +5,7 @@ import pandas as pd
 from mlcore.files import read_json, write_json
 from mlcore.study.replicates import read_curves, read_replicates, read_runs
 from mlcore.study.sensitivity import judged_by_stopping, summarise
-from stages import Config, Workspace
+from stages import Config, Workspace, main
 
 
 def run(config: Config, workspace: Workspace) -> None:
@@ -21,6 +21,4 @@ def run(config: Config, workspace: Workspace) -> None:
 
 
 if __name__ == "__main__":
-    from mlcore.app import main
-
     main(run)

@@ -3,7 +3,7 @@
 from mlcore.data import splits
 from mlcore.data.images import read_images
 from mlcore.files import save_arrays, write_json
-from stages import Config, Workspace
+from stages import Config, Workspace, main
 
 
 def run(config: Config, workspace: Workspace) -> None:
@@ -15,6 +15,4 @@ def run(config: Config, workspace: Workspace) -> None:
 
 
 if __name__ == "__main__":
-    from mlcore.app import main
-
     main(run)

@@ -4,7 +4,7 @@ from mlcore.data import splits
 from mlcore.data.images import read_images
 from mlcore.errors import RetraceError
 from mlcore.files import save_arrays, sha256_of, write_json
-from stages import Config, Workspace
+from stages import Config, Workspace, main
 
 
 def run(config: Config, workspace: Workspace) -> None:
@@ -25,6 +25,4 @@ def run(config: Config, workspace: Workspace) -> None:
 
 
 if __name__ == "__main__":
-    from mlcore.app import main
-
     main(run)

@@ -6,7 +6,7 @@ from mlcore.training.autoencoder import describe_reconstruction
 from mlcore.training.mlp import ObservedMLPRegressor, sklearn_arguments
 from mlcore.training.run import Dataset, Training
 from mlcore.training.weights import MLPWeights, save_mlp
-from stages import Config, Workspace
+from stages import Config, Workspace, main
 
 
 def run(config: Config, workspace: Workspace) -> Training:
@@ -38,6 +38,4 @@ def run(config: Config, workspace: Workspace) -> Training:
 
 
 if __name__ == "__main__":
-    from mlcore.app import main
-
     main(run)

@@ -7,7 +7,7 @@ from mlcore.nn.diagnostics import why
 from mlcore.process import derive_seed
 from mlcore.training.models import save_network
 from mlcore.training.run import Dataset, Training
-from stages import Config, Workspace
+from stages import Config, Workspace, main
 
 
 def run(config: Config, workspace: Workspace) -> Training:
@@ -42,6 +42,4 @@ def run(config: Config, workspace: Workspace) -> Training:
 
 
 if __name__ == "__main__":
-    from mlcore.app import main
-
     main(run)

@@ -12,7 +12,7 @@ from mlcore.study import discrepancies
 from mlcore.study.provenance import provenance
 from mlcore.study.replicates import read_curves, read_replicates, read_runs
 from mlcore.study.runs import evidence_of
-from stages import Config, Workspace
+from stages import Config, Workspace, main
 
 
 def run(config: Config, workspace: Workspace) -> None:
@@ -46,6 +46,4 @@ def run(config: Config, workspace: Workspace) -> None:
 
 
 if __name__ == "__main__":
-    from mlcore.app import main
-
     main(run)

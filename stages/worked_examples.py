@@ -2,7 +2,7 @@
 
 from mlcore.files import read_yaml, write_json
 from mlcore.study.worked_examples import backprop, given_hyperplane, max_margin
-from stages import Config, Workspace
+from stages import Config, Workspace, main
 
 
 def run(config: Config, workspace: Workspace) -> None:
@@ -28,6 +28,4 @@ def run(config: Config, workspace: Workspace) -> None:
 
 
 if __name__ == "__main__":
-    from mlcore.app import main
-
     main(run)

@@ -31,7 +31,8 @@ CUT = {
 }
 """What to say in place of what would take long."""
 
-SKIPPED = ("make smoke", "make test", "RETRACE_FUZZ=", "RETRACE_KILLS=")
+TUTORIAL = "python -m stages.train_network network.init="  # a test runs its notebook
+SKIPPED = ("make smoke", "make test", "RETRACE_FUZZ=", "RETRACE_KILLS=", TUTORIAL)
 """What runs this, and tests."""
 
 SERVERS = ("make ui", "make server")
@@ -63,16 +64,17 @@ def cut(override):
     return f"{key}={first}"
 
 
-def run(block, copy):
-    """Run a block in a copy; returns what failed, or None if all went well."""
+def run(block, copy, served):
+    """Run a block in a copy, of servers those not `served` yet; returns what failed, or None."""
     lines = []
     with ExitStack() as servers, TemporaryFile("w+") as said:
         for line in block.splitlines():
             command = line.partition(" #")[0].strip()
-            if command.startswith(SERVERS):
-                served = "bash", "-c", f"exec {command} PORT=$0"
-                servers.enter_context(serving(*served, end=signal.SIGINT, cwd=copy))
-            elif not command.startswith(SKIPPED):
+            if command.startswith(SERVERS) and command not in served:
+                served.add(command)
+                start = "bash", "-c", f"exec {command} PORT=$0"
+                servers.enter_context(serving(*start, end=signal.SIGINT, cwd=copy))
+            elif not command.startswith((*SERVERS, *SKIPPED)):
                 lines.append(line)
         script = "\n".join(lines)
         for long, short in CUT.items():
@@ -88,11 +90,12 @@ def run(block, copy):
 
 def follow(copy, documents):
     """Run the blocks of documents in a copy; returns whether all went well."""
+    served = set()
     for document in documents:
         for block in blocks(document, "sh"):
             began = time.monotonic()
             print(f"== {document}:\n{block}", flush=True)
-            if failed := run(block, copy):
+            if failed := run(block, copy, served):
                 print(f"error: {document}: this does not work:\n{failed}", file=sys.stderr)
                 return False
             print(f"== {document}: {time.monotonic() - began:.0f} s", flush=True)

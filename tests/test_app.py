@@ -212,7 +212,7 @@ def test_a_stage_may_make_metrics_or_plots_alone(project, monkeypatch, kind):
     assert "a seed=1: done" in done.stdout
 
 
-@pytest.mark.parametrize("module", [TRAIN, "mlcore.tracking.recorder", "mlcore.judge"])
+@pytest.mark.parametrize("module", [TRAIN, "mlcore.tracking.recorder", "mlcore.review.judge"])
 def test_ctrl_c_while_a_command_imports_its_libraries_is_one_line(project, tmp_path, module):
     (tmp_path / "numpy.py").write_text(
         "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(9)\n"

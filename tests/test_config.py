@@ -94,14 +94,14 @@ BAD = {
     "netwrk.seed=1": "netwrk.seed=1 is unknown; did you mean network?",
     "patience=5": "patience=5 is unknown; did you mean network.patience?",
     "+network.momentum=1": "network.momentum=1 is unknown; there are activation,",
-    "nosuch.key=1": "nosuch.key=1 is unknown; there are autoencoder,",
     "network=5": "must be a string or a list. Got int",
     "network.learning_rate.x=1": "network.learning_rate holds a value",
-    "experiment=nope": "Available options in 'experiment': ",
+    "experiment=rport": "experiment=rport is unknown; did you mean report?",
+    "network=foo": "network=foo is unknown; there are small, study, wide",
+    "network.hidden_layer_sizes=[1,2": "network.hidden_layer_sizes=[1,2: no viable alternative",
     "~network.seed": "network.seed is missing",
     "network.seed=???": "seed",
     "network.seed=${nokey}": "nokey",
-    "network.seed=[": "'['",
 }
 
 

@@ -21,13 +21,13 @@ from sklearn.neural_network import MLPClassifier
 
 from mlcore.errors import RetraceError
 from mlcore.files import read_json
-from mlcore.judge import main
 from mlcore.judging import Claim, Evidence, Rules, judge, printed_in
 from mlcore.judging.claims import judge_claim
 from mlcore.judging.published import read_published
 from mlcore.judging.rules import Choice, Trained, read_rules
 from mlcore.judging.statistics import Spread, further_sd
 from mlcore.report.folder import written
+from mlcore.review.judge import main
 
 SHAPE = np.array([-1, 1] * 3) * np.sqrt(5 / 6)  # mean 0, standard deviation 1
 RULE = {"match": "accuracy.*", "kind": "trained", "runs": "*", "metric": "accuracy",
@@ -207,7 +207,7 @@ def test_a_wrong_command_line_is_one_line(study, capsys, words, says):
 
 
 def test_ctrl_c_is_one_line(study, capsys, monkeypatch):
-    monkeypatch.setattr("mlcore.judge.judge", mock.Mock(side_effect=KeyboardInterrupt))
+    monkeypatch.setattr("mlcore.review.judge.judge", mock.Mock(side_effect=KeyboardInterrupt))
     assert main([str(study)]) == 130
     assert capsys.readouterr().err == "interrupted\n"
 
@@ -215,7 +215,7 @@ def test_ctrl_c_is_one_line(study, capsys, monkeypatch):
 def test_a_reader_that_has_seen_enough_is_no_error(study):
     read, write = os.pipe()
     os.close(read)
-    command = [sys.executable, "-m", "mlcore.judge", study]
+    command = [sys.executable, "-m", "mlcore.review.judge", study]
     with os.fdopen(write) as pipe:
         done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, check=False)
     assert (done.stderr, (study / "verdict.json").exists()) == (b"", True)

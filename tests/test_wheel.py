@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mlcore.judge import __version__
+from mlcore.review.judge import __version__
 
 ROOT = Path(__file__).parents[1]
 

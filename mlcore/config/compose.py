@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from mlcore.config.messages import composition_problem, in_one_line
 from mlcore.config.schema import Config
 from mlcore.errors import RetraceError
-from mlcore.validation import masked, mistakes
+from mlcore.errors.validation import masked, mistakes
 
 
 def validate(config: DictConfig | ListConfig, source: str) -> Config:

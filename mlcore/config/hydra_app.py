@@ -25,8 +25,8 @@ from mlcore.config.compose import compose_raw, validate
 from mlcore.config.messages import in_one_line
 from mlcore.config.schema import Config
 from mlcore.errors import RetraceError, one_line
+from mlcore.errors.validation import masked
 from mlcore.pipeline.workspace import Origin
-from mlcore.validation import masked
 
 Task = Callable[[Config, Path, Origin, list[str]], Mapping[str, float]]
 """``task(config, output folder, origin, overrides)`` gives the final metrics of a training."""

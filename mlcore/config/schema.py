@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from mlcore.validation import Section
+from mlcore.errors.validation import Section
 
 T = TypeVar("T")
 

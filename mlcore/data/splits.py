@@ -10,18 +10,8 @@ from mlcore.errors import RetraceError
 
 N_CLASSES = 10
 IMAGE_SHAPE = (28, 28)
-FASHION_CLASSES = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
+FASHION_CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt",
+                   "Sneaker", "Bag", "Ankle boot")  # fmt: skip
 """Names of the labels 0 to 9 of Fashion-MNIST."""
 
 

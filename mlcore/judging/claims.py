@@ -16,9 +16,10 @@ import pandas as pd
 from pydantic import Field, model_validator
 
 from mlcore.errors import RetraceError
+from mlcore.errors.validation import Section, checked, located, nearest, unknown
+from mlcore.files import read_yaml
 from mlcore.judging.numbers import NOT_REPRODUCED, NOT_TESTABLE, VERDICTS, Evidence
 from mlcore.judging.statistics import Interval, Series, mean_interval
-from mlcore.validation import Section, checked, located, nearest, unknown
 
 SUPPORTED, REFUTED, UNDECIDED = "supported", "refuted", "undecided"
 GIVEN, OPINION = "given", "not testable"
@@ -293,7 +294,7 @@ def combine(claim: Claim, judged: Sequence[Judged], verdicts: Mapping[str, str])
 
 def read_claims(path: Path) -> list[Claim]:
     """Read the study's claims; raises RetraceError for what is wrong, or there twice."""
-    claims: list[Claim] = checked(list[Claim], path)
+    claims: list[Claim] = checked(list[Claim], read_yaml(path), path)
     ids = [claim.id for claim in claims]
     if twice := [name for name in ids if ids.count(name) > 1]:
         raise RetraceError(f"{path}: the claim {twice[0]} is there {ids.count(twice[0])} times")

@@ -10,13 +10,13 @@ import pandas as pd
 import yaml
 
 from mlcore.errors import RetraceError
+from mlcore.errors.validation import nearest
 from mlcore.files import atomic_path, read_table
 from mlcore.judging.claims import Claim, parse_quantity, read_claims, statements_of
 from mlcore.judging.curves import with_measures
 from mlcore.judging.numbers import KEY, Evidence, check_key, renamed
 from mlcore.judging.published import Printed, read_published
 from mlcore.judging.rules import Measured, Rules, read_rules
-from mlcore.validation import nearest
 
 NEEDED = {
     "published.yaml": "it should have the printed numbers, nested as you like",
@@ -107,11 +107,6 @@ def checked_runs(runs: pd.DataFrame, source: str) -> pd.DataFrame:
     for mark, name in (";", "semicolons"), ("\t", "tabs"):
         if mark in str(runs.columns[0]):
             raise RetraceError(f"{source}: its columns are separated by {name}; write commas")
-    if not isinstance(runs.index, pd.RangeIndex):
-        raise RetraceError(
-            f"{source}: a row has more values than there are columns; write 0.93, not 0,93, and no "
-            "comma at the end"
-        )
     check_key(runs, source)
     if runs.empty:
         raise RetraceError(f"{source}: it has no run")

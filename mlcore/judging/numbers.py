@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from mlcore.errors import RetraceError
+from mlcore.errors.validation import located, unknown
 from mlcore.judging.published import SD, Printed
 from mlcore.judging.rules import Choice, Exact, Given, Measured, Rules, Trained
 from mlcore.judging.statistics import (
@@ -29,7 +30,6 @@ from mlcore.judging.statistics import (
     wilson_interval,
     within,
 )
-from mlcore.validation import located, unknown
 
 KEY = ["name", "seed"]
 """Columns that tell runs apart."""

@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from mlcore.errors import RetraceError
-from mlcore.validation import Section, checked, nearest
+from mlcore.errors.validation import Section, checked, nearest
+from mlcore.files import read_yaml
 
 Tolerance = Annotated[float, Field(ge=0)]
 Decimals = Annotated[int, Field(ge=0, le=15)]
@@ -156,5 +157,5 @@ class Rules(Section):
 
 def read_rules(path: Path) -> Rules:
     """Read the rules; raises RetraceError for what is missing, unknown or of no use."""
-    rules: Rules = checked(Rules, path)
+    rules: Rules = checked(Rules, read_yaml(path), path)
     return rules

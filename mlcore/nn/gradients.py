@@ -16,10 +16,7 @@ from mlcore.nn.losses import Loss
 
 
 def forward(
-    X: Array,
-    weights: Sequence[Array],
-    biases: Sequence[Array],
-    hidden: Activation,
+    X: Array, weights: Sequence[Array], biases: Sequence[Array], hidden: Activation
 ) -> list[Array]:
     """Compute the output of every layer.
 

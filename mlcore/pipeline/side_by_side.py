@@ -22,8 +22,8 @@ from dvc.utils.serialize import dump_yaml, parse_yaml_for_update
 from filelock import FileLock, Timeout
 
 from mlcore.errors import RetraceError
+from mlcore.errors.validation import nearest
 from mlcore.files import atomic_path
-from mlcore.validation import nearest
 
 
 class Plan(NamedTuple):

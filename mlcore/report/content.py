@@ -114,9 +114,7 @@ def told(claim: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def in_order(
-    verdict: Mapping[str, Any],
-    sensitivity: Sequence[Mapping[str, Any]],
-    shown: Shown = shown,
+    verdict: Mapping[str, Any], sensitivity: Sequence[Mapping[str, Any]], shown: Shown = shown
 ) -> list[dict[str, Any]]:
     """Give the numbers in the study's order, each with what its row and panel show.
 

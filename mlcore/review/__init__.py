@@ -1,1 +1,1 @@
-"""Says of a commit whether its results hold, and what changed in them."""
+"""What reviewers run: whether a commit holds and what it changed, and the verdict on any study."""

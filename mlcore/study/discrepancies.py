@@ -5,9 +5,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from mlcore.errors.validation import Section, checked
+from mlcore.files import read_yaml
 from mlcore.judging.claims import expand, judge_statement, parse
 from mlcore.judging.numbers import Evidence
-from mlcore.validation import Section, checked
 
 
 class Difference(Section):
@@ -34,7 +35,7 @@ def judge(path: Path, evidence: Evidence) -> list[dict[str, Any]]:
     Each has "left" and "right", the means of both quantities, their paired "difference" with its
     "interval", and "n" runs.
     """
-    points: list[Discrepancy] = checked(list[Discrepancy], path)
+    points: list[Discrepancy] = checked(list[Discrepancy], read_yaml(path), path)
     return [
         {
             **point.model_dump(exclude={"difference"}),

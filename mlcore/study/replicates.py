@@ -11,25 +11,11 @@ from mlcore.errors import RetraceError
 from mlcore.files import read_table, write_table
 
 METRICS = (
-    "n_epochs",
-    "train_loss",
-    "train_accuracy",
-    "val_loss",
-    "val_accuracy",
-    "test_loss",
-    "test_accuracy",
-    "test_accuracy_noisy",
-    "test_mse",
-    "test_mse_pca",
-    "test_explained",
-    "test_ssim",
-    "test_edges",
-    "test_variation",
-    "test_intensity_error",
-    "code_zeros",
-    "gradient_ratio",
-    "unit_spread",
-)
+    "n_epochs", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "test_loss",
+    "test_accuracy", "test_accuracy_noisy", "test_mse", "test_mse_pca", "test_explained",
+    "test_ssim", "test_edges", "test_variation", "test_intensity_error", "code_zeros",
+    "gradient_ratio", "unit_spread",
+)  # fmt: skip
 """Columns that a training fills, as far as it has them."""
 
 KEY = ["sweep", "part", "name", "overrides", "seed"]

@@ -15,11 +15,11 @@ from mlcore.config import Config
 from mlcore.config.compose import compose_for_seeds
 from mlcore.config.hydra_app import expand
 from mlcore.errors import RetraceError
+from mlcore.errors.validation import Section, checked, unknown
 from mlcore.files import read_yaml
 from mlcore.pipeline.digests import digest_of
 from mlcore.pipeline.dvc_yaml import Stage, read_lock, read_stages
 from mlcore.study.replicates import N_DIGITS, Table
-from mlcore.validation import Section, checked, unknown
 
 
 class Sweep(Section):
@@ -62,7 +62,7 @@ def read_sweeps(path: Path) -> SweepFile:
     """Read a file of sweeps; raises RetraceError if it is not one."""
     if not path.is_file():
         raise RetraceError(f"{path} does not exist; sweeps/ has files of sweeps")
-    file: SweepFile = checked(SweepFile, path)
+    file: SweepFile = checked(SweepFile, read_yaml(path), path)
     return file
 
 

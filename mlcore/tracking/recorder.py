@@ -27,8 +27,8 @@ from mlcore.plotting import loss_curves, sweep_dots
 from mlcore.process import checkout
 from mlcore.tracking import notes, summary
 from mlcore.tracking.registry import BETTER_BY, REGISTERED, log_model, promote, supersede
-from mlcore.tracking.server import logged_in, reach
-from mlcore.tracking.store import Point, Store, StoreError, displayed
+from mlcore.tracking.server import reach
+from mlcore.tracking.store import Point, Store, StoreError, displayed, logged_in
 
 POLL = 2.0  # seconds between two looks at the notes of a command at work
 PATIENCE = 120  # seconds without a step forward, after which a recorder that follows ends

@@ -17,8 +17,8 @@ from mlcore.errors import RetraceError
 from mlcore.pipeline.dvc_yaml import read_lock
 from mlcore.process import checkout
 from mlcore.tracking.observer import store_of
-from mlcore.tracking.server import logged_in, reach
-from mlcore.tracking.store import Store, displayed
+from mlcore.tracking.server import reach
+from mlcore.tracking.store import Store, displayed, logged_in
 
 RECORDED, STALE, MISSING = "recorded", "stale", "missing"
 

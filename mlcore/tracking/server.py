@@ -5,58 +5,21 @@ mlflow.db. server/login.env, for its owner alone, has MLflow's own variables, on
 """
 
 import argparse
-import json
 import os
 import secrets
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from urllib.parse import quote
 
 from mlcore.errors import RetraceError
 from mlcore.process import checkout
 from mlcore.tracking.notes import checkout_root
-from mlcore.tracking.store import (
-    CURRENT,
-    PASSWORD,
-    SERVER,
-    TOKEN,
-    Store,
-    default_uri,
-    displayed,
-    without_secrets,
-)
-
-# How the current networks are shown; MLflow keeps views that are shared in an experiment's tags.
-# What is not said of charts is as MLflow has it
-COLUMNS = [
-    "params.`activation`", "params.`init`", "metrics.`final/test_accuracy`",
-    "metrics.`final/val_accuracy`", "metrics.`final/test_loss`", "metrics.`final/n_epochs`",
-]  # fmt: skip
-VIEW = {
-    "searchFilter": f"tags.{CURRENT} = 'true'",
-    "orderByKey": "metrics.`final/test_accuracy`",
-    "orderByAsc": False,
-    "selectedColumns": COLUMNS,
-    "columnOrder": COLUMNS,
-    "runsHiddenMode": "SHOW_ALL",  # charts are of all runs, else of the first ten
-    "isAccordionReordered": True,  # this section of charts comes first
-    "compareRunSections": [{"uuid": "grid", "name": "the grid", "display": True}],
-    "compareRunCharts": [
-        {"uuid": "losses", "metricSectionId": "grid", "type": "LINE", "xAxisKey": "step",
-         "metricKey": "epoch/val_loss", "lineSmoothness": 0,
-         "selectedMetricKeys": ["epoch/train_loss", "epoch/val_loss"]},
-        {"uuid": "cells", "metricSectionId": "grid", "type": "PARALLEL",
-         "selectedParams": ["activation", "init"], "selectedMetrics": ["final/test_accuracy"]},
-    ],
-}  # fmt: skip
-# That tell twelve runs apart; MLflow's own are drawn by chance
-COLOURS = ("#4477aa", "#66ccee", "#228833", "#ccbb44", "#ee6677", "#aa3377",
-           "#222255", "#0099bb", "#88bb33", "#ee9922", "#bb5566", "#777777")  # fmt: skip
+from mlcore.tracking.store import PASSWORD, SERVER, displayed, without_secrets
+from mlcore.tracking.ui import links
 
 URI, USERNAME = "MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME"
 
@@ -88,24 +51,6 @@ def reach(named: str, root: Path) -> tuple[str, dict[str, str]]:
     return (given if displayed(given) == named else named), {}
 
 
-@contextmanager
-def logged_in(login: dict[str, str]) -> Iterator[None]:
-    """Have MLflow use a login while the block runs; without one, nothing changes.
-
-    MLflow reads it from the environment at each request. What the user has set there is for
-    another server, and this login is for no other and for no proxy.
-    """
-    given = {**login, TOKEN: "", "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"} if login else {}
-    before = {name: os.environ[name] for name in given if name in os.environ}
-    os.environ |= given
-    try:
-        yield
-    finally:
-        for name in given:
-            os.environ.pop(name, None)
-        os.environ |= before
-
-
 def _own(root: Path, port: int) -> tuple[Path, dict[str, str]]:
     """Make what the server has of its own; returns its folder and environment variables."""
     folder, backend = checkout_root(root) / "server", os.environ.get("BACKEND", "")
@@ -134,32 +79,6 @@ def _own(root: Path, port: int) -> tuple[Path, dict[str, str]]:
         "MLFLOW_AUTH_ADMIN_USERNAME": "admin",
         "MLFLOW_AUTH_ADMIN_PASSWORD": password,
         "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_urlsafe(24),
-    }
-
-
-def links(root: Path, url: str) -> dict[str, str]:
-    """Give what is to be seen of the current networks in mlflow.db, by the address that shows it.
-
-    None if no network of the pipeline is there. Raises StoreError if it is no store.
-    """
-    store = Store(default_uri(root), root)
-    networks = store.runs(f"tags.{CURRENT} = 'true' and tags.`dvc.stage` LIKE 'train_network@%'")
-    if not networks:
-        return {}
-    experiment = networks[0].info.experiment_id
-    tag = f"mlflow.sharedViewState.{CURRENT}"
-    store.client.set_experiment_tag(experiment, tag, json.dumps(VIEW))
-    ids = [run.info.run_id for run in networks]
-    for run, colour in zip(networks, COLOURS, strict=False):
-        if "mlflow.runColor" not in run.data.tags:  # a person may have chosen another
-            store.log(run.info.run_id, tags={"mlflow.runColor": colour})
-    training = "workflowType=machine_learning"  # else MLflow shows what it has of language models
-    table = f"{url}/#/experiments/{experiment}/runs?{training}&viewStateShareKey={CURRENT}"
-    of = [quote(json.dumps(listed, separators=(",", ":"))) for listed in (ids, [experiment])]
-    return {
-        table: f"the {len(networks)} networks of the pipeline, the best first",
-        f"{table}&compareRunsMode=CHART": "their curves",
-        f"{url}/#/compare-runs?runs={of[0]}&experiments={of[1]}&{training}": "side by side",
     }
 
 

@@ -4,7 +4,8 @@ import logging
 import os
 import re
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from multiprocessing import TimeoutError
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
@@ -66,6 +67,24 @@ def without_secrets(text: str, uri: str) -> str:
         for form in (secret, unquote(secret)):
             line = line.replace(form, "***")
     return line
+
+
+@contextmanager
+def logged_in(login: dict[str, str]) -> Iterator[None]:
+    """Have MLflow use a login while the block runs; without one, nothing changes.
+
+    MLflow reads it from the environment at each request. What the user has set there is for
+    another server, and this login is for no other and for no proxy.
+    """
+    given = {**login, TOKEN: "", "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"} if login else {}
+    before = {name: os.environ[name] for name in given if name in os.environ}
+    os.environ |= given
+    try:
+        yield
+    finally:
+        for name in given:
+            os.environ.pop(name, None)
+        os.environ |= before
 
 
 class Store:

@@ -10,7 +10,6 @@ from typing import Any, get_args
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from mlcore.errors import RetraceError, one_line
-from mlcore.files import read_yaml
 
 
 class Section(BaseModel):
@@ -19,13 +18,13 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-def checked(schema: Any, path: Path) -> Any:
-    """Read a YAML file that should fit a model, or a type made of models.
+def checked(schema: Any, content: Any, path: Path) -> Any:
+    """Give what a file holds as the model that it should fit, or the type made of models.
 
     Raises RetraceError if it does not; the line names the file and the key.
     """
     try:
-        return TypeAdapter(schema).validate_python(read_yaml(path))
+        return TypeAdapter(schema).validate_python(content)
     except ValidationError as error:
         raise RetraceError(f"{path}: {one_line(mistakes(error, schema))}") from None
 

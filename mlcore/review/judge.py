@@ -1,4 +1,4 @@
-"""Judge any study: ``python -m mlcore.judge FOLDER``, or ``retrace FOLDER`` where it is installed.
+"""Judge any study: ``retrace FOLDER``, or ``python -m mlcore.review.judge FOLDER`` in a checkout.
 
 The folder has published.yaml (what was printed), rules.yaml (how it is judged), runs.csv (runs of
 yours: name, seed, metrics) and perhaps claims.yaml. The verdict is written beside them. Ends with 3
