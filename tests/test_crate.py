@@ -75,9 +75,7 @@ def found(crate):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:rdflib")
-@pytest.mark.parametrize(
-    "profile", ["ro-crate-1.1", "process-run-crate-0.5", "workflow-run-crate-0.5"]
-)
+@pytest.mark.parametrize("profile", ["process-run-crate-0.5", "workflow-run-crate-0.5"])
 def test_it_is_valid_by_its_profiles(crate, profile, tmp_path):
     cache = tmp_path / "cache"
     with CachedSession(str(cache), backend="sqlite") as session:

@@ -17,7 +17,7 @@ from dvc.repo import Repo
 ROOT = Path(__file__).parents[1]
 CI = ("bash", ".ci/run")
 LINT = ("make", "-o", ".venv/ready", "lint")  # -o: the environment is there, whatever its age
-COVERAGE = ("make", "-o", ".venv/ready", "coverage", "JOBS=1")
+COVERAGE = ("make", "-o", ".venv/ready", "coverage", "JOBS=0")
 
 pytestmark = [
     pytest.mark.xdist_group("gates"),  # they share the cache of mypy
@@ -93,16 +93,9 @@ def run(tmp_path_factory, project_at):
         shutil.copytree(ROOT / ".mypy_cache", cache)
 
     def run(clone, command, **variables):
-        done = subprocess.run(
-            command,
-            cwd=clone,
-            env=project_at.environment(MYPY_CACHE_DIR=str(cache), **variables),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            timeout=300,
-        )
+        env = project_at.environment(MYPY_CACHE_DIR=str(cache), **variables)
+        said = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        done = subprocess.run(command, cwd=clone, env=env, check=False, timeout=300, **said)
         return done.returncode, done.stdout
 
     return run

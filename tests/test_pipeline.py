@@ -119,9 +119,7 @@ def test_what_killed_writes_leave_is_ignored(repo, tmp_path, folder):
             left = str(ROOT / folder / name)
             assert repo.dvcignore.is_ignored_file(left)
             assert git(ROOT, "check-ignore", left)
-        assert git(
-            ROOT, "check-ignore", str(ROOT / ours.name)
-        )  # of REPORT.md, dvc.lock, params.yaml
+        assert git(ROOT, "check-ignore", str(ROOT / ours.name))  # of REPORT.md, params.yaml
 
 
 def test_the_lock_fits_code_and_parameters(repo):
