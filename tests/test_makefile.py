@@ -13,14 +13,8 @@ ROOT = Path(__file__).parents[1]
 
 
 def make(folder, *arguments, env=None):
-    return subprocess.run(
-        ["make", "--no-print-directory", *arguments],
-        cwd=folder,
-        env=env,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command, told = ["make", "--no-print-directory", *arguments], {"capture_output": True}
+    return subprocess.run(command, cwd=folder, env=env, text=True, check=False, **told)
 
 
 @pytest.fixture

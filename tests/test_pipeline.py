@@ -9,7 +9,7 @@ import yaml
 from dvc.repo import Repo
 
 from mlcore.config import Config
-from mlcore.files import atomic_path
+from mlcore.files import atomic_path, read_json
 from mlcore.process import git
 
 ROOT = Path(__file__).parents[1]
@@ -128,6 +128,11 @@ def test_the_lock_fits_code_and_parameters(repo):
     with repo.lock:
         stale = [s.addressing for s in stages if s.changed(allow_missing=True, upstream=stages)]
     assert not stale, f"out of date: {', '.join(stale)}; {STALE}"
+
+
+def test_the_times_on_the_page_are_of_stages_that_there_are(repo):
+    timed = read_json(ROOT / "benchmarks" / "repro.json")["stages"]
+    assert set(timed) <= {stage.addressing for stage in repo.index.stages}
 
 
 def test_the_results_in_git_have_the_hashes_that_the_lock_says(repo):

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import networkx as nx
-from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.repo.reproduce import plan_repro
 from dvc.utils.serialize import dump_yaml, parse_yaml_for_update
@@ -47,7 +46,7 @@ def plan(repo: Repo, targets: Sequence[str] = ()) -> Plan:
     """
     order = plan_repro(repo.index.graph)
     graph = nx.relabel_nodes(repo.index.graph, lambda stage: stage.addressing)
-    wanted = {name for target in targets for name in _stages_of(repo, target)} or set(graph)
+    wanted = {name for target in targets for name in _stages_of(graph, target)} or set(graph)
     wanted |= {needed for name in wanted for needed in nx.descendants(graph, name)}
     stale: set[str] = set(repo.status())
     for name in list(stale):
@@ -61,14 +60,13 @@ def plan(repo: Repo, targets: Sequence[str] = ()) -> Plan:
     )
 
 
-def _stages_of(repo: Repo, target: str) -> list[str]:
+def _stages_of(every: Collection[str], target: str) -> list[str]:
     """Give the stages that a name stands for, of which a matrix has many."""
-    try:
-        return [stage.addressing for stage in repo.stage.collect(target)]
-    except DvcException:
-        every = {stage.addressing for stage in repo.index.stages}
+    named = [name for name in every if target in (name, name.partition("@")[0])]
+    if not named:
         known = every if "@" in target else {name.partition("@")[0] for name in every}
-        raise RetraceError(f"dvc.yaml has no stage {target}; {nearest(target, known)}") from None
+        raise RetraceError(f"dvc.yaml has no stage {target}; {nearest(target, known)}")
+    return named
 
 
 def stale_stages(root: Path, names: Collection[str]) -> list[str]:
