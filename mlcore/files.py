@@ -94,8 +94,8 @@ def read_table(path: Path, text: Sequence[str] = ()) -> pd.DataFrame:
         table = pd.read_csv(path, dtype=dict.fromkeys(text, str))
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise RetraceError(f"{path} is not a valid CSV table: {one_line(error, 300)}") from None
-    if not isinstance(table.index, pd.RangeIndex):  # pandas takes the first value for a name
-        told = "a row has more values than there are columns; write 0.93, not 0,93"
+    if not isinstance(table.index, pd.RangeIndex):  # the first values became names of rows
+        told = "a row has more values than there are columns: is there a comma too many?"
         raise RetraceError(f"{path}: {told}")
     return table.fillna(dict.fromkeys(text, ""))
 

@@ -91,7 +91,7 @@ def test_it_is_valid_by_its_profiles(crate, profile, tmp_path):
     )
     result = services.validate(settings)
     assert [f"{i.check.identifier}: {i.message}" for i in result.get_issues()] == []
-    assert len(result.executed_checks) > 3
+    assert any(check.identifier.startswith(profile) for check in result.executed_checks)
 
 
 def test_every_stage_of_the_lock_is_a_run_with_its_files(crate, found):

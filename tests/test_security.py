@@ -169,13 +169,9 @@ if __name__ == "__main__":
 def test_workers_that_a_command_starts_take_no_connection_of_others(tmp_path, start):
     script = tmp_path / "script.py"
     script.write_text(LOCAL_CLUSTER)
-    process = start(
-        *(sys.executable, script),
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    talks = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = start(sys.executable, script, env=env, **talks)
     assert process.stdout.readline() == "ready\n"
     places = listening(process.pid)
     assert {host for host, _ in places} == {"127.0.0.1"}

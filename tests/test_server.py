@@ -31,8 +31,8 @@ pytestmark = pytest.mark.mlflow
 
 
 @pytest.fixture(scope="module")
-def backend():
-    """The URI of an empty PostgreSQL; without one "": SQLite, which CI has in docs/server.md."""
+def postgres():
+    """The URI of an empty database of PostgreSQL; "", which is SQLite, where that is not there."""
     programs = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/pg_ctl")]
     if not programs:
         assert not os.environ.get("CI"), "PostgreSQL is not installed (apt-get install postgresql)"
@@ -108,7 +108,8 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def server(backend, project_at, tmp_path_factory):
+def server(request, project_at, tmp_path_factory):
+    backend = request.getfixturevalue("postgres") if request.param == "postgres" else ""
     project = project_at(tmp_path_factory.mktemp("server") / "project")
     server = Server(project, backend)
     server.start()
@@ -119,6 +120,7 @@ def server(backend, project_at, tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("server")
+@pytest.mark.parametrize("server", ["postgres"], indirect=True)
 def test_a_training_is_recorded_and_the_password_is_in_one_file(server, unmeasured):
     import mlflow
 
@@ -160,6 +162,7 @@ def test_a_training_is_recorded_and_the_password_is_in_one_file(server, unmeasur
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("server")
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
 def test_what_a_server_misses_that_ends_midway_is_recorded_later_once(server, start):
     words = [f"network.max_epochs={N_LONG}", "network.batch_size=4", "network.patience=1000000"]
     command = [sys.executable, "-m", *NETWORK, *words, "seed=14"]

@@ -521,7 +521,8 @@ def test_ctrl_c_at_the_end_of_a_training_ends_the_recorder(tracked, monkeypatch,
 SECRET = "hunter-two"
 URIS = (f"http://me:{SECRET}@host/store", f"http://host/store?token={SECRET}",
         f"https://{SECRET}@host", f"postgresql://host/db?user=me&password={SECRET}",
-        f"http://me:{SECRET}@[host", f"ws://m:{SECRET}@a.long-name.example/x")  # fmt: skip
+        f"http://me:{SECRET}@[host", f"http://me:{SECRET}'s@h",
+        f"ws://m:{SECRET}@a.long-name.example/x")  # fmt: skip
 
 
 @pytest.mark.parametrize("uri", URIS)
@@ -533,7 +534,7 @@ def test_a_secret_in_the_parameters_is_refused_unseen(key, uri):
         with pytest.raises(RetraceError) as error:
             compose(ROOT / "conf", [f"{key}='{uri}'", *more])
         assert SECRET not in str(error.value)
-        if key == "tracking.uri" and not more:
+        if key == "tracking.uri" and not more and "'" not in uri:
             assert "should be a URI without password and query" in str(error.value)
 
 

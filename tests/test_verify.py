@@ -143,12 +143,8 @@ def test_a_signal_ends_what_runs_and_is_no_traceback(committed, start):
         lines = [p.info["cmdline"] for p in psutil.process_iter(["cmdline"])]
         return any(mark in " ".join(line or []) for line in lines)
 
-    process = start(
-        *(sys.executable, "-m", "mlcore.review.verify", STAGE),
-        of=committed,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    command = sys.executable, "-m", "mlcore.review.verify", STAGE
+    process = start(*command, of=committed, stderr=subprocess.PIPE, text=True)
     wait_for(sleeps, 90)
     process.terminate()  # it alone; a terminal's Ctrl-C reaches all
     _, said = process.communicate(timeout=60)

@@ -18,20 +18,28 @@ def in_one_line(source: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        unread = getattr(error, "override", None)  # by Hydra's parser, which does not name it
-        where = f"{source}: {unread}" if unread else source
-        raise RetraceError(masked(f"{where}: {one_line(error)}")) from None
+        raise RetraceError(masked(f"{_where(error, source)}: {one_line(error)}")) from None
+
+
+def _where(error: Exception, source: str) -> str:
+    """Name the override that Hydra's parser could not read, where it does not do so itself."""
+    unread = getattr(error, "override", None)
+    return f"{source}: {unread}" if unread and unread not in str(error) else source
 
 
 def composition_problem(error: Exception, conf: Path, overrides: Sequence[str]) -> str:
     """Say in one line which override could not be applied, if one is to blame."""
-    if found := NO_OPTION.search(str(error)):
-        path, group, known = found.groups()
-        option = path.removeprefix(f"{group}/")
-        return f"command line: {group}={option} is unknown; {nearest(option, known.split())}"
     for override in overrides:
         key, _, value = override.partition("=")
         if f"Could not override '{key}'" in str(error):
             return f"command line: {unknown_key(key.split('.'), value, Config)}"
+    if hasattr(error, "override"):
+        return f"{_where(error, 'command line')}: {one_line(error)}"
     source = f"command line: {' '.join(overrides)}" if overrides else f"{conf.name}/"
+    if found := NO_OPTION.search(str(error)):
+        path, group, known = found.groups()
+        option = path.removeprefix(f"{group}/")
+        if f"{group}={option}" in overrides:
+            source = "command line"
+        return f"{source}: {group}={option} is unknown; {nearest(option, known.split())}"
     return f"{source}: {one_line(error)}"

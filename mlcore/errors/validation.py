@@ -19,9 +19,9 @@ class Section(BaseModel):
 
 
 def checked(schema: Any, content: Any, path: Path) -> Any:
-    """Give what a file holds as the model that it should fit, or the type made of models.
+    """Check what a file holds against a model, or a type made of models, and give it as that.
 
-    Raises RetraceError if it does not; the line names the file and the key.
+    Raises RetraceError if it does not fit; the line names the key, and the file by its `path`.
     """
     try:
         return TypeAdapter(schema).validate_python(content)
@@ -68,9 +68,13 @@ def _shown(value: Any) -> str:
 
 def masked(text: str) -> str:
     """Give a message in one line, what may be secret in a URI of it (user, query) blotted out."""
-    # Without an @ the match is kept: it would be sought again from every :// in it
-    text = re.sub(r"://[^\s@'\"]*(@?)", lambda m: "://***@" if m[1] else m[0], text)
+    text = " ".join(map(_without_login, text.split(" ")))
     return one_line(re.sub(r"([?&]\w+=)[^&\s'\"]+", r"\1***", text))
+
+
+def _without_login(word: str) -> str:
+    before, _, rest = word.partition("://")
+    return f"{before}://***@{rest.rpartition('@')[2]}" if "@" in rest else word
 
 
 def unknown_key(location: Sequence[str | int], value: str, schema: Any) -> str:

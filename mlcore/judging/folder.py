@@ -34,9 +34,9 @@ def read_study(folder: Path) -> tuple[list[Printed], Evidence, list[Claim]]:
     """
     _check_there(folder, *NEEDED)
     source = folder / "runs.csv"
-    runs = checked_runs(read_table(source, text=KEY[:1]), str(source))
+    runs = checked_runs(_read(source), str(source))
     if (curves := folder / "curves.csv").is_file():
-        runs = with_measures(runs, read_table(curves, text=KEY[:1]), KEY)
+        runs = with_measures(runs, _read(curves), KEY)
     claims = folder / "claims.yaml"
     printed, rules = read_published(folder / "published.yaml"), read_rules(folder / "rules.yaml")
     _check_rules(folder / "rules.yaml", rules, printed)
@@ -47,6 +47,16 @@ def read_study(folder: Path) -> tuple[list[Printed], Evidence, list[Claim]]:
             lacking = f"{_told(missing)} has no {metric}; fill it in, or leave out the row"
             raise RetraceError(f"{source}: {lacking}")
     return printed, Evidence(rules, runs), read_claims(claims) if claims.is_file() else []
+
+
+def _read(path: Path) -> pd.DataFrame:
+    """Read a table of runs or epochs; raises RetraceError if it is not separated by commas."""
+    with path.open("rb") as file:
+        header = file.readline()
+    for mark, name in (b";", "semicolons"), (b"\t", "tabs"):
+        if mark in header:
+            raise RetraceError(f"{path}: its columns are separated by {name}; write commas")
+    return read_table(path, text=KEY[:1])
 
 
 def _check_there(folder: Path, *names: str) -> None:
@@ -104,9 +114,6 @@ def checked_runs(runs: pd.DataFrame, source: str) -> pd.DataFrame:
     Raises RetraceError for columns that are missing, a run that is there twice, a value that is
     not finite.
     """
-    for mark, name in (";", "semicolons"), ("\t", "tabs"):
-        if mark in str(runs.columns[0]):
-            raise RetraceError(f"{source}: its columns are separated by {name}; write commas")
     check_key(runs, source)
     if runs.empty:
         raise RetraceError(f"{source}: it has no run")

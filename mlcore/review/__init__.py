@@ -1,1 +1,1 @@
-"""What reviewers run: whether a commit holds and what it changed, and the verdict on any study."""
+"""Whether a commit holds, what it changed, and its crate; and the verdict on any study."""

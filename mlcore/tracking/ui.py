@@ -1,4 +1,4 @@
-"""How MLflow's UI shows the networks of the grid: which columns and charts, in which colours."""
+"""What MLflow's UI opens on: links to the networks of the grid, their columns, charts, colours."""
 
 import json
 from pathlib import Path
