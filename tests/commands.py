@@ -43,15 +43,18 @@ def blocks(document, language):
 
 
 def cut_sweeps():
-    """Leave one sweep for each list of stages, of it one seed, and of lists of values the first."""
-    for path in Path("sweeps").glob("*.yaml"):
+    """Leave a sweep for each list of stages, over all files, with one seed and the first values."""
+    known = set()
+    for path in sorted(Path("sweeps").glob("*.yaml")):
         content = yaml.safe_load(path.read_text())
         kept = {}
         for name, sweep in content["sweeps"].items():
             sweep["seeds"] = 1
             sweep["overrides"] = [cut(override) for override in sweep["overrides"]]
             kept.setdefault(tuple(sweep["stages"]), {name: sweep})
-        content["sweeps"] = {name: s for one in kept.values() for name, s in one.items()}
+        new = [one for stages, one in kept.items() if stages not in known] or [{name: sweep}]
+        known |= kept.keys()
+        content["sweeps"] = {name: sweep for one in new for name, sweep in one.items()}
         path.write_text(yaml.safe_dump(content))
 
 

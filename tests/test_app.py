@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
+import mlcore
 from mlcore.errors import RetraceError
 from mlcore.files import save_arrays, write_json
 from mlcore.pipeline.workspace import Workspace
@@ -220,6 +221,13 @@ def test_ctrl_c_while_a_command_imports_its_libraries_is_one_line(project, tmp_p
     result = project.run(module, check=False, PYTHONPATH=str(tmp_path))
     assert result.returncode == -signal.SIGINT
     assert result.stderr == "interrupted\n"
+
+
+def test_outside_the_environment_it_is_said_how_to_enter_it(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "prefix", sys.base_prefix)
+    mlcore._in_a_line(ModuleNotFoundError, ModuleNotFoundError("No module named 'joblib'"), None)
+    told = "error: No module named 'joblib'; `make setup` installs all, then `source .venv"
+    assert capsys.readouterr().err.startswith(told)
 
 
 EDITS = {

@@ -89,18 +89,14 @@ BAD = {
     "search.solver=[bfgs]": "search.solver.0='bfgs': should be 'adam', 'sgd' or 'lbfgs'",
     "mnist.test_size=1.0": "mnist.test_size=1.0: should be less than 1",
     "tracking.uri=mlflow.db": "tracking.uri='mlflow.db': should be like sqlite:////folder/mlflow.db",
-    "tracking.uri=sqlit:///a.db": "tracking.uri='sqlit:///a.db': should be like sqlite:////folder",
     "features.layer=6": "features.layer=6: should be at most 5",
     "network.learning_rat=1": "rat=1 is unknown; did you mean network.learning_rate?",
     "netwrk.seed=1": "netwrk.seed=1 is unknown; did you mean network?",
     "patience=5": "patience=5 is unknown; did you mean network.patience?",
     "+network.momentum=1": "network.momentum=1 is unknown; there are activation,",
-    "network=5": "must be a string or a list. Got int",
     "network.learning_rate.x=1": "network.learning_rate holds a value",
     "experiment=rport": "experiment=rport is unknown; did you mean report?",
     "~network.seed": "network.seed is missing",
-    "network.seed=???": "seed",
-    "network.seed=${nokey}": "nokey",
 }
 
 
@@ -142,7 +138,7 @@ def test_a_params_yaml_that_is_none_is_one_line(tmp_path, content, message):
     if content is not None:
         params.write_text(content, encoding="latin-1")
     with pytest.raises(RetraceError, match=r"params\.yaml") as error:
-        load(params)
+        load(params, ["network.patience=5"])
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 

@@ -345,9 +345,10 @@ def test_runs_come_from_mlflow(study, tmp_path, capsys):
         client.log_metric(run, "accuracy", 0.1, step=0)
         client.log_metric(run, "accuracy", row["accuracy"], step=1)
         client.set_terminated(run)
-    (study / "runs.csv").unlink()
+    by_hand = (study / "runs.csv").read_text()
     asked = [str(study), "--mlflow", uri, "--experiment", "theirs"]
     assert main([*asked, "--filter", "params.kind = 'final'"]) == 0
+    assert (study / "runs.csv.old").read_text() == by_hand
     expected = runs_of().sort_values(["name", "seed"], ignore_index=True)
     pd.testing.assert_frame_equal(pd.read_csv(study / "runs.csv"), expected)
     assert main([str(study), "--mlflow", f"{uri}?timeout=30", "--experiment", "theirs"]) == 0

@@ -50,13 +50,6 @@ def test_an_unsupported_python_ends_in_one_clear_line(bare, version):
     assert not (bare / ".venv").exists()
 
 
-def test_set_up_is_not_done_twice():
-    ready = ROOT / ".venv" / "ready"
-    if not ready.exists() or ready.stat().st_mtime < (ROOT / "requirements.lock").stat().st_mtime:
-        pytest.skip("run outside the project's own environment, or before its set-up")
-    assert "pip" not in make(ROOT, "--dry-run", "setup").stdout
-
-
 def test_a_path_with_a_percent_sign_is_refused(bare):
     """MLflow gives it to Alembic, for which a % is special."""
     folder = bare.rename(bare.with_name("100 %"))

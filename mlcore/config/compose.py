@@ -74,8 +74,11 @@ def load(params: Path, overrides: Sequence[str] = ()) -> Config:
         raise RetraceError(f"{params.name} does not exist; `make params` writes it")
     with in_one_line(f"{params.name} cannot be read"):
         # OmegaConf's own reader: for PyYAML 1e-5 is a string
-        config = OmegaConf.merge(OmegaConf.load(params), OmegaConf.from_dotlist(list(overrides)))
-    return validate(config, params.name)
+        config = OmegaConf.load(params)
+        merged = OmegaConf.merge(config, OmegaConf.from_dotlist(list(overrides)))
+    # Also what an override hides, as that of a matrix does what `dvc exp run -S` has written
+    validate(config, params.name)
+    return validate(merged, params.name)
 
 
 def warn_of_change(conf: Path, params: Path) -> str | None:

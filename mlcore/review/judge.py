@@ -74,8 +74,11 @@ def _fetch(path: Path, asked: argparse.Namespace) -> None:
     experiment = asked.experiment or "Default"
     runs = runs_of(asked.mlflow, experiment, asked.filter or "", asked.seed or "seed")
     folder.checked_runs(runs, asked.mlflow)
+    told = f"wrote {path}: {len(runs)} runs of {experiment}"
+    if path.exists():
+        told += f"; what was there is {path.replace(path.with_name('runs.csv.old'))}"
     write_table(path, runs.to_dict("records"))
-    print(f"wrote {path}: {len(runs)} runs of {experiment}")
+    print(told)
 
 
 def _judge(study: Path, *, html: bool) -> int:
