@@ -76,7 +76,7 @@ def load(params: Path, overrides: Sequence[str] = ()) -> Config:
         # OmegaConf's own reader: for PyYAML 1e-5 is a string
         config = OmegaConf.load(params)
         merged = OmegaConf.merge(config, OmegaConf.from_dotlist(list(overrides)))
-    # Also what an override hides, as that of a matrix does what `dvc exp run -S` has written
+    # As it stands, too: an override may hide a wrong value, as a matrix does one of `exp run -S`
     validate(config, params.name)
     return validate(merged, params.name)
 

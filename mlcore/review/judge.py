@@ -74,9 +74,9 @@ def _fetch(path: Path, asked: argparse.Namespace) -> None:
     experiment = asked.experiment or "Default"
     runs = runs_of(asked.mlflow, experiment, asked.filter or "", asked.seed or "seed")
     folder.checked_runs(runs, asked.mlflow)
-    told = f"wrote {path}: {len(runs)} runs of {experiment}"
-    if path.exists():
-        told += f"; what was there is {path.replace(path.with_name('runs.csv.old'))}"
+    told, former = f"wrote {path}: {len(runs)} runs of {experiment}", path.with_name("runs.csv.old")
+    if path.exists() and not former.exists():  # else it is a second fetch, the first has kept it
+        told += f"; what was there is {path.replace(former)}"
     write_table(path, runs.to_dict("records"))
     print(told)
 
